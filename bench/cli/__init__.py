@@ -1,8 +1,8 @@
-"""The commands, and everything that prints for the user.
+"""Define the commands, and print everything that the user sees.
 
-* ``app``, ``upkeep``, and for a single command ``explaining``, ``loading``, ``planning`` and ``pricing``
-  declare commands: their options and their help.
-* ``*_options`` has the options of a command that has many, and which of them go together.
-* ``*_commands`` is what the commands of a file do; ``*_run`` is a command that measures.
-* ``*_pages`` is what a command prints.
+* ``app``, ``upkeep``, ``explaining``, ``loading``, ``planning`` and ``pricing`` declare the commands with
+  their options and help texts.
+* ``*_options`` defines the options of a command that has many, and checks which can be combined.
+* ``*_commands`` does what the commands of a file ask for, and ``*_run`` runs a command that measures.
+* ``*_pages`` writes what a command prints.
 """

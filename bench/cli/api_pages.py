@@ -1,4 +1,4 @@
-"""What `bench price RUN --against api` prints: a run, APIs beside it, and where both cost the same."""
+"""Print a run compared with APIs, and where both cost the same: `bench price RUN --against api`."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from bench.stats.intervals import Interval
 NEVER, FREE = "never", "free"
 
 
-def against_page(run: RunSummary, found: Comparison) -> str:
-    """Return the whole answer as text."""
-    mix = found.mix
-    own = "" if found.same_requests else "; rows of other requests are billed for their own"
+def against_page(run: RunSummary, comparison: Comparison) -> str:
+    """Return the whole comparison as text."""
+    mix = comparison.mix
+    own = "" if comparison.same_requests else "; rows of other requests are billed for their own"
     cached = f", {mix.cached_share:.1%} of the input from a prompt cache" if mix.cached_share else ""
     yours = [("", "$/1M requests", "$/1M tokens", "s a request", "drift")]
     yours += [
@@ -37,11 +37,12 @@ def against_page(run: RunSummary, found: Comparison) -> str:
             format_significant(row.own.request_s.value),
             row.drift,
         )
-        for row in found.rows
+        for row in comparison.rows
     ]
+    heads = [head for row in comparison.chosen for head in _heads(row, comparison)]
     theirs = [
-        ("", "$/1M requests", "batch", *(head for row in found.chosen for head in _heads(row, found))),
-        *_offer_rows(found),
+        ("", "$/1M requests", "batch", *heads),
+        *_offer_rows(comparison),
     ]
     return "\n".join(
         (
@@ -52,84 +53,84 @@ def against_page(run: RunSummary, found: Comparison) -> str:
             "the time",
             *align(yours),
             "",
-            f"At an API: {found.price_list}, prices of {found.day}",
+            f"At an API: {comparison.price_list}, prices of {comparison.day}",
             *align(theirs),
             "",
-            *cache_lines(found),
-            *_edge_first(found),
-            *_notes(found),
+            *cache_lines(comparison),
+            *_edge_first(comparison),
+            *_notes(comparison),
         )
     )
 
 
-def _edge_first(found: Comparison) -> Iterator[str]:
-    """Yield a table of cascades with each API in the place of their large model; nothing without one."""
-    if not found.cascades:
+def _edge_first(comparison: Comparison) -> Iterator[str]:
+    """Yield the tables of cascades with each API in place of their large model; nothing without cascades."""
+    if not comparison.cascades:
         return
     yield "A cascade before an API: its edge answers first, and what its rule sends on goes to the API"
     lines: list[tuple[str, ...]] = [("", "edge $/1M requests", "sent on", "reached it", "tokens in + out")]
     lines += [
         (
-            f"  {one.title}",
-            _per_million(one.edge_usd),
-            _share(one.share),
-            _share(one.reached),
-            _requests(one.mix),
+            f"  {cascade.title}",
+            _per_million(cascade.edge_usd),
+            _share(cascade.share),
+            _share(cascade.reached),
+            _requests(cascade.mix),
         )
-        for one in found.cascades
+        for cascade in comparison.cascades
     ]
     yield from align(lines)
     yield ""
-    heads = (head for one in found.cascades for head in (f"{one.title} $/1M requests", "÷ API"))
+    heads = (head for cascade in comparison.cascades for head in (f"{cascade.title} $/1M requests", "÷ API"))
     lines = [("", *heads)]
-    for api in found.apis:
-        cells = (cell for one in api.cascades for cell in (_per_million(one.request_usd), _ratio(one.ratio)))
-        lines.append((f"  {api.offer.ref}", *cells))
+    for api in comparison.apis:
+        pairs = ((_per_million(each.request_usd), _ratio(each.ratio)) for each in api.cascades)
+        lines.append((f"  {api.offer.ref}", *(cell for pair in pairs for cell in pair)))
     yield from align(lines)
     yield ""
 
 
-def _share(found: Interval) -> str:
-    return f"{format_share(found.value)} {bounds_text(found, format_share)}".strip()
+def _share(share: Interval) -> str:
+    return f"{format_share(share.value)} {bounds_text(share, format_share)}".strip()
 
 
-def _heads(row: Served, found: Comparison) -> tuple[str, ...]:
+def _heads(row: Served, comparison: Comparison) -> tuple[str, ...]:
     kind = "" if row.is_baseline else f" ({row.drift})"
     cached = f", {format_share(row.billed.cached_share)} cached" if row.billed.cached_share else ""
-    of_its_own = () if found.same_requests else (f"API for {_requests(row.billed)}{cached}",)
+    of_its_own = () if comparison.same_requests else (f"API for {_requests(row.billed)}{cached}",)
     return *of_its_own, f"{row.title}{kind} ÷ API", "pays from"
 
 
-def _offer_rows(found: Comparison) -> Iterator[tuple[str, ...]]:
-    """Yield a line for each API, below the titles of both kinds."""
-    columns = 2 if found.same_requests else 3
-    blank = ("",) * (2 + columns * len(found.chosen))
+def _offer_rows(comparison: Comparison) -> Iterator[tuple[str, ...]]:
+    """Yield a line for each API, grouped by whether it sells the same weights."""
+    columns = 2 if comparison.same_requests else 3
+    blank = ("",) * (2 + columns * len(comparison.chosen))
     titles = {True: "the same weights", False: "other models"}
-    if not found.sold:
+    if not comparison.sold:
         yield (f"{titles[True]}: not sold", *blank)
     for same, title in titles.items():
-        offers = [api for api in found.apis if api.same_weights == same]
+        offers = [api for api in comparison.apis if api.same_weights == same]
         if offers:
             yield (title, *blank)
-        yield from (_offer_row(api, found) for api in offers)
+        yield from (_offer_row(api, comparison) for api in offers)
 
 
-def _offer_row(api: AgainstApi, found: Comparison) -> tuple[str, ...]:
+def _offer_row(api: AgainstApi, comparison: Comparison) -> tuple[str, ...]:
     batch = "-" if api.offer.batch_usd is None else format_significant(1e6 * api.offer.batch_usd)
-    cells = (cell for pair in api.pairs for cell in _cells(pair, found))
+    cells = (cell for pair in api.pairs for cell in _cells(pair, comparison))
     return (f"  {api.offer.ref}", format_significant(1e6 * api.offer.request_usd), batch, *cells)
 
 
-def _cells(pair: Pair, found: Comparison) -> tuple[str, ...]:
-    of_its_own = () if found.same_requests else (format_significant(1e6 * pair.api_usd),)
+def _cells(pair: Pair, comparison: Comparison) -> tuple[str, ...]:
+    of_its_own = () if comparison.same_requests else (format_significant(1e6 * pair.api_usd),)
     return *of_its_own, _ratio(pair.ratio), _pays_from(pair)
 
 
-def _ratio(found: Interval | None) -> str:
-    if found is None:
+def _ratio(ratio: Interval | None) -> str:
+    if ratio is None:
         return FREE
-    bounds = bounds_text(found, format_significant)
-    return f"{format_significant(found.value)} {bounds}".strip()
+    bounds = bounds_text(ratio, format_significant)
+    return f"{format_significant(ratio.value)} {bounds}".strip()
 
 
 def _pays_from(pair: Pair) -> str:
@@ -145,49 +146,50 @@ def _pays_from(pair: Pair) -> str:
 
 
 def count_words(number: float) -> str:
-    """Return a large count as a person says it: ``1.2 million``."""
+    """Return a large number in words, such as ``1.2 million``."""
     for size, word in ((1e9, "billion"), (1e6, "million"), (1e3, "thousand")):
         if number >= size:
             return f"{format_significant(number / size)} {word}"
     return format_significant(number)
 
 
-def _notes(found: Comparison) -> Iterator[str]:
-    """Say how each figure is computed and what was assumed."""
+def _notes(comparison: Comparison) -> Iterator[str]:
+    """Yield the notes: how each figure is computed, and what is assumed."""
     yield f"your request   {break_even.FORMULA_OWN_REQUEST}: H dollars an hour of the share of a machine,"
     yield "               u utilisation, S seconds a request, B dollars an hour of power billed apart"
     yield f"API request    {apis.FORMULA_API}"
     yield f"pays from      {break_even.FORMULA_UTILISATION}; {break_even.FORMULA_VOLUME}"
-    if found.cascades:
+    if comparison.cascades:
         yield f"cascade        {FORMULA_EDGE_FIRST}; what reaches it is billed as a mean request"
-    yield from (f"left out       {one}" for one in found.not_priced)
-    servers = max(row.own.servers for row in found.rows)
+    yield from (f"left out       {reason}" for reason in comparison.not_priced)
+    servers = max(row.own.servers for row in comparison.rows)
     if servers > 1:
         yield (
             f"servers        {servers} on a machine, by the processors that the run used; whether they slow "
             "each other was not measured"
         )
-    if any(not api.same_weights for api in found.apis):
+    if any(not api.same_weights for api in comparison.apis):
         yield "other models   give other answers, and nothing here says whether they are better or worse"
-        if found.token_ratio == 1:
+        if comparison.token_ratio == 1:
             yield (
                 "tokens         other models have other tokenizers, and count other tokens of the same text; "
                 "they are billed here for the run's count (--token-ratio changes it)"
             )
         else:
-            yield f"tokens         other models are billed for {found.token_ratio:g} times the run's tokens"
-    undated = [api.offer.ref for api in found.apis if api.offer.since is None]
+            times = f"{comparison.token_ratio:g} times"
+            yield f"tokens         other models are billed for {times} the run's tokens"
+    undated = [api.offer.ref for api in comparison.apis if api.offer.since is None]
     if undated:
         yield f"dates          the list has no first day for {', '.join(undated)}"
-    free = [api.offer.ref for api in found.apis if not api.offer.request_usd]
+    free = [api.offer.ref for api in comparison.apis if not api.offer.request_usd]
     if free:
         names = ", ".join(free)
         yield f"free           {names}: at a price of 0 there is no ratio, and no machine breaks even"
 
 
-def against_json(found: Comparison) -> dict[str, Any]:
-    """Return the same as data; an infinite utilisation is null, and a day is text."""
-    whole: dict[str, Any] = _finite(asdict(found) | {"formulas": _FORMULAS, "sold": found.sold})
+def against_json(comparison: Comparison) -> dict[str, Any]:
+    """Return the comparison as data for JSON; infinite numbers become null, and days become text."""
+    whole: dict[str, Any] = _finite(asdict(comparison) | {"formulas": _FORMULAS, "sold": comparison.sold})
     return whole
 
 
@@ -200,14 +202,14 @@ _FORMULAS = {
 }
 
 
-def _finite(found: Any) -> Any:
-    if isinstance(found, dict):
-        return {key: _finite(value) for key, value in found.items()}
-    if isinstance(found, list | tuple):
-        return [_finite(value) for value in found]
-    if isinstance(found, dt.date):
-        return str(found)
-    return None if isinstance(found, float) and not math.isfinite(found) else found
+def _finite(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {key: _finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(value) for value in data]
+    if isinstance(data, dt.date):
+        return str(data)
+    return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
 def _per_million(usd: Interval) -> str:

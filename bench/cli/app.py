@@ -1,4 +1,4 @@
-"""The commands. Each command is a few lines; heavy imports happen inside the command that needs them."""
+"""Define the main commands. Each has only a few lines, and imports heavy modules only when it is called."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands of ``bench/cli/app.py`` do, and what they print."""
+"""Do what the commands of ``bench/cli/app.py`` ask for, and print the results."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def run(
     quiet: bool,
     budget_s: float | None = None,
 ) -> ExitCode:
-    """Measure each config in turn and return the worst of their exit codes.
+    """Measure each config in turn, and return the worst of their exit codes.
 
-    A budget is for all of them: each may take an equal share of what is left.
+    ``budget_s`` is for all configs together: each may use an equal share of what is left.
     """
     from bench.cli.progress import FetchBar, RunProgress
     from bench.measure.refining import Budget
@@ -59,8 +59,7 @@ def run(
 
 
 def show(run: RunSummary, *, as_json: bool, columns: str = "") -> None:
-    """Print a run as a table or as JSON; warn on stderr about its price: other hardware, old, spot."""
-
+    """Print a run as a table or as JSON. Warn on stderr if its price is for other hardware, old or spot."""
     for note in price_notes(run, run.started_utc[:10]):
         print(f"bench: {note}", file=sys.stderr)
     from rich.console import Console
@@ -79,7 +78,7 @@ def show(run: RunSummary, *, as_json: bool, columns: str = "") -> None:
 
 
 def price_notes(run: RunSummary, day: str) -> Iterator[str]:
-    """Yield cautions about a run's price on ``day``: it is for other hardware, old, spot or converted."""
+    """Yield a caution if a run's price is for other hardware, old on ``day``, spot, or converted."""
     from bench.pricing.hour import cautions
     from bench.pricing.reprice import misfit
 
@@ -96,7 +95,10 @@ def load(directory: Path) -> RunSummary:
 
 
 def compare(asked: CompareOptions) -> None:
-    """Print what is asked for. Raises UsageError if it is nothing, or more than one thing."""
+    """Print the comparison that the options ask for.
+
+    Raises UsageError if they ask for nothing, or for more than one thing.
+    """
     must_be_one_question(asked)
     if asked.history:
         history(asked.run or Path("results"), asked.metrics, as_json=asked.as_json)
@@ -111,8 +113,10 @@ def compare(asked: CompareOptions) -> None:
 
 
 def show_runs(one: Path, other: Path | None, *, as_json: bool, columns: str) -> None:
-    """Print the table of one run, or the changes between two; IncomparableError says why there are none."""
+    """Print the table of one run, or the changes between two runs.
 
+    Raises IncomparableError if the two runs must not be compared.
+    """
     if other is None:
         with showing(one):
             show(load(one), as_json=as_json, columns=columns)
@@ -177,8 +181,10 @@ def history(directory: Path, metrics: Sequence[str] | None, *, as_json: bool) ->
 
 
 def _runs_below(directory: Path) -> list[Path]:
-    """Return the directories that hold a run, with or without its summary. Directories that cannot be read
-    are named on standard error."""
+    """Return all directories below that contain a run, with or without its summary.
+
+    Directories that cannot be read are named on standard error.
+    """
     from bench.results.index_entry import LOAD_JSON
     from bench.store.run_files import JOURNAL, PACKED, RUN_JSON
 
@@ -193,7 +199,7 @@ def _runs_below(directory: Path) -> list[Path]:
 
 
 def _readable(directories: Sequence[Path]) -> Iterator[RunSummary]:
-    """Yield the runs that can be read. The others are named on standard error, and do not end the command."""
+    """Yield the runs that can be read. The others are named on standard error and left out."""
     for directory in directories:
         try:
             yield load(directory)
@@ -202,7 +208,11 @@ def _readable(directories: Sequence[Path]) -> Iterator[RunSummary]:
 
 
 def report(runs: Sequence[Path], formats: Sequence[str], output: Path | None) -> None:
-    """Render the runs in each format; several formats need a directory to write to."""
+    """Write a report of the runs in each format, or print it if there is only one and no ``output``.
+
+    If a format fails, the others are still written. Raises UsageError for several formats without a
+    directory, and the errors of all formats as one error at the end.
+    """
     from bench import plugins
 
     loaded = [load(directory) for directory in runs]
@@ -214,7 +224,7 @@ def report(runs: Sequence[Path], formats: Sequence[str], output: Path | None) ->
             with showing(*runs):
                 content: bytes | str = module.render(loaded)
             _write(content, output, len(formats) > 1, f"report.{module.SUFFIX}")
-        except BenchError as bad:  # the other formats are still written
+        except BenchError as bad:
             failed.append(bad)
     if failed:
         kind: type[BenchError] = BenchError if len(formats) > 1 else UsageError

@@ -1,4 +1,4 @@
-"""The application of all commands, whose options take no number that is not finite."""
+"""Define the application of all commands. Its options refuse numbers that are not finite."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Command(TyperCommand):
-    """A command that refuses ``nan`` and ``inf``, which an option without bounds would take."""
+    """A command that refuses ``nan`` and ``inf``, which click accepts for an option without bounds."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the command line. Raises UsageError with the option's name."""
+        """Parse the command line. Raises UsageError, which names the option, for ``nan`` and ``inf``."""
         rest = super().parse_args(ctx, args)
-        for one in self.get_params(ctx):
-            value = ctx.params.get(one.name)
+        for option in self.get_params(ctx):
+            value = ctx.params.get(option.name)
             if isinstance(value, float) and not math.isfinite(value):
-                raise UsageError(f"{one.opts[0]}: {value} is not a finite number")
+                raise UsageError(f"{option.opts[0]}: {value} is not a finite number")
         return rest
 
 
 class Application(typer.Typer):
-    """The application: each of its commands is a ``Command``."""
+    """An application whose commands are all of class ``Command``."""
 
     def command(
         self, name: str | None = None, *, cls: type[TyperCommand] | None = None, **settings: Any

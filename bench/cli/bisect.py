@@ -1,8 +1,8 @@
-"""``bench gate CONFIG --bisect GOOD BAD``: find the commit that made it more expensive, by gates.
+"""Find the commit that made a model more expensive: ``bench gate CONFIG --bisect GOOD BAD``.
 
-Every step is a gate of GOOD against a commit in the middle of what is left. FAIL means that the change is at
-or before this commit; PASS, or a change that does not reach what is measured, means that it comes later. A
-commit that cannot be measured is passed over, as ``git bisect skip`` does.
+Every step gates a commit in the middle of the remaining ones against GOOD. FAIL means that the change is in
+this commit or before it. PASS, or a commit that does not affect what is measured, means that it comes later.
+A commit that cannot be measured is skipped, as by ``git bisect skip``.
 """
 
 from __future__ import annotations
@@ -24,25 +24,26 @@ Verdict = Callable[[str], GateVerdict]
 
 @dataclass(frozen=True)
 class Bisected:
-    """The commits that can have made it more expensive, the oldest first: one, if every step could decide."""
+    """The commits that may contain the change, the oldest first. It is one if no commit was skipped."""
 
     suspects: tuple[str, ...]
     steps: int
 
 
 def bisect(commits: Sequence[str], verdict: Verdict) -> Bisected:
-    """Search ``commits`` (the oldest first, the last known to be bad) for the first bad one.
+    """Search ``commits`` for the first bad one. They are sorted, the oldest first, and the last is bad.
 
-    ``verdict(commit)`` compares it with the good one. A verdict that decides nothing takes the commit out.
+    ``verdict(commit)`` compares a commit with the good one. A commit whose verdict is neither good nor bad is
+    skipped.
     """
     left, skipped, steps = list(commits), set[str](), 0
-    while open_ := [commit for commit in left[:-1] if commit not in skipped]:
-        commit = open_[len(open_) // 2]
+    while candidates := [commit for commit in left[:-1] if commit not in skipped]:
+        commit = candidates[len(candidates) // 2]
         steps += 1
-        said, place = verdict(commit), left.index(commit)
-        if said == GateVerdict.FAIL:
+        result, place = verdict(commit), left.index(commit)
+        if result == GateVerdict.FAIL:
             left = left[: place + 1]
-        elif said in BETTER:
+        elif result in BETTER:
             left = left[place + 1 :]
         else:
             skipped.add(commit)
@@ -50,29 +51,29 @@ def bisect(commits: Sequence[str], verdict: Verdict) -> Bisected:
 
 
 def gate_bisect(config: Path, good: str, bad: str, options: GateOptions, *, quiet: bool) -> ExitCode:
-    """Find the commit and print it; the exit code is FAIL, because a change beyond the limit was found.
+    """Find the commit and print it. The exit code is FAIL, because there is a change beyond the limit.
 
-    If BAD itself does not fail there is nothing to look for, and the exit code is that of its verdict. Raises
-    UsageError unless both are commits and BAD comes after GOOD, BenchError if BAD cannot be measured.
+    If BAD itself does not fail there is nothing to find, and the exit code is that of its verdict. Raises
+    UsageError unless both are commits and BAD comes after GOOD, and BenchError if BAD cannot be measured.
     """
     repository = Asked(config, options.out).repository()
     commits = _between(repository, good, bad)
 
     def compared(commit: str) -> Judged | None:
         try:
-            found = judged(config, replace(options, base=good, candidate=commit), quiet=quiet)
+            result = judged(config, replace(options, base=good, candidate=commit), quiet=quiet)
         except BenchError as failed:
             print(f"skip        {_line(repository, commit)}: {speakable(str(failed))}", flush=True)
             return None
-        if unmeasured := found.gate.effort.details.get("unmeasured"):
+        if unmeasured := result.gate.effort.details.get("unmeasured"):
             print(f"skip        {_line(repository, commit)}: {speakable(unmeasured['reason'])}", flush=True)
             return None
-        print(f"{found.gate.verdict:12}{_line(repository, commit)}", flush=True)
-        return found
+        print(f"{result.gate.verdict:12}{_line(repository, commit)}", flush=True)
+        return result
 
     def verdict(commit: str) -> GateVerdict:
-        found = compared(commit)
-        return GateVerdict.ERROR if found is None else found.gate.verdict
+        result = compared(commit)
+        return GateVerdict.ERROR if result is None else result.gate.verdict
 
     last = compared(commits[-1])
     if last is None:
@@ -80,10 +81,10 @@ def gate_bisect(config: Path, good: str, bad: str, options: GateOptions, *, quie
     if last.gate.verdict != GateVerdict.FAIL:
         print(f"{bad} against {good} is {last.gate.verdict}, not FAIL: there is nothing to look for")
         return last.gate.exit_code
-    found = bisect(commits, verdict)
-    title = "the first commit beyond the limit" if len(found.suspects) == 1 else "one of these commits"
-    print(f"\n{title}, found in {found.steps + 1} gates:")
-    for commit in found.suspects:
+    result = bisect(commits, verdict)
+    title = "the first commit beyond the limit" if len(result.suspects) == 1 else "one of these commits"
+    print(f"\n{title}, found in {result.steps + 1} gates:")
+    for commit in result.suspects:
         print(f"  {_line(repository, commit)}")
     return ExitCode.FAIL
 

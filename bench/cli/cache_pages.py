@@ -1,4 +1,4 @@
-"""A prompt cache in words: what it found, and the same requests with it and without it, here and at APIs."""
+"""Print what a prompt cache saves: the same requests with and without it, on a run's rows and at APIs."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ HEADS = ("", "hit rate", "not computed", "$/1M requests", "without a cache", "÷
 NOT_MEASURED = "not measured"
 
 
-def cache_lines(found: Comparison, most: int | None = None) -> Iterator[str]:
-    """Yield a table of the rows with a prompt cache and of APIs, and notes; nothing if nothing is cached.
+def cache_lines(comparison: Comparison, most: int | None = None) -> Iterator[str]:
+    """Yield a table of the rows with a prompt cache and of APIs, then notes; nothing if nothing is cached.
 
-    With ``most`` there are only so many APIs, all of which have a price of their own for cached input.
+    With ``most`` the table has at most this many APIs, and only those with a separate price for cached input.
     """
-    apis = found.apis if most is None else [api for api in found.apis if api.offer.caches][:most]
-    rows = [_of_row(row) for row in found.caches]
-    offers = [line for api in apis for line in _of_api(api, found)]
+    apis = comparison.apis if most is None else [api for api in comparison.apis if api.offer.caches][:most]
+    rows = [_of_row(row) for row in comparison.caches]
+    offers = [line for api in apis for line in _of_api(api, comparison)]
     if not rows and not offers:
         return
     yield "With a prompt cache, and the same requests without one"
     yield from align([HEADS, *rows, *offers])
-    yield from _notes(found, apis)
+    yield from _notes(comparison, apis)
     yield ""
 
 
 def _of_row(row: CachedRow) -> tuple[str, ...]:
-    with_it = _million(row.request_usd)
+    cached = _million(row.request_usd)
     if row.without is None:
         without, ratio = NOT_MEASURED, "-"
     else:
@@ -42,16 +42,17 @@ def _of_row(row: CachedRow) -> tuple[str, ...]:
             _ratio(row.without.ratio),
         )
     tokens = f"{row.tokens:,.0f} of {row.input_tokens:,.0f} tokens"
-    return f"  {row.title}", format_share(row.hit_rate), tokens, with_it, without, ratio
+    return f"  {row.title}", format_share(row.hit_rate), tokens, cached, without, ratio
 
 
-def _of_api(api: AgainstApi, found: Comparison) -> Iterator[tuple[str, ...]]:
-    """Yield a line of an API for each kind of request of the chosen rows of which a part is cached."""
+def _of_api(api: AgainstApi, comparison: Comparison) -> Iterator[tuple[str, ...]]:
+    """Yield a line of one API for each different mean request of the chosen rows that is partly cached."""
     kinds = {pair.row.billed: pair for pair in reversed(api.pairs) if pair.row.billed.cached_share}
     pairs = list(reversed(kinds.values()))
     for pair in pairs:
         of_row = f", requests of {pair.row.title}" if len(pairs) > 1 else ""
-        yield _of_pair(f"  {api.offer.ref}{of_row}", pair, 1.0 if api.same_weights else found.token_ratio)
+        ratio = 1.0 if api.same_weights else comparison.token_ratio
+        yield _of_pair(f"  {api.offer.ref}{of_row}", pair, ratio)
 
 
 def _of_pair(title: str, pair: Pair, token_ratio: float) -> tuple[str, ...]:
@@ -67,31 +68,31 @@ def _of_pair(title: str, pair: Pair, token_ratio: float) -> tuple[str, ...]:
     )
 
 
-def _notes(found: Comparison, apis: Sequence[AgainstApi]) -> Iterator[str]:
-    """Say what was assumed, and which APIs have no price of their own for what is cached."""
+def _notes(comparison: Comparison, apis: Sequence[AgainstApi]) -> Iterator[str]:
+    """Yield the notes: what is assumed, and which APIs have no separate price for cached input."""
     offers = [api.offer for api in apis]
-    if plain := [one.ref for one in offers if not one.caches]:
+    if plain := [offer.ref for offer in offers if not offer.caches]:
         yield f"cache          no own price for cached input: {', '.join(plain)}"
-    if writes := [one.ref for one in offers if one.writes]:
-        shares = sorted({format_share(mix.written) for mix in _cached_mixes(found)})
+    if writes := [offer.ref for offer in offers if offer.writes]:
+        shares = sorted({format_share(mix.written) for mix in _cached_mixes(comparison)})
         yield (
             f"written        {', '.join(shares)} of the input at the price of a cache write: "
             f"{', '.join(writes)} (--written changes it)"
         )
-    if any(row.without is None for row in found.caches):
+    if any(row.without is None for row in comparison.caches):
         yield (
             f"{NOT_MEASURED}   no row of the run answers the same requests without a cache: add one whose "
             "server has prefix caching switched off"
         )
 
 
-def _cached_mixes(found: Comparison) -> Iterator[TokenMix]:
-    yield from (row.billed for row in found.chosen if row.billed.cached_share)
+def _cached_mixes(comparison: Comparison) -> Iterator[TokenMix]:
+    yield from (row.billed for row in comparison.chosen if row.billed.cached_share)
 
 
 def _million(usd: Interval) -> str:
     return format_significant(1e6 * usd.value)
 
 
-def _ratio(found: Interval) -> str:
-    return f"{format_significant(found.value)} {bounds_text(found, format_significant)}".strip()
+def _ratio(ratio: Interval) -> str:
+    return f"{format_significant(ratio.value)} {bounds_text(ratio, format_significant)}".strip()

@@ -1,4 +1,4 @@
-"""What `bench plan` prints of cascades: a line among the options, and what each of the two places is paid."""
+"""Print the cascades of a plan: a line among the options, and a table of what each place needs and costs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HEADS = (
 
 
 def cascade_row(row: PlannedCascade, stream: Stream) -> tuple[str, ...]:
-    """Return the cells of a cascade in the table of options; both places are written edge + cloud."""
+    """Return the cells of a cascade in the table of options, with both places as ``edge + cloud``."""
     option, edge, cloud = row.option, row.edge, row.cloud
     if edge is None or cloud is None or row.busiest is None:
         late = f"{row.alone.ttft_p50_ms:,.0f} alone"
@@ -55,13 +55,13 @@ def _kept(cloud: Paid) -> str:
 
 
 def paid_rows(answer: Answer) -> Iterator[str]:
-    """Yield a table of what each place of every cascade needs and is paid; nothing without a cascade."""
-    table = [line for row in answer.cascades for line in _of_one(row, answer.plan.stream)]
+    """Yield a table of what each place of every cascade needs and costs; nothing without cascades."""
+    table = [line for row in answer.cascades for line in _of_places(row, answer.plan.stream)]
     if table:
         yield from ("", *align([HEADS, *table]))
 
 
-def _of_one(row: PlannedCascade, stream: Stream) -> Iterator[tuple[str, ...]]:
+def _of_places(row: PlannedCascade, stream: Stream) -> Iterator[tuple[str, ...]]:
     option, edge, cloud = row.option, row.edge, row.cloud
     if edge is None or cloud is None:
         return
@@ -86,7 +86,7 @@ def _usd(month_usd: float, stream: Stream) -> tuple[str, str]:
 
 
 def cascade_notes(answer: Answer) -> Iterator[str]:
-    """Yield how cascades are planned; nothing without one."""
+    """Yield notes about how cascades are planned; nothing without cascades."""
     if not answer.cascades:
         return
     yield (
@@ -109,7 +109,7 @@ def cascade_notes(answer: Answer) -> Iterator[str]:
 
 
 def cascade_json(row: PlannedCascade, stream: Stream) -> dict[str, Any]:
-    """Return the same as data."""
+    """Return a planned cascade as data for JSON."""
     option = row.option
     return {
         "title": option.title,

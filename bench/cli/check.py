@@ -1,4 +1,7 @@
-"""Describe what a config would do: its rows, what is measured, the price, an estimate. Nothing is loaded."""
+"""Describe what a config would do: its rows, what is measured, the price, and an estimate of time and memory.
+
+Nothing is loaded.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +22,12 @@ from bench.measure import designs
 from bench.measure.served import ALONE_BLOCKS
 from bench.pricing.book import price_called
 
-MOST_ROWS = 50  # printed in full; a config may have 2,000
-MOST_KINDS = 5  # of the others that are named
+MOST_ROWS = 50  # rows that are printed in full; a config may have 2,000
+MOST_KINDS = 5  # kinds of the other rows that are named
 
 
 def describe(spec: Spec) -> str:
-    """Return the expanded plan: a line for each row, why a row cannot run here, and the estimate."""
+    """Return the expanded config as text: a line for each row, why a row cannot run here, and an estimate."""
     arms = [arm for group in spec.groups for arm in group.arms]
     skipped = sum(arm.unsupported is not None for arm in arms)
     cannot = f", {skipped} of them cannot run here" if skipped else ""
@@ -47,7 +50,7 @@ def describe(spec: Spec) -> str:
 
 
 def _first(groups: Sequence[Group]) -> tuple[list[Group], list[Arm]]:
-    """Return the groups with their first rows, and the rows that are too many to print."""
+    """Return (groups with the rows that are printed, the other rows), with ``MOST_ROWS`` printed at most."""
     shown, hidden, room = list[Group](), list[Arm](), MOST_ROWS
     for group in groups:
         arms, room = group.arms[:room], max(room - len(group.arms), 0)
@@ -58,7 +61,7 @@ def _first(groups: Sequence[Group]) -> tuple[list[Group], list[Arm]]:
 
 
 def _more(arms: Sequence[Arm]) -> str:
-    """Say in a line how many rows are left out, and of what kinds."""
+    """Say in one line how many rows are left out, and of which kinds."""
     kinds = Counter(arm_words(arm)[2] for arm in arms).most_common()
     said = [
         f"{number} {'not optimised' if words == NO_STEPS else words}" for words, number in kinds[:MOST_KINDS]
@@ -71,7 +74,7 @@ def _more(arms: Sequence[Arm]) -> str:
 
 
 def _rows(group: Group) -> Iterator[str]:
-    """Yield what all rows share, then a line for each row, followed by the reason if it cannot run here."""
+    """Yield what all rows have in common, then a line for each row, and the reason if it cannot run here."""
     names = ("model", "runtime", "optimised by", "workload")
     cells = [arm_words(arm) for arm in group.arms]
     shared = [len(set(column)) == 1 and len(cells) > 1 for column in zip(*cells, strict=True)]
@@ -105,25 +108,25 @@ def _measured(spec: Spec) -> str:
 
 
 def _in_turns(spec: Spec) -> str:
-    """Say how the sides of a pair share the machine, by the devices of the config's rows."""
+    """Say how both sides of a pair share the machine, which depends on the devices of the rows."""
     wanted = spec.measure.design
     kinds = {device_here(arm.runtime.device) == "cuda" for group in spec.groups for arm in group.arms}
     chosen = {designs.chosen(wanted, on_gpu=on_gpu) for on_gpu in kinds}
     if chosen == {designs.STEPS}:
         return "in turns with the baseline"
     words = {designs.REQUESTS: "in turns by request", designs.ABBA: "one after the other"}
-    return " or ".join(words.get(one, "in turns by token") for one in sorted(chosen))
+    return " or ".join(words.get(design, "in turns by token") for design in sorted(chosen))
 
 
 def _estimated(spec: Spec) -> list[tuple[str, str]]:
-    """Return the estimate and what it assumes. Servers have none, because their speed is not known before."""
+    """Return the estimate and its assumptions. There is none for servers, whose speed is not known."""
     if serves(spec.groups):
         return []
     return [("estimate", estimate(spec)), ("", assumptions(spec))]
 
 
 def _under_load(spec: Spec) -> str:
-    """Say how servers are measured."""
+    """Say how servers are measured under load."""
     least, most = spec.measure.processes, most_pairs(spec)
     pairs = f"{least}" if most == least else f"{least} to {most}"
     each = f"the baseline alone in {ALONE_BLOCKS} blocks of the workload"

@@ -1,4 +1,4 @@
-"""What `bench check` says of drift: the text, the windows, and the items of the suites."""
+"""Describe the drift of a config for `bench check`: the text, its windows, and the items of the suites."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOT_MEASURED = "not measured: drift.tokens is 0"
 
 
 def drift_words(spec: Spec) -> str:
-    """Say how the difference between a row's output and the baseline's is measured."""
+    """Say how the difference between a row's output and the baseline's will be measured."""
     if serves(spec.groups):
         return _drift_of_servers(spec)
     if not spec.drift.tokens:

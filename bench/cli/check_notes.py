@@ -1,4 +1,4 @@
-"""The notes below what `bench check` prints: what a reader should know before such a config is measured."""
+"""Write the notes of `bench check`: what the user should know before the config is measured."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ EAGER_BASELINE = (
 
 
 def notes(spec: Spec) -> Iterator[str]:
-    """Yield the notes on a config: on its price and machine, on its ratios, and on its models and drift."""
+    """Yield the notes on a config: about its price and machine, its ratios, its models and its drift."""
     yield from _of_machine(spec)
     yield from _of_ratios(spec)
     yield from _of_models(spec)
 
 
 def _of_machine(spec: Spec) -> Iterator[str]:
-    """Yield what to know of the price, the card, the memory of GPUs and the processors."""
+    """Yield notes about the price, the GPU, its memory, and the processors."""
     arms = _arms(spec)
     if spec.price.hardware is not None:
         yield from cautions(plain(price_called(spec.price.hardware)), utc_now()[:10])
@@ -60,27 +60,27 @@ def _of_machine(spec: Spec) -> Iterator[str]:
 
 
 def _of_ratios(spec: Spec) -> Iterator[str]:
-    """Yield why a ratio will have no interval, or none that shows how far pairs of processes lie apart."""
+    """Yield a note if a ratio will have no interval, or one that does not include how pairs vary."""
     if most_pairs(spec) == 1 and len(_arms(spec)) > len(spec.groups):
-        yield "a ratio rests on a single pair of processes: how far pairs lie apart is not seen"
-    apart = {
-        batches(one)
+        yield "a ratio rests on a single pair of processes, which does not show how much pairs differ"
+    counts = {
+        batches(side)
         for group in spec.groups
         for arm in group.variants
         if arm.workload != group.baseline.workload and not is_server(arm.runtime)
-        for one in (arm, group.baseline)
+        for side in (arm, group.baseline)
     }
-    if apart and min(apart) < LEAST_SAMPLES:
-        yield f"a ratio of two workloads rests on {min(apart)} batches on one side, too few for an interval"
+    if counts and min(counts) < LEAST_SAMPLES:
+        yield f"a ratio of two workloads rests on {min(counts)} batches on one side, too few for an interval"
 
 
 def _of_models(spec: Spec) -> Iterator[str]:
-    """Yield what to know of the models: weights on a grid, chat templates, and what drift will rest on."""
+    """Yield notes about the models: weights on a grid, chat templates, and how much drift is measured."""
     arms = _arms(spec)
     ggufs = [arm for arm in arms if isinstance(arm.model, LocalPath) and arm.model.path.suffix == ".gguf"]
     if any(quantises(step.label for step in arm.optimise) for arm in ggufs):
         yield MAY_BE_CONFOUNDED
-    lengths = [found for arm in arms if (found := context_of(arm.model)) is not None]
+    lengths = [length for arm in arms if (length := context_of(arm.model)) is not None]
     scored = 0 if serves(spec.groups) or encodes(spec.groups) else spec.drift.tokens
     if spec.drift.statistics and not scored:
         yield "drift.statistics are not computed: nothing is scored, because drift.tokens is 0"
@@ -100,10 +100,13 @@ def _arms(spec: Spec) -> list[Arm]:
 
 
 def _no_template(arm: Arm) -> str | None:
-    """Say that chat prompts will be read as plain text, where the files of the model or its card show it."""
+    """Return a note if chat prompts will be read as plain text because the model has no chat template.
+
+    Returns None if neither the model's files nor its card show this.
+    """
     if is_server(arm.runtime) or arm.runtime.task or isinstance(arm.model, Random):
         return None
-    if not any(one.chat for one in plugins.load("workloads", arm.workload.name).prompts(arm.workload)):
+    if not any(prompt.chat for prompt in plugins.load("workloads", arm.workload.name).prompts(arm.workload)):
         return None
     if isinstance(arm.model, LocalPath):
         missing = not has_template(arm.model.path)
@@ -115,13 +118,13 @@ def _no_template(arm: Arm) -> str | None:
 
 
 def _eager_on_gpu(arm: Arm) -> bool:
-    """Return whether a row would launch each kernel of a step by itself, on a GPU that may wait for that."""
+    """Return whether a row runs eagerly on a GPU: the GPU may then wait for each kernel to be launched."""
     ours = arm.runtime.name == HOME_ENGINE and device_here(arm.runtime.device) == "cuda"
     return ours and not any(step.verb == "compile" for step in arm.optimise)
 
 
 def _other_card(spec: Spec, arms: Sequence[Arm]) -> Iterator[str]:
-    """Yield a note if the price is of another card than the one that would be measured."""
+    """Yield a note if the price is for another GPU than the one that would be measured."""
     if spec.price.hardware is None:
         return
     price = price_called(spec.price.hardware)

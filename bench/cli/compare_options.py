@@ -1,4 +1,4 @@
-"""The options of `bench compare`, and which of them go together: it answers one question of several."""
+"""Define the options of `bench compare`, and check which of them can be combined."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class CompareOptions:
 
 
 def must_be_one_question(asked: CompareOptions) -> None:
-    """Raise UsageError for options that belong to different questions, or that would do nothing."""
+    """Raise UsageError for options that ask different questions, and for options that would do nothing."""
     two = asked.other is not None
     columns, drift, examples = bool(asked.columns), asked.drift, bool(asked.examples)
     if asked.history:

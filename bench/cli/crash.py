@@ -1,4 +1,4 @@
-"""Report an unexpected error: a short message for the user, and the traceback in a file for an issue."""
+"""Report an unexpected error: a short message for the user, and a file with the traceback for an issue."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import bench
 
 
 def report_crash(error: BaseException) -> str:
-    """Write the traceback to a private temporary file and return the message to print."""
+    """Write the traceback to a private temporary file, and return the message for the user."""
     said = f"bench: unexpected {type(error).__name__}: {str(error)[:300]}\nThis is a bug. "
     try:
         traced = "".join(traceback.format_exception(error))
         where = _kept(f"inference-cost-bench {bench.__version__}\n{traced}")
-    except OSError as bad:  # an error here would leave with the exit code of a gate that fails
+    except OSError as bad:  # if it were raised, the exit code would be 1, which means FAIL for a gate
         return f"{said}Its traceback could not be kept ({bad.strerror}): set TMPDIR to another directory."
     return f"{said}The traceback is in {where}; please attach it to an issue."
 

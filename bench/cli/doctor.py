@@ -1,4 +1,4 @@
-"""Find what makes figures on this machine noisy or incomplete, and say what to do about each finding."""
+"""Find what makes measurements on this machine noisy or incomplete, and say what to do about it."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from bench.machine.proc import text_of
 from bench.machine.system import installed, memory_bytes
 
 DISTRIBUTION = "inference-cost-bench"
-LOOK_S = 1.0
+LOOK_S = 1.0  # seconds for which the load is observed
 BUSY_SHARE, STEAL_SHARE = 0.10, 0.01
 LOW_MEMORY_BYTES = LOW_DISK_BYTES = 3_000_000_000
 GIB = 1024**3
-# Extras that only developers need; `gpu` is also left out on a machine without a GPU.
+# Extras that only developers need. The extra `gpu` is also ignored on a machine without a GPU.
 DEVELOPER_EXTRAS = ("test",)
 
 
 def findings() -> list[str]:
-    """Return everything worth changing, the noisiest first, or a single line if there is nothing."""
-    found = [*_load(), *_clocks(), *_quota(), *_energy(), *_cuda(), *_packages(), *_space()]
-    return found or ["nothing to change: quiet, complete and with room for the default model"]
+    """Return what should be changed, the main sources of noise first, or one line if all is well."""
+    problems = [*_load(), *_clocks(), *_quota(), *_energy(), *_cuda(), *_packages(), *_space()]
+    return problems or ["nothing to change: quiet, complete and with room for the default model"]
 
 
 def _load() -> Iterator[str]:
-    """Watch /proc/stat for a second; report busy processors and time that the hypervisor takes."""
+    """Observe /proc/stat for a second, and report busy processors and stolen time."""
     from bench.machine.noise import between, read_ticks
     from bench.measure.clock import pause
 
@@ -64,7 +64,7 @@ def _clocks() -> Iterator[str]:
 
 
 def _quota() -> Iterator[str]:
-    """Report a container's CPU limit that is below the number of processors it shows."""
+    """Report a CPU limit of the container that is below the number of visible processors."""
     share = cpu_quota()
     if share is not None and share < cpu_count():
         yield (
@@ -74,7 +74,7 @@ def _quota() -> Iterator[str]:
 
 
 def cpu_quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
-    """Return how many processors the cgroup (version 2, else 1) allows at once; None if it sets no limit."""
+    """Return how many processors the cgroup (version 2 or 1) allows at once, or None without a limit."""
     words = (text_of(root / "cpu.max") or "").split()
     if not words:
         files = (root / "cpu" / name for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us"))
@@ -98,7 +98,10 @@ def _energy() -> Iterator[str]:
 
 
 def _cuda() -> Iterator[str]:
-    """Report a CUDA device with a torch that cannot use it, as torch's version tells; nothing is imported."""
+    """Report a CUDA device that the installed torch cannot use, judged by torch's version string.
+
+    torch itself is not imported, because that takes seconds.
+    """
     version = installed("torch")
     if cuda_device_count() and version is not None and "+cpu" in version:
         yield (
@@ -109,7 +112,7 @@ def _cuda() -> Iterator[str]:
 
 
 def _gpus(count: int) -> Iterator[str]:
-    """Report what keeps a worker off each GPU, what will not be known of it, and who is on it now."""
+    """Report for each GPU why it cannot be used, what cannot be measured on it, and who uses it now."""
     from bench.machine import gpus, nvml
     from bench.machine.gpu_watch import look
 
@@ -124,8 +127,8 @@ def _gpus(count: int) -> Iterator[str]:
         state = look(library, gpu)
         if state.held:
             yield (
-                f"GPU {device}: {len(state.held)} process(es) are on it right now: end them, or pairs beside "
-                "them may be void"
+                f"GPU {device}: {len(state.held)} process(es) are on it right now: end them, or pairs that "
+                "run at the same time may be void"
             )
         cap, usual = state.power_cap_w, state.default_cap_w
         if cap is not None and usual is not None and cap < usual:
@@ -136,7 +139,7 @@ def _gpus(count: int) -> Iterator[str]:
 
 
 def _packages() -> Iterator[str]:
-    """Report requirements, as the installed package states them, that are too old or not installed."""
+    """Report requirements of the installed package that are missing or too old."""
     absent: dict[str, list[str]] = {}
     for name, minimum, extra in requirements():
         version = installed(name)
@@ -152,19 +155,19 @@ def _packages() -> Iterator[str]:
 
 
 def requirements() -> list[tuple[str, str, str]]:
-    """Return (package, least version, extra) of each requirement; extra is '' for the core."""
+    """Return (package, minimum version, extra) of each requirement; extra is '' for the core."""
     from importlib import metadata
 
     try:
         stated = metadata.requires(DISTRIBUTION) or []
     except metadata.PackageNotFoundError:
         return []
-    found = (re.match(r"([\w.-]+)>=([\w.]+)(?:.*extra == '([\w-]+)')?", line) for line in stated)
-    return [(match[1], match[2], match[3] or "") for match in found if match]
+    matches = (re.match(r"([\w.-]+)>=([\w.]+)(?:.*extra == '([\w-]+)')?", line) for line in stated)
+    return [(match[1], match[2], match[3] or "") for match in matches if match]
 
 
 def _number(version: str) -> tuple[int, ...]:
-    """Return the release part of a version for comparison: 2.10.0+cpu is (2, 10, 0)."""
+    """Return the release part of a version as numbers, for comparison: 2.10.0+cpu becomes (2, 10, 0)."""
     release = re.match(r"[0-9]+(\.[0-9]+)*", version)
     return tuple(int(part) for part in release[0].split(".")) if release else ()
 
@@ -189,5 +192,5 @@ def _space() -> Iterator[str]:
 
 
 def available_bytes() -> int | None:
-    """Return the memory that a new process could have without swapping; None if the system does not say."""
+    """Return the bytes that a new process could use without swapping, or None if that is not known."""
     return memory_bytes("MemAvailable")

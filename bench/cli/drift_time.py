@@ -1,4 +1,4 @@
-"""Estimate how long drift takes: windows of text on both sides, the noise floors, and the suites."""
+"""Estimate how long the measurement of drift takes: windows of text, noise floors and suites."""
 
 from __future__ import annotations
 
@@ -27,15 +27,14 @@ if TYPE_CHECKING:
     from bench.cli.expected import Beside, Load
 
 Asked = Sequence[tuple[Suite, Sequence[Json]]]  # suites, each with its items
-VALUE_S = 15e-9  # softmax and KL of two models, for each position and vocabulary entry
-LETTERS_A_TOKEN, REPLIES_TOGETHER = 4, 4  # of the items of suites: about
-# As bench/worker/circumstances.py decodes them, alone and in a batch.
+VALUE_S = 15e-9  # seconds per position and vocabulary entry, for softmax and KL of two models
+LETTERS_A_TOKEN, REPLIES_TOGETHER = 4, 4  # assumed for the items of suites
+# The requests that bench/worker/circumstances.py decodes alone and in a batch.
 COMPARED_REQUESTS, COMPARED_TOKENS = 4, 16
 
 
 def drift_s(spec: Spec, base: Load, variant: Load) -> float:
-    """Return the seconds of a variant's windows: both sides compute each. Of encoders, those of its
-    texts."""
+    """Return the seconds for the windows of a variant, which both sides compute; for encoders, its texts."""
     if _random(base) or _random(variant):
         return 0.0
     if task := variant.arm.runtime.task:
@@ -47,8 +46,11 @@ def drift_s(spec: Spec, base: Load, variant: Load) -> float:
 
 
 def floors_s(spec: Spec, base: Load, rates_of: Callable[[str, int | None, str], Ceilings]) -> float:
-    """Return the seconds in which a baseline is compared with itself: a few windows with other shapes, in a
-    batch of two and, on a CPU, with another number of threads; each beside the plain window."""
+    """Return the seconds for comparing a baseline with itself.
+
+    A few windows are computed again: with another length, in a batch of two, and on a CPU with another number
+    of threads. Each time the plain window is computed too.
+    """
     if _random(base) or base.arm.runtime.task or not spec.drift.tokens:
         return 0.0
     window, runtime = spec.drift.window, base.arm.runtime
@@ -61,7 +63,7 @@ def floors_s(spec: Spec, base: Load, rates_of: Callable[[str, int | None, str], 
 
 
 def together_s(base: Load) -> float:
-    """Return the seconds in which a baseline decodes a few requests alone and in one batch."""
+    """Return the seconds for decoding a few requests of a baseline, first alone and then in one batch."""
     load = base.arm.workload
     count, steps = min(COMPARED_REQUESTS, load.requests), min(COMPARED_TOKENS, load.output_tokens) - 1
     if _random(base) or base.arm.runtime.task or count < 2:
@@ -72,38 +74,38 @@ def together_s(base: Load) -> float:
 
 
 def asked_of(drift: DriftBlock) -> Asked:
-    """Return the suites of a config with their items; each request of lm-eval is an item of its own."""
-    found: list[tuple[Suite, Sequence[Json]]] = []
-    found += [(suite, suite.items(drift.items)) for suite in suites_of(drift.suites)]
+    """Return the suites of a config with their items. Each request of lm-eval is a suite of one item."""
+    asked: list[tuple[Suite, Sequence[Json]]] = []
+    asked += [(suite, suite.items(drift.items)) for suite in suites_of(drift.suites)]
     tasks = lm_eval_of(drift.suites)
-    for one in listed(tasks).requests if tasks else ():
-        writes = one.kind == REPLY
-        tokens = int(one.args[1].get("max_gen_toks", USUAL_TOKENS)) if writes else 0
-        text = one.args[0] if writes else "".join(one.args)
-        found.append((Suite(NAME, "", output_tokens=tokens), [{"prompt": text}]))
-    return found
+    for request in listed(tasks).requests if tasks else ():
+        writes = request.kind == REPLY
+        tokens = int(request.args[1].get("max_gen_toks", USUAL_TOKENS)) if writes else 0
+        text = request.args[0] if writes else "".join(request.args)
+        asked.append((Suite(NAME, "", output_tokens=tokens), [{"prompt": text}]))
+    return asked
 
 
 def suites_s(asked: Asked, load: Load) -> float:
     """Return the seconds of the behaviour suites: a pass for each choice, or a short reply for each item.
 
-    Both models of a cascade answer each item, one item after the other.
+    In a cascade both models answer each item, one item after the other.
     """
     if _random(load):
         return 0.0
-    edges = [one for one in load.beside if not one.drafts]
+    edges = [second for second in load.beside if not second.drafts]
     together = 1 if edges else REPLIES_TOGETHER
-    found = 0.0
+    total_s = 0.0
     for suite, items in asked:
-        found += _answers_s(load, items, suite.output_tokens, together)
+        total_s += _answers_s(load, items, suite.output_tokens, together)
         for edge in edges:
-            found += _answers_s(edge.load, items, suite.output_tokens, 1)
-            found += sum(edge.drawn_s(_tokens(item["prompt"]), suite.output_tokens) for item in items)
-    return found
+            total_s += _answers_s(edge.load, items, suite.output_tokens, 1)
+            total_s += sum(edge.drawn_s(_tokens(item["prompt"]), suite.output_tokens) for item in items)
+    return total_s
 
 
 def learning_s(load: Load, edge: Beside) -> float:
-    """Return the seconds in which both models of a cascade answer the questions that train its rule."""
+    """Return the seconds that both models of a cascade need to answer the questions that train its rule."""
     return math.fsum(
         _answers_s(load, items, tokens, REPLIES_TOGETHER) + _answers_s(edge.load, items, tokens, 1)
         for tokens, items in edge.asked
@@ -111,7 +113,7 @@ def learning_s(load: Load, edge: Beside) -> float:
 
 
 def _answers_s(load: Load, items: Sequence[Json], tokens: int, together: int) -> float:
-    """Return the seconds of one model for some items, with replies of so many tokens, 0 for choices."""
+    """Return the seconds of one model for some items. ``tokens`` is the length of a reply, 0 for choices."""
     read_s = math.fsum(
         len(item.get("choices", (1,))) * load.pass_s(_tokens(item["prompt"])) for item in items
     )

@@ -1,4 +1,4 @@
-"""What `bench plan RUN` prints for a run of encoders: machines and dollars for texts, without replies."""
+"""Print the plan of a run of encoders: `bench plan RUN` with machines and dollars for texts."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ HEADS = (
 
 
 def encoder_plan(run: RunSummary, asked: PlanOptions) -> str:
-    """Return the plan as text, or as JSON if that was asked for. Raises UsageError for options of replies."""
+    """Return the plan as text or as JSON. Raises UsageError for options that are only for replies."""
     about_replies = {
         "--slo": bool(asked.slo), "--good": asked.good != PlanOptions.good, "--api": bool(asked.api),
         "--cached": bool(asked.cached), "--token-ratio": asked.token_ratio != 1,
         "--volumes": bool(asked.volumes), "--reserved": asked.reserved is not None,
     }  # fmt: skip
     refuse_idle(about_replies, "an encoder reads a text in one pass, and no queue of replies is simulated")
-    stream = Stream(asked.requests_per_day, 1, 1, asked.peak)  # its tokens do not count
+    stream = Stream(asked.requests_per_day, 1, 1, asked.peak)  # the plan does not use its tokens
     rows = planned_encoders(run, stream)
     if asked.as_json:
         options = [asdict(row) | {"text_usd": row.month_usd / stream.per_month} for row in rows]
@@ -56,7 +56,7 @@ def _page(run: RunSummary, stream: Stream, rows: Sequence[PlannedEncoder]) -> st
             "",
             f"machines     {FORMULA_TEXTS}; servers of a run that used a part of a machine share it",
             f"$/month      {FORMULA_MONTH}; the machines of the busiest hour all month",
-            "by the hour  each hour of the day pays for the machines that it needs; not with one's own",
+            "by the hour  each hour of the day pays for the machines that it needs; not for owned machines",
             "not in it    waiting: a text takes the time of its batch, and waits until that is full; network",
         )
     )

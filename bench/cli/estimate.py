@@ -1,9 +1,9 @@
 """Estimate how much time and memory a config would take, before anything is loaded.
 
-A model is described by the facts in its file (``models/*.yaml``), a machine by the ceilings that
-`bench doctor --ceilings` kept, else by the rates below. These come from SmolLM2-135M under transformers on
-two CPU cores (42 ms per float32 token, 26 ms in bfloat16); those of a GPU are a guess. Optimised rows are
-counted as if nothing had been done to them.
+A model is described by the facts in its file (``models/*.yaml``), and a machine by the ceilings that
+`bench doctor --ceilings` stored, or else by the rates below. The rates of a CPU come from SmolLM2-135M under
+transformers on two cores (42 ms per float32 token, 26 ms in bfloat16); those of a GPU are a guess. Optimised
+rows are estimated as if they were not optimised.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from bench.optimisations import routes
 from bench.plan.ceilings import ceilings_here
 from bench.plan.roofline import Ceilings
 
-LAYER_S = 0.0006  # Python and kernel launches, for each layer and step
-CPU_RATES = Ceilings(12e9, 80e9, LAYER_S)  # bytes/s and FLOP/s of one thread, as transformers reaches them
+LAYER_S = 0.0006  # overhead of Python and kernel launches per layer and step
+CPU_RATES = Ceilings(12e9, 80e9, LAYER_S)  # bytes/s and FLOP/s that transformers reaches with one thread
 GPU_RATES = Ceilings(1e12, 50e12, LAYER_S)
 TRAINING_SIZES = ("steps", "batch", "tokens")  # their product is the number of training tokens
 ASSUMED = "12 GB/s and 80 GFLOP/s a CPU thread (1 TB/s and 50 TFLOP/s a GPU)"
@@ -42,11 +42,11 @@ KEPT = "the ceilings of this machine (`bench doctor --ceilings`)"
 
 
 def assumptions(spec: Spec) -> str:
-    """Say on what the estimate rests."""
+    """Say what the estimate assumes."""
     runtimes = {(arm.runtime.device, arm.runtime.threads, arm.runtime.dtype) for arm in _runnable(spec)}
     known = [_kept(*runtime) is not None for runtime in runtimes]
     rates = " or ".join(
-        words for words, there in ((KEPT, any(known)), (ASSUMED, not all(known) or not known)) if there
+        words for words, used in ((KEPT, any(known)), (ASSUMED, not all(known) or not known)) if used
     )
     drafts = any(models_of(step, arm.place) for arm in _runnable(spec) for step in arm.optimise)
     second = f"; {SECOND}" if drafts else ""
@@ -62,33 +62,33 @@ def most_pairs(spec: Spec) -> int:
 
 
 def _trainings_s(load: Load) -> dict[object, float]:
-    """Return the time of each training of a row, by the model and the steps up to it; equal ones are done
-    once.
+    """Return the seconds of each training of a row.
 
-    A training uses all processors, and per token and parameter 2 FLOP for the teacher and 6 for the student.
-    The rule of a cascade that learns is trained by what both of its models answer.
+    The keys identify a training by its model and steps, because equal trainings are done only once. A
+    training uses all processors, with 2 FLOP per token and parameter for the teacher and 6 for the student.
+    The learnt rule of a cascade is trained on the answers of both models.
     """
     flop_per_s = _rates(load.arm.runtime.device, None, "float32").flop_per_s
-    found: dict[object, float] = {}
+    trainings_s: dict[object, float] = {}
     for place, step in enumerate(load.arm.optimise, 1):
         settings = dict(step.params)
         sizes = [size for name in TRAINING_SIZES if isinstance(size := settings.get(name), int)]
         if step.verb == "distil" and len(sizes) == len(TRAINING_SIZES):
             flop = 8 * load.facts.active * math.prod(sizes)
-            found[load.arm.model, load.arm.optimise[:place]] = flop / flop_per_s
+            trainings_s[load.arm.model, load.arm.optimise[:place]] = flop / flop_per_s
     for edge in load.beside:
-        found |= _trainings_s(edge.load)
+        trainings_s |= _trainings_s(edge.load)
         if edge.asked:
-            found[_pair(load.arm, edge.load.arm)] = learning_s(load, edge)
-    return found
+            trainings_s[_pair(load.arm, edge.load.arm)] = learning_s(load, edge)
+    return trainings_s
 
 
 def _pair(arm: Arm, edge: Arm) -> object:
-    """Return what a trained rule depends on: both models as they answer, and the questions."""
+    """Return the key of a trained rule: it depends on both models with their steps, and on the questions."""
     learns = next(dict(step.params) for step in arm.optimise if routes(step.verb))
     sides = [
-        (one.model, one.runtime.dtype, one.optimise)
-        for one in (replace(arm, optimise=arm.optimise[:-1]), edge)
+        (side.model, side.runtime.dtype, side.optimise)
+        for side in (replace(arm, optimise=arm.optimise[:-1]), edge)
     ]
     return (*sides, *(learns[form] for form in FORMS))
 
@@ -98,22 +98,22 @@ def _runnable(spec: Spec) -> list[Arm]:
 
 
 def _kept(device: str, threads: int | None, dtype: str) -> Ceilings | None:
-    """Return the ceilings that were measured on this CPU with so many threads; None if they were not."""
+    """Return the stored ceilings of this CPU for a number of threads, or None if they were not measured."""
     if device_here(device) == "cuda":
         return None
-    found = ceilings_here("cpu", threads or cpu_count(), dtype)
-    return None if found is None else replace(found, layer_s=LAYER_S)
+    ceilings = ceilings_here("cpu", threads or cpu_count(), dtype)
+    return None if ceilings is None else replace(ceilings, layer_s=LAYER_S)
 
 
 def _rates(device: str, threads: int | None, dtype: str) -> Ceilings:
-    """Return what this machine reaches: as measured and kept, else as assumed."""
+    """Return the rates of this machine: the measured ones if they are stored, else the assumed ones."""
     if device_here(device) == "cuda":
         return GPU_RATES
     return _kept(device, threads, dtype) or CPU_RATES.shared(threads or cpu_count())
 
 
 def _facts(model: ModelRef) -> Architecture | None:
-    """Return the facts in a known model's file, at the size asked for; None for any other model."""
+    """Return the facts of a known model, at the configured size, or None for any other model."""
     if isinstance(model, Hub | LocalPath):
         return None
     known = find_model(model.name)
@@ -122,21 +122,21 @@ def _facts(model: ModelRef) -> Architecture | None:
 
 @dataclass(frozen=True)
 class Known:
-    """Functions that look up the facts of a model and the ceilings of this machine once for all rows."""
+    """Cached functions that look up the facts of a model, and the rates of this machine."""
 
     facts: Callable[[ModelRef], Architecture | None]
     rates: Callable[[str, int | None, str], Ceilings]
 
 
 class NoFacts(Exception):
-    """Nothing is known of a model before it is loaded."""
+    """Raised for a model of which nothing is known before it is loaded."""
 
     def __init__(self, model: ModelRef) -> None:
         super().__init__(model_words(model))
 
 
 def estimate(spec: Spec) -> str:
-    """Return the time and memory of the whole run in words; both are unknown without a model's size."""
+    """Return the time and memory of the whole run in words, or that they are unknown."""
     try:
         known = Known(cache(_facts), cache(_rates))
         groups = [_loads(group, known) for group in spec.groups]
@@ -145,11 +145,11 @@ def estimate(spec: Spec) -> str:
     asked = asked_of(spec.drift)
     fixed_s = math.fsum(_fixed_s(spec, loads, asked, known) for loads in groups)
     processes = spec.measure.processes
-    pair_s = math.fsum(one.pair_s(loads[0], processes) for loads in groups for one in _paired(loads))
+    pair_s = math.fsum(load.pair_s(loads[0], processes) for loads in groups for load in _paired(loads))
     largest_bytes = max(map(_largest_bytes, groups), default=0)
     trainings: dict[object, float] = {}
-    for one in (one for loads in groups for one in loads[1:]):
-        trainings |= _trainings_s(one)
+    for variant in (load for loads in groups for load in loads[1:]):
+        trainings |= _trainings_s(variant)
     took = dict.fromkeys(_about(fixed_s + pair_s * n) for n in (processes, most_pairs(spec)))
     free = available_bytes()
     tight = f"; only {free / GIB:.1f} GiB are free" if free is not None and free < largest_bytes else ""
@@ -159,8 +159,11 @@ def estimate(spec: Spec) -> str:
 
 
 def _loads(group: Group, known: Known) -> list[Load]:
-    """Return the loads of a cell's rows that can run, the baseline first. Raises NoFacts."""
-    arms = (group.baseline, *(one for one in group.variants if not one.unsupported))
+    """Return the loads of the rows of a cell that can run, the baseline first.
+
+    Raises NoFacts if nothing is known of a model.
+    """
+    arms = (group.baseline, *(arm for arm in group.variants if not arm.unsupported))
     return [_load(arm, arm.model, arm.runtime, known) for arm in arms]
 
 
@@ -173,7 +176,7 @@ def _load(arm: Arm, model: ModelRef, runtime: RuntimeBlock, known: Known) -> Loa
 
 
 def _beside(arm: Arm, known: Known) -> Iterator[Beside]:
-    """Yield the second models of an arm: the edge model of a cascade, and one that drafts."""
+    """Yield the second models of an arm: the edge model of a cascade, or a draft model."""
     for step in arm.optimise:
         settings = dict(step.params)
         for model in models_of(step, arm.place).values():
@@ -186,40 +189,43 @@ def _beside(arm: Arm, known: Known) -> Iterator[Beside]:
 
 
 def _edge(arm: Arm, model: ModelRef, settings: Mapping[str, Any], known: Known) -> Beside:
-    """Return the edge model of a cascade, with what its rule lets it do beside answering."""
+    """Return the edge model of a cascade, with the additional work that the rule of the cascade needs."""
     edge, samples = settings["edge"], settings.get("samples", 0)
     asked = (questions(settings) or {}).values()
     return Beside(
         _load(replace(arm, optimise=edge.optimise), model, edge_runtime(arm.runtime, edge), known),
         samples=samples,
-        asked=tuple((one["tokens"], one["items"]) for one in asked),
+        asked=tuple((form["tokens"], form["items"]) for form in asked),
     )
 
 
 def _paired(loads: Sequence[Load]) -> list[Load]:
-    """Return the rows that run in turns with their baseline."""
-    return [one for one in loads[1:] if one.arm.workload == loads[0].arm.workload]
+    """Return the rows that are measured in turns with their baseline: those with the same workload."""
+    return [load for load in loads[1:] if load.arm.workload == loads[0].arm.workload]
 
 
 def _fixed_s(spec: Spec, loads: Sequence[Load], asked: Asked, known: Known) -> float:
-    """Return the time of all that is done once in a cell, however many pairs there are."""
+    """Return the seconds of everything that is done once in a cell, whatever the number of pairs."""
     base, *variants = loads
-    apart = [base, *(one for one in variants if one.arm.workload != base.arm.workload)]
-    found = [one.alone_s + suites_s(asked, one) for one in loads]
-    found += [one.load_s for one in apart]
-    found += [drift_s(spec, base, one) for one in variants]
-    return math.fsum((*found, floors_s(spec, base, known.rates), together_s(base)))
+    alone = [base, *(load for load in variants if load.arm.workload != base.arm.workload)]
+    parts_s = [load.alone_s + suites_s(asked, load) for load in loads]
+    parts_s += [load.load_s for load in alone]
+    parts_s += [drift_s(spec, base, load) for load in variants]
+    return math.fsum((*parts_s, floors_s(spec, base, known.rates), together_s(base)))
 
 
 def _largest_bytes(loads: Sequence[Load]) -> int:
-    """Return the memory of the baseline beside the largest row, whose weights are there twice for a while."""
+    """Return the bytes of the baseline and the largest row together.
+
+    The row's weights count twice, because for a while there are two copies of them in memory.
+    """
     base, *variants = loads
-    second = max((one.serving_bytes + one.weights_bytes for one in variants), default=base.weights_bytes)
+    second = max((load.serving_bytes + load.weights_bytes for load in variants), default=base.weights_bytes)
     return base.serving_bytes + second
 
 
 def _about(seconds: float) -> str:
-    """Round seconds to tens of seconds, minutes or hours: an estimate has no more digits."""
+    """Write seconds rounded to tens of seconds, minutes or tenths of an hour: it is only an estimate."""
     if seconds < 90:
         return f"{max(round(seconds / 10), 1) * 10} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

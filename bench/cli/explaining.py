@@ -1,4 +1,4 @@
-"""The command `bench explain`: how each figure of one row is derived, and where its money went."""
+"""Define the command `bench explain`, which derives each figure of one row and says where its money went."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bench.results.row import Row
     from bench.results.run_summary import RunSummary
 
-MOST_APIS = 3  # beside a row with a prompt cache
+MOST_APIS = 3  # APIs that are compared with a row that has a prompt cache
 
 
 @app.command()
@@ -29,10 +29,10 @@ def explain(
     variant: Annotated[str, typer.Argument(metavar="VARIANT", help="the title of a row")],
     as_json: AsJson = False,
 ) -> None:
-    """Derive each figure of one row: its formula, and the row's own numbers put in.
+    """Derive each figure of one row: its formula, and the formula with the row's own numbers.
 
-    For a variant it also says where the money went, from the baseline's request to the variant's. Of a server
-    that found prompts in its cache it also says what the same requests cost without one, and at APIs.
+    For a variant it also says why its requests cost more or less than the baseline's. For a server that found
+    prompts in its cache it also says what the same requests cost without a cache, and at APIs.
     """
     from bench.cli.api_pages import against_json
     from bench.report.formats import ascii_json, harmless
@@ -40,19 +40,19 @@ def explain(
     from bench.results.summary import load_run
     from bench.store.replay import load_record
 
-    found, record = load_run(run), load_record(run)
-    row = _row(found, variant)
+    summary, record = load_run(run), load_record(run)
+    row = _row(summary, variant)
     with showing(run):
-        figures = list(explained(found, record, row))
-        cached = prompt_cache(found, row)
-        parts = None if row.is_baseline else waterfall(found, record, row)
+        figures = list(explained(summary, record, row))
+        cached = prompt_cache(summary, row)
+        parts = None if row.is_baseline else waterfall(summary, record, row)
         shown = list(
-            _page(harmless(found), harmless(row), harmless(figures), harmless(parts), harmless(cached))
+            _page(harmless(summary), harmless(row), harmless(figures), harmless(parts), harmless(cached))
         )
     if as_json:
         data = {
             "row": row.title,
-            "figures": [asdict(one) for one in figures],
+            "figures": [asdict(figure) for figure in figures],
             "waterfall": None if parts is None else [asdict(part) for part in parts],
             "prompt_cache": None if cached is None else against_json(cached),
         }
@@ -62,8 +62,7 @@ def explain(
 
 
 def prompt_cache(run: RunSummary, row: Row) -> Comparison | None:
-    """Return a row whose server found prompts in its cache, beside what APIs bill for the same requests; None
-    for any other row."""
+    """Compare a row whose server found prompts in its cache with APIs. Returns None for any other row."""
     from bench.cli.pricing import names_of_weights, today
     from bench.metrics.requests import CACHED
     from bench.plan.against import Question, against_apis
@@ -72,8 +71,9 @@ def prompt_cache(run: RunSummary, row: Row) -> Comparison | None:
     if not value_of(row.figure(CACHED)):
         return None
     asked = Question(today(), variants=(row.title,))
-    found = against_apis(run, names_of_weights(run), asked)
-    return replace(found, caches=tuple(one for one in found.caches if one.title == row.title))
+    comparison = against_apis(run, names_of_weights(run), asked)
+    of_row = tuple(cached for cached in comparison.caches if cached.title == row.title)
+    return replace(comparison, caches=of_row)
 
 
 def _row(run: RunSummary, title: str) -> Row:
@@ -106,24 +106,24 @@ def _page(
     if cached is not None:
         yield ""
         yield from cache_lines(cached, MOST_APIS)
-    for one in figures:
+    for figure in figures:
         yield ""
-        yield f"{one.key} = {format_significant(one.shown.value, 4)} {one.unit}{_bounds(one)}"
-        yield f"  = {with_ordinals(one.formula)}"
-        if one.arithmetic is not None:
-            yield f"  = {one.arithmetic} = {format_significant(one.alone, 4)}"
-        if one.times is not None:
-            yield f"  shown: by the ratio of both sides, measured in turns: {one.times}"
+        yield f"{figure.key} = {format_significant(figure.shown.value, 4)} {figure.unit}{_bounds(figure)}"
+        yield f"  = {with_ordinals(figure.formula)}"
+        if figure.arithmetic is not None:
+            yield f"  = {figure.arithmetic} = {format_significant(figure.alone, 4)}"
+        if figure.times is not None:
+            yield f"  shown: by the ratio of both sides, measured in turns: {figure.times}"
 
 
 def _waterfall(run: RunSummary, row: Row, parts: list[Part]) -> Iterator[str]:
-    """Yield the way from the baseline's dollars to the row's, for a million requests."""
+    """Yield a table that leads from the baseline's dollars per million requests to the row's."""
     from bench.cli.tables import align
     from bench.metrics import cost
     from bench.report.reading import timed_interval
 
-    ends = [timed_interval(run, one, cost.PER_REQUEST) for one in (run.baseline_of(row), row)]
-    start, end = (1e6 * one.value if one else 0.0 for one in ends)
+    ends = [timed_interval(run, side, cost.PER_REQUEST) for side in (run.baseline_of(row), row)]
+    start, end = (1e6 * usd.value if usd else 0.0 for usd in ends)
     once = row.figure("one_off_usd")
     lines = [
         ("a million requests", "USD", ""),
@@ -137,8 +137,8 @@ def _waterfall(run: RunSummary, row: Row, parts: list[Part]) -> Iterator[str]:
     yield from align(lines)
 
 
-def _bounds(one: Explained) -> str:
+def _bounds(figure: Explained) -> str:
     from bench.report.reading import bounds_text
 
-    text = bounds_text(one.shown, lambda value: format_significant(value, 4))
+    text = bounds_text(figure.shown, lambda value: format_significant(value, 4))
     return f" {text}" if text else ""

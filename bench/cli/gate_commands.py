@@ -1,4 +1,4 @@
-"""What ``bench gate`` and ``bench calibrate`` do, and what they print."""
+"""Do what ``bench gate`` and ``bench calibrate`` ask for, and print the results."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class CalibrateOptions:
 
 
 def gate(config: Path, options: GateOptions, *, as_json: bool, quiet: bool) -> ExitCode:
-    """Measure and judge a config, or judge a finished run; return the verdict's exit code."""
+    """Measure and judge a config, or judge a finished run. Return the exit code of the verdict."""
     from bench.report.formats import ascii_json
     from bench.report.gate import lines
 
@@ -51,7 +51,7 @@ def gate(config: Path, options: GateOptions, *, as_json: bool, quiet: bool) -> E
 
 
 def calibrate(config: Path, options: CalibrateOptions, *, quiet: bool) -> None:
-    """Run a calibration, an A/A comparison, and print what it found."""
+    """Run a calibration, which compares a baseline with itself (A/A), and print its result."""
     from bench.cli.progress import RunProgress
     from bench.config.reader import read_config
     from bench.environments import interpreter_at

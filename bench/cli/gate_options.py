@@ -1,4 +1,4 @@
-"""The options of `bench gate` and `bench calibrate`."""
+"""Define the options of `bench gate` and `bench calibrate`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.gate import LEAST_CAP
 
 
 class LimitsFrom(StrEnum):
-    """Whose limits a gate on commits judges by."""
+    """The side of a gate on commits whose limits are used."""
 
     BASE = "base"
     CANDIDATE = "candidate"
@@ -25,9 +25,9 @@ Base = Annotated[
 ]
 Candidate = Annotated[
     str | None,
-    typer.Option(metavar="REF", help="with --base REF: the other commit; if absent, the files as they are"),
+    typer.Option(metavar="REF", help="with --base REF: the other commit; if absent, the working tree"),
 ]
-LimitsOf = Annotated[LimitsFrom, typer.Option(help="with --base REF: whose limits count")]
+LimitsOf = Annotated[LimitsFrom, typer.Option(help="with --base REF: the side whose limits are used")]
 AllowIdentical = Annotated[
     bool, typer.Option("--allow-identical", help="exit with 0 if a change does not reach what is measured")
 ]

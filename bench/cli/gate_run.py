@@ -1,4 +1,4 @@
-"""Measure and judge a gate, for ``bench gate`` and for the fixture of pytest."""
+"""Measure and judge a gate, for ``bench gate`` and for the pytest fixture."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Judged:
 
     @property
     def gate(self) -> GateBlock:
-        """The verdict."""
+        """Return the verdict."""
         assert self.run.gate is not None, "a judged run has a verdict"
         return self.run.gate
 
@@ -56,9 +56,9 @@ class Judged:
 def judged(config: Path, options: GateOptions, *, quiet: bool) -> Judged:
     """Measure and judge a config, or judge a finished run.
 
-    ``options.base`` is a commit, a run or an interpreter. They are tried in this order, so that a file with
-    the name of a branch does not take the branch's place. Raises UsageError if it is none of them, or if
-    something else in the options makes no sense.
+    ``options.base`` is a commit, a run or an interpreter. They are tried in this order, so that a branch wins
+    over a file with the same name. Raises UsageError if it is none of them, or if the options contradict each
+    other.
     """
     if config.is_dir():
         return Judged(config, _finished(config, options))
@@ -75,7 +75,7 @@ def judged(config: Path, options: GateOptions, *, quiet: bool) -> Judged:
 
 
 def must_be_used(config: Path, options: GateOptions) -> None:
-    """Raise UsageError for an option of ``bench gate`` that would do nothing for what is compared."""
+    """Raise UsageError for an option of ``bench gate`` that has no effect on this kind of comparison."""
     of_commits = {
         "--limits-from": options.limits_from != "base", "--allow-identical": options.allow_identical,
     }  # fmt: skip
@@ -91,15 +91,17 @@ def must_be_used(config: Path, options: GateOptions) -> None:
 
 
 def job_summary(name: str, gate: GateBlock, *, lead: str = "") -> None:
-    """On GitHub, write the verdict to the job's page and annotate every rule that does not pass. ``lead``
-    comes before the annotations, which have to stand at the beginning of a line."""
+    """On GitHub, write the verdict to the job's page, and annotate every rule that does not pass.
+
+    ``lead`` is printed before the annotations, because each must be at the start of a line.
+    """
     from bench.report.gate import markdown, workflow_commands
 
     _tell_the_job(markdown(name, gate), lead + "\n".join(workflow_commands(gate)))
 
 
 def job_without_verdict(bad: BenchError) -> None:
-    """On GitHub, write to the job's page and into an annotation why there is no verdict."""
+    """On GitHub, write to the job's page and to an annotation why there is no verdict."""
     from bench.report.gate import failure
 
     _tell_the_job(*failure(speakable(str(bad))))
@@ -114,7 +116,7 @@ def _tell_the_job(text: str, commands: str) -> None:
                 must_be_regular(Path(page).stat().st_mode, Path(page))
             with Path(page).open("a", encoding="utf-8") as file:
                 file.write(text)
-        except OSError as bad:  # the verdict stands, whatever becomes of its page
+        except OSError as bad:  # the verdict is valid even if the page cannot be written
             print(f"bench: the job's summary was not written: {bad.strerror}", file=sys.stderr)
     if os.environ.get("GITHUB_ACTIONS") == "true":
         command_ci(commands)
@@ -124,14 +126,14 @@ def _tell_the_job(text: str, commands: str) -> None:
 
 
 def _is_run(base: str) -> bool:
-    """Return whether there is a run; a directory may also have the name of a branch."""
+    """Return whether ``base`` is the directory of a run, not only the name of a branch."""
     from bench.results.summary import is_run
 
     return Path(base).is_dir() and is_run(Path(base))
 
 
 def _is_commit(config: Path, base: str) -> bool:
-    """Return whether there is such a commit, or neither a run nor an interpreter."""
+    """Return whether ``base`` is a commit, or is meant as one: it is neither a run nor an interpreter."""
     from bench.sides.repository import Repository
 
     repository = Repository.around(config.absolute())
@@ -145,7 +147,7 @@ def _is_interpreter(base: str) -> bool:
 
 
 def _finished(run: Path, options: GateOptions) -> RunSummary:
-    """Judge a finished run by its journal. Nothing is measured, and ``run.json`` is not read."""
+    """Judge a finished run by its journal, without measuring and without reading ``run.json``."""
     from bench.results.stored_gate import against_run, judge_run
     from bench.results.summary import from_journal
 
@@ -162,7 +164,7 @@ def _finished(run: Path, options: GateOptions) -> RunSummary:
 
 
 def _measured_against_run(spec: Spec, base: Path, options: GateOptions, quiet: bool) -> Judged:
-    """Measure a whole run, and judge it against an earlier one."""
+    """Measure a whole run, and judge it against an earlier run."""
     from bench.cli.progress import RunProgress
     from bench.results.stored_gate import against_run
     from bench.results.summary import from_journal
@@ -177,7 +179,7 @@ def _measured_against_run(spec: Spec, base: Path, options: GateOptions, quiet: b
 
 
 def _measured(spec: Spec, options: GateOptions, quiet: bool) -> Judged:
-    """Measure the variants against the baseline, or everything against itself in another interpreter."""
+    """Measure the variants against the baseline, or all rows against themselves in another interpreter."""
     from bench.runs.gate import Plan
 
     base = Path(options.base).absolute() if options.base else None
@@ -185,7 +187,7 @@ def _measured(spec: Spec, options: GateOptions, quiet: bool) -> Judged:
 
 
 def _measured_commits(config: Path, base: str, options: GateOptions, quiet: bool) -> Judged:
-    """Build both sides, say what differs between them, and measure."""
+    """Build the environments of both commits, say what differs between them, and measure."""
     from bench.report.gate import differences
     from bench.runs.gate import Plan, unmeasured_gate
     from bench.sides.repository import WORKTREE
@@ -209,7 +211,7 @@ def _measured_commits(config: Path, base: str, options: GateOptions, quiet: bool
 
 
 def sayer(*, quiet: bool) -> Callable[[str], None]:
-    """Return a function that prints a line of progress to stderr, or nothing if ``quiet``."""
+    """Return a function that prints a line of progress to stderr, or does nothing if ``quiet``."""
     return lambda text: None if quiet else print(text, file=sys.stderr, flush=True)
 
 

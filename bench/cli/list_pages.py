@@ -1,4 +1,4 @@
-"""List what is available as text, a line for each entry, with whether it can run here or what is missing."""
+"""Print the lists of `bench list`: a line for each entry, and whether it can run here or what is missing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bench.formatting import count, did_you_mean, printable, with_ordinals
 from bench.models.reference import Hub, LocalPath, ModelRef, Random
 from bench.optimisations import verbs
 
-NO_STEPS = "nothing"  # in the column of what a row is optimised by
+NO_STEPS = "nothing"  # shown in the column "optimised by" for a row without optimisations
 MORE = {
     "models": "   (all about one: bench list models NAME)",
     "optimisations": "   (all about one: bench list optimisations NAME)",
@@ -29,40 +29,40 @@ TO_DIRECTION = {"lower": "lower is better", "higher": "higher is better", None: 
 
 
 def render(kinds: Sequence[str]) -> str:
-    """Return the lists asked for, one after the other. Raises UsageError with the nearest known list."""
+    """Return the requested lists as text. Raises UsageError, which suggests the nearest name, for others."""
     wanted = [kind.strip() for kind in kinds]
     for kind in wanted:
         if kind not in KINDS:
             hint = did_you_mean(kind, KINDS, f"known: {', '.join(KINDS)}")
             raise UsageError(f"nothing to list called {kind[:60]!r} ({hint})")
-    found = []
+    blocks = []
     for kind in wanted:
         lines = align([tuple(map(printable, row)) for row in KINDS[kind]()], terminal_width())
-        found.append("\n".join([kind + MORE.get(kind, ""), *(f"  {line}" for line in lines)]))
-    return "\n\n".join(found)
+        blocks.append("\n".join([kind + MORE.get(kind, ""), *(f"  {line}" for line in lines)]))
+    return "\n\n".join(blocks)
 
 
 def page(kind: str, words: Sequence[str]) -> str:
-    """Describe one entry of a list, a scheme or a model. Raises UsageError for lists without such pages."""
+    """Describe one scheme or one model. Raises UsageError for other lists, which have no such pages."""
     if kind not in PAGES:
         raise UsageError(f"only {' and '.join(PAGES)} have more to show: bench list {next(iter(PAGES))} NAME")
     return PAGES[kind](words)
 
 
 def scheme(words: Sequence[str]) -> str:
-    """Describe one scheme, and give the row of a config that has it on a line that can be pasted."""
+    """Describe one scheme, with a line that can be pasted into a config."""
     verb, name, module = schemes.find(words)
     text = _lay_out(schemes.page(verb, name, module))
     return f"{text}\n\nA row of a config:\n\n{schemes.line(verb, name, module)}"
 
 
 def model(words: Sequence[str]) -> str:
-    """Describe one model: its whole card, what fits here, and the lines of a config that use it."""
+    """Describe one model: its card, the precision that fits here, and the lines of a config that use it."""
     return _lay_out(model_pages.page(" ".join(words)))
 
 
 def _lay_out(rows: Iterable[Row]) -> str:
-    """Lay out paragraphs, which are rows of one cell, and tables, which are the others."""
+    """Lay out rows as text: a row of one cell is a paragraph, and other rows form tables."""
     width = terminal_width() or 112
     lines: list[str] = []
     for is_text, group in itertools.groupby(rows, lambda row: len(row) == 1):
@@ -74,12 +74,12 @@ def _lay_out(rows: Iterable[Row]) -> str:
 
 
 def arm_words(arm: Arm) -> Row:
-    """Describe an arm's model, runtime, optimisations and workload, each in a few words."""
+    """Return an arm's model, runtime, optimisations and workload, each in a few words."""
     return model_words(arm.model), _runtime(arm), _steps(arm), _workload(arm)
 
 
 def model_words(reference: ModelRef) -> str:
-    """Name a model as a person would."""
+    """Return a short name of a model for a person."""
     if isinstance(reference, Hub):
         return f"{reference.repo}@{reference.revision[:8]}"
     if isinstance(reference, LocalPath):
@@ -102,7 +102,7 @@ def _steps(arm: Arm) -> str:
 
 
 def _own_settings(step: Optimisation) -> Optimisation:
-    """Return the step with only those settings that are not the scheme's defaults."""
+    """Return the step with only the settings that differ from the scheme's defaults."""
     kind = plugins.load(f"optimisations.{step.verb}", step.scheme).Params
     defaults = {field.name: field.default for field in dataclasses.fields(kind)}
     own = tuple((key, value) for key, value in step.params if value != defaults[key])
@@ -124,9 +124,9 @@ def _optimisations() -> Iterator[Row]:
             yield f"{verb}: {name}", *_here(schemes.scheme_here(module), plugins.describe(module))
 
 
-def _here(found: schemes.Here, description: str) -> tuple[str, str]:
-    note = f" ({found.note})" if found.note else ""
-    return ("here" if found.runs else "not here"), description + note
+def _here(here: schemes.Here, description: str) -> tuple[str, str]:
+    note = f" ({here.note})" if here.note else ""
+    return ("here" if here.runs else "not here"), description + note
 
 
 def _runtimes() -> Iterator[Row]:
@@ -143,7 +143,7 @@ def _plugins(package: str) -> Callable[[], Iterator[Row]]:
 
 
 def _drift() -> Iterator[Row]:
-    """Yield suites and further statistics, each by its key in the config."""
+    """Yield suites and additional statistics, each with its key in the config."""
     for key in ("suites", "statistics"):
         for name, *more in _plugins(f"drift.{key}")():
             yield f"{key}: {name}", *more
@@ -164,7 +164,7 @@ def _metrics() -> Iterator[Row]:
 def _prices() -> Iterator[Row]:
     from bench.pricing.book import default_book
 
-    for price in sorted(default_book().values(), key=lambda one: one.id):
+    for price in sorted(default_book().values(), key=lambda price: price.id):
         source = textwrap.shorten(price.source, 90, placeholder=" ...")
         yield price.id, f"{price.hourly_usd:.4f} USD/h", f"{price.date}", source
 

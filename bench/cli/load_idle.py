@@ -1,4 +1,4 @@
-"""Options of `bench load` that do nothing for what was asked: they are refused."""
+"""Refuse options of `bench load` that would have no effect."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ OTHER_NAMES = {"target": "URL", "as_json": "--json", "pin": "--no-pin"}
 
 
 def all_in_use(asking: Asking, *, earlier: bool) -> None:
-    """Raise UsageError for an option that would do nothing. ``earlier``: the target is an earlier load."""
-    _must_hold_no_key(asking)
+    """Raise UsageError for an option that would have no effect.
+
+    ``earlier`` says that the target is the directory of an earlier load, which is only computed again.
+    """
+    _refuse_keys(asking)
     if asking.hardware is None and asking.utilisation != 1:
         raise UsageError("--utilisation goes with --hardware")
     if earlier:
-        others = [one.name for one in fields(Asking) if one.name not in OF_AN_EARLIER_LOAD]
+        others = [field.name for field in fields(Asking) if field.name not in OF_AN_EARLIER_LOAD]
         refuse_idle(_given(asking, others), "an earlier load is computed again, and nothing is sent")
         return
     if "://" in asking.target:
@@ -36,16 +39,18 @@ def all_in_use(asking: Asking, *, earlier: bool) -> None:
         refuse_idle(_given(asking, ("drift_text",)), "it goes with --drift")
 
 
-def _must_hold_no_key(asking: Asking) -> None:
-    """Raise UsageError for the key of an account, and for an argument of an engine that takes one: the files
-    of a load keep its address and the command of its engine."""
+def _refuse_keys(asking: Asking) -> None:
+    """Raise UsageError for an API key on the command line, and for an engine argument that would take one.
+
+    The files of a load store its address and the command of its engine, so a key would be stored as well.
+    """
     if "://" in asking.target:
-        address(asking.target)  # which says more exactly where in an address a key is
-    for one in fields(Asking):
-        value = getattr(asking, one.name)
-        texts = value if isinstance(value, list) else [value]
-        if one.name != "key_env" and any(isinstance(text, str) and looks_like_a_key(text) for text in texts):
-            raise UsageError(f"{_option(one.name)}: this looks like a key (what was given is not shown)")
+        address(asking.target)  # raises a more exact error for a key in an address
+    for field in fields(Asking):
+        value = getattr(asking, field.name)
+        texts = [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
+        if field.name != "key_env" and any(map(looks_like_a_key, texts)):
+            raise UsageError(f"{_option(field.name)}: this looks like a key (what was given is not shown)")
     for argument in asking.engine_argument or ():
         name = dashed(argument.partition("=")[0].lstrip("-"))
         if argument.startswith("-") and name in OURS:
@@ -57,6 +62,6 @@ def _option(name: str) -> str:
 
 
 def _given(asking: Asking, names: Iterable[str]) -> dict[str, bool]:
-    """Return which of these options differ from their defaults, by the name on the command line."""
-    defaults = {one.name: one.default for one in fields(Asking)}
+    """Return whether each of these options differs from its default, by its name on the command line."""
+    defaults = {field.name: field.default for field in fields(Asking)}
     return {_option(name): getattr(asking, name) != defaults[name] for name in names}

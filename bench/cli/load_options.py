@@ -1,4 +1,4 @@
-"""The options of `bench load`, and which of them go together."""
+"""Define the options of `bench load`, and check which of them can be combined."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ USUAL_MOST_INPUT = 1024
 
 @dataclass(frozen=True)
 class Asking:
-    """What the command line says, as it came."""
+    """The options and arguments of the command line, unchanged."""
 
     target: Annotated[
         str,
@@ -44,12 +44,12 @@ class Asking:
     trace: Annotated[Path | None, typer.Option(help="replay a JSON-lines file of arrivals and lengths")] = (
         None
     )
-    speed: Annotated[float, typer.Option(help="with --trace: how many times as fast")] = 1.0
+    speed: Annotated[float, typer.Option(help="with --trace: replay it this many times as fast")] = 1.0
     data_set: Annotated[
         Path | None,
         typer.Option(help="with --users or --rate: prompts that people wrote (ShareGPT, messages, prompts)"),
     ] = None
-    max_input_tokens: Annotated[int, typer.Option(help="with --data-set: longer prompts are passed over")] = (
+    max_input_tokens: Annotated[int, typer.Option(help="with --data-set: longer prompts are skipped")] = (
         USUAL_MOST_INPUT
     )
     replies: Annotated[
@@ -57,10 +57,10 @@ class Asking:
     ] = "recorded"
     turns: Annotated[
         int | None,
-        typer.Option(help="with --users: conversations of so many requests, each with all before it"),
+        typer.Option(help="with --users: conversations of this many requests; each repeats those before it"),
     ] = None
     shared_tokens: Annotated[
-        int, typer.Option(help="with --turns: with how many tokens every conversation begins")
+        int, typer.Option(help="with --turns: tokens at the start that all conversations share")
     ] = 0
     pause_s: Annotated[
         float, typer.Option(help="with --turns: seconds between an answer and the next turn")
@@ -128,14 +128,14 @@ class Asking:
 
     @property
     def limits_ms(self) -> dict[str, float]:
-        """The most milliseconds of a good request. Raises UsageError for what ``--slo`` cannot say."""
+        """Return the limits of a good request in milliseconds. Raises UsageError for an invalid ``--slo``."""
         from bench.metrics.requests import LIMITS
 
         return limits_of(self.slo, LIMITS)
 
 
 def must_be_one_schedule(asking: Asking) -> None:
-    """Raise UsageError unless the options name exactly one schedule, and options that go with it."""
+    """Raise UsageError unless the options name exactly one schedule and fit that schedule."""
     given = {
         "--users": asking.users is not None, "--rate": asking.rate is not None, "--at-once": asking.at_once,
         "--trace": asking.trace is not None,
@@ -143,7 +143,7 @@ def must_be_one_schedule(asking: Asking) -> None:
     limits_ms = asking.limits_ms
     if asking.requests is not None and asking.requests < 1:
         raise UsageError(f"--requests must be from 1 on, not {asking.requests}")
-    named = [name for name, is_there in given.items() if is_there]
+    named = [name for name, is_given in given.items() if is_given]
     if asking.search is not None:
         if named not in ([], ["--rate"]) or not limits_ms:
             raise UsageError("--search needs --slo, and --rate only says where it begins")
@@ -173,7 +173,7 @@ def must_be_one_schedule(asking: Asking) -> None:
 
 
 def must_be_one_kind_of_prompts(asking: Asking) -> None:
-    """Raise UsageError for options of a data set or of conversations that do not go with the others."""
+    """Raise UsageError for options of a data set or of conversations that do not fit the other options."""
     own = asking.max_input_tokens, asking.replies
     if asking.data_set is None and own != (USUAL_MOST_INPUT, "recorded"):
         raise UsageError("--max-input-tokens and --replies go with --data-set")

@@ -1,4 +1,4 @@
-"""What `bench load` prints: how requests ended, a table of times, and what they cost."""
+"""Print the result of `bench load`: how requests ended, a table of times, and what they cost."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ COSTS = (
 
 
 def page(done: Result, directory: Path) -> str:
-    """Return the page of one load."""
-    head, found = done.head, done.counts
+    """Return the result of one load as text."""
+    head, counts = done.head, done.counts
     lines = [
         f"{head['target']}, model {head['model']}: {head['schedule']}",
         *_server(head.get("settings")),
         f"INVALID: {'; '.join(done.reasons)}" if done.reasons else "valid",
-        f"{found.ok} ok, {found.failed} failed, {found.cut_short} cut short; {found.retries} retries; "
-        f"{found.input_tokens:,} + {found.output_tokens:,} tokens in {found.wall_s:.3g} s",
+        f"{counts.ok} ok, {counts.failed} failed, {counts.cut_short} cut short; {counts.retries} retries; "
+        f"{counts.input_tokens:,} + {counts.output_tokens:,} tokens in {counts.wall_s:.3g} s",
         *_failures(done), *_searched(head.get("search")), "", *_table(done), "",
         *_rates(done), *_money(done), *_drift(done), "",
         *_client(done), *_pinned(done.head), *_cache(done),
-        *(f"note: {one}" for one in done.warnings),
+        *(f"note: {warning}" for warning in done.warnings),
         *([f"note: {head['left_behind']}"] if head.get("left_behind") else []),
         f"written: {directory}",
     ]  # fmt: skip
@@ -54,9 +54,10 @@ def _server(settings: dict[str, Any] | None) -> list[str]:
 
 def _failures(done: Result) -> list[str]:
     reasons: dict[str, int] = {}
-    for one in done.load.samples:
-        if not one.ok:
-            reasons[f"{one.status}: {one.reason}"] = reasons.get(f"{one.status}: {one.reason}", 0) + 1
+    for sample in done.load.samples:
+        if not sample.ok:
+            reason = f"{sample.status}: {sample.reason}"
+            reasons[reason] = reasons.get(reason, 0) + 1
     most = sorted(reasons.items(), key=lambda item: -item[1])[:5]
     return [f"  {count} × {reason}" for reason, count in most]
 
@@ -125,29 +126,29 @@ def _drift(done: Result) -> list[str]:
         return _text_drift(done, done.drift)
     kld, top1 = done.figures["kld_mean"], done.figures["top1_agreement"]
     assert kld is not None
-    low, high = (format_significant(one) for one in (kld.ci_low, kld.ci_high))
+    low, high = (format_significant(bound) for bound in (kld.ci_low, kld.ci_high))
     return [
         f"drift: KL {_of(kld)} nat [{low}, {high}], same next token {format_share(value_of(top1))}, "
         f"{kld.notes['n']} positions ({done.drift.sentence}; tokens {done.drift.tokenizer})"
     ]
 
 
-def _text_drift(done: Result, found: TextDrift) -> list[str]:
+def _text_drift(done: Result, drift: TextDrift) -> list[str]:
     same, edits = done.figures["text_exact_match"], done.figures["text_edit_distance"]
     assert same is not None
     return [
         f"drift: {format_share(same.value)} of {same.notes['n']} replies are the model's own (the server "
         f"itself again: {format_share(same.notes['again'])}), {format_share(value_of(edits))} of the "
-        f"characters changed ({found.sentence})"
+        f"characters changed ({drift.sentence})"
     ]
 
 
 def _client(done: Result) -> list[str]:
-    one = done.load.honesty
+    client = done.load.honesty
+    lag, late = (format_significant(value) for value in (client.lag_p99_ms, client.late_p99_ms))
     return [
-        f"the client: {one.cpu_share:.0%} of a core, event loop p99 {format_significant(one.lag_p99_ms)} "
-        f"ms late, "
-        f"requests p99 {format_significant(one.late_p99_ms)} ms late ({one.loop})"
+        f"the client: {client.cpu_share:.0%} of a core, event loop p99 {lag} ms late, requests p99 {late} ms "
+        f"late ({client.loop})"
     ]
 
 

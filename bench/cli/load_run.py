@@ -1,4 +1,4 @@
-"""What `bench load` does: find or start the server, make prompts, send them, write the directory."""
+"""Do what `bench load` asks for: find or start the server, make prompts, send them, and write the results."""
 
 from __future__ import annotations
 
@@ -43,13 +43,14 @@ from bench.texts import check_text
 if TYPE_CHECKING:
     from bench.serving.record import Result
 
-FIRST_RATE = 1.0
+FIRST_RATE = 1.0  # requests per second at which a search starts
 
 
 def measured(asking: Asking, ending: Ending) -> tuple[Result, Path]:
-    """Measure, and return the result with its directory. Whatever can be refused is refused before that.
+    """Measure a load, and return (its result, its directory).
 
-    If a signal ends it, the requests that had ended are the result.
+    All options are checked before anything is started. If a signal ends the load, the result has the requests
+    that had ended by then.
     """
     must_be_one_schedule(asking)
     must_be_installed()
@@ -67,38 +68,41 @@ def measured(asking: Asking, ending: Ending) -> tuple[Result, Path]:
         asking.out, f"load-{asking.target.partition('://')[0] if by_address else asking.target}"
     )
     limits, begun = Limits(asking.limits_ms), utc_now()
-    with _none_left_empty(directory), target_of(asking, key, directory) as target:
-        done, found, hits = run(ending.heeding(_measured(asking, target, workload, seed, limits)))
+    with _removed_if_empty(directory), target_of(asking, key, directory) as target:
+        done, search, hits = run(ending.heeding(_measured(asking, target, workload, seed, limits)))
         ending.must_have(done)
         drift = _drift(asking, target, directory, wanted) if wanted and not done.stopped else None
         ending.settle()
-        head = {**target.head, **_what(asking, workload, seed, begun), "finished_utc": utc_now()}
+        head = {**target.head, **_head_of(asking, workload, seed, begun), "finished_utc": utc_now()}
     if hits is not None:
         head["prefix_cache"] = hits.to_json()
     if target.server is not None and target.server.parting:
         head["left_behind"] = target.server.parting
-    if found is not None:
-        head["search"] = found.to_json()
+    if search is not None:
+        head["search"] = search.to_json()
     result = record.result({"schedule": words, **head}, done, limits, price, drift)
     record.write(directory, result, utc_now, key)
     return result, directory
 
 
 @contextmanager
-def _none_left_empty(directory: Path) -> Iterator[None]:
-    """Remove the directory again if nothing was written into it: no server was started, none answered."""
+def _removed_if_empty(directory: Path) -> Iterator[None]:
+    """Remove the directory again if the load fails before anything was written into it."""
     try:
         yield
     except BaseException:
-        for one in (directory / "logs", directory):
+        for place in (directory / "logs", directory):
             with suppress(OSError):
-                one.rmdir()
+                place.rmdir()
         raise
 
 
 def is_earlier(target: str) -> bool:
-    """Return whether a target is the directory of an earlier load. The source of an engine may lie in a
-    directory of the engine's name, which is no load."""
+    """Return whether a target is the directory of an earlier load.
+
+    A directory may also have the name of an engine, for example one with the engine's source code. It counts
+    only if it really contains a load.
+    """
     place = Path(target)
     return place.is_dir() and (target not in ADAPTERS or is_load(place))
 
@@ -122,32 +126,32 @@ async def _measured(
     await target.warm_up(await prompts.of(drawn(asking, 1, seed) * asking.warm_up))
     if asking.search is None:
         planned = plan_of(asking, workload, seed)
-        seen = _Seen(planned.schedule.requests, asking.quiet)
+        seen = _ProgressLines(planned.schedule.requests, asking.quiet)
         asked = await prompts.of(planned.lengths, planned.sharing, planned.spoken)
         before = await hits_of(how.server, how.key)
-        one = await load(how, planned.schedule, asked, seen, target.gone)
+        done = await load(how, planned.schedule, asked, seen, target.gone)
         try:
-            after = await hits_of(how.server, how.key) if before and not one.stopped else None
+            after = await hits_of(how.server, how.key) if before and not done.stopped else None
         except asyncio.CancelledError:
-            one, after = replace(one, stopped=INTERRUPTED), None
-        return one, None, after.since(before) if before and after else None
+            done, after = replace(done, stopped=INTERRUPTED), None
+        return done, None, after.since(before) if before and after else None
 
     def plan(rate: float, requests: int, attempt: int) -> Planned:
         return plan_at(asking, workload, rate, requests, seed + attempt)
 
-    def seen_at(rate: float, requests: int) -> _Seen:
-        return _Seen(requests, asking.quiet, f"{rate:.3g} requests/s: ")
+    def seen_at(rate: float, requests: int) -> _ProgressLines:
+        return _ProgressLines(requests, asking.quiet, f"{rate:.3g} requests/s: ")
 
     start = asking.rate or FIRST_RATE
-    found = await searched(target, plan, limits, asking.search, start, prompts, seen_at)
-    return found.load, found, None
+    search = await searched(target, plan, limits, asking.search, start, prompts, seen_at)
+    return search.load, search, None
 
 
 def _wanted(asking: Asking) -> Wanted | None:
-    """Return what the server will be compared with when the load is over; None if nothing was asked for.
+    """Return what the server will be compared with after the load, or None without ``--drift``.
 
-    Raises UsageError for a text or a model that is not there, and for one that the baseline cannot read. An
-    engine without a model is refused where it is started.
+    Raises UsageError if the text or the model does not exist, or the model is a file, which the baseline
+    cannot read. A missing ``--model`` is reported where the engine is started.
     """
     name = asking.baseline or asking.model
     if asking.drift is None or name is None:
@@ -160,8 +164,10 @@ def _wanted(asking: Asking) -> Wanted | None:
 
 
 def _drift(asking: Asking, target: Target, directory: Path, wanted: Wanted) -> record.AnyDrift:
-    """Compare the server, when the load is over, with its model in float32. What fails here leaves the load
-    as it is: the reason is recorded in the place of the figures."""
+    """Compare the server with its model in float32, after the load.
+
+    A failure here does not invalidate the load: its reason is recorded in place of the drift figures.
+    """
     log = directory / "logs" / "baseline.log"
     try:
         log.parent.mkdir(exist_ok=True)
@@ -173,7 +179,7 @@ def _drift(asking: Asking, target: Target, directory: Path, wanted: Wanted) -> r
         return DriftFailed(key.hidden_in(said) if key else said)
 
 
-def _what(asking: Asking, workload: WorkloadBlock, seed: int, begun: str) -> dict[str, Any]:
+def _head_of(asking: Asking, workload: WorkloadBlock, seed: int, begun: str) -> dict[str, Any]:
     own = {"workload": {"name": workload.name, **dict(workload.own)}} if workload.name in PEOPLE else {}
     return {
         "bench_version": __version__, "api": "chat" if asking.chat else "completions", "seed": seed,
@@ -183,8 +189,8 @@ def _what(asking: Asking, workload: WorkloadBlock, seed: int, begun: str) -> dic
     }  # fmt: skip
 
 
-class _Seen:
-    """Say on standard error how far a load is, in tenths."""
+class _ProgressLines:
+    """Reports the progress of a load on standard error, after each tenth of the requests."""
 
     def __init__(self, requests: int, quiet: bool, before: str = "") -> None:
         self._requests, self._quiet, self._before = requests, quiet, before

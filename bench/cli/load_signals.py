@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while `bench load` measures: what has ended until then is kept."""
+"""Handle Ctrl-C and SIGTERM while `bench load` measures, so that finished requests are kept."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ Answer = TypeVar("Answer")
 
 
 class Ending:
-    """What a signal does to a load, and the exit code that it gives.
+    """The effect of signals on a load, and the exit code that follows.
 
-    While requests are sent, SIGTERM cancels them as Ctrl-C does (``heeding``). Otherwise it raises
-    TerminatedRun. From ``settle`` on, when only the server is to be stopped and the files to be written, both
-    signals are ignored.
+    While requests are being sent (``heeding``), SIGTERM cancels them as Ctrl-C does. Before and after that it
+    raises TerminatedRun. After ``settle`` both signals are ignored, because only the server must still be
+    stopped and the files written.
     """
 
     def __init__(self) -> None:
         self.exit_code = ExitCode.INTERRUPTED
 
     def __enter__(self) -> Ending:
-        self._before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+        self._before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         signal.signal(signal.SIGTERM, self._terminate)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for one, handler in self._before.items():
-            if handler is not None:  # one that was not set from Python cannot be put back
-                signal.signal(one, handler)
+        for number, handler in self._before.items():
+            if handler is not None:  # a handler that was not installed by Python cannot be restored
+                signal.signal(number, handler)
 
     async def heeding(self, work: Coroutine[object, object, Answer]) -> Answer:
-        """Await ``work``, which SIGTERM cancels from now on; call it in the main task of an event loop."""
+        """Await ``work``, and let SIGTERM cancel it. Call this in the main task of an event loop."""
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
 
@@ -60,11 +60,11 @@ class Ending:
 
     def settle(self) -> None:
         """Ignore both signals from now on."""
-        for one in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(one, signal.SIG_IGN)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
 
     def must_have(self, load: Load) -> None:
-        """Raise InterruptedRun if a load was ended before any of its requests was."""
+        """Raise InterruptedRun or TerminatedRun if a load was interrupted before any request had ended."""
         if load.stopped == INTERRUPTED and not load.samples:
             terminated = self.exit_code == ExitCode.TERMINATED
             raise TerminatedRun(NOTHING) if terminated else InterruptedRun(NOTHING)

@@ -1,4 +1,4 @@
-"""Where `bench load` sends its requests: an address, or an engine that it starts."""
+"""Find the server of `bench load`: at an address, or an engine that is started for the load."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ from bench.serving.target import Manner, Target, begun, there, weights
 
 @contextmanager
 def target_of(asking: Asking, key: Secret | None, directory: Path) -> Iterator[Target]:
-    """Find the server, or start it and stop it at the end. Raises UsageError and BenchError."""
+    """Yield the server at an address, or start an engine and stop it at the end.
+
+    Raises UsageError for options that do not fit the target, and BenchError if the engine does not start.
+    """
     extra = {"ignore_eos": True} if asking.ignore_eos else {}
     manner = Manner("chat" if asking.chat else "completions", asking.timeout, asking.retries, extra)
     if "://" in asking.target:
@@ -34,7 +37,7 @@ def target_of(asking: Asking, key: Secret | None, directory: Path) -> Iterator[T
             f"{adapter.title} serves what? give --model with a model card, a directory or a file"
         )
     if asking.key_env is not None:
-        raise UsageError("--key-env goes with an address: a server that is started here wants no key")
+        raise UsageError("--key-env goes with an address: a server that is started here needs no key")
     python = interpreter_for(adapter, asking.python)
     served = weights(asking.model, gguf=adapter.name == "llama-cpp-server")
     arguments = (*(adapter.for_drift if asking.drift else ()), *(asking.engine_argument or ()))

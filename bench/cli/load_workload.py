@@ -1,7 +1,7 @@
-"""The load that the options of `bench load` ask for, as the workload of a config has it.
+"""Translate the options of `bench load` into a workload, as a config has it.
 
-The keys of a workload and the options have the same names, so whatever a workload finds wrong with a key is
-said of the option.
+The options have the same names as the keys of a workload, so an error about a key is reported as an error
+about the option.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from bench.serving.arrivals import MOST_REQUESTS, Planned
 from bench.serving.lengths import lengths
 
 USUAL_REQUESTS = 64
-PEOPLE = ("data-set", "multi-turn")  # workloads whose prompts are those of people who talk
-OWN_LENGTHS = ("trace", *PEOPLE)  # workloads that say how long each request is
-OPTIONS = {"file": "--data-set"}  # of keys whose option has another name
+PEOPLE = ("data-set", "multi-turn")  # workloads with the prompts or conversations of people
+OWN_LENGTHS = ("trace", *PEOPLE)  # workloads that define the length of each request
+OPTIONS = {"file": "--data-set"}  # keys whose option has another name
 
 
 def drawn(asking: Asking, count: int, seed: int) -> tuple[tuple[int, int], ...]:
-    """Return the input and output tokens of so many requests, by the lengths that were asked for."""
+    """Draw (input tokens, output tokens) of ``count`` requests from the distributions in the options."""
     both = lengths(asking.input_tokens, count, seed), lengths(asking.output_tokens, count, seed + 1)
     return tuple(zip(*both, strict=True))
 
 
 def workload_of(asking: Asking, seed: int) -> WorkloadBlock:
-    """Return the workload as a config has it. The options have bounds of their own, so it is not checked."""
+    """Return the workload of a load. It is not validated here, because the options were checked already."""
     ((n_in, n_out),) = drawn(asking, 1, seed)
     name, own = _kind(asking)
     given: dict[str, Any] = {"input_tokens": n_in, "output_tokens": n_out, "file": None}
@@ -45,7 +45,7 @@ def workload_of(asking: Asking, seed: int) -> WorkloadBlock:
 
 
 def _kind(asking: Asking) -> tuple[str, dict[str, object]]:
-    """Return the name of the workload and the keys of its own."""
+    """Return (name of the workload, the keys that only this workload has)."""
     if asking.search is not None:
         return "search", {}
     if asking.trace is not None:
@@ -72,7 +72,7 @@ def _kind(asking: Asking) -> tuple[str, dict[str, object]]:
 
 
 def _requests(asking: Asking) -> int:
-    """Return how many requests are sent; if nothing is said, conversations are whole."""
+    """Return how many requests are sent. The default is rounded up to whole conversations."""
     if asking.requests is not None:
         return asking.requests
     if asking.trace is not None:
@@ -82,25 +82,26 @@ def _requests(asking: Asking) -> int:
 
 
 def plan_of(asking: Asking, workload: WorkloadBlock, seed: int) -> Planned:
-    """Return when the requests come and how long each is."""
-    found: Planned = _module(workload).plan(workload, seed)
-    return found if workload.name in OWN_LENGTHS else with_lengths(asking, found, seed)
+    """Return the plan of a load: when its requests come, and how long each is."""
+    planned: Planned = _module(workload).plan(workload, seed)
+    return planned if workload.name in OWN_LENGTHS else with_lengths(asking, planned, seed)
 
 
 def plan_at(asking: Asking, workload: WorkloadBlock, rate: float, requests: int, seed: int) -> Planned:
-    """Return the requests of one attempt of a search."""
+    """Return the plan for one attempt of a search, at ``rate`` requests per second."""
     return with_lengths(asking, _module(workload).plan_at(workload, rate, requests, seed), seed)
 
 
 def with_lengths(asking: Asking, plan: Planned, seed: int) -> Planned:
-    """Draw a length for each request."""
+    """Return the plan with a length drawn for each request."""
     return replace(plan, lengths=drawn(asking, plan.schedule.requests, seed))
 
 
 def title(asking: Asking, workload: WorkloadBlock, seed: int) -> str:
-    """Say when requests come. What cannot be planned is refused here, before anything is started.
+    """Say in words when the requests come.
 
-    Raises UsageError with the name of the option.
+    Raises UsageError, which names the option, for a load that cannot be planned. This is called before
+    anything is started.
     """
     if asking.search is not None:
         return f"search for the highest rate at which {asking.search:.1%} of the requests are good"
@@ -110,7 +111,7 @@ def title(asking: Asking, workload: WorkloadBlock, seed: int) -> str:
         if asking.requests is not None and schedule.requests < asking.requests:
             raise UsageError(f"--requests {asking.requests}: {asking.trace} holds {schedule.requests}")
         return str(schedule.title)
-    with _blaming_options(workload):
+    with _errors_name_options(workload):
         if problem := kind.problem(workload):
             key, why = problem
             raise UsageError(f"{_option(key)}: {why}")
@@ -118,8 +119,8 @@ def title(asking: Asking, workload: WorkloadBlock, seed: int) -> str:
 
 
 @contextmanager
-def _blaming_options(workload: WorkloadBlock) -> Iterator[None]:
-    """Say what a workload finds wrong with a key of its own of the option."""
+def _errors_name_options(workload: WorkloadBlock) -> Iterator[None]:
+    """Turn an error about a key of the workload into an error about the option."""
     try:
         yield
     except UsageError as bad:

@@ -1,4 +1,4 @@
-"""The command `bench load`: a server under load, started here or given by its address."""
+"""Define the command `bench load`, which puts a server under load."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The entry point: run a command, and turn how it ends into an exit code."""
+"""Run a command, and turn the way it ends into an exit code. This is the entry point of ``bench``."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from bench.cli.app import app
 from bench.cli.output import Verdict, forget_odd_sizes, readers_may_go, speakable
 from bench.errors import BenchError, ExitCode, UsageError
 
-# Commands build large trees, and no cycles: with the usual 700 the collector looks through a run of a
-# thousand rows again and again, which takes a fifth of the time to read it.
+# Commands build large trees without cycles. With the default of 700 the garbage collector would search a run
+# of a thousand rows again and again, which takes a fifth of the time to read it.
 NEW_OBJECTS = 50_000
-LONGEST_NAME = 80  # letters of a name in such a message
+LONGEST_NAME = 80  # characters of a file name in a message
 NOT_OURS = {
     errno.ENAMETOOLONG: "this name is too long",
     errno.EACCES: "this user may not look into it",
@@ -32,9 +32,9 @@ NOT_OURS = {
 def main() -> None:
     """Run a command, and exit with its code.
 
-    An expected error is one message and its exit code. Anything else leaves its traceback in a file that can
-    be attached to an issue. A command that has a verdict (``run``, ``gate``) keeps its code whatever happens
-    to the streams; any other fails if its output could not be written, because the output is its result.
+    An expected error prints one message and has its own exit code. Any other error writes its traceback to a
+    file that can be attached to an issue. A command with a verdict (``run``, ``gate``) keeps its exit code
+    even if its output cannot be written. Any other command then fails, because its output is its result.
     """
     gc.set_threshold(NEW_OBJECTS)
     forget_odd_sizes()
@@ -45,9 +45,9 @@ def main() -> None:
 
 
 def _run() -> int | None:
-    """Return the exit code of a command; None for a command without a verdict that ended well."""
+    """Run a command and return its exit code, or None if it ended well and has no verdict."""
     try:
-        _must_stand_somewhere()
+        _require_working_directory()
         app()
     except Verdict as verdict:
         return verdict.exit_code
@@ -62,15 +62,15 @@ def _run() -> int | None:
         return ExitCode.USAGE
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
-    except SystemExit as left:  # typer's way to end, which has printed what there is to say
+    except SystemExit as left:  # typer has already printed its message
         return left.code or None if isinstance(left.code, int | None) else ExitCode.FAILED
     except Exception as unexpected:  # noqa: BLE001 - the one place: tell the user, keep the traceback
         return _crashed(unexpected)
     return None
 
 
-def _must_stand_somewhere() -> None:
-    """Raise UsageError if the current directory was deleted: every relative path would be lost."""
+def _require_working_directory() -> None:
+    """Raise UsageError if the current directory was deleted, because relative paths would not work."""
     try:
         Path.cwd()
     except OSError as bad:
@@ -80,7 +80,7 @@ def _must_stand_somewhere() -> None:
 
 
 def _crashed(unexpected: Exception) -> ExitCode:
-    """Tell the user, and keep the traceback."""
+    """Tell the user about an unexpected error, and store its traceback."""
     from bench.cli.crash import report_crash
 
     print(report_crash(unexpected), file=sys.stderr)

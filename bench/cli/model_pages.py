@@ -1,4 +1,4 @@
-"""Describe the known models for `bench list`: a line for each card, and the whole card as a page."""
+"""Print the known models for `bench list`: a line for each model, and a page for its whole card."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PIN = "40 hex digits of a commit"
 
 
 def rows() -> Iterator[Row]:
-    """Yield a line for each model, below one with the titles of the columns."""
+    """Yield a row with the titles of the columns, then a row for each model."""
     memory = memory_here()
     yield "name", "parameters", "licence", "weights", "here", "reasoning", f"fits {memory.words}", "about"
     for model in every_file():
@@ -28,21 +28,21 @@ def rows() -> Iterator[Row]:
             yield Path(model.file).stem, *("-",) * 6, f"cannot be read: {one_line(str(model))[:200]}"
             continue
         yield (
-            model.name, size_words(model), model.licence, kind_of_source(model), _at_hand(model),
+            model.name, size_words(model), model.licence, kind_of_source(model), _availability(model),
             "yes" if model.reasoning else "no", fitting(model.architecture, memory),
             "; ".join(filter(None, (model.description, _weights(model)))),
         )  # fmt: skip
 
 
 def size_words(model: ModelFile) -> str:
-    """Return the parameters, and the active ones of a mixture of experts: ``671B (37.6B active)``."""
+    """Return the number of parameters, such as ``671B (37.6B active)`` for a mixture of experts."""
     facts = model.architecture
     active = "" if facts.active == facts.parameters else f" ({rounded(facts.active)} active)"
     return rounded(facts.parameters) + active
 
 
 def rounded(count: int) -> str:
-    """Return a number of parameters with three digits and its unit: ``135M``, ``7.62B``, ``1.03T``."""
+    """Return a number of parameters with three digits and a unit: ``135M``, ``7.62B``, ``1.03T``."""
     units = (("T", 1e12), ("B", 1e9), ("M", 1e6))
     unit, size = next((unit, size) for unit, size in units if count >= 0.9995 * size or unit == "M")
     return f"{format_significant(float(f'{count / size:.3g}'))}{unit}"
@@ -55,7 +55,7 @@ def kind_of_source(model: ModelFile) -> str:
     return "hub" if model.hub else "shape only"
 
 
-def _at_hand(model: ModelFile) -> str:
+def _availability(model: ModelFile) -> str:
     if model.source is None:
         return "pin a revision" if model.hub else "random only"
     if model.source.directory:
@@ -64,7 +64,7 @@ def _at_hand(model: ModelFile) -> str:
 
 
 def _weights(model: ModelFile) -> str:
-    """Say how a known model's weights were stored in their file, as far as this is known before a fetch."""
+    """Say in which format a model's weights were published, as far as that is known before a fetch."""
     entry = _cache_entry(model)
     converted = model.source is not None and model.source.package is not None
     if converted and entry is not None and is_complete(entry) and (grid := recorded_grid(entry)):
@@ -74,13 +74,13 @@ def _weights(model: ModelFile) -> str:
 
 
 def is_cached(model: ModelFile) -> bool:
-    """Return whether the weights of a known model are in the cache and complete."""
+    """Return whether all weights of a known model are in the cache."""
     entry = _cache_entry(model)
     return entry is not None and is_complete(entry)
 
 
 def _cache_entry(model: ModelFile) -> Path | None:
-    """Return where a known model's weights are once they are fetched; None for a shape without weights."""
+    """Return the cache directory of a known model's weights, or None if it has no weights to fetch."""
     source = model.source
     if source and source.package:
         return model_cache_dir(source.package.cache_key(model.name))
@@ -88,9 +88,9 @@ def _cache_entry(model: ModelFile) -> Path | None:
 
 
 def page(name: str) -> Iterator[Row]:
-    """Yield a whole card as rows: a row of one cell is a paragraph, other rows belong to a table.
+    """Yield a whole card as rows: a row of one cell is a paragraph, and other rows form tables.
 
-    Raises UsageError with the nearest name if there is no such model.
+    Raises UsageError, which suggests the nearest name, if there is no such model.
     """
     model = find_model(name)
     yield (model.name,)
@@ -108,11 +108,11 @@ def page(name: str) -> Iterator[Row]:
 
 
 def _about(model: ModelFile) -> Iterator[Row]:
-    """Yield licence, places, precision, and how the model talks."""
+    """Yield the licence, where the weights are, their precision, chat template and reasoning."""
     limits = f": {model.licence_limits}" if model.licence_limits else ""
     yield "licence", model.licence + limits
     yield "homepage", model.homepage
-    yield "weights", ", ".join((kind_of_source(model), _at_hand(model)))
+    yield "weights", ", ".join((kind_of_source(model), _availability(model)))
     if model.hub:
         yield "hub", model.hub
     if model.precision:
@@ -124,18 +124,18 @@ def _about(model: ModelFile) -> Iterator[Row]:
 
 
 def _sizes(model: ModelFile) -> Iterator[Row]:
-    """Yield the counts of the architecture, with what the makers state beside the first."""
+    """Yield the numbers of the architecture, with those that the makers published in parentheses."""
     stated, facts = model.published, model.architecture
     makers = stated.model_dump() if stated else {}
     for key, value in facts.model_dump(exclude_none=True).items():
-        beside = f" (the makers say {makers[key]})" if makers.get(key) else ""
-        yield key, (f"{value:,}" if type(value) is int else flow(value)) + beside
+        published = f" (the makers say {makers[key]})" if makers.get(key) else ""
+        yield key, (f"{value:,}" if type(value) is int else flow(value)) + published
     if stated and stated.note:
         yield "note", stated.note
 
 
 def _memory(model: ModelFile, memory: Memory) -> Iterator[Row]:
-    """Yield the bytes of weights and cache at each precision, and which of them fits this machine."""
+    """Yield the memory of weights and cache at each precision, and the highest precision that fits here."""
     facts = model.architecture
     tokens = min(TOKENS, facts.context)
     yield "cache a token", f"{format_significant(facts.token_bytes / 1024)} KiB at 16 bits"
@@ -146,7 +146,7 @@ def _memory(model: ModelFile, memory: Memory) -> Iterator[Row]:
 
 
 def _use(model: ModelFile) -> Iterator[Row]:
-    """Yield the lines of a config that use the model, or why there are none."""
+    """Yield the lines of a config that use the model."""
     yield ("In a config:",)
     if model.source:
         yield f"model: {model.name}", "the pinned weights"

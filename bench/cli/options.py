@@ -1,4 +1,4 @@
-"""Arguments and options that several commands share."""
+"""Define arguments and options that several commands share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bench.errors import UsageError
 
 
 class Against(StrEnum):
-    """With what `bench price` compares a run."""
+    """What `bench price` can compare a run with."""
 
     API = "api"
 
@@ -33,10 +33,10 @@ Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="print no progress")]
 
 
 def taking(record: type[Record]) -> Callable[[Callable[[Record], None]], Callable[..., None]]:
-    """Make a command of a function whose only argument is a record of its options.
+    """Turn a function with a single argument, a record of options, into a function for typer.
 
-    Each field of the dataclass ``record`` is an option or an argument, in their order, with the field's
-    default. It is for commands with more options than a signature that can be read has room for.
+    Each field of the dataclass ``record`` becomes an option or an argument, in the same order and with the
+    field's default. This is for commands with too many options for a readable signature.
     """
 
     def command(function: Callable[[Record], None]) -> Callable[..., None]:
@@ -51,7 +51,7 @@ def taking(record: type[Record]) -> Callable[[Callable[[Record], None]], Callabl
 
 
 def seconds_of(budget: str) -> float:
-    """Read ``90s``, ``30m``, ``2h`` or ``1d``. Raises UsageError for what is no time up to a year."""
+    """Parse ``90s``, ``30m``, ``2h`` or ``1d`` to seconds. Raises UsageError unless it is up to a year."""
     number, unit = budget[:-1], budget[-1:]
     try:
         seconds = float(number) * _UNITS[unit]
@@ -63,15 +63,19 @@ def seconds_of(budget: str) -> float:
 
 
 def limits_of(slo: str, known: Sequence[str]) -> dict[str, float]:
-    """Read ``ttft:500,tpot:50``; spaces may stand for commas, as in vLLM. Raises UsageError."""
-    found: dict[str, float] = {}
+    """Parse limits such as ``ttft:500,tpot:50`` to milliseconds by name.
+
+    Spaces are accepted instead of commas, as in vLLM. Raises UsageError for a name that is not ``known``, for
+    a name that occurs twice, and for a limit that is not above 0.
+    """
+    limits: dict[str, float] = {}
     for part in slo.replace(",", " ").split():
         name, colon, number = part.partition(":")
         try:
             value = float(number)
         except ValueError:
             value = 0.0
-        if name not in known or not colon or name in found or not 0 < value < math.inf:
-            raise UsageError(f"--slo: {part!r} is not one of {', '.join(f'{one}:MS' for one in known)}")
-        found[name] = value
-    return found
+        if name not in known or not colon or name in limits or not 0 < value < math.inf:
+            raise UsageError(f"--slo: {part!r} is not one of {', '.join(f'{each}:MS' for each in known)}")
+        limits[name] = value
+    return limits

@@ -1,4 +1,4 @@
-"""Standard output and error that may be closed, full, or left by their reader (``bench list | head -1``)."""
+"""Protect a command from standard streams that are closed, full or no longer read (``... | head -1``)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any, TextIO
 from bench.errors import ExitCode
 from bench.formatting import defused, line_so_far, printable
 
-LONGEST, LONGEST_LINE = 20_000, 1000  # letters of a message, and of a line of it
+LONGEST, LONGEST_LINE = 20_000, 1000  # characters of a message, and of each of its lines
 _CREDENTIALS = re.compile(r"(://)[^/\s@]+@")
 
 
 class Verdict(SystemExit):
-    """The end of a command whose exit code is its result, such as a gate's."""
+    """Raised at the end of a command whose exit code is its result, such as that of a gate."""
 
     def __init__(self, exit_code: ExitCode) -> None:
         super().__init__(int(exit_code))
@@ -25,13 +25,13 @@ class Verdict(SystemExit):
 
 
 class Stream:
-    """A text stream that drops what cannot be written any more, and says why in ``lost``.
+    """A text stream that drops what can no longer be written, and has the reason in ``lost``.
 
-    A command therefore still finishes with its own exit code: a gate has a verdict even if its reader is
-    gone or the disk is full.
+    So a command always ends with its own exit code: a gate has a verdict even if nobody reads its output or
+    the disk is full.
 
-    Everything that is printed passes here. A run, a model or a config from elsewhere may hold text that a CI
-    server would take for a command to itself; wherever a line breaks, it is ``defused``.
+    Everything that is printed passes through this class. Text from a run, a model or a config may look like a
+    command to a CI server, so it is ``defused``.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -40,38 +40,38 @@ class Stream:
         self.lost = ""
 
     def write(self, text: str) -> int:
-        """Write ``text``, or drop it if the reader is gone or there is no room."""
+        """Write ``text``, with commands to a CI server disabled; drop it if it cannot be written."""
         shown = defused(text, self._line)
         self._line = line_so_far(self._line, shown)
         self.write_commands(shown)
         return len(text)
 
     def write_commands(self, text: str) -> int:
-        """Write ``text`` as it is, with the commands to a CI server that are in it."""
+        """Write ``text`` unchanged, including its commands to a CI server."""
         try:
-            self._or_nowhere(lambda: self._stream.write(text))
-        except UnicodeEncodeError:  # the terminal's encoding lacks a letter
+            self._or_drop(lambda: self._stream.write(text))
+        except UnicodeEncodeError:  # the encoding of the terminal does not have a character
             code = self._stream.encoding
             known = text.encode(code, errors="backslashreplace").decode(code)
-            self._or_nowhere(lambda: self._stream.write(known))
+            self._or_drop(lambda: self._stream.write(known))
         return len(text)
 
     def flush(self) -> None:
-        """Flush the stream, or drop what it holds."""
-        self._or_nowhere(self._stream.flush)
+        """Flush the stream, or drop the content of its buffer if it cannot be written."""
+        self._or_drop(self._stream.flush)
 
-    def _or_nowhere(self, act: Callable[[], object]) -> None:
+    def _or_drop(self, act: Callable[[], object]) -> None:
         try:
             act()
         except BrokenPipeError:
-            self._to_nowhere()
+            self._discard()
         except OSError as bad:
             self.lost = bad.strerror or str(bad)
-            self._to_nowhere()
+            self._discard()
 
-    def _to_nowhere(self) -> None:
+    def _discard(self) -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, self._stream.fileno())  # what is still in the buffer goes there too
+        os.dup2(nowhere, self._stream.fileno())  # so that the rest of the buffer can be flushed
         os.close(nowhere)
 
     def __getattr__(self, name: str) -> Any:
@@ -79,25 +79,25 @@ class Stream:
 
 
 def reopen_closed() -> None:
-    """Open the standard streams that were closed when the program started (``bench gate ... >&-``).
+    """Open standard streams that were closed when the program was started (``bench gate ... >&-``).
 
-    Python has None for them, and the next file that is opened would get their number: what a library prints
-    to descriptor 1 would then go into the journal.
+    For a closed stream, Python sets None, and the next opened file gets its descriptor. What a library prints
+    to descriptor 1 could then go into the journal.
     """
     for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(descriptor)
         except OSError:
-            found = os.open(os.devnull, os.O_RDWR)
-            if found != descriptor:
-                os.dup2(found, descriptor)
-                os.close(found)
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != descriptor:
+                os.dup2(nowhere, descriptor)
+                os.close(nowhere)
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8", closefd=False))
 
 
 def forget_odd_sizes() -> None:
-    """Forget a size of the terminal in the environment that is none: libraries would stumble over it."""
+    """Delete an invalid terminal size from the environment, because libraries would fail on it."""
     for name in ("COLUMNS", "LINES"):
         if not re.fullmatch("[1-9][0-9]{0,4}", os.environ.get(name, "1")):
             del os.environ[name]
@@ -105,9 +105,9 @@ def forget_odd_sizes() -> None:
 
 @contextmanager
 def readers_may_go() -> Iterator[Stream]:
-    """Run the block so that nothing that happens to standard output or error ends it; yield the output.
+    """Run the block so that a broken standard output or error does not end it. Yield standard output.
 
-    If something could not be written, a sentence about it is on standard error at the end.
+    If something could not be written, a sentence on standard error says so at the end.
     """
     reopen_closed()
     out, err = Stream(sys.stdout), Stream(sys.stderr)
@@ -126,8 +126,8 @@ def readers_may_go() -> Iterator[Stream]:
 
 
 def command_ci(text: str) -> None:
-    """Write lines to standard error that a CI server is meant to obey, such as ``::error::``."""
-    err: Any = sys.stderr  # pytest has its own
+    """Write commands for a CI server, such as ``::error::``, to standard error."""
+    err: Any = sys.stderr  # under pytest this is not a Stream
     (err.write_commands if isinstance(err, Stream) else err.write)(f"{text}\n")
     err.flush()
 
@@ -135,15 +135,15 @@ def command_ci(text: str) -> None:
 def speakable(text: str) -> str:
     """Return a message that is safe to show.
 
-    Names and paths in it may hold commands to a terminal, or lines that a CI server takes for a command to
-    itself (``::error::``); a URL may hold a password.
+    Names and paths in a message may contain commands to a terminal or to a CI server (``::error::``), and a
+    URL may contain a password. All of these are removed.
     """
     shown = _CREDENTIALS.sub(r"\1***@", defused(printable(text)))
-    shown = "\n".join(map(_to_be_read, shown.split("\n")))
+    shown = "\n".join(map(_without_middle, shown.split("\n")))
     return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}…"
 
 
-def _to_be_read(line: str) -> str:
-    """Return a line without its middle if it is too long to be read: place and hint are at its ends."""
+def _without_middle(line: str) -> str:
+    """Shorten a line that is too long to read. Its ends are kept, because place and hint are there."""
     end = LONGEST_LINE // 4
     return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - end]} … {line[-end:]}"

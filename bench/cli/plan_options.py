@@ -1,4 +1,4 @@
-"""The options of `bench plan`, and which of them go together."""
+"""Define the options of `bench plan`, and check which of them can be combined."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 LIMITS = ("ttft", "tpot")
 PRECISIONS = "16,8,4"
-BANDWIDTH_SHARE, ARITHMETIC_SHARE = 0.65, 0.5  # of a data sheet, as an engine reaches them
+BANDWIDTH_SHARE, ARITHMETIC_SHARE = 0.65, 0.5  # shares of a data sheet's figures that an engine reaches
 
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """What the command line says, as it came."""
+    """The options and arguments of the command line, unchanged."""
 
     run: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="a measured run in results/")] = None
     requests_per_day: Annotated[
@@ -56,7 +56,7 @@ class PlanOptions:
         str | None, typer.Option(metavar="ID", help="a price of reserved machines, paid all month")
     ] = None
     api: Annotated[
-        list[str] | None, typer.Option(metavar="PROVIDER/MODEL", help="APIs to show beside it")
+        list[str] | None, typer.Option(metavar="PROVIDER/MODEL", help="APIs to compare it with")
     ] = None
     cached: Annotated[
         float, typer.Option(min=0, max=1, help="share of the input that an API's prompt cache serves")
@@ -68,7 +68,7 @@ class PlanOptions:
 
     @property
     def target(self) -> Slo:
-        """What a request must meet to be good. Raises UsageError for what ``--slo`` cannot say."""
+        """Return when a request is good. Raises UsageError for an invalid ``--slo`` or ``--good``."""
         from bench.plan.fleet import Slo
 
         limits = limits_of(self.slo, LIMITS)
@@ -76,10 +76,10 @@ class PlanOptions:
 
     @property
     def bits(self) -> tuple[float, ...]:
-        """The bits of a weight that ``--precision`` names. Raises UsageError for other ones."""
+        """Return the weight precisions of ``--precision``. Raises UsageError for others than 16, 8 and 4."""
         from bench.plan.options import BITS
 
-        found = []
+        precisions = []
         for part in self.precision.split(","):
             try:
                 bits = float(part)
@@ -87,22 +87,22 @@ class PlanOptions:
                 bits = 0.0
             if bits not in BITS or bits > 16:
                 raise UsageError(f"--precision: {part!r} is not one of 16, 8, 4")
-            found.append(bits)
-        return tuple(found)
+            precisions.append(bits)
+        return tuple(precisions)
 
     def other_volumes(self, stream: Stream) -> tuple[float, ...]:
-        """Read ``--volumes``. Raises UsageError for what is no number of requests a day."""
-        found = []
+        """Return the requests per day of ``--volumes``. Raises UsageError for an invalid number."""
+        volumes = []
         for part in self.volumes.split(",") if self.volumes else ():
             try:
-                found.append(replace(stream, per_day=float(part)).per_day)
+                volumes.append(replace(stream, per_day=float(part)).per_day)
             except ValueError:
                 raise UsageError(f"--volumes: {part!r:.40} is no number of requests a day") from None
-        return tuple(found)
+        return tuple(volumes)
 
 
 def must_be_one_plan(asked: PlanOptions) -> None:
-    """Raise UsageError unless the options name a run or a model card, and options that go with it."""
+    """Raise UsageError unless the options name either a run or a model card and fit that choice."""
     if asked.run is None and asked.model is None:
         raise UsageError("plan what? give a measured run, or --model with a card")
     if asked.run is not None and asked.model is not None:

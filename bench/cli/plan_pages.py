@@ -1,4 +1,4 @@
-"""What `bench plan` prints: an option on each line, then the APIs, then how the figures are made."""
+"""Print a plan for `bench plan`: a line for each option, then the APIs, then how the figures are computed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bench.pricing.apis import ApiOffer, list_version
 
 
 def plan_page(answer: Answer, volumes: Sequence[float] = ()) -> str:
-    """Return the whole answer as text; with ``volumes``, also each option at other requests a day."""
+    """Return the whole answer as text, with each option also at other ``volumes`` (requests per day)."""
     plan, stream = answer.plan, answer.plan.stream
     shape = "a flat day" if stream.peak == 1 else f"the busiest hour {stream.peak:g} times the mean"
     month = "$/month, reserved and burst" if answer.reserves else "$/month"
@@ -44,7 +44,7 @@ def plan_page(answer: Answer, volumes: Sequence[float] = ()) -> str:
             _good_words(plan.slo),
             "",
             *align([tuple(row[index] for index in keep) for row in table]),
-            *_nobody(answer),
+            *_never_good(answer),
             *paid_rows(answer),
             *_volume_rows(answer, volumes),
             "",
@@ -67,10 +67,10 @@ def _good_words(slo: Slo) -> str:
 
 
 def _option_row(row: Planned, stream: Stream) -> tuple[str, ...]:
-    option, found, machines = row.option, row.capacity, row.fleet
+    option, capacity, machines = row.option, row.capacity, row.fleet
     server = _server_words(option)
     if machines is None or row.busiest is None:
-        late = found.alone
+        late = capacity.alone
         times = (f"{late.ttft_p50_ms:,.0f} alone", ms(late.tpot_p95_ms) + " alone")
         return (option.title, server, "0", "none", "-", *times, "-", "-", "-", option.drift, option.bound)
     counts = f"{machines.most}" if machines.most == machines.least else f"{machines.least} to {machines.most}"
@@ -78,29 +78,31 @@ def _option_row(row: Planned, stream: Stream) -> tuple[str, ...]:
     usd = row.request_usd(stream)
     month = f"{dollars(row.month_usd)}{bounds(row.month_usd, row.month_bounds_usd)}"
     return (
-        option.title, server, format_significant(found.rate), counts, f"{machines.load:.0%}",
+        option.title, server, format_significant(capacity.rate), counts, f"{machines.load:.0%}",
         *_times(row.busiest), f"{month}{kept}", dollars(row.scaled_usd),
         dollars(None if usd is None else 1e6 * usd), option.drift, option.bound,
     )  # fmt: skip
 
 
 def _server_words(option: Option) -> str:
-    """Say what one server is: its devices, or a part of a machine."""
+    """Return what one server consists of: its devices, or a part of a machine."""
     if option.hardware:
         return option.hardware
+    if option.share > 1:
+        return f"{option.share:g} machines"
     servers = int(1 / option.share + 1e-9)
     return "1 machine" if servers == 1 else f"1/{servers} machine"
 
 
-def _times(found: Latency) -> tuple[str, str]:
-    return f"{found.ttft_p95_ms:,.0f}", ms(found.tpot_p95_ms)
+def _times(latency: Latency) -> tuple[str, str]:
+    return f"{latency.ttft_p95_ms:,.0f}", ms(latency.tpot_p95_ms)
 
 
 def _volume_rows(answer: Answer, volumes: Sequence[float]) -> Iterator[str]:
-    """Yield the machines and the dollars of a million requests of each option, by requests a day."""
+    """Yield a table of (machines, dollars per million requests) of each option for other volumes."""
     if not volumes:
         return
-    heads = ("machines, $/1M requests", *(f"{count_words(one)} a day" for one in volumes))
+    heads = ("machines, $/1M requests", *(f"{count_words(per_day)} a day" for per_day in volumes))
     table = [heads, *((row.option.title, *_at_volumes(answer, row, volumes)) for row in answer.every)]
     yield from ("", *align(table))
 
@@ -108,11 +110,11 @@ def _volume_rows(answer: Answer, volumes: Sequence[float]) -> Iterator[str]:
 def _at_volumes(answer: Answer, row: Planned | PlannedCascade, volumes: Sequence[float]) -> Iterator[str]:
     for per_day in volumes:
         stream = replace(answer.plan.stream, per_day=per_day)
-        found = answer.at(row, per_day)
-        yield "-" if found is None else f"{found[0]}, {dollars(1e6 * found[1] / stream.per_month)}"
+        planned = answer.at(row, per_day)
+        yield "-" if planned is None else f"{planned[0]}, {dollars(1e6 * planned[1] / stream.per_month)}"
 
 
-def _nobody(answer: Answer) -> Iterator[str]:
+def _never_good(answer: Answer) -> Iterator[str]:
     late = [row for row in answer.every if row.month_usd is None]
     if late:
         names = ", ".join(row.option.title for row in late)
@@ -125,30 +127,30 @@ def _api_rows(answer: Answer) -> Iterator[tuple[str, ...]]:
     for title, offers in (("the same weights", answer.same_weights), ("other models", answer.others)):
         if offers:
             yield (title, "", "", "", "")
-        for one in offers:
+        for offer in offers:
             month = answer.plan.stream.per_month
-            batch = None if one.batch_usd is None else month * one.batch_usd
+            batch = None if offer.batch_usd is None else month * offer.batch_usd
             yield (
-                f"  {one.ref}",
-                dollars(month * one.request_usd),
+                f"  {offer.ref}",
+                dollars(month * offer.request_usd),
                 dollars(batch),
-                dollars(1e6 * one.request_usd),
-                _pays_words(answer, one),
+                dollars(1e6 * offer.request_usd),
+                _pays_words(answer, offer),
             )
 
 
 def _pays_title(answer: Answer) -> str:
-    """Return the heading of the break-even with the cheapest option; empty if none answers in time."""
+    """Return the heading of the break-even column; it is empty if no option answers in time."""
     best = answer.cheapest()
     return f"{best.option.title} is cheaper from" if best else ""
 
 
-def _pays_words(answer: Answer, one: ApiOffer) -> str:
-    """Say from how many requests a day the cheapest option costs less than an API."""
+def _pays_words(answer: Answer, offer: ApiOffer) -> str:
+    """Say from how many requests per day the cheapest option costs less than an API."""
     best = answer.cheapest()
     if best is None:
         return ""
-    volume = answer.pays_from(best, one.request_usd)
+    volume = answer.pays_from(best, offer.request_usd)
     return "never" if volume is None else f"{count_words(volume)} a day"
 
 
@@ -156,29 +158,29 @@ def _notes(answer: Answer) -> Iterator[str]:
     yield f"$/month      {FORMULA_MONTH}; the machines of the busiest hour all month"
     if any(bounds(row.month_usd, row.month_bounds_usd) for row in answer.rows):
         yield (
-            "[low, high]  the same if each pass takes what the 95 % bounds of the run's time of a request "
-            "say; none where the number of machines is the same"
+            "[low, high]  the same if each pass takes as long as the 95 % bounds of the run's request time "
+            "say; not shown if the number of machines does not change"
         )
     yield from cascade_notes(answer)
-    yield "by the hour  each hour of the day pays for the machines that it needs; not with one's own"
+    yield "by the hour  each hour of the day pays for the machines that it needs; not for owned machines"
     yield (
         "takes req/s  the highest rate of random arrivals at which enough requests are good, at most "
         f"{MOST_LOAD:.0%} of what saturates a server (simulated)"
     )
-    yield "load         the share of that rate that comes on average; times are those of the busiest hour"
+    yield "load         the mean rate, as a share of what the machines take; times are of the busiest hour"
     yield "not in it    spare machines, network, staff; all requests have the mean lengths"
     if any(row.option.share < 1 for row in answer.rows):
         yield "servers      those on one machine are assumed not to slow each other: it was not measured"
     yield f"APIs         {list_version()}, prices of {answer.day}; other models give other answers"
     if _pays_title(answer):
-        yield "cheaper from  the requests a day that pay for the first server, which is paid whole"
+        yield "cheaper from  the requests a day from which one server, paid all month, costs less"
     if answer.token_ratio != 1:
         yield f"tokens       other models are billed for {answer.token_ratio:g} times these tokens"
     yield from answer.plan.notes
 
 
 def plan_json(answer: Answer, volumes: Sequence[float] = ()) -> dict[str, Any]:
-    """Return the same as data."""
+    """Return the whole answer as data for JSON."""
     stream = answer.plan.stream
     return {
         "title": answer.plan.title,
@@ -201,16 +203,16 @@ def plan_json(answer: Answer, volumes: Sequence[float] = ()) -> dict[str, Any]:
                 "month_bounds_usd": row.month_bounds_usd,
                 "by_the_hour_usd": row.scaled_usd,
                 "request_usd": row.request_usd(stream),
-                "at_volumes": [_volume_json(answer, row, one) for one in volumes],
+                "at_volumes": [_volume_json(answer, row, per_day) for per_day in volumes],
             }
             for row in answer.rows
         ],
         "cascades": [
-            {**cascade_json(row, stream), "at_volumes": [_volume_json(answer, row, one) for one in volumes]}
+            {**cascade_json(row, stream), "at_volumes": [_volume_json(answer, row, each) for each in volumes]}
             for row in answer.cascades
         ],
-        "same_weights": [_offer_json(answer, one) for one in answer.same_weights],
-        "other_models": [_offer_json(answer, one) for one in answer.others],
+        "same_weights": [_offer_json(answer, offer) for offer in answer.same_weights],
+        "other_models": [_offer_json(answer, offer) for offer in answer.others],
         "notes": list(answer.plan.notes),
     }
 
@@ -220,7 +222,7 @@ def _volume_json(answer: Answer, row: Planned | PlannedCascade, per_day: float) 
     return {"requests_per_day": per_day, "machines": machines, "month_usd": month_usd}
 
 
-def _offer_json(answer: Answer, one: ApiOffer) -> dict[str, Any]:
-    volumes = {row.option.title: answer.pays_from(row, one.request_usd) for row in answer.every}
-    since = str(one.since) if one.since else None
-    return {**asdict(one), "since": since, "cheaper_from_per_day": volumes}
+def _offer_json(answer: Answer, offer: ApiOffer) -> dict[str, Any]:
+    volumes = {row.option.title: answer.pays_from(row, offer.request_usd) for row in answer.every}
+    since = str(offer.since) if offer.since else None
+    return {**asdict(offer), "since": since, "cheaper_from_per_day": volumes}

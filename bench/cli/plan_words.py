@@ -1,4 +1,4 @@
-"""How the pages of a plan write dollars and milliseconds."""
+"""Write the dollars and milliseconds of a plan as text."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from bench.formatting import format_significant
 
 
 def dollars(usd: float | None) -> str:
-    """Write dollars: whole ones from a thousand on; - for None."""
+    """Write US dollars, without cents from a thousand on, and ``-`` for None."""
     if usd is None:
         return "-"
     return f"{usd:,.0f}" if usd >= 1000 else format_significant(usd)
 
 
-def bounds(usd: float | None, found: tuple[float, float | None] | None) -> str:
-    """Write the bounds of the dollars of a month, if they differ from ``usd``."""
-    if found is None or set(found) == {usd}:
+def bounds(usd: float | None, interval: tuple[float, float | None] | None) -> str:
+    """Write the bounds of a monthly cost, or nothing if both are equal to ``usd``."""
+    if interval is None or set(interval) == {usd}:
         return ""
-    low, high = found
+    low, high = interval
     return f" [{dollars(low)}, {'never' if high is None else dollars(high)}]"
 
 
-def ms(found: float | None) -> str:
-    """Write milliseconds; - for None."""
-    return "-" if found is None else format_significant(found)
+def ms(value: float | None) -> str:
+    """Write milliseconds, and ``-`` for None."""
+    return "-" if value is None else format_significant(value)

@@ -1,4 +1,4 @@
-"""The command `bench plan`: machines and dollars for a stream of requests, beside the prices of APIs."""
+"""Define the command `bench plan`: machines and dollars for a stream of requests, compared with APIs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def plan(asked: PlanOptions) -> None:
 
 
 def _shown(asked: PlanOptions) -> str:
-    """Return the plan of a run: of its replies, or of its texts if it is one of encoders."""
+    """Return the plan of a run as text: for replies, or for texts if the run measured encoders."""
     from bench.cli.pricing import priced
     from bench.plan.encoded import is_of_encoders
 
@@ -56,17 +56,17 @@ def _shown(asked: PlanOptions) -> str:
     return _answer(_of_run(run, asked), asked)
 
 
-def _answer(found: Plan, asked: PlanOptions) -> str:
+def _answer(plan: Plan, asked: PlanOptions) -> str:
     from bench.cli.plan_pages import plan_json, plan_page
     from bench.measure.clock import utc_now
     from bench.pricing.book import price_called
     from bench.report.formats import ascii_json, harmless
 
     if asked.reserved is not None:
-        found = found.reserving(price_called(asked.reserved).hourly_usd)
-    others = asked.other_volumes(found.stream)
+        plan = plan.reserving(price_called(asked.reserved).hourly_usd)
+    others = asked.other_volumes(plan.stream)
     today = dt.date.fromisoformat(utc_now()[:10])
-    answer = found.answered(tuple(asked.api or ()), asked.cached, asked.token_ratio, today)
+    answer = plan.answered(tuple(asked.api or ()), asked.cached, asked.token_ratio, today)
     if asked.as_json:
         return ascii_json(plan_json(answer, others), indent=1)
     return plan_page(harmless(answer), others)
@@ -89,9 +89,9 @@ def _of_run(run: RunSummary, asked: PlanOptions) -> Plan:
     price = f"{run.price['name']}, {run.price['date']}"
     title = f"{run.name}: {(run.model or {}).get('name') or 'no model'}, measured in run {run.run_id}"
     notes = tuple(price_notes(run, utc_now()[:10]))
-    if dear := not_simulated(run):
+    if left_out := not_simulated(run):
         notes += (
-            f"only the {MOST_SIMULATED} rows with the cheapest requests are simulated, not {dear} dearer",
+            f"only the {MOST_SIMULATED} rows with the cheapest requests are simulated, not {left_out} others",
         )
     weights = tuple(names_of_weights(run))
     like = next(row.workload for row in run.rows if row.title == base.title)
@@ -129,7 +129,10 @@ def _of_card(asked: PlanOptions) -> Plan:
 def _estimated(
     asked: PlanOptions, card: ModelFile, prices: Iterable[HardwarePrice], stream: Stream
 ) -> Iterator[Option]:
-    """Yield what each hardware could serve: CPUs from the ceilings measured here, GPUs from data sheets."""
+    """Yield the estimated options of each hardware.
+
+    CPUs are estimated from the ceilings that were measured on this machine, GPUs from their data sheets.
+    """
     from bench.cli.doctor import available_bytes
     from bench.cli.estimate import LAYER_S
     from bench.plan.devices import device_of, devices
@@ -146,7 +149,7 @@ def _estimated(
 
 
 def _notes(asked: PlanOptions, card: ModelFile, prices: Iterable[HardwarePrice]) -> Iterator[str]:
-    """Yield how it was estimated, for each kind of hardware, and what to know of its prices and the model."""
+    """Yield notes about how each kind of hardware was estimated, about its prices and about the model."""
     from bench.cli.estimate import LAYER_S
     from bench.measure.clock import utc_now
     from bench.pricing.hour import cautions

@@ -1,4 +1,4 @@
-"""`bench price` of a directory of runs: every row at another price, from the index beside the runs."""
+"""Print every row of a directory of runs at another price: `bench price DIRECTORY`, from the index there."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def price_many(
     *,
     as_json: bool,
 ) -> None:
-    """Print every row of the runs in a directory at another price; nothing on the disk changes."""
+    """Print every row of the runs in a directory at another price. No run is changed."""
     from bench.measure.clock import utc_now
     from bench.pricing.reprice import new_price
     from bench.report.formats import ascii_json
@@ -42,27 +42,27 @@ def price_many(
     runs = index_of(directory).runs(Wanted())
     if not any(run.rows for run in runs):
         raise UsageError(f"no run in {directory} can be read (bench list runs {directory})")
-    found = list(repriced(runs, new_block))
+    everything = list(repriced(runs, new_block))
     unreadable = [f"{os.fsdecode(run.place)}: {run.why}" for run in runs if not run.rows and run.why]
-    _say([f"left out: {one}" for one in unreadable])
-    _say(_cautions(found))
+    _say([f"left out: {why}" for why in unreadable])
+    _say(_cautions(everything))
     if as_json:
-        print(ascii_json([_as_data(one) for one in found], indent=1))
+        print(ascii_json([_as_data(each) for each in everything], indent=1))
     else:
-        rows = [TITLES, *(tuple(map(one_line, _cells(one))) for one in found)]
-        print("\n".join([*align(rows, terminal_width()), "", _about(found)]))
+        rows = [TITLES, *(tuple(map(one_line, _cells(each))) for each in everything)]
+        print("\n".join([*align(rows, terminal_width()), "", _about(everything)]))
 
 
-def _cells(one: Repriced) -> tuple[str, ...]:
-    usd, ratio = one.usd, one.ratio
+def _cells(priced: Repriced) -> tuple[str, ...]:
+    usd, ratio = priced.usd, priced.ratio
     return (
-        os.fsdecode(one.place),
-        one.run.started[:16].replace("T", " "),
-        one.row.title,
-        format_significant(one.before),
+        os.fsdecode(priced.place),
+        priced.run.started[:16].replace("T", " "),
+        priced.row.title,
+        format_significant(priced.before),
         format_significant(usd.value if usd else None),
         _bounds(usd.low, usd.high) if usd else "",
-        f"{ratio.value:.3f} {_bounds(ratio.low, ratio.high)}" if ratio else (one.why_not or "-"),
+        f"{ratio.value:.3f} {_bounds(ratio.low, ratio.high)}" if ratio else (priced.why_not or "-"),
     )
 
 
@@ -70,36 +70,36 @@ def _bounds(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f"[{format_significant(low)}, {format_significant(high)}]"
 
 
-def _as_data(one: Repriced) -> dict[str, Any]:
-    usd, ratio = one.usd, one.ratio
+def _as_data(priced: Repriced) -> dict[str, Any]:
+    usd, ratio = priced.usd, priced.ratio
     return {
-        "directory": os.fsdecode(one.place),
-        "run_id": one.run.run_id,
-        "started_utc": one.run.started,
-        "name": one.row.name,
-        "group": one.row.group,
-        "status": one.row.status,
-        "cost_per_1k_tokens_usd_before": one.before,
+        "directory": os.fsdecode(priced.place),
+        "run_id": priced.run.run_id,
+        "started_utc": priced.run.started,
+        "name": priced.row.name,
+        "group": priced.row.group,
+        "status": priced.row.status,
+        "cost_per_1k_tokens_usd_before": priced.before,
         "cost_per_1k_tokens_usd": usd.value if usd else None,
         "cost_per_1k_tokens_usd_ci_low": usd.low if usd else None,
         "cost_per_1k_tokens_usd_ci_high": usd.high if usd else None,
         "cost_ratio": ratio.value if ratio else None,
         "cost_ratio_ci_low": ratio.low if ratio else None,
         "cost_ratio_ci_high": ratio.high if ratio else None,
-        "caution": one.caution or None,
-        "reason": one.why_not or None,
+        "caution": priced.caution or None,
+        "reason": priced.why_not or None,
     }
 
 
-def _about(found: Sequence[Repriced]) -> str:
-    runs = len({one.place for one in found})
-    priced = sum(one.usd is not None for one in found)
-    return f"{count(runs, 'run')}, {priced} of {count(len(found), 'row')} measured and priced"
+def _about(rows: Sequence[Repriced]) -> str:
+    runs = len({row.place for row in rows})
+    priced = sum(row.usd is not None for row in rows)
+    return f"{count(runs, 'run')}, {priced} of {count(len(rows), 'row')} measured and priced"
 
 
-def _cautions(found: Sequence[Repriced]) -> list[str]:
-    """Return each caution once, with the number of rows that it is for."""
-    said = Counter(one.caution for one in found if one.caution)
+def _cautions(rows: Sequence[Repriced]) -> list[str]:
+    """Return each caution once, with the number of rows that it concerns."""
+    said = Counter(row.caution for row in rows if row.caution)
     return [f"{count(number, 'row')}: {caution}" for caution, number in said.items()]
 
 

@@ -1,4 +1,4 @@
-"""``bench prices``: the price book as a table, all about one price, and a check of every file."""
+"""Print the price book for ``bench prices``: a table, a page about one price, or a check of every file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TERMS = ("on_demand", "spot", "reserved")
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which prices to list; None leaves a property out of the choice."""
+    """The properties of the prices to list; None accepts any value."""
 
     kind: str | None = None
     provider: str | None = None
@@ -34,13 +34,16 @@ class Wanted:
 
     @property
     def anything(self) -> bool:
-        """Return whether any property is asked for."""
+        """Return whether any property is given."""
         return any((self.kind, self.provider, self.term, self.device))
 
 
 def listing(wanted: Wanted, today: str, *, as_json: bool) -> str:
-    """Return the prices that are wanted, the cheapest vCPU or GPU first. Raises UsageError for none."""
-    prices = sorted(_chosen(wanted), key=lambda one: (one.kind, one.unit_usd, one.id))
+    """Return the matching prices as text, sorted by the price of a vCPU or GPU.
+
+    Raises UsageError if no price matches.
+    """
+    prices = sorted(_chosen(wanted), key=lambda price: (price.kind, price.unit_usd, price.id))
     if as_json:
         return json.dumps([as_data(price, today) for price in prices], indent=1)
     rows = [tuple(map(printable, _row(price, today))) for price in prices]
@@ -66,7 +69,10 @@ def _row(price: HardwarePrice, today: str) -> tuple[str, ...]:
 
 
 def page(price_id: str, today: str, *, as_json: bool) -> str:
-    """Return all keys of one price, and how its hour is computed. A UsageError names the nearest id."""
+    """Return all keys of one price, and how its hour is computed, as text.
+
+    Raises UsageError, which suggests the nearest id, for an unknown one.
+    """
     price = find_price(default_book(), price_id)
     if as_json:
         return json.dumps(as_data(price, today), indent=1)
@@ -90,7 +96,7 @@ def page(price_id: str, today: str, *, as_json: bool) -> str:
 
 
 def as_data(price: HardwarePrice, today: str) -> dict[str, Any]:
-    """Return a price for JSON: its keys, its hour with the formula, its age and what to beware of."""
+    """Return a price as data for JSON: its keys, its hourly price with the formula, its age and cautions."""
     formula, numbers = hour.hour_formula(price)
     return {
         **plain(price),
@@ -105,9 +111,10 @@ def as_data(price: HardwarePrice, today: str) -> dict[str, Any]:
 
 
 def check(today: str) -> str:
-    """Validate every price file; return how many there are and which are old.
+    """Validate every price file. Return as text how many prices there are, and which are old.
 
-    Raises ConfigError (exit 2) with what is wrong: a key, a range, an id that stands twice, a day to come.
+    Raises ConfigError (exit code 2) with all faults: an invalid key, a price out of range, an id that occurs
+    twice, or a date in the future.
     """
     errors: list[ConfigError] = []
     lines = []
@@ -115,7 +122,7 @@ def check(today: str) -> str:
         book, bad = read_book(directory)
         errors += bad
         for price in book.values():
-            errors += _of_tomorrow(price, str(directory), today)
+            errors += _in_the_future(price, str(directory), today)
         old = [price.id for price in book.values() if hour.age_days(price.date, today) > hour.OLD_DAYS]
         words = f"; {len(old)} older than {hour.OLD_DAYS} days: {', '.join(sorted(old))}" if old else ""
         lines.append(f"{directory}: {count(len(book), 'price')} read{words}")
@@ -124,31 +131,31 @@ def check(today: str) -> str:
     return "\n".join(lines) or f"no {KIND} here"
 
 
-def _of_tomorrow(price: HardwarePrice, file: str, today: str) -> Iterator[ConfigError]:
+def _in_the_future(price: HardwarePrice, file: str, today: str) -> Iterator[ConfigError]:
     for key in ("date", "rate_date"):
         if (day := getattr(price, key)) is not None and hour.age_days(day, today) < 0:
             yield ConfigError(f"{file}: {price.id}", f"{day} is after today, {today}", key=key)
 
 
 def _chosen(wanted: Wanted) -> Sequence[HardwarePrice]:
-    """Return the prices with every property that is asked for."""
+    """Return the prices with all wanted properties. Raises UsageError if there are none."""
     book = list(default_book().values())
     term = wanted.term and wanted.term.lower().replace("-", "_").replace(" ", "_")
     _must_be_known("kind", wanted.kind, UNIT)
     _must_be_known("term", term, TERMS)
-    _must_be_known("provider", wanted.provider, {one.provider for one in book if one.provider})
-    found = [
+    _must_be_known("provider", wanted.provider, {price.provider for price in book if price.provider})
+    chosen = [
         price
         for price in book
         if wanted.kind in (None, price.kind)
         and term in (None, price.term)
         and wanted.provider in (None, price.provider)
-        and (wanted.device is None or _is_of(price, wanted.device))
+        and (wanted.device is None or _matches_device(price, wanted.device))
     ]
-    if not found:
-        devices = sorted({one.device for one in book if one.device})
+    if not chosen:
+        devices = sorted({price.device for price in book if price.device})
         raise UsageError(f"no price is like that; devices: {', '.join(devices)}")
-    return found
+    return chosen
 
 
 def _must_be_known(what: str, given: str | None, known: Sequence[str] | dict[str, str] | set[str]) -> None:
@@ -157,8 +164,8 @@ def _must_be_known(what: str, given: str | None, known: Sequence[str] | dict[str
         raise UsageError(f"no {what} called {given[:60]!r} ({hint})")
 
 
-def _is_of(price: HardwarePrice, device: str) -> bool:
-    """Whether the words of ``device``, such as ``h100`` or ``H100-80GB``, are words of the price's names."""
+def _matches_device(price: HardwarePrice, device: str) -> bool:
+    """Return whether all words of ``device`` (``h100``, ``H100-80GB``) occur in the names of the price."""
     names = " ".join((price.id, price.name, price.device or "", price.instance or ""))
     return _words(device) <= _words(names)
 

@@ -1,4 +1,4 @@
-"""The command `bench price`: a run at another price, and beside the prices of APIs."""
+"""Define the command `bench price`, which shows a run at another price or compares it with APIs."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ Apis = Annotated[
     list[str] | None, typer.Option(metavar="PROVIDER/MODEL", help="with --against api: these APIs only")
 ]
 Variants = Annotated[
-    list[str] | None, typer.Option(help="with --against api: the rows to set against each API")
+    list[str] | None, typer.Option(help="with --against api: the rows to compare with each API")
 ]
 Cached = Annotated[
     float | None,
     typer.Option(
         min=0,
         max=1,
-        help="share of the input that an API's prompt cache serves; if absent, as the row's own server did",
+        help="share of the input that an API's prompt cache serves; if absent, that of the row's own server",
     ),
 ]
 Written = Annotated[
@@ -53,7 +53,7 @@ Written = Annotated[
         help="share of the input that is written to that cache, if that is billed; if absent, all the rest",
     ),
 ]
-TokenRatio = Annotated[float, typer.Option(help="tokens of other models' tokenizers for one of the run's")]
+TokenRatio = Annotated[float, typer.Option(help="tokens of other models for each token of the run's model")]
 Split = Annotated[
     bool, typer.Option("--split", help="a price for each token in and out, from a sweep over their mix")
 ]
@@ -89,7 +89,7 @@ def price(
         raise UsageError(
             "--api, --variant, --cached, --written, --token-ratio and --picture go with --against api"
         )
-    if _holds_runs(run):
+    if _contains_runs(run):
         from bench.cli.price_many import price_many
 
         if split or against is not None:
@@ -98,19 +98,19 @@ def price(
         return
     from bench.plan.against import Question
 
-    found = priced(run, hardware, usd_per_hour, utilisation, vcpus, may_stay=bool(against) or split)
+    summary = priced(run, hardware, usd_per_hour, utilisation, vcpus, may_stay=bool(against) or split)
     with showing(run):
         if split:
-            print_split(found, as_json=as_json)
+            print_split(summary, as_json=as_json)
         elif against is None:
-            show(found, as_json=as_json)
+            show(summary, as_json=as_json)
         else:
             asked = Question(today(), tuple(api or ()), tuple(variant or ()), cached, token_ratio, written)
-            print_against(found, asked, picture, as_json=as_json)
+            print_against(summary, asked, picture, as_json=as_json)
 
 
-def _holds_runs(directory: Path) -> bool:
-    """Return whether a directory is not a run itself and has directories in it that look like runs."""
+def _contains_runs(directory: Path) -> bool:
+    """Return whether a directory contains runs and is not a run itself."""
     from bench.results.summary import is_run
 
     return directory.is_dir() and not is_run(directory) and any(map(is_run, directory.iterdir()))
@@ -125,9 +125,9 @@ def priced(
     *,
     may_stay: bool,
 ) -> RunSummary:
-    """Return a run at another price; nothing on the disk changes.
+    """Return a run at another price. No file is changed.
 
-    Its own price stays if nothing is given and it ``may_stay``; else that is a UsageError.
+    Without any price option the run keeps its own price if it ``may_stay``. Otherwise UsageError is raised.
     """
     from bench.measure.clock import utc_now
     from bench.pricing.reprice import new_price
@@ -144,65 +144,65 @@ def priced(
 
 
 def today() -> dt.date:
-    """Return the day for which prices of APIs are looked up."""
+    """Return the present day (UTC), for which the prices of APIs are looked up."""
     from bench.measure.clock import utc_now
 
     return dt.date.fromisoformat(utc_now()[:10])
 
 
 def print_against(run: RunSummary, asked: Question, picture: Path | None, *, as_json: bool) -> None:
-    """Print a run beside hosted APIs, and draw it if a file is given."""
+    """Print a run compared with hosted APIs, and draw the picture if a file is given."""
     from bench.cli.api_pages import against_json, against_page
     from bench.plan.against import against_apis
     from bench.report.formats import ascii_json, harmless
 
-    found = against_apis(run, names_of_weights(run), asked)
+    comparison = against_apis(run, names_of_weights(run), asked)
     if picture is not None:
-        _draw(run, found, picture)
+        _draw(run, comparison, picture)
     if as_json:
-        print(ascii_json(against_json(found), indent=1))
+        print(ascii_json(against_json(comparison), indent=1))
     else:
-        print(against_page(harmless(run), harmless(found)))
+        print(against_page(harmless(run), harmless(comparison)))
 
 
 def print_split(run: RunSummary, *, as_json: bool) -> None:
-    """Print what a token in and a token out cost in each row of a sweep."""
+    """Print the cost per input token and per output token of each row of a sweep."""
     from bench.cli.tables import align
     from bench.formatting import format_significant
     from bench.plan.split import splits
     from bench.pricing.split import FORMULA_SPLIT
     from bench.report.formats import ascii_json, harmless
 
-    found = list(splits(run))
+    by_row = list(splits(run))
     if as_json:
-        rows = {name: asdict(one) if not isinstance(one, str) else {"reason": one} for name, one in found}
+        rows = {name: {"reason": each} if isinstance(each, str) else asdict(each) for name, each in by_row}
         print(ascii_json({"formula": FORMULA_SPLIT, "rows": rows}, indent=1))
         return
     lines: list[tuple[str, ...]] = [("", "$/1M tokens in", "$/1M tokens out", "residual")]
-    for name, one in harmless(found):
-        if isinstance(one, str):
-            lines.append((name, "-", "-", one))
+    for name, split in harmless(by_row):
+        if isinstance(split, str):
+            lines.append((name, "-", "-", split))
         else:
-            usd = (format_significant(1e6 * each) for each in (one.input_usd, one.output_usd))
-            lines.append((name, *usd, f"{one.residual:.1%}"))
+            usd = (format_significant(1e6 * each) for each in (split.input_usd, split.output_usd))
+            lines.append((name, *usd, f"{split.residual:.1%}"))
     print("\n".join([*align(lines), "", FORMULA_SPLIT]))
 
 
-def _draw(run: RunSummary, found: Comparison, file: Path) -> None:
+def _draw(run: RunSummary, comparison: Comparison, file: Path) -> None:
     from bench.plan.picture import picture, svg
 
     if file.suffix.lower() != ".svg":
         raise UsageError(f"a picture is an SVG file: call it {file.stem}.svg")
-    title = f"{run.name} beside hosted APIs, {found.day}"
+    title = f"{run.name} beside hosted APIs, {comparison.day}"
     try:
-        file.write_text(svg(picture(title, found)), encoding="utf-8")
+        file.write_text(svg(picture(title, comparison)), encoding="utf-8")
     except OSError as bad:
         raise UsageError(f"cannot write {file}: {bad.strerror}") from None
     print(f"wrote {file}", file=sys.stderr)
 
 
 def names_of_weights(run: RunSummary) -> list[str]:
-    """Return the names under which the run's model is known: its hub id, and that of its card."""
+    """Return the names under which the run's model is known: its hub id, and the hub id of its card."""
     from bench.errors import BenchError
     from bench.models.registry import find_model
 
@@ -210,6 +210,6 @@ def names_of_weights(run: RunSummary) -> list[str]:
     names = [str(model["location"])] if model.get("kind") == "hub" else []
     try:
         hub = find_model(str(model.get("name"))).hub
-    except BenchError:  # a directory, or a model whose card is gone
+    except BenchError:  # the model is a directory, or its card no longer exists
         hub = None
     return [*names, *([hub] if hub else [])]

@@ -1,7 +1,7 @@
 """Show progress on standard error.
 
 Nothing here runs while a worker is being timed: there is no thread and no automatic refresh. The screen
-changes when the run reports an event, and stays as it is in between.
+changes only when the run reports an event.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ CLEAR_LINE = "\r\x1b[K"
 
 
 class RunProgress:
-    """A bar over all rows on a terminal, and a plain line for each event elsewhere.
+    """A progress bar over all rows on a terminal, or a plain line for each event elsewhere.
 
-    The bar shows what is under way, what is next and about how much time is left. Rows get their pairs
-    one at a time, so that most rows end late. ``earlier_s`` is how long each row took before on
-    this machine, by its title; without it no time is shown. ``clock`` gives seconds.
+    The bar shows what runs now, what comes next, and about how much time is left. Most rows end late, because
+    the rows get their pairs in rotation. ``earlier_s`` has the seconds that each row took in an earlier run
+    on this machine, by the row's title; without it no time is shown. ``clock`` returns seconds.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class RunProgress:
             self._bar.stop()
 
     def tell(self, event: Event) -> None:
-        """Show an event. The ends of rows and the notes stay on the screen."""
+        """Show an event. Lines about the end of a row, and notes, stay on the screen."""
         if self._quiet:
             if isinstance(event, Noted) and event.urgent:
                 print(printable(event.text), file=sys.stderr, flush=True)
@@ -83,7 +83,7 @@ class RunProgress:
         if self._bar is None:
             print(text, file=sys.stderr, flush=True)
             return
-        if isinstance(event, Began):  # not before: a model may be fetched first, with a bar of its own
+        if isinstance(event, Began):  # not earlier, because fetching a model shows a bar of its own
             self._bar.start()
         else:
             self._bar.console.print(escape(text), highlight=False)
@@ -97,20 +97,20 @@ class RunProgress:
         what = event.stage if isinstance(event, Began) else "done"
         if isinstance(event, Ended) and event.outcome != Outcome.OK:
             what = f"{event.outcome}: {event.reason}"
-        known = event.who in self._rows  # a gate may have rows of its own, which come in turn
+        known = event.who in self._rows  # a gate may report rows that are not in the config, one by one
         after = self._rows.index(event.who) if known else self._total - len(self._waiting)
         number = min(after + 1, self._total)
         return f"[{number}/{self._total}] {printable(event.who)}: {printable(what)}"
 
     def _count_time(self, event: Event) -> None:
-        """Take the time since the last event from what is left of the row that was under way."""
+        """Subtract the time since the last event from the remaining time of the row that was running."""
         now = self._clock()
         if self._last in self._left_s:
             self._left_s[self._last] = max(0.0, self._left_s[self._last] - (now - self._under_way_since))
         self._last, self._under_way_since = event_row(event) or self._last, now
 
     def _under_way(self, event: Event) -> str:
-        """Say what runs, what is next, and how much longer the rows that have not ended took before."""
+        """Say what runs now, what comes next, and how much time is left, judged by an earlier run."""
         parts = [f"{event.who}: {event.stage}"] if isinstance(event, Began) else []
         row = event_row(event)
         if row in (None, *self._rows):
@@ -124,12 +124,12 @@ class RunProgress:
 
 
 def event_row(event: Event) -> str | None:
-    """Return the row that an event is about; None for a note about the whole run."""
+    """Return the row that an event is about, or None for a note about the whole run."""
     return None if isinstance(event, Noted) else event.who
 
 
 class FetchBar:
-    """A bar for a model that is being fetched; a plain line for each stage if there is no terminal."""
+    """A progress bar for a model that is being fetched, or a plain line for each stage without a terminal."""
 
     WIDTH = 30
 
@@ -148,7 +148,7 @@ class FetchBar:
             print(file=sys.stderr)
 
     def update(self, progress: Progress) -> None:
-        """Show the progress; the fetch may call this as often as it likes."""
+        """Show the progress of a fetch. It is fast enough to be called often."""
         if self._quiet or (not self._live and progress.stage == self._stage):
             return
         self._stage = progress.stage

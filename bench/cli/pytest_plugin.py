@@ -1,11 +1,11 @@
-"""A pytest plugin: ``def test_cost(bench_gate): bench_gate("ci.yaml")`` fails if a limit does not hold.
+"""Provide the pytest fixture ``bench_gate``: ``bench_gate("ci.yaml")`` fails a test if a limit does not hold.
 
-It is installed with the package (entry point ``pytest11``), and imports nothing heavy until the fixture is
-used. The measurements are also stored as pytest-benchmark stores its runs, so that
+The plugin is installed with the package (entry point ``pytest11``), and imports nothing heavy until the
+fixture is used. The measurements are also stored in the format of pytest-benchmark, so that
 ``pytest-benchmark compare`` shows them.
 
-With pytest-xdist, gates wait for each other: one process of a user measures at a time on a machine (see
-``bench/store/lock.py``).
+With pytest-xdist, gates wait for each other, because only one process of a user may measure on a machine at a
+time (see ``bench/store/lock.py``).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 Gated = Mapping[str, Any]
 STORAGE = ".benchmarks"
-UNSET_STORAGE = f"file://./{STORAGE}"  # what pytest-benchmark has if nobody names a storage
+UNSET_STORAGE = f"file://./{STORAGE}"  # the default of pytest-benchmark
 WORKTREE = "worktree"
 
 
@@ -46,7 +46,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def _cap(text: str) -> int:
-    """Parse ``--bench-cap``; argparse makes a usage error of text that is no number or of too few units."""
+    """Parse ``--bench-cap``. argparse turns a ValueError or ArgumentTypeError into a usage error."""
     if int(text) < LEAST_CAP:
         raise argparse.ArgumentTypeError(f"a gate of fewer than {LEAST_CAP} units cannot fail")
     return int(text)
@@ -54,13 +54,13 @@ def _cap(text: str) -> int:
 
 @pytest.fixture
 def bench_gate(request: pytest.FixtureRequest) -> Callable[..., Gated]:
-    """``bench_gate(config, base=None, overrides=())`` measures and judges as ``bench gate`` does in pytest's
-    rootdir, where relative paths begin.
+    """Return the function ``bench_gate(config, base=None, overrides=())``, which works like ``bench gate``.
 
-    ``base`` is a commit, an interpreter or a run, as ``--base`` is; ``candidate``, ``limits_from`` and
-    ``allow_identical`` are the options of these names. It returns the ``gate`` block of ``run.json`` if every
-    limit holds; otherwise the test fails with the verdict and the figures. INCONCLUSIVE fails too: a gate
-    that could not decide has not passed. What cannot be measured at all fails with one sentence.
+    Relative paths start at pytest's rootdir. ``base`` is a commit, an interpreter or a run, as for
+    ``--base``; ``candidate``, ``limits_from`` and ``allow_identical`` are like the options with these names.
+    The function returns the ``gate`` block of ``run.json`` if every limit holds. Otherwise the test fails
+    with the verdict and the figures. INCONCLUSIVE fails too, because a gate that cannot decide has not
+    passed. If nothing can be measured, the test fails with one sentence.
     """
     settings = request.config
 
@@ -83,29 +83,29 @@ def bench_gate(request: pytest.FixtureRequest) -> Callable[..., Gated]:
             options = GateOptions(
                 out, ref, cap, None, tuple(overrides), (), candidate, limits_from, allow_identical
             )
-            found = judged(root / config, options, quiet=False)
-            if found.directory != root / config:  # a finished run was stored when it was measured
-                _store(found, settings, candidate)
+            result = judged(root / config, options, quiet=False)
+            if result.directory != root / config:  # a finished run was already stored when it was measured
+                _store(result, settings, candidate)
         with _uncaptured(settings):
-            job_summary(found.run.name, found.gate, lead="\n")
-        _must_have_passed(found)
-        return found.gate.to_json()
+            job_summary(result.run.name, result.gate, lead="\n")
+        _must_have_passed(result)
+        return result.gate.to_json()
 
     return gated
 
 
-def _must_have_passed(found: Judged) -> None:
+def _must_have_passed(result: Judged) -> None:
     """Fail the test with the verdict and the figures, unless every limit holds."""
     from bench.report.gate import lines
 
-    if found.gate.exit_code != ExitCode.OK:
-        said = lines(found.run.name, found.gate)
-        pytest.fail("\n".join([*said, f"  {found.directory}/run.json"]), pytrace=False)
+    if result.gate.exit_code != ExitCode.OK:
+        said = lines(result.run.name, result.gate)
+        pytest.fail("\n".join([*said, f"  {result.directory}/run.json"]), pytrace=False)
 
 
 @contextlib.contextmanager
 def _in_a_sentence() -> Iterator[None]:
-    """Fail the test with an expected error's message alone; an interrupted gate ends pytest."""
+    """Turn an expected error into a failure with only its message. An interrupted gate ends pytest."""
     from bench.cli.output import speakable
 
     try:
@@ -118,7 +118,7 @@ def _in_a_sentence() -> Iterator[None]:
 
 
 def _uncaptured(settings: pytest.Config) -> contextlib.AbstractContextManager[None]:
-    """Let annotations reach the log of the job, also of a test that passes."""
+    """Switch off pytest's capture, so that annotations reach the job's log even if the test passes."""
     capture = settings.pluginmanager.getplugin("capturemanager")
     return capture.global_and_fixture_disabled() if capture else contextlib.nullcontext()
 
@@ -126,8 +126,8 @@ def _uncaptured(settings: pytest.Config) -> contextlib.AbstractContextManager[No
 # ---- for pytest-benchmark ------------------------------------------------------------------------
 
 
-def _store(found: Judged, settings: pytest.Config, candidate: str | None) -> None:
-    """Store the units' times where pytest-benchmark stores its own, if it is installed."""
+def _store(result: Judged, settings: pytest.Config, candidate: str | None) -> None:
+    """Store the times of the units where pytest-benchmark stores its results, if it is installed."""
     try:
         from pytest_benchmark.utils import get_commit_info, get_machine_id
     except ImportError:
@@ -136,30 +136,30 @@ def _store(found: Judged, settings: pytest.Config, candidate: str | None) -> Non
     from bench.store.files import naming, write_atomic
     from bench.store.replay import load_record
 
-    content = json.loads(pytest_benchmark.of_units(found.run, load_record(found.directory).units))
+    content = json.loads(pytest_benchmark.of_units(result.run, load_record(result.directory).units))
     project = settings.getoption("benchmark_project_name", None)
     content["commit_info"] = get_commit_info(project)  # type: ignore[no-untyped-call]
     if candidate not in (None, WORKTREE):
-        content["commit_info"] |= _commit_of(found)
+        content["commit_info"] |= _commit_of(result)
     place = _storage(settings) / str(get_machine_id())  # type: ignore[no-untyped-call]
     with naming("create", place):
         place.mkdir(parents=True, exist_ok=True)
     number = 1 + max((int(p.name[:4]) for p in place.glob("[0-9][0-9][0-9][0-9]_*.json")), default=0)
-    name = f"{number:04d}_bench-{found.directory.name}.json"
+    name = f"{number:04d}_bench-{result.directory.name}.json"
     write_atomic(place / name, ascii_json(content, indent=1) + "\n")
 
 
-def _commit_of(found: Judged) -> dict[str, Any]:
-    """Return what is known of the commit that was measured instead of the files as they are."""
-    commit = found.gate.to_json()["evidence"]["sides"]["candidate"]["commit"]
+def _commit_of(result: Judged) -> dict[str, Any]:
+    """Return the commit info for a gate that measured a commit instead of the working tree."""
+    commit = result.gate.to_json()["evidence"]["sides"]["candidate"]["commit"]
     return {"id": commit, "time": None, "author_time": None, "dirty": False, "branch": "(unknown)"}
 
 
 def _storage(settings: pytest.Config) -> Path:
-    """Return the directory that ``--benchmark-storage`` names, or ``.benchmarks`` in the rootdir.
+    """Return the directory of ``--benchmark-storage``, or ``.benchmarks`` in the rootdir without that option.
 
-    A relative one begins where pytest was started, as for pytest-benchmark itself. A server takes no files,
-    so with Elasticsearch it is ``.benchmarks``, too.
+    A relative path starts where pytest was started, as in pytest-benchmark. If the storage is a server
+    (Elasticsearch), the result is also ``.benchmarks``.
     """
     uri = str(settings.getoption("benchmark_storage", None) or UNSET_STORAGE)
     if uri == UNSET_STORAGE or ("://" in uri and not uri.startswith("file://")):

@@ -1,4 +1,4 @@
-"""What `bench list runs` prints: the finished runs of a directory, found by an index beside them."""
+"""Print the runs of a directory for `bench list runs`, from an index that is stored with them."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ from bench.results.wanted import Wanted
 
 TITLES = ("run", "started", "status", "rows", "machine", "model", "$/1k tok", "ratio", "cheapest row")
 MOST_SHOWN = 50
-MANY, AT_ONCE = 400, 50  # directories to read: more than one process for many, each so many at a time
+MANY = 400  # directories from which several processes read them
+AT_ONCE = 50  # directories that a process gets at a time
 LONGEST_MACHINE = 40
 
 
 def index_of(directory: Path) -> Index:
-    """Return the index of a directory of runs, as it is now. Raises UsageError for any other directory."""
+    """Return the up-to-date index of a directory of runs. Raises UsageError for any other directory."""
     from bench.store.run_files import JOURNAL, RUN_JSON
 
     if any(is_file(directory / name) for name in (JOURNAL, RUN_JSON)):
@@ -36,7 +37,7 @@ def index_of(directory: Path) -> Index:
 
 
 def _read_many(directories: Sequence[bytes]) -> Iterator[IndexedRun]:
-    """Read directories, many of them in as many processes as there are processors."""
+    """Read directories. If there are many, use one process per processor."""
     if len(directories) < MANY:
         yield from one_by_one(directories)
         return
@@ -52,15 +53,16 @@ def _read_many(directories: Sequence[bytes]) -> Iterator[IndexedRun]:
 
 
 def runs(directory: Path, wanted: Wanted, *, limit: int | None, as_json: bool, as_csv: bool) -> str:
-    """Return the runs that are wanted: a table, JSON or CSV of ``limit`` of them, or with 0 of all.
+    """Return the runs that match ``wanted``, as a table, JSON or CSV.
 
-    Without a limit the table has the first few, and the others have all.
+    ``limit`` is the most runs in the table; 0 means all, and None means ``MOST_SHOWN``. JSON and CSV have the
+    runs that ``wanted`` itself allows.
     """
-    wanted.query("1")  # what cannot be asked is refused before anything is read
+    wanted.query("1")  # raises for invalid conditions before anything is read
     index = index_of(directory)
     if as_json or as_csv:
-        found = [as_data(run, wanted) for run in index.runs(wanted)]
-        return _json(found) if as_json else _csv(found)
+        data = [as_data(run, wanted) for run in index.runs(wanted)]
+        return _json(data) if as_json else _csv(data)
     shown = index.runs(replace(wanted, most=MOST_SHOWN if limit is None else limit))
     number, all_ = index.count(wanted), index.count(Wanted())
     rows = [tuple(map(one_line, _cells(run, wanted))) for run in shown]
@@ -81,7 +83,7 @@ def _cells(run: IndexedRun, wanted: Wanted) -> tuple[str, ...]:
     if run.status == UNREADABLE:
         return (place, "-", UNREADABLE, "-", "-", "-", "-", "-", run.why)
     row = cheapest(run, wanted.scheme)
-    failed = sum(one.status not in ("ok", "unsupported") for one in run.rows)
+    failed = sum(each.status not in ("ok", "unsupported") for each in run.rows)
     return (
         place,
         run.started[:16].replace("T", " "),
@@ -101,14 +103,14 @@ def _row_words(row: IndexedRow) -> str:
 
 
 def cheapest(run: IndexedRun, scheme: str | None = None) -> IndexedRow | None:
-    """Return the row with the fewest dollars for a thousand tokens, among those with the scheme."""
+    """Return the row with the lowest cost per thousand tokens, of those whose steps contain ``scheme``."""
     part = (scheme or "").lower()
     rows = [row for row in run.rows if row.cost is not None and part in row.steps.lower()]
     return min(rows, key=lambda row: row.cost or 0.0, default=None)
 
 
 def as_data(run: IndexedRun, wanted: Wanted) -> dict[str, Any]:
-    """Return a run for JSON and CSV: one flat dict."""
+    """Return a run as a flat dict for JSON and CSV."""
     row = cheapest(run, wanted.scheme)
     return {
         "directory": os.fsdecode(run.place),
@@ -122,7 +124,7 @@ def as_data(run: IndexedRun, wanted: Wanted) -> dict[str, Any]:
         "models": run.models,
         "machine": run.machine,
         "rows": len(run.rows),
-        "rows_ok": sum(one.status == "ok" for one in run.rows),
+        "rows_ok": sum(each.status == "ok" for each in run.rows),
         "cheapest_row": row_title(row.group, row.name) if row else None,
         "optimisations": row.steps if row else None,
         "cost_per_1k_tokens_usd": row.cost if row else None,
@@ -131,18 +133,18 @@ def as_data(run: IndexedRun, wanted: Wanted) -> dict[str, Any]:
     }
 
 
-def _json(found: Sequence[dict[str, Any]]) -> str:
+def _json(data: Sequence[dict[str, Any]]) -> str:
     from bench.report.formats import ascii_json
 
-    return ascii_json(found, indent=1)
+    return ascii_json(data, indent=1)
 
 
-def _csv(found: Sequence[dict[str, Any]]) -> str:
+def _csv(data: Sequence[dict[str, Any]]) -> str:
     """Write CSV in which no cell can become a formula."""
     from bench.report.formats.csv import safe_cell
 
     out = io.StringIO()
     writer = csv.writer(out, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
-    writer.writerow(found[0] if found else ())
-    writer.writerows([safe_cell(value) for value in row.values()] for row in found)
+    writer.writerow(data[0] if data else ())
+    writer.writerows([safe_cell(value) for value in row.values()] for row in data)
     return out.getvalue().rstrip("\n")

@@ -1,4 +1,4 @@
-"""``bench run CONFIG... --on MACHINES``: every comparison group is a run of its own, here or elsewhere."""
+"""Measure each comparison group as a separate run, here or on other machines: ``bench run --on MACHINES``."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from bench.scale.machines import Machines
 from bench.scale.pieces import pieces_of
 
 HERE, RAY = "here", "ray"
-LONGEST_REASON = 200  # letters
+LONGEST_REASON = 200  # characters
 
 
 @dataclass(frozen=True)
 class ScaleOptions:
-    """What ``bench run --on`` was asked for; after ``budget_s`` nothing further is begun."""
+    """The options of ``bench run --on``. No group is started after ``budget_s`` seconds."""
 
     on: str
     out: Path
@@ -37,7 +37,10 @@ class ScaleOptions:
 
 
 def run_on(configs: Sequence[Path], options: ScaleOptions, *, quiet: bool) -> ExitCode:
-    """Measure every group of the configs on the machines that are named, and return the exit code."""
+    """Measure every group of the configs on the named machines, and print how each ended.
+
+    Return OK if every group was measured completely, else FAILED.
+    """
     reach = machines_named(options.on)
     budget = None if options.budget_s is None else Budget(options.budget_s)
     pieces = pieces_of(configs, options.overrides, options.only)
@@ -52,21 +55,21 @@ def run_on(configs: Sequence[Path], options: ScaleOptions, *, quiet: bool) -> Ex
         else:
             campaign = Campaign.create(options.out, configs[0].stem, pieces)
         stack.enter_context(closing(campaign))
-        found = dict(done)
+        ended = dict(done)
         if machines is not None:
             dispatcher = Dispatcher(
                 machines, campaign, campaign.directory.parent, tell,
                 lambda: budget is not None and budget.left_s() < 0,
             )  # fmt: skip
             with _ended_by_signals(campaign.directory):
-                found |= dispatcher.run(left)
-    endings = [found[piece.digest] for piece in pieces]
+                ended |= dispatcher.run(left)
+    endings = [ended[piece.digest] for piece in pieces]
     print("\n".join(page(endings, campaign.directory)))
     return exit_code(endings)
 
 
 def machines_named(on: str) -> Callable[[], Machines]:
-    """Return what reaches the machines that ``--on`` names. Raises UsageError for a name that is none."""
+    """Return a function that connects to the machines of ``--on``. Raises UsageError for an unknown name."""
     if on == HERE:
         from bench.scale.here import Here
 
@@ -79,49 +82,51 @@ def machines_named(on: str) -> Callable[[], Machines]:
 
 
 def page(endings: Sequence[Ending], directory: Path) -> Iterator[str]:
-    """Yield the lines about how each group ended, and what to do next."""
+    """Yield lines that say how each group ended, and what to do next."""
     from bench.cli.tables import align
 
     rows = [
-        (one.piece, one.status, one.machine, str(one.run or ""), one.reason[:LONGEST_REASON])
-        for one in endings
+        (ending.piece, ending.status, ending.machine, str(ending.run or ""), ending.reason[:LONGEST_REASON])
+        for ending in endings
     ]
     lines = [tuple(map(one_line, row)) for row in rows]
     yield from align([("group", "status", "machine", "run", ""), *lines])
-    kept = [str(one.run) for one in endings if one.run is not None]
+    kept = [str(ending.run) for ending in endings if ending.run is not None]
     yield ""
     yield f"  {directory}"
     if kept:
         some = " ".join(kept[:3]) + " ..." * (len(kept) > 3)
         yield f"  bench report {one_line(some)} --format html -o report.html"
-    if not all(one.complete for one in endings):
+    if not all(ending.complete for ending in endings):
         yield f"  go on with what is missing: --resume {directory}"
 
 
 def exit_code(endings: Iterable[Ending]) -> ExitCode:
-    """Return OK if every group was measured whole."""
-    return ExitCode.OK if all(one.complete for one in endings) else ExitCode.FAILED
+    """Return OK if every group was measured completely, else FAILED."""
+    return ExitCode.OK if all(ending.complete for ending in endings) else ExitCode.FAILED
 
 
 @contextmanager
 def _ended_by_signals(directory: Path) -> Iterator[None]:
-    """Turn the first Ctrl-C or SIGTERM into an exception that ends what is under way; a second one is
-    ignored while that is being kept."""
+    """Turn the first Ctrl-C or SIGTERM into an exception that ends the campaign.
+
+    Further signals are ignored while the results are being saved.
+    """
     kept = f"what was measured is kept; go on with --resume {directory}"
 
     def end(number: int, _frame: FrameType | None) -> None:
-        for one in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(one, signal.SIG_IGN)
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_IGN)
         if number == signal.SIGTERM:
             raise TerminatedRun(f"terminated; {kept}")
         raise InterruptedRun(f"interrupted; {kept}")
 
-    before = {one: signal.signal(one, end) for one in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _say(line: str) -> None:

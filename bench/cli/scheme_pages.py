@@ -1,4 +1,4 @@
-"""Describe a scheme or an engine for `bench list`: whether it runs here, its settings, the line to paste."""
+"""Describe schemes and engines for `bench list`: whether they run here, their settings, a line to paste."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "
 
 @dataclass(frozen=True)
 class Here:
-    """Whether something runs on this machine, and a note about it."""
+    """Whether a plug-in runs on this machine, and a note about that."""
 
     runs: bool
     note: str = ""
 
 
 def engine_here(name: str) -> Here:
-    """Return whether an engine runs here, in this environment or in its own."""
+    """Return whether an engine runs here, in this environment or in an environment of its own."""
     if name in ADAPTERS and not ADAPTERS[name].is_here():
         return Here(False, ADAPTERS[name].install)
     if interpreter(name, None) is not None:
@@ -49,14 +49,14 @@ def engine_here(name: str) -> Here:
 
 
 def module_here(module: ModuleType) -> Here:
-    """Return whether a plug-in runs here that needs packages and nothing else."""
+    """Return whether a plug-in runs here, judged only by the packages that it needs."""
     reason = missing(module)
     return Here(reason is None, reason or "")
 
 
 def scheme_here(module: ModuleType) -> Here:
     """Return whether a scheme runs here, in one of its engines and on this machine's device."""
-    reasons = [_lacks(engine, module) for engine in engines_of(module)]
+    reasons = [_why_not(engine, module) for engine in engines_of(module)]
     if None not in reasons:
         return Here(False, reasons[0] or "")
     device = device_here("auto")
@@ -66,11 +66,11 @@ def scheme_here(module: ModuleType) -> Here:
     return Here(True, "" if fit == DTYPES else f"in {' and '.join(fit)} only")
 
 
-def _lacks(engine: str, module: ModuleType) -> str | None:
-    """Return what prevents an engine, or a scheme in it, from starting here; None if nothing does."""
-    found = engine_here(engine)
-    if not found.runs:
-        return found.note
+def _why_not(engine: str, module: ModuleType) -> str | None:
+    """Return why an engine, or a scheme in it, cannot run here, or None if it can."""
+    here = engine_here(engine)
+    if not here.runs:
+        return here.note
     return None if interpreter(engine, None) is not None else missing(module)
 
 
@@ -81,9 +81,10 @@ def fitting_dtypes(module: ModuleType) -> tuple[str, ...]:
 
 
 def find(words: Sequence[str]) -> tuple[str, str, ModuleType]:
-    """Return (verb, name, module) of ``hqq``, ``quantise hqq``, ``quantise/hqq`` or ``quantise: hqq``.
+    """Return (verb, name, module) of a scheme.
 
-    Raises UsageError with the nearest known name if there is no such scheme.
+    ``words`` may be ``hqq``, ``quantise hqq``, ``quantise/hqq`` or ``quantise: hqq``. Raises UsageError,
+    which suggests the nearest known name, if there is no such scheme.
     """
     parts = [part for part in re.split(r"[\s/:]+", " ".join(words)) if part]
     verb = spellings().get(parts[0], parts[0]) if parts else ""
@@ -98,10 +99,7 @@ def find(words: Sequence[str]) -> tuple[str, str, ModuleType]:
 
 
 def page(verb: str, name: str, module: ModuleType) -> Iterator[tuple[str, ...]]:
-    """Yield what there is to know about a scheme, as rows.
-
-    A row of one cell is a paragraph; other rows belong to a table.
-    """
+    """Yield the description of a scheme as rows: a row of one cell is a paragraph, and others form tables."""
     here = scheme_here(module)
     yield (f"{verb}: {name}",)
     yield from ((" ".join(part.split()),) for part in (inspect.getdoc(module) or "").split("\n\n"))
@@ -148,8 +146,8 @@ def _choices(kind: Any) -> Iterator[str]:
     if typing.get_origin(kind) is Literal:
         yield from map(yaml_value, arguments)
     elif typing.get_origin(kind) in (types.UnionType, typing.Union):
-        for one in arguments:
-            yield from _choices(one)
+        for argument in arguments:
+            yield from _choices(argument)
     elif dataclasses.is_dataclass(kind):
         yield f"a block of {', '.join(field.name for field in dataclasses.fields(kind))}"
     elif typing.get_origin(kind) is tuple:
@@ -165,17 +163,17 @@ def _or(words: Sequence[str]) -> str:
 
 
 def yaml_value(value: object) -> str:
-    """Write a value as YAML spells it."""
+    """Write a value as YAML."""
     if dataclasses.is_dataclass(value):
         return str(value)
     return flow(list(value) if isinstance(value, tuple) else value)
 
 
 def line(verb: str, name: str, module: ModuleType) -> str:
-    """Return a variant for a config on one line.
+    """Return a variant of a config on one line of YAML.
 
-    It has the scheme's own settings that have a default, a known model where one must be named, and an engine
-    and a dtype if the usual ones do not fit. A scheme's ``EXAMPLE`` has settings that must be given.
+    It has the scheme's own settings with their defaults, and those of its ``EXAMPLE``, which must be given.
+    It names a known model if the scheme needs one, and an engine and a dtype if the defaults do not fit.
     """
     step: dict[str, object] = {verb: name, **dict.fromkeys(getattr(module, "MODELS", ()), SOME_MODEL)}
     of_the_text = {field.name for field in dataclasses.fields(CalibrationParams)}

@@ -1,4 +1,4 @@
-"""Lay out rows of cells as lines of text, as wide as the terminal."""
+"""Lay out rows of cells as lines of text that fit the terminal."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ import textwrap
 from collections.abc import Iterable
 
 Row = tuple[str, ...]
-LEAST_WIDTH = 40  # of the last column; if less room is left, it goes below the others
+LEAST_WIDTH = 40  # characters of the last column; with less room it is written below the others
 
 
 def terminal_width() -> int | None:
-    """Return the columns to fill; None for a file or a pipe, where every row stays on its line."""
+    """Return the width of the terminal in characters, or None for a file or a pipe, where no line wraps."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def align(rows: Iterable[Row], width: int | None = None) -> list[str]:
     """Lay out rows of cells as lines with aligned columns.
 
-    The last column is as wide as its text, or wraps so that a line with two spaces is at most ``width`` wide.
+    The last column is wrapped so that a line, indented by two spaces, has at most ``width`` characters. With
+    None it is not wrapped.
     """
     table = list(rows)
     widths = [max(map(len, column)) for column in zip(*table, strict=True)][:-1]

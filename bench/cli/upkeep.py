@@ -1,4 +1,4 @@
-"""The commands that measure nothing: what there is, what is installed, what is cached."""
+"""Define the commands that measure no run: lists, prices, environments, models, the schema and the doctor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands of ``bench/cli/upkeep.py`` do, and what they print: models, the machine, environments."""
+"""Do what the commands of ``bench/cli/upkeep.py`` ask for: models, the machine, environments."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from bench.errors import IntegrityError, UsageError
 
 
 def models(fetch: Sequence[str], *, verify: bool) -> None:
-    """List the models, fetch some with a progress bar, or check every cached file again."""
+    """List the models, fetch some of them with a progress bar, or verify every cached file.
+
+    Raises IntegrityError if a cached file has changed since it was fetched.
+    """
     from bench.cli import list_pages
     from bench.cli.progress import FetchBar
     from bench.models.cache import cached_entries, verify_cached
@@ -30,7 +33,7 @@ def models(fetch: Sequence[str], *, verify: bool) -> None:
 
 
 def doctor() -> None:
-    """Print the facts about the machine, then what is missing with the command that installs it."""
+    """Print the facts about the machine, then what is missing, with the command that installs it."""
     from bench.cli.doctor import findings
     from bench.machine.fingerprint import fingerprint
 
@@ -42,26 +45,22 @@ def doctor() -> None:
 
 
 def ceilings() -> None:
-    """Measure what this machine reaches at best, print it, and keep it for estimates and plans."""
+    """Measure the ceilings of this machine, print them, and store them for estimates and plans."""
     from bench.cli.tables import align
     from bench.plan.ceilings import measure_all
 
     print("measuring memory and products; this takes about a minute", file=sys.stderr)
     heads = ("device", "threads", "dtype", "read GB/s", "copy GB/s", "vector product GB/s", "product GFLOP/s")
-    rows = [
-        (
-            one.device, str(one.threads), one.dtype,
-            *(f"{rate / 1e9:.3g}" for rate in (
-                one.memory_bytes_per_s, one.copy_bytes_per_s, one.vector_bytes_per_s, one.matmul_flop_per_s,
-            )),
-        )
-        for one in measure_all()
-    ]  # fmt: skip
+    rows = []
+    for best in measure_all():
+        memory = (best.memory_bytes_per_s, best.copy_bytes_per_s, best.vector_bytes_per_s)
+        rates = (f"{rate / 1e9:.3g}" for rate in (*memory, best.matmul_flop_per_s))
+        rows.append((best.device, str(best.threads), best.dtype, *rates))
     print("\n".join(align([heads, *rows])))
 
 
 def make_environment(engine: str) -> None:
-    """Make an engine's own environment, which can take minutes, and print its interpreter."""
+    """Create the environment of an engine, which can take minutes, and print its interpreter."""
     from bench.environments import engines_apart, make_engine_environment
     from bench.serving import environments as servers
 
@@ -74,7 +73,7 @@ def make_environment(engine: str) -> None:
 
 
 def remove_environment(engine: str) -> None:
-    """Delete an engine's own environment, and print what was deleted."""
+    """Delete the environment of an engine, and print what was deleted."""
     from bench.environments import engines_apart, remove_engine_environments
     from bench.serving import environments as servers
 
@@ -85,7 +84,7 @@ def remove_environment(engine: str) -> None:
 
 
 def list_environments() -> None:
-    """Print the engines that have an environment of their own, whether it is made, and what is in it."""
+    """Print the engines that need their own environment, where it is or what is missing, and its packages."""
     from bench.cli.tables import align
     from bench.environments import engines_apart, interpreter, missing_environment
     from bench.serving import environments as servers
@@ -98,7 +97,7 @@ def list_environments() -> None:
 
 
 def _must_be_an_engine(name: str) -> None:
-    """Raise UsageError, which names the nearest engine, unless one of this name has an environment."""
+    """Raise UsageError, which suggests the nearest engine, unless this engine has its own environment."""
     from bench.environments import engines_apart, pins_of
     from bench.formatting import did_you_mean
     from bench.serving import environments as servers

@@ -1,4 +1,4 @@
-"""Whose fault it is if a page of somebody's results cannot be made: theirs if they were edited, else ours."""
+"""Distinguish a bug of ``bench`` from edited results, when stored results cannot be shown."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from bench.errors import BenchError, IntegrityError
 
 @contextmanager
 def showing(*directories: Path) -> Iterator[None]:
-    """Compute and print what was read from the results in ``directories``.
+    """Run a block that computes and prints the results in ``directories``, which were checked before.
 
-    They were read and checked before. What goes wrong from here on is a bug of ours and stays as it is, with
-    one exception: if the summary of a directory is not that of its journal, somebody has edited it, and the
-    IntegrityError says where. A run or load that was just measured is not given here: it is all ours.
+    An unexpected error in the block is a bug, and is raised unchanged, with one exception. If the summary of
+    a directory does not agree with its journal, somebody has edited it, and IntegrityError is raised instead,
+    which says where. Do not use this for results that were just measured: nobody can have edited them.
     """
     try:
         yield
@@ -23,11 +23,11 @@ def showing(*directories: Path) -> Iterator[None]:
         raise
     except Exception as bad:
         for directory in directories:
-            _must_be_its_own(directory, bad)
+            _require_unedited(directory, bad)
         raise
 
 
-def _must_be_its_own(directory: Path, bad: Exception) -> None:
+def _require_unedited(directory: Path, bad: Exception) -> None:
     """Raise IntegrityError unless the summary in ``directory`` is what its journal gives."""
     from bench.results.summary import RUN_JSON, is_run
     from bench.results.verify import verify_summary

@@ -1,4 +1,4 @@
-"""From results to decisions: what an API would cost, how many machines are needed, when an optimisation pays.
+"""Turn results into decisions: what an API would cost, how many machines are needed, what is cheaper.
 
-Nothing here measures, and nothing imports an engine.
+This package only computes from finished runs and from cards: it measures nothing and imports no engine.
 """

@@ -1,7 +1,7 @@
-"""A finished run beside hosted APIs: what the same requests cost there, and when it pays to serve.
+"""Compare a finished run with hosted APIs: what they bill for the same requests, and when serving pays.
 
-The API's price of the same open weights comes first, because that compares like with like; then come the
-models that people would use instead.
+APIs that sell the run's own weights come first, because they offer the same model. The models that people
+would use instead come after them.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from bench.pricing.break_even import BreakEven, break_even
 from bench.results.run_summary import RunSummary
 from bench.stats.intervals import Interval
 
-SHOWN = 2  # rows, and cascades, against each API if the user names none: more do not fit a terminal
-SAME = 1e-6  # two mean requests are of the same length if they differ by less
+SHOWN = 2  # rows, and cascades, shown against each API if the user names none: more do not fit a terminal
+SAME = 1e-6  # relative difference below which two mean requests count as equally long
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One row of a run against one API.
+    """One row of a run compared with one API.
 
     ``api_usd`` is what the API bills for a request of this row, and ``uncached_usd`` what it would bill if
-    nothing were cached. ``ratio`` is the row's dollars for it, at the run's utilisation, divided by
-    ``api_usd``; None if the API is free.
+    nothing were cached. ``ratio`` is what the same request costs on the row, at the run's utilisation,
+    divided by ``api_usd``; it is None if the API is free.
     """
 
     row: Served
@@ -42,9 +42,10 @@ class Pair:
 
 @dataclass(frozen=True)
 class AgainstApi:
-    """One API beside the chosen rows of a run; ``same_weights`` says that it sells the run's own model.
+    """One API compared with the chosen rows of a run.
 
-    ``cascades`` are the run's cascades with this API in the place of their large model.
+    ``same_weights`` says whether the API sells the run's own model. ``cascades`` are the run's cascades with
+    this API in place of their large model.
     """
 
     offer: ApiOffer
@@ -55,14 +56,14 @@ class AgainstApi:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A run against APIs.
+    """A run compared with APIs.
 
-    ``rows`` are all rows that were measured and are priced by their time, ``chosen`` those that are set
-    against each API, ``cascades`` the cascades that are set before it. ``mix`` are the tokens that an API is
-    billed for in the place of the first chosen row: its offers are for them, and each other row has the price
-    of its own. ``token_ratio`` is how many tokens other models make of a text for which the run's model makes
-    one. ``not_priced`` says of each other cascade why it is not there. ``caches`` are the rows whose server
-    found a part of its prompts in a cache.
+    ``rows`` are all measured rows that are priced by their time, ``chosen`` those that are compared with each
+    API, and ``cascades`` the cascades that could use an API as their large model. ``mix`` is the mean request
+    of the first chosen row as an API bills it; the offers in ``apis`` are for it, while each other row is
+    compared at the price of its own mean request. ``token_ratio`` is the number of tokens of other models per
+    token of the run's model, for the same text. ``not_priced`` has the reason for each cascade that is left
+    out. ``caches`` are the rows whose server found a part of its prompts in a cache.
     """
 
     rows: tuple[Served, ...]
@@ -83,17 +84,19 @@ class Comparison:
 
     @property
     def same_requests(self) -> bool:
-        """Return whether all rows that are set against APIs are billed for requests of the same length."""
-        mixes = [*(row.billed for row in self.chosen), *(one.mix for one in self.cascades)]
-        return all(alike(one, self.mix) for one in mixes)
+        """Return whether an API bills the same for the mean requests of all rows that are compared."""
+        mixes = [*(row.billed for row in self.chosen), *(cascade.mix for cascade in self.cascades)]
+        return all(alike(mix, self.mix) for mix in mixes)
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked: which APIs and rows, how much of the input an API reads from its cache and writes to it,
-    how tokenizers differ, and the day on which the prices must hold.
+    """What the user asks: which APIs and rows to compare, and on what assumptions.
 
-    Without ``cached_share`` it is what the row's own server found in its cache.
+    ``day`` is the day on which the prices must be valid. ``cached_share`` and ``written_share`` are the
+    shares of the input that an API reads from its cache and writes to it; without ``cached_share`` it is the
+    share that the row's own server found in its cache. ``token_ratio`` says how tokenizers differ (see
+    `Comparison`).
     """
 
     day: dt.date
@@ -104,31 +107,31 @@ class Question:
     written_share: float | None = None
 
     def billed(self, mix: TokenMix) -> TokenMix:
-        """Return a mean request with what is cached of it."""
+        """Return a mean request with the shares of its input that an API caches."""
         cached = mix.cached_share if self.cached_share is None else self.cached_share
         return replace(mix, cached_share=cached, written_share=self.written_share)
 
 
 def against_apis(run: RunSummary, weights: Sequence[str], asked: Question) -> Comparison:
-    """Set a run against APIs. ``weights`` are the names under which its model is known, such as its hub id.
+    """Compare a run with APIs. ``weights`` are the names under which its model is known, such as its hub id.
 
     Raises UsageError for an unknown row or API, and for shares out of range.
     """
     rows = [replace(row, billed=asked.billed(row.billed)) for row in served_rows(run)]
     routed, why_not = edge_first_rows(run)
-    before = {one.title: replace(one, mix=asked.billed(one.mix)) for one in routed}
-    chosen = [row_called(rows, title) for title in asked.variants if title not in before] or _telling(
+    before = {cascade.title: replace(cascade, mix=asked.billed(cascade.mix)) for cascade in routed}
+    chosen = [row_called(rows, title) for title in asked.variants if title not in before] or _default_rows(
         run, rows
     )
     cascades = [before[title] for title in asked.variants if title in before]
     if not asked.variants:
         cascades = list(before.values())[:SHOWN]
-    mixes = [*(row.billed for row in chosen), *(one.mix for one in cascades)]
+    mixes = [*(row.billed for row in chosen), *(cascade.mix for cascade in cascades)]
     priced = {
         mix: offers(weights, asked.apis, mix, asked.token_ratio, asked.day) for mix in dict.fromkeys(mixes)
     }
-    usd = {mix: {one.ref: one for one, _same in found} for mix, found in priced.items()}
-    apis = tuple(_against(one, same, usd, chosen, cascades) for one, same in priced[mixes[0]])
+    bills = {mix: {offer.ref: offer for offer, _same in offered} for mix, offered in priced.items()}
+    apis = tuple(_against(offer, same, bills, chosen, cascades) for offer, same in priced[mixes[0]])
     return Comparison(
         tuple(rows),
         tuple(chosen),
@@ -143,25 +146,30 @@ def against_apis(run: RunSummary, weights: Sequence[str], asked: Question) -> Co
     )
 
 
-def alike(one: TokenMix, other: TokenMix) -> bool:
-    """Return whether an API bills the same for two mean requests: they have the same tokens, but for the
-    rounding of their sums, and the same share of them is cached."""
+def alike(mix: TokenMix, other: TokenMix) -> bool:
+    """Return whether an API bills the same for two mean requests.
+
+    It does if their tokens are the same up to rounding and the same share of them is cached.
+    """
     return all(
-        math.isclose(getattr(one, key), getattr(other, key), rel_tol=SAME, abs_tol=SAME)
+        math.isclose(getattr(mix, key), getattr(other, key), rel_tol=SAME, abs_tol=SAME)
         for key in ("input_tokens", "output_tokens", "cached_share")
     )
 
 
-def _telling(run: RunSummary, rows: Sequence[Served]) -> list[Served]:
-    """Return the rows to show if the user names none: the first baseline, and the row that costs least beside
-    the baseline of its own cell, of those that are close to it and cheaper, or of all if there is none."""
+def _default_rows(run: RunSummary, rows: Sequence[Served]) -> list[Served]:
+    """Choose the rows to show if the user names none: the first baseline and the best other row.
+
+    The best row has the lowest cost relative to the baseline of its own cell. Rows that are cheaper than
+    their baseline and close to its output go before all others.
+    """
     usd = {row.title: row.request_usd.value for row in rows}
     base_usd = {row.title: usd.get(run.baseline_of(row).title) for row in run.rows}
 
     def order(row: Served) -> tuple[bool, float, float]:
-        beside = base_usd[row.title]
-        share = usd[row.title] / beside if beside else math.inf
-        return not (row.close and share < 1), share, usd[row.title]
+        baseline_usd = base_usd[row.title]
+        ratio = usd[row.title] / baseline_usd if baseline_usd else math.inf
+        return not (row.close and ratio < 1), ratio, usd[row.title]
 
     base = [row for row in rows if row.is_baseline]
     others = sorted((row for row in rows if not row.is_baseline), key=order)
@@ -169,20 +177,20 @@ def _telling(run: RunSummary, rows: Sequence[Served]) -> list[Served]:
 
 
 def _against(
-    found: ApiOffer,
+    offer: ApiOffer,
     same: bool,
-    usd: Mapping[TokenMix, Mapping[str, ApiOffer]],
+    bills: Mapping[TokenMix, Mapping[str, ApiOffer]],
     chosen: Sequence[Served],
     cascades: Sequence[EdgeFirst],
 ) -> AgainstApi:
-    """Set the rows against an API. ``usd`` is what each API bills for each mean request."""
+    """Compare the rows with one API. ``bills`` has every API's offer, by mean request and by API."""
     pairs = []
     for row in chosen:
-        bill = usd[row.billed][found.ref]
+        bill = bills[row.billed][offer.ref]
         ratio, even = _divided(row.request_usd, bill.request_usd), break_even(row.own, bill.request_usd)
         pairs.append(Pair(row, bill.request_usd, bill.uncached_usd, ratio, even))
-    before = tuple(at_api(one, usd[one.mix][found.ref].request_usd) for one in cascades)
-    return AgainstApi(found, same, tuple(pairs), before)
+    before = tuple(at_api(cascade, bills[cascade.mix][offer.ref].request_usd) for cascade in cascades)
+    return AgainstApi(offer, same, tuple(pairs), before)
 
 
 def _divided(usd: Interval, by: float) -> Interval | None:

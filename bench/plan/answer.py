@@ -1,4 +1,4 @@
-"""A plan, as asked and as answered: the machines of each option, and what APIs bill for the same requests."""
+"""Answer a plan: how many machines each option needs, and what APIs bill for the same requests."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from bench.plan.two_places import PlannedCascade, cascade_at, cascade_pays_from,
 from bench.pricing.apis import ApiOffer, TokenMix
 
 FORMULA_MONTH = "machines * dollars an hour * 730, and power where it is billed apart"
-MOST_SAME = 5  # offers of the same weights, the cheapest
+MOST_SAME = 5  # cheapest offers of the same weights that are shown
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is asked: a stream, what is good, and the options. ``weights`` are names of the model on a hub."""
+    """What the user asks: a stream of requests, when a reply is good, and the options to serve it.
+
+    ``weights`` are the names of the model on a hub.
+    """
 
     title: str
     prices: tuple[str, ...]
@@ -32,19 +35,22 @@ class Plan:
     cascades: tuple[CascadeOption, ...] = ()
 
     def reserving(self, hour_usd: float) -> Plan:
-        """Return the same plan with a price of reserved machines; edge devices are the owner's anyway."""
-        options = tuple(replace(one, reserved_usd=hour_usd) for one in self.options)
+        """Return the same plan with an hourly price of reserved machines, in US dollars.
+
+        Edge devices keep their price, because they are owned and cannot be reserved.
+        """
+        options = tuple(replace(option, reserved_usd=hour_usd) for option in self.options)
         cascades = tuple(
-            replace(one, cloud=replace(one.cloud, reserved_usd=hour_usd)) for one in self.cascades
+            replace(option, cloud=replace(option.cloud, reserved_usd=hour_usd)) for option in self.cascades
         )
         return replace(self, options=options, cascades=cascades)
 
     def answered(self, apis: Sequence[str], cached_share: float, token_ratio: float, day: dt.date) -> Answer:
-        """Simulate every option, and bill the APIs for the same requests at the prices of ``day``."""
+        """Simulate every option, and compute what APIs bill for the same requests on ``day``."""
         mix = TokenMix(self.stream.input_tokens, self.stream.output_tokens, cached_share)
-        found = offers(self.weights, apis, mix, token_ratio, day)
-        same = [one for one, is_same in found if is_same]
-        theirs = [one for one, is_same in found if not is_same]
+        every_offer = offers(self.weights, apis, mix, token_ratio, day)
+        same = [offer for offer, is_same in every_offer if is_same]
+        theirs = [offer for offer, is_same in every_offer if not is_same]
         rows = tuple(planned(option, self.stream, self.slo) for option in self.options)
         routed = tuple(planned_cascade(option, self.stream, self.slo) for option in self.cascades)
         offered = tuple(same if apis else same[:MOST_SAME])
@@ -53,7 +59,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Answer:
-    """The plan worked out: each option with its machines, cascades apart, and the offers of APIs."""
+    """The answer to a plan: the machines of each option (``rows``) and cascade, and the offers of APIs."""
 
     plan: Plan
     rows: tuple[Planned, ...]
@@ -77,19 +83,23 @@ class Answer:
         )
 
     def cheapest(self) -> Planned | PlannedCascade | None:
-        """Return the option with the cheapest month; None if none answers in time."""
+        """Return the option with the cheapest month, or None if no option answers in time."""
         return cheapest(self.every)
 
     def pays_from(self, row: Planned | PlannedCascade, api_usd: float) -> float | None:
-        """Return the requests a day from which an option costs less than an API that bills ``api_usd`` for
-        each; None if it never does."""
+        """Return from how many requests per day an option costs less than an API, or None if it never does.
+
+        ``api_usd`` is what the API bills for a request.
+        """
         stream = self.plan.stream
         if isinstance(row, PlannedCascade):
             return cascade_pays_from(row, stream, api_usd)
         return pays_from(row, stream, api_usd)
 
     def at(self, row: Planned | PlannedCascade, per_day: float) -> tuple[int, float] | None:
-        """Return (machines, dollars a month) of an option for another number of requests a day; None if too
-        few are good."""
+        """Return (machines, US dollars per month) of an option for another number of requests per day.
+
+        Returns None if too few replies would be good.
+        """
         stream = replace(self.plan.stream, per_day=per_day)
         return cascade_at(row, stream) if isinstance(row, PlannedCascade) else month_at(row, stream)

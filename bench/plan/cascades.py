@@ -1,4 +1,4 @@
-"""A row of a run that is a cascade, as an option of a plan: what each of its two places works and costs."""
+"""Turn the cascades of a run into options of a plan: how long each place works, and what it costs."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from bench.stats.intervals import Interval
 
 @dataclass(frozen=True)
 class Place:
-    """One side of a cascade: a server that answers one request after the other, each as a whole.
+    """One place of a cascade, edge or cloud: a server that answers one request after the other.
 
-    A request that comes here takes ``request_s`` seconds of work. One server is ``share`` of a machine, which
-    costs ``machine_usd`` an hour; ``busy_hour_usd`` are dollars of power that an hour of work of one server
-    adds. ``rented`` machines can be paid by the hour, and reserved ones cost ``reserved_usd`` an hour.
+    A request takes ``request_s`` seconds of work here. A server occupies ``share`` of a machine, which costs
+    ``machine_usd`` per hour. ``busy_hour_usd`` is the power that an hour of work of one server adds.
+    ``rented`` machines can be paid by the hour; reserved ones cost ``reserved_usd`` per hour.
     """
 
     request_s: float
@@ -38,11 +38,11 @@ class Place:
 
 @dataclass(frozen=True)
 class CascadeOption:
-    """A cascade: every request comes to the ``edge``, and the share ``escalated`` to the ``cloud`` too.
+    """A cascade: every request comes to the ``edge``, and the share ``escalated`` then goes to the ``cloud``.
 
-    A request that goes on waits ``link_s`` for the link, and its reply costs ``egress_usd``. ``slower`` are
-    the 95 % bounds of the seconds of work, divided by them; None where the run has none. ``drift`` says in a
-    few words how far the answers are from the baseline's.
+    An escalated request waits ``link_s`` for the link, and its reply costs ``egress_usd``. ``slower`` has the
+    95 % bounds of the seconds of work, divided by the estimate; it is None if the run has no bounds.
+    ``drift`` says in a few words how far the answers are from the baseline's.
     """
 
     title: str
@@ -58,24 +58,25 @@ class CascadeOption:
 def cascades_of(
     run: RunSummary, workload: Mapping[str, Any], slo: Slo
 ) -> tuple[tuple[CascadeOption, ...], tuple[str, ...]]:
-    """Return the cascades of a run that can be planned, and for each other one why it cannot.
+    """Return (the cascades of a run that can be planned, the reasons why the others cannot).
 
-    ``workload`` is that of the row whose requests are planned: whole answers cannot be scaled to other ones.
+    ``workload`` is the workload that is planned. A cascade must have been measured with the same one, because
+    the times of whole answers cannot be scaled to other lengths.
     """
-    found, why = list[CascadeOption](), list[str]()
+    options, why = list[CascadeOption](), list[str]()
     for row in run.rows:
         if not row.ok or row.figure(cascade.EDGE) is None:
             continue
         reason = _not_planned(row, workload, slo)
         if reason is None:
-            found.append(_option(run, row))
+            options.append(_option(run, row))
         else:
             why.append(f"{row.title} is a cascade that is not planned: {reason}")
-    return tuple(found), tuple(why)
+    return tuple(options), tuple(why)
 
 
 def _not_planned(row: Row, workload: Mapping[str, Any], slo: Slo) -> str | None:
-    """Return why a cascade cannot be planned; None if it can."""
+    """Return why a cascade cannot be planned, or None if it can."""
     notes = _notes(row, cascade.RATE)
     n, sent, offline = (round(_number(notes, key)) for key in ("n", "escalated", "offline"))
     batch = int(row.workload.get("batch_size") or 1)
@@ -133,14 +134,15 @@ def _option(run: RunSummary, row: Row) -> CascadeOption:
 
 
 def _as_shown(run: RunSummary, row: Row) -> tuple[float, tuple[float, float] | None]:
-    """Return by what to multiply the seconds of the row's own pass, and their bounds.
+    """Return (the factor for the seconds of the row's own pass, the 95 % bounds divided by the estimate).
 
-    Where both sides were measured in turns, the table shows the baseline's dollars times the ratio. The
-    seconds of both places are scaled so that a request costs as much here; egress is no time.
+    If both sides were measured in turns, the table shows the baseline's dollars times the ratio. The factor
+    scales the seconds of both places so that a request costs as much here as in the table. Egress is
+    subtracted first, because it does not depend on time.
     """
     ratio = run.comparison(row, cost.PER_REQUEST)
     edge, cloud, egress = (
-        value_of(row.figure(one)) or 0.0 for one in (cascade.EDGE, cascade.CLOUD, cascade.EGRESS)
+        value_of(row.figure(metric)) or 0.0 for metric in (cascade.EDGE, cascade.CLOUD, cascade.EGRESS)
     )
     if ratio is None or not in_turns(ratio) or ratio.value is None or not ratio.value > egress:
         return 1.0, None
@@ -152,7 +154,7 @@ def _as_shown(run: RunSummary, row: Row) -> tuple[float, tuple[float, float] | N
 
 
 def _drift(row: Row) -> str:
-    """Say how many replies are the baseline's own: a cascade has no probabilities to compare."""
+    """Say how many replies equal the baseline's. A cascade has no token probabilities to compare."""
     same = row.figure(generation.EXACT)
     return NOT_SAID if same is None else f"{format_share(same.value)} of replies the same"
 
@@ -167,6 +169,9 @@ def _notes(row: Row, metric: Any) -> Mapping[str, Any]:
 
 
 def _number(notes: Mapping[str, Any], key: str) -> float:
-    """Return a number above 0 of a figure's notes; 0.0 for anything else, as a run may come from anybody."""
-    found = notes.get(key)
-    return float(found) if isinstance(found, int | float) and 0 < found < math.inf else 0.0
+    """Return a positive number from a figure's notes, or 0.0 for anything else.
+
+    A ``run.json`` may come from anybody, so its notes may hold anything.
+    """
+    value = notes.get(key)
+    return float(value) if isinstance(value, int | float) and 0 < value < math.inf else 0.0

@@ -1,7 +1,7 @@
-"""What this machine reaches at best, measured once and kept: memory and products, by dtype and threads.
+"""Measure and store the ceilings of this machine: its rates of memory and of matrix products.
 
-``bench doctor --ceilings`` measures; estimates and plans read what is kept, as long as processor, GPUs and
-torch are the same.
+``bench doctor --ceilings`` measures them. Estimates and plans read the stored values, as long as the
+processor, the GPUs and torch are the same.
 """
 
 from __future__ import annotations
@@ -31,16 +31,19 @@ from bench.plan.roofline import Ceilings
 DTYPES = {"float32": 32, "bfloat16": 16}
 MAX_BYTES = 65_536
 TIMEOUT_S = 300.0
-# What changes how fast this machine computes, and says nothing else.
+# Environment variables that change how fast this machine computes; the measuring process gets no others.
 PREFIXES = ("CUDA_", "NVIDIA_", "OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "MALLOC_", "TORCH_")
 SAME = ("cpu_model", "cpu_flags_sha256", "microcode", "cpus", "gpus")
 
 
 @dataclass(frozen=True)
 class Measured:
-    """The rates of one device in one dtype: bytes read, copied and multiplied with a vector, and FLOP, each a
-    second. ``threads`` is of no meaning on a GPU. ``products`` are the times of products by their rows, as
-    `Products` takes them; none on a GPU."""
+    """The measured rates of one device in one dtype, per second.
+
+    They are the bytes read, the bytes copied, the bytes of a matrix that is multiplied with a vector, and the
+    FLOP of a matrix product. ``threads`` has no meaning on a GPU. ``products`` holds the times of products by
+    their rows, as `Products` takes them; it is None on a GPU.
+    """
 
     device: str
     threads: int
@@ -53,10 +56,10 @@ class Measured:
 
     @property
     def ceilings(self) -> Ceilings:
-        """Return the ceilings of decoding and of reading prompts.
+        """Return the ceilings for decoding and for reading prompts.
 
-        Decoding multiplies a vector by the weights. Where that is slower than reading memory, as with 16-bit
-        weights on most processors, it is the limit.
+        Decoding multiplies a vector by the weights. On most processors this is slower than reading memory if
+        the weights have 16 bits, so the slower of both rates counts.
         """
         by_rows = None
         if self.products is not None:
@@ -67,45 +70,45 @@ class Measured:
 
 
 def measure_all() -> Iterator[Measured]:
-    """Measure one thread and all of them, and the first GPU, in each dtype; keep the result at the end.
+    """Measure one CPU thread, all CPU threads and the first GPU in each dtype; yield each result.
 
-    Raises BenchError if a measurement fails.
+    All results are stored at the end. Raises BenchError if a measurement fails.
     """
     places = [("cpu", threads) for threads in sorted({1, cpu_count()})]
     places += [("cuda:0", 1)] if cuda_device_count() else []
-    found = []
+    results = []
     for device, threads in places:
         for dtype in DTYPES:
-            found.append(_measure(device, threads, dtype))
-            yield found[-1]
+            results.append(_measure(device, threads, dtype))
+            yield results[-1]
     path = _file()
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps([asdict(one) for one in found]), encoding="utf-8")
+    path.write_text(json.dumps([asdict(result) for result in results]), encoding="utf-8")
 
 
 def kept() -> tuple[Measured, ...]:
-    """Return what was measured on this machine; nothing if nothing was, or if it cannot be read."""
+    """Return the stored measurements of this machine; empty if there are none or they cannot be read."""
     try:
-        found = json.loads(read_bounded(_file(), MAX_BYTES))
-        read = tuple(Measured(**one) for one in found)
-        _usable = [one.ceilings for one in read]
-        return read
+        stored = json.loads(read_bounded(_file(), MAX_BYTES))
+        results = tuple(Measured(**entry) for entry in stored)
+        _checked = [result.ceilings for result in results]  # raises for values that are not ceilings
+        return results
     except (OSError, ValueError, TypeError, KeyError, UsageError):
         return ()
 
 
 def ceilings_here(device: str, threads: int, dtype: str) -> Ceilings | None:
-    """Return the kept ceilings of a device; None if it was not measured with these threads and this dtype.
+    """Return the stored ceilings of a device, or None if it was not measured with these threads and dtype.
 
-    A CPU that an earlier version measured, without products by their rows, counts as not measured.
+    Earlier versions did not measure the products of a CPU by their rows; such a result counts as missing.
     """
     wanted = (device, 1 if device != "cpu" else threads, dtype)
-    known = [one for one in kept() if device != "cpu" or one.products is not None]
-    return next((one.ceilings for one in known if (one.device, one.threads, one.dtype) == wanted), None)
+    known = [result for result in kept() if device != "cpu" or result.products is not None]
+    return next((each.ceilings for each in known if (each.device, each.threads, each.dtype) == wanted), None)
 
 
 def _measure(device: str, threads: int, dtype: str) -> Measured:
-    """Measure in a process of its own, so that nothing else is in its memory."""
+    """Measure in a new process, so that nothing else occupies its memory."""
     command = [sys.executable, "-P", "-m", "bench.worker.ceilings", str(threads), dtype, device]
     places = os.pathsep.join([OUR_PACKAGE["PYTHONPATH"], *package_places()])
     ours = {**environment(*PREFIXES), **SAFE, "PYTHONPATH": places}
@@ -120,9 +123,9 @@ def _measure(device: str, threads: int, dtype: str) -> Measured:
 
 
 def _file() -> Path:
-    """Return the file of this machine: another processor, GPU or torch has another one."""
-    found = fingerprint()
-    packages = found["packages"]
+    """Return the file for this machine. Its name depends on the processor, the GPUs and torch."""
+    machine = fingerprint()
+    packages = machine["packages"]
     torch = packages.get("torch") if isinstance(packages, dict) else None
-    identity = json.dumps([*(found[key] for key in SAME), torch])
+    identity = json.dumps([*(machine[key] for key in SAME), torch])
     return cache_root() / "ceilings" / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.json"

@@ -1,4 +1,4 @@
-"""The devices of ``configs/devices``: what data sheets promise of machines that are not at hand."""
+"""Read ``configs/devices``: the data sheet rates of devices that this machine does not have."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Positive = Annotated[float, Field(gt=0, lt=1e7)]
 
 
 class Device(BaseModel):
-    """One device: its memory, and the most bytes and operations a second.
+    """The data sheet of one device: its memory, and its most bytes and operations per second.
 
-    ``eight_bits`` is what it multiplies at its 8-bit rate, ``float8`` or ``int8``.
+    ``eight_bits`` is the type that it multiplies at its 8-bit rate, ``float8`` or ``int8``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -35,21 +35,24 @@ class Device(BaseModel):
 
     @property
     def memory_bytes(self) -> float:
-        """Return the memory of the device."""
+        """Return the memory of the device in bytes."""
         return self.memory_gb * 1e9
 
     def ceilings(self, bits: float) -> Ceilings:
-        """Return the ceilings for weights of ``bits``: fewer than 8 are unpacked and multiplied in 16."""
+        """Return the ceilings for weights of ``bits``. Only 8-bit weights use the 8-bit rate.
+
+        Weights of fewer bits are unpacked and multiplied in 16 bits.
+        """
         tflops = self.dense_8_bit_tflops if bits == 8 else None
         return Ceilings(self.bandwidth_gb_s * 1e9, (tflops or self.dense_16_bit_tflops) * 1e12)
 
 
 def devices() -> dict[str, Device]:
-    """Return every device by its id, from all files of ``configs/devices``; one's own come first.
+    """Return every device by its id, from all files of ``configs/devices``; the user's files win.
 
-    Raises ConfigError, which names file, line and key, for a bad file.
+    Raises ConfigError, which names file, line and key, for an invalid file.
     """
-    found: dict[str, Device] = {}
+    known: dict[str, Device] = {}
     for directory in data_directories(PLACE):
         for path in sorted(directory.glob("*.yaml")):
             source = read_yaml(path)
@@ -58,14 +61,15 @@ def devices() -> dict[str, Device]:
             except ValidationError as bad:
                 first = bad.errors(include_url=False)[0]
                 raise source.error(tuple(str(part) for part in first["loc"]), first["msg"]) from None
-            found = {**read, **found}
-    return found
+            known = {**read, **known}
+    return known
 
 
 def device_of(price: HardwarePrice, known: Mapping[str, Device]) -> Device:
-    """Return the device of a price, by the words of its ``device`` (``H100 80GB SXM`` is ``h100-80gb``).
+    """Return the device of a price, by the name in its ``device`` (``H100 80GB SXM`` is ``h100-80gb``).
 
-    Raises UsageError if there is no data sheet of it: a PCIe card is another device than one on SXM.
+    The word SXM is left out of the id; other words, such as PCIe, name another device. Raises UsageError if
+    there is no data sheet for the device.
     """
     words = (price.device or price.id).lower().split()
     name = "-".join(word for word in words if word != "sxm")

@@ -1,7 +1,7 @@
-"""A cascade of a finished run with a hosted API in the place of its large model.
+"""Compute what a measured cascade would cost if a hosted API took the place of its large model.
 
-The rule of a cascade looks at the edge's answer only, so the edge's dollars and the share of requests that go
-on are the same whoever answers those. An API bills nothing for the bytes that it sends.
+The rule of a cascade looks only at the edge's answer. So the edge's dollars and the share of escalated
+requests do not depend on which large model answers them. An API bills nothing for the bytes that it sends.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ FORMULA_EDGE_FIRST: Final = "edge dollars + share that reaches the large model *
 
 @dataclass(frozen=True)
 class EdgeFirst:
-    """What a cascade measured that does not depend on its large model.
+    """The measurements of a cascade that do not depend on its large model.
 
-    ``edge_usd`` are the dollars of the edge for a mean request. ``share`` of all requests (from 0 to 1) went
-    on, and ``reached`` is the share that came to the large model: the others found the link down, and nothing
-    is billed for them. ``mix`` is the mean request that an API is billed for.
+    ``edge_usd`` is what the edge costs for a mean request. ``share`` of all requests (from 0 to 1) were
+    escalated, and ``reached`` is the share that came to the large model: the others found the link down, so
+    nothing is billed for them. ``mix`` is the mean request as an API bills it.
     """
 
     title: str
@@ -39,8 +39,11 @@ class EdgeFirst:
 
 @dataclass(frozen=True)
 class EdgeFirstAtApi:
-    """A cascade with one API that bills ``api_usd`` for a request: the dollars of a mean request, and these
-    divided by the API's alone (None if the API is free)."""
+    """A cascade whose large model is an API that bills ``api_usd`` for a request.
+
+    ``request_usd`` is the cost of a mean request, and ``ratio`` is that cost divided by ``api_usd``; it is
+    None if the API is free.
+    """
 
     title: str
     api_usd: float
@@ -49,18 +52,17 @@ class EdgeFirstAtApi:
 
 
 def edge_first_rows(run: RunSummary) -> tuple[list[EdgeFirst], list[str]]:
-    """Return the cascades of a run that were measured to their end, and for each other one why it has no
-    price with an API."""
-    found, why = list[EdgeFirst](), list[str]()
+    """Return (the cascades of a run that can be priced with an API, the reasons why the others cannot)."""
+    cascades, why = list[EdgeFirst](), list[str]()
     for row in run.rows:
         if not row.ok or row.figure(cascade.EDGE) is None:
             continue
-        one = _edge_first(run, row)
-        if isinstance(one, EdgeFirst):
-            found.append(one)
+        result = _edge_first(run, row)
+        if isinstance(result, EdgeFirst):
+            cascades.append(result)
         else:
-            why.append(f"{row.title} {one}")
-    return found, why
+            why.append(f"{row.title} {result}")
+    return cascades, why
 
 
 def _edge_first(run: RunSummary, row: Row) -> EdgeFirst | str:
@@ -78,9 +80,10 @@ def _edge_first(run: RunSummary, row: Row) -> EdgeFirst | str:
 
 
 def _reached(rate: Figure) -> Interval | None:
-    """Return the share of requests that came to the large model; None where the run does not say.
+    """Return the share of requests that came to the large model, or None if the run does not say.
 
-    Without an outage it is the escalation rate, also in a run of an earlier version.
+    Without an outage it is the escalation rate. This also works for runs of earlier versions, which did not
+    record the number of requests that came through.
     """
     if not rate.notes.get("offline"):
         return rate.interval
@@ -90,16 +93,17 @@ def _reached(rate: Figure) -> Interval | None:
     return wilson(reached, n)
 
 
-def at_api(one: EdgeFirst, api_usd: float) -> EdgeFirstAtApi:
+def at_api(measured: EdgeFirst, api_usd: float) -> EdgeFirstAtApi:
     """Return a cascade whose large model is an API that bills ``api_usd`` for a mean request.
 
-    A request that reaches the large model is billed like the mean request, also if its answer was lost on the
-    way back. One that found the link down was never sent, and is not billed. The bounds of both parts are
-    added, so together they hold in at least 90 % of repetitions.
+    A request that reaches the large model is billed like the mean request, even if its answer is lost on the
+    way back. A request that finds the link down is not sent and not billed. The 95 % bounds of both parts are
+    added, so by Bonferroni's inequality the sum is covered with a probability of at least 90 %.
     """
+    edge_usd, reached = measured.edge_usd, measured.reached
     low, high = (
         None if edge is None or share is None else edge + share * api_usd
-        for edge, share in ((one.edge_usd.low, one.reached.low), (one.edge_usd.high, one.reached.high))
+        for edge, share in ((edge_usd.low, reached.low), (edge_usd.high, reached.high))
     )
-    usd = Interval(one.edge_usd.value + one.reached.value * api_usd, low, high)
-    return EdgeFirstAtApi(one.title, api_usd, usd, usd.times(1 / api_usd) if api_usd else None)
+    usd = Interval(edge_usd.value + reached.value * api_usd, low, high)
+    return EdgeFirstAtApi(measured.title, api_usd, usd, usd.times(1 / api_usd) if api_usd else None)

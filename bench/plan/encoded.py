@@ -1,7 +1,8 @@
-"""A plan for an encoder: how many texts a second a machine reads, and how many machines a day of them needs.
+"""Plan an encoder: how many texts per second a machine reads, and how many machines a stream of texts needs.
 
-A text is done after one pass, in a batch as large as the run's. Nothing is decoded, so no queue of steps is
-simulated: a machine gets at most ``MOST_LOAD`` of the texts that it reads if whole batches always wait.
+A text needs one pass, in a batch as large as in the run. Nothing is decoded, so there is no queue of steps to
+simulate. Instead, a machine is planned for at most ``MOST_LOAD`` of the rate that it reaches with full
+batches.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ FORMULA_TEXTS: Final = (
 
 @dataclass(frozen=True)
 class PlannedEncoder:
-    """One row of a run as a server of texts.
+    """One row of a run, planned as a server of texts.
 
-    ``texts_per_s`` are those of one server that always has whole batches of ``batch`` texts, each of which
-    takes ``batch_s`` seconds. ``month_usd`` are the dollars of the machines of the busiest hour all month,
-    and ``scaled_usd`` those of the machines that each hour needs (None where none can be rented by the hour),
-    both with power where it is billed apart. ``beside`` says how its outputs differ from the baseline's.
+    ``texts_per_s`` is the rate of one server that always has full batches of ``batch`` texts; a batch takes
+    ``batch_s`` seconds. ``month_usd`` is the cost of keeping the machines of the busiest hour all month, and
+    ``scaled_usd`` the cost of renting for each hour what it needs (None for owned machines). Both include
+    power that is billed separately. ``beside`` says how the outputs differ from the baseline's.
     """
 
     title: str
@@ -45,15 +46,15 @@ class PlannedEncoder:
 
 
 def is_of_encoders(run: RunSummary) -> bool:
-    """Return whether a run is of encoders: a config has rows of one task only."""
+    """Return whether the run measured encoders. All rows of a config have the same task."""
     return any(map(is_encoder, run.rows))
 
 
 def planned_encoders(run: RunSummary, stream: Stream) -> list[PlannedEncoder]:
-    """Plan every row that was measured to its end and has its own times, for the texts of a stream.
+    """Plan every row that ended well and has its own times, for the texts of a stream.
 
-    The tokens of the stream do not count: the run's own texts were measured. Raises UsageError if there is no
-    such row, as in the run of a gate, which measures ratios only.
+    The token counts of the stream are not used, because the run measured its own texts. Raises UsageError if
+    there is no such row, as in the run of a gate, which measures only ratios.
     """
     rows = [row for row in run.rows if row.ok and row.figure(throughput.REQUESTS) is not None]
     if not rows:

@@ -1,7 +1,7 @@
-"""How many machines a stream of requests needs so that enough are answered in time, and what they cost.
+"""Compute how many machines a stream of requests needs to be answered in time, and what they cost.
 
-The highest rate that one machine can take is searched for by simulation. The requests of a fleet are dealt
-out at random, so that each machine sees a Poisson process of its own.
+A search over simulations finds the highest rate that one machine can take. A fleet distributes its requests
+at random, so each machine receives a Poisson process.
 """
 
 from __future__ import annotations
@@ -16,24 +16,23 @@ from bench.plan.steps import Steps
 from bench.pricing.break_even import HOURS_PER_MONTH
 from bench.stats.intervals import quantile
 
-SIMULATED = 1200  # requests of a simulation: 662 are the fewest that can show 99 % (MLPerf's rule)
+SIMULATED = 1200  # requests in a simulation; MLPerf's rule needs at least 662 of them to show 99 %
 HALVINGS = 10  # of the range of rates: the last step is 0.1 % of the capacity
-NARROW_HALVINGS = 4  # where the capacity of a server that is a little slower or faster is known
-NARROW = 3  # a server that is f times as fast takes f to f^3 times the rate, else the whole range is searched
-ROUNDS = 4  # times the places of a server that are filled to find its saturated rate
-ALONE_LOAD = 0.001  # of the saturated rate: a request hardly ever meets another one
-MOST_LOAD = 0.8  # of the saturated rate: near saturation a queue grows for longer than any simulation
+NARROW_HALVINGS = 4  # of the narrow range, if the capacity of a slightly slower or faster server is known
+NARROW = 3  # a server that is f times as fast is expected to take from f to f^3 times the rate
+ROUNDS = 4  # how often the places of a server are filled to find its saturated rate
+ALONE_LOAD = 0.001  # share of the saturated rate at which a request almost never waits for another one
+MOST_LOAD = 0.8  # share of the saturated rate; above it a queue grows for longer than any simulation
 MOST_PER_DAY = 1e12
 MOST_TOKENS = 10_000_000
-ROUNDING = 1e-9  # a fleet that is exactly large enough is large enough
+ROUNDING = 1e-9  # keeps a rounding error from adding a machine to a fleet that is exactly large enough
 SECONDS_PER_DAY = 86_400
 HOURS_PER_DAY = 24
 
 
 @dataclass(frozen=True)
 class Slo:
-    """What a good request is: the most milliseconds to the first token and for each further one, and the
-    share of requests that must be good. None is no limit."""
+    """The time limits of a good request, None for no limit, and the share of requests that must be good."""
 
     ttft_ms: float | None = None
     tpot_ms: float | None = None
@@ -48,11 +47,11 @@ class Slo:
 
     @property
     def limits(self) -> bool:
-        """Return whether there is any limit of time."""
+        """Return whether there is any time limit."""
         return self.ttft_ms is not None or self.tpot_ms is not None
 
     def good(self, reply: Reply) -> bool:
-        """Return whether a reply meets every limit; a reply of one token has no time per further token."""
+        """Return whether a reply meets every limit. ``tpot_ms`` does not apply to a reply of one token."""
         first = self.ttft_ms is None or 1000 * reply.ttft_s <= self.ttft_ms
         further = reply.tpot_s
         return first and (self.tpot_ms is None or further is None or 1000 * further <= self.tpot_ms)
@@ -60,9 +59,10 @@ class Slo:
 
 @dataclass(frozen=True)
 class Stream:
-    """The requests of a day: how many, their mean tokens, and the busiest hour's rate divided by the mean.
+    """The requests of a day: their number, their mean tokens, and how uneven the day is.
 
-    Over the day the rate follows a cosine around its mean.
+    ``peak`` is the rate of the busiest hour divided by the mean rate, from 1 (a flat day) to 2. Over the day
+    the rate follows a cosine around its mean. Raises UsageError for numbers out of range.
     """
 
     per_day: float
@@ -83,11 +83,11 @@ class Stream:
 
     @property
     def per_month(self) -> float:
-        """Return the requests of a month, a twelfth of a year."""
+        """Return the requests per month, which is a twelfth of a year."""
         return self.per_day * HOURS_PER_MONTH / HOURS_PER_DAY
 
     def rates(self) -> list[float]:
-        """Return the requests a second of each hour of the day."""
+        """Return the requests per second in each of the 24 hours of the day."""
         mean, swing = self.per_day / SECONDS_PER_DAY, self.peak - 1
         return [
             mean * (1 + swing * math.cos(2 * math.pi * hour / HOURS_PER_DAY)) for hour in range(HOURS_PER_DAY)
@@ -96,7 +96,7 @@ class Stream:
 
 @dataclass(frozen=True)
 class Latency:
-    """The simulated times of one machine at a rate, in milliseconds, waiting included."""
+    """The simulated latencies of one machine at some rate, in milliseconds, including the waiting time."""
 
     ttft_p50_ms: float
     ttft_p95_ms: float
@@ -106,9 +106,9 @@ class Latency:
 
 @dataclass(frozen=True)
 class Capacity:
-    """What one machine can take: its rate in requests a second, and its times at that rate.
+    """The highest ``rate`` that one machine can take, in requests per second, and its latencies at that rate.
 
-    ``alone`` are the times of a request that never waits. If even that one is not good, the rate is 0.
+    ``alone`` has the latencies of requests that never wait; the rate is 0 if even those are too slow.
     ``saturated`` is the rate of a machine that always has requests waiting.
     """
 
@@ -120,12 +120,12 @@ class Capacity:
 
 @dataclass(frozen=True)
 class Fleet:
-    """The machines of a day and their dollars in a month.
+    """The machines that a stream needs, and three ways to pay for them, in US dollars per month.
 
-    ``most`` and ``least`` are the machines of the busiest and the quietest hour. ``fixed_usd`` keeps the most
-    all the time, ``scaled_usd`` pays by the hour for what each hour needs, and ``mixed_usd`` reserves
-    ``reserved`` machines and pays by the hour for the rest; None without a price for reserved machines.
-    ``load`` is the mean share of the rate of the busiest hour's machines that is used.
+    ``most`` and ``least`` are the machines of the busiest and of the quietest hour. ``fixed_usd`` keeps
+    ``most`` machines all the time. ``scaled_usd`` pays by the hour for what each hour needs. ``mixed_usd``
+    reserves ``reserved`` machines and pays by the hour for the rest; both are None without a price for
+    reserved machines. ``load`` is the mean rate divided by the rate that ``most`` machines could take.
     """
 
     most: int
@@ -138,34 +138,35 @@ class Fleet:
 
 
 def capacity(steps: Steps, stream: Stream, slo: Slo) -> Capacity:
-    """Return the highest rate at which the share of good requests is reached, and no queue grows.
+    """Find the highest rate at which enough requests are good and no queue grows.
 
-    It is found by halving a range; every simulation has the same gaps but for their scale. With limits of
-    time or without, it is at most ``MOST_LOAD`` of the saturated rate.
+    It is searched by bisection. All simulations use the same gaps between requests, only scaled, so that
+    rates differ in nothing else. The result is at most ``MOST_LOAD`` of the saturated rate, also without time
+    limits.
     """
     most = saturated_rate(steps, stream)
     alone = at_rate(steps, stream, slo, most * ALONE_LOAD)
     if alone.good_share < slo.share:
         return Capacity(0.0, None, alone, most)
     low, high = ALONE_LOAD * most, MOST_LOAD * most
-    found, top = alone, at_rate(steps, stream, slo, high)
-    if top.good_share >= slo.share:
-        return Capacity(high, top, alone, most)
+    at_low, at_high = alone, at_rate(steps, stream, slo, high)
+    if at_high.good_share >= slo.share:
+        return Capacity(high, at_high, alone, most)
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        seen = at_rate(steps, stream, slo, middle)
-        if seen.good_share >= slo.share:
-            low, found = middle, seen
+        at_middle = at_rate(steps, stream, slo, middle)
+        if at_middle.good_share >= slo.share:
+            low, at_low = middle, at_middle
         else:
             high = middle
-    return Capacity(low, found, alone, most)
+    return Capacity(low, at_low, alone, most)
 
 
 def capacity_near(steps: Steps, stream: Stream, slo: Slo, near: Capacity, speed: float) -> float:
     """Return the highest rate of a server whose passes are ``speed`` times as fast as those of ``near``.
 
-    Without limits of time it is that much higher. With them it also changes because less of the limit is
-    left for waiting, so it is searched for beside the known one.
+    Without time limits its rate is ``speed`` times as high. With them it changes more, because slower passes
+    also leave less time for waiting. So it is searched near the known rate, and then in the whole range.
     """
     if not slo.limits or not near.rate:
         return near.rate * speed
@@ -184,8 +185,7 @@ def capacity_near(steps: Steps, stream: Stream, slo: Slo, near: Capacity, speed:
 
 
 def highest(good: Callable[[float], bool], low: float, high: float, halvings: int) -> float:
-    """Return the highest value that is found to be good between ``low``, which is, and ``high``, which is
-    not: half of the range is left out each time."""
+    """Find the highest good value between ``low``, which is good, and ``high``, which is not."""
     for _ in range(halvings):
         middle = (low + high) / 2
         low, high = (middle, high) if good(middle) else (low, middle)
@@ -193,7 +193,7 @@ def highest(good: Callable[[float], bool], low: float, high: float, halvings: in
 
 
 def saturated_rate(steps: Steps, stream: Stream) -> float:
-    """Return the requests a second of a machine that always has more of them waiting."""
+    """Return the requests per second of a machine that always has requests waiting."""
     count = max(SIMULATED, ROUNDS * steps.most)
     requests = [Request(0.0, *whole_tokens(stream)) for _ in range(count)]
     done_s = sorted(reply.last_s for reply in simulate(requests, steps).replies)
@@ -203,7 +203,7 @@ def saturated_rate(steps: Steps, stream: Stream) -> float:
 
 
 def at_rate(steps: Steps, stream: Stream, slo: Slo, rate: float) -> Latency:
-    """Return the times of one machine whose requests come at ``rate`` a second."""
+    """Return the simulated latencies of one machine that receives ``rate`` requests per second."""
     replies = simulate(poisson(rate, SIMULATED, *whole_tokens(stream)), steps).replies
     first = sorted(1000 * reply.ttft_s for reply in replies)
     further = sorted(1000 * reply.tpot_s for reply in replies if reply.tpot_s is not None)
@@ -216,11 +216,11 @@ def at_rate(steps: Steps, stream: Stream, slo: Slo, rate: float) -> Latency:
 def fleet(
     rate: float, stream: Stream, machine_usd: float, share: float = 1.0, reserved_usd: float | None = None
 ) -> Fleet:
-    """Return the machines for a stream if one server takes ``rate`` requests a second.
+    """Return the machines for a stream if one server takes ``rate`` requests per second.
 
-    A server is ``share`` of a machine, or several machines if it is above 1. A machine costs ``machine_usd``
-    an hour, and ``reserved_usd`` if it is reserved, which is paid for every hour of the month. As many are
-    reserved as make the month cheapest.
+    A server occupies ``share`` of a machine; above 1 it occupies several. A machine costs ``machine_usd`` per
+    hour, or ``reserved_usd`` for every hour of the month if it is reserved. The number of reserved machines
+    is the one that makes the month cheapest. Raises UsageError if ``rate`` is not above 0.
     """
     if not rate > 0:
         raise UsageError("no machine answers a request in time, however many there are")
@@ -241,10 +241,10 @@ def fleet(
 
 
 def _whole(number: float, *, down: bool = False) -> int:
-    """Return how many whole ones are needed, at least one; what is exactly enough is enough."""
+    """Round up (or ``down``) to at least 1; a number that is whole up to ``ROUNDING`` counts as whole."""
     return max(math.floor(number + ROUNDING) if down else math.ceil(number - ROUNDING), 1)
 
 
 def whole_tokens(stream: Stream) -> tuple[int, int]:
-    """Return the tokens in and out of a simulated request: the means, rounded, at least one each."""
+    """Return the input and output tokens of a simulated request: the rounded means, at least 1 each."""
     return max(round(stream.input_tokens), 1), max(round(stream.output_tokens), 1)

@@ -1,7 +1,7 @@
-"""A model as it would be loaded: what a pass reads of it, what it multiplies, and what its cache holds.
+"""Count what a pass reads of a loaded model, what it multiplies, and how large the cache is.
 
-The counts are those of a transformer: 2 FLOP for each parameter and token, and 4 FLOP for each head,
-dimension and pair of positions in attention (Kaplan et al. 2020, table 1). A model is known by its card.
+The counts are those of a transformer: 2 FLOP per parameter and token, and in attention 4 FLOP per head,
+dimension and pair of positions (Kaplan et al. 2020, table 1). The model is described by its card alone.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ FORMULA_ELEMENTWISE = (
     "(22 + 10 * chosen experts) * hidden size + 5 * active MLP width + 12 * (query and key values), "
     "a token and layer"
 )
-# Values that are read or written besides products, as transformers does a Llama's layer one operation after
-# the other: two norms (8 each) and two residual additions (3 each) of the hidden size, the activation (2) and
-# the product (3) of the MLP, and the rotation of queries and keys (two products, a sum, halves put together).
-# For an expert a token is put in its order, masked, weighted, put back and added (2 each).
+# Values read or written outside matrix products, as transformers runs a Llama layer, one operation after the
+# other: two norms (8 each) and two residual additions (3 each) of the hidden size, the activation (2) and the
+# product (3) of the MLP, and the rotation of queries and keys (two products, a sum, joining the halves).
+# For each expert a token is sorted, masked, weighted, scattered back and added (2 each).
 HIDDEN_PASSES, MLP_PASSES, ROTARY_PASSES, EXPERT_PASSES = 22, 5, 12, 10
 FORMULA_EXPERTS = "1 - (1 - k / E)^tokens of the experts' weights, if each token chooses k of E at random"
 
@@ -30,8 +30,9 @@ FORMULA_EXPERTS = "1 - (1 - k / E)^tokens of the experts' weights, if each token
 class Loaded:
     """A model as it would be loaded: its facts, the bits of a weight, and the bytes of a cached value.
 
-    ``expanded`` is of models with latent attention only: transformers caches keys and values of every head,
-    serving engines the latent vector, with which they multiply every query (DeepSeek-V2 report, 2.1.2).
+    ``expanded`` matters only for models with latent attention (DeepSeek-V2 report, 2.1.2). If true, the keys
+    and values of every head are cached, as transformers does. If false, the latent vector is cached, as
+    serving engines do, and every query is multiplied with it.
     """
 
     facts: Architecture
@@ -41,22 +42,22 @@ class Loaded:
 
     @property
     def weights_bytes(self) -> float:
-        """Return the size of all weights."""
+        """Return the size of all weights in bytes."""
         return self.facts.parameters * self.bits / 8
 
     @property
     def embedding(self) -> int:
-        """Return the parameters of the table of input embeddings, of which a token reads one row."""
+        """Return the number of parameters of the input embeddings. A token reads one row of this table."""
         return self.facts.vocabulary * self.facts.hidden_size
 
     @property
     def head(self) -> int:
-        """Return the parameters of the output layer, which is the same table if the embeddings are tied."""
+        """Return the number of parameters of the output layer, which has the shape of the embeddings."""
         return self.embedding
 
     @property
     def routed(self) -> float:
-        """Return the parameters of all experts among which a token chooses; 0 for a dense model."""
+        """Return the number of parameters of all routed experts; 0 for a dense model."""
         if not self.facts.experts or not self.facts.experts_per_token:
             return 0.0
         unused = 1 - self.facts.experts_per_token / self.facts.experts
@@ -64,7 +65,7 @@ class Loaded:
 
     @property
     def windowed(self) -> float:
-        """Return the share of the layers that look at a window of the context only."""
+        """Return the share of the layers that attend only to a sliding window of the context."""
         window = self.facts.sliding_window
         if not window:
             return 0.0
@@ -73,7 +74,7 @@ class Loaded:
 
     @property
     def latent(self) -> bool:
-        """Return whether a step multiplies queries with latent vectors, and not with keys."""
+        """Return whether a step multiplies queries with latent vectors instead of keys."""
         return self.facts.value_head_dim is not None and not self.expanded
 
     @property
@@ -86,39 +87,45 @@ class Loaded:
         return facts.token_bytes * self.cache_item_bytes / CACHE_BYTES
 
     def cache_bytes(self, tokens: float) -> float:
-        """Return the bytes that one sequence of ``tokens`` holds in the cache."""
+        """Return the bytes that one sequence of ``tokens`` occupies in the cache."""
         windows = self.facts.kv_window_bytes * self.cache_item_bytes / CACHE_BYTES
         return self.token_bytes * tokens + windows * min(tokens / (self.facts.sliding_window or 1), 1.0)
 
     def used(self, tokens: int) -> float:
-        """Return the share of the experts that ``tokens`` choose (``FORMULA_EXPERTS``)."""
+        """Return the expected share of the experts that ``tokens`` choose (``FORMULA_EXPERTS``)."""
         if not self.routed or not self.facts.experts or not self.facts.experts_per_token:
             return 0.0
         return 1 - (1 - self.facts.experts_per_token / self.facts.experts) ** tokens
 
     def read_bytes(self, tokens: int) -> float:
-        """Return the bytes of weights that a pass over ``tokens`` reads."""
+        """Return how many bytes of weights a pass over ``tokens`` reads."""
         lookup = 0 if self.facts.tied_embeddings else self.embedding
         dense = self.facts.parameters - self.routed - lookup
         return (dense + self.routed * self.used(tokens)) * self.bits / 8
 
     def flop(self, tokens: int, outputs: int) -> float:
-        """Return the FLOP of ``tokens`` without attention, with logits for ``outputs`` of them."""
+        """Return the FLOP of a pass over ``tokens`` without attention; ``outputs`` of them get logits."""
         lookup = 0 if self.facts.tied_embeddings else self.embedding
         body = self.facts.active - self.head - lookup
         return 2.0 * body * tokens + 2.0 * self.head * outputs
 
     def attention_flop(self, prompt_pairs: float, step_pairs: float) -> float:
-        """Return the FLOP of scores and weighted values, all heads and layers, for pairs of a token and a
-        position at which it looks: in prompts, and in steps."""
+        """Return the FLOP of attention scores and weighted values, over all heads and layers.
+
+        A pair is a token and a position that it attends to: ``prompt_pairs`` while prompts are read,
+        ``step_pairs`` while tokens are decoded.
+        """
         facts = self.facts
         sizes = facts.head_dim + (facts.value_head_dim or facts.head_dim)
         in_steps = 2 * facts.token_bytes / CACHE_BYTES / facts.layers if self.latent else sizes
         return 2.0 * facts.layers * facts.attention_heads * (sizes * prompt_pairs + in_steps * step_pairs)
 
     def matrices(self, tokens: int, outputs: int) -> Iterator[tuple[float, float, float]]:
-        """Yield (weights, their width, the rows that each is multiplied with) of a pass: the layers, the
-        output layer, and the experts that are used."""
+        """Yield (number of weights, width, rows that are multiplied with them) of each part of a pass.
+
+        The parts are the layers without experts, the output layer, and the experts that are used. The width
+        of a matrix is the square root of its number of weights, as in `Products`.
+        """
         facts = self.facts
         lookup = 0 if facts.tied_embeddings else self.embedding
         inner = facts.attention_heads * facts.head_dim if self.routed else facts.intermediate_size
@@ -133,8 +140,10 @@ class Loaded:
             yield self.routed * used, math.sqrt(each), rows
 
     def elementwise_bytes(self, tokens: float) -> float:
-        """Return the bytes that norms, activations, rotations and additions read and write
-        (``FORMULA_ELEMENTWISE``), in the dtype of the weights."""
+        """Return the bytes that elementwise operations read and write, in the dtype of the weights.
+
+        They are norms, activations, rotations and additions (``FORMULA_ELEMENTWISE``).
+        """
         facts = self.facts
         inner, passes = float(facts.intermediate_size), HIDDEN_PASSES
         if self.routed and facts.experts and facts.experts_per_token:
@@ -147,9 +156,10 @@ class Loaded:
 
 
 def seen(model: Loaded, tokens: float, pairs: float, *, spread: float) -> float:
-    """Return how many of ``pairs`` are looked at: layers with a window leave out what is further back.
+    """Return how many of ``pairs`` attention really computes, as a mean over all layers.
 
-    The positions before the ``tokens`` are taken as uniform in an interval of ``spread`` around their mean.
+    Layers with a sliding window skip positions that are further back. The number of positions before each of
+    the ``tokens`` is assumed to be uniform in an interval of width ``spread`` around the mean.
     """
     if not model.windowed or not tokens:
         return pairs

@@ -1,4 +1,4 @@
-"""What could serve a stream of requests: rows of a run, as measured, and models of cards, as estimated."""
+"""List the ways to serve a stream of requests: measured rows of a run, and estimates from a model's card."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from dataclasses import dataclass, replace
 from bench.errors import UsageError
 from bench.plan.ceilings import DTYPES, ceilings_here
 from bench.plan.devices import Device
-from bench.plan.fleet import (
-    Stream,
-)
+from bench.plan.fleet import Stream
 from bench.plan.loaded import Loaded
 from bench.plan.served import Served, served_rows
 from bench.plan.steps import RooflineSteps, Steps, bound_words, measured_steps, most_in_cache
@@ -20,25 +18,26 @@ from bench.results.run_summary import RunSummary
 from bench.stats.intervals import Interval
 
 BITS = {32.0: "float32", 16.0: "16 bits", 8.0: "8 bits", 4.0: "4 bits"}
-SCALE_BITS = 0.5  # of a 4-bit weight's share of its block's 16-bit scale: blocks of 32
-MEMORY_SHARE = 0.9  # of a device's memory for weights and cache; the engine has the rest
-LEAST_PLACES = 8  # sequences that must fit beside the weights before a server counts as one
-MOST_PLACES = 256  # as vLLM by default
-CHUNK = 2048  # tokens of a pass, as vLLM by default
+SCALE_BITS = 0.5  # bits that a 16-bit scale per block of 32 weights adds to each weight
+MEMORY_SHARE = 0.9  # of a device's memory for weights and cache; the engine needs the rest
+LEAST_PLACES = 8  # sequences for which a server must have room in its cache
+MOST_PLACES = 256  # sequences at once, vLLM's default
+CHUNK = 2048  # tokens per pass, vLLM's default
 MOST_DEVICES = 64
-MOST_SIMULATED = 40  # rows of a run, of which each takes up to 0.2 s
+MOST_SIMULATED = 40  # rows of a run; each takes up to 0.2 s
 
 
 @dataclass(frozen=True)
 class Option:
-    """One way to serve: what it is, how fast its passes are, what an hour of a machine costs.
+    """One way to serve a stream: the speed of its passes, and the price of its machines.
 
-    ``hardware`` names the devices of a server, if they are not those of a run.
-    One server is ``share`` of a machine; above 1 it takes several. ``busy_hour_usd`` are dollars of power
-    that an hour of work of one server adds, if power is billed apart. ``rented`` machines can be paid by the
-    hour. ``slower`` are the 95 % bounds of the time of a request, divided by it; None for an estimate, whose
-    error no interval states. ``drift`` and ``bound`` are words: how far the answers are from the baseline's,
-    and what limits a step.
+    ``hardware`` names the devices of a server; it is empty for the machine of a run. A server occupies
+    ``share`` of a machine; above 1 it occupies several. ``machine_usd`` is the price of a machine per hour.
+    ``busy_hour_usd`` is the power that an hour of work of one server adds, if power is billed separately.
+    ``rented`` machines can be paid by the hour, and reserved ones cost ``reserved_usd`` per hour. ``slower``
+    has the 95 % bounds of the time per request, divided by the estimate; it is None for an estimate from a
+    card, whose error is not known. ``drift`` says how far the answers are from the baseline's, and ``bound``
+    what limits a step.
     """
 
     title: str
@@ -57,9 +56,9 @@ class Option:
 def measured_options(run: RunSummary) -> list[Option]:
     """Return an option for each row of a run.
 
-    Cells of a sweep that differ by their batch size are one server, whose step is fitted to them. A queue is
-    simulated for each option, so of more than ``MOST_SIMULATED`` names only those with the cheapest requests
-    are taken, and the baselines. Raises UsageError if no row has times of its own.
+    Cells of a sweep that differ only in batch size become one server, whose step time is fitted to them.
+    Simulating a queue takes time, so if there are more than ``MOST_SIMULATED`` names, only the baselines and
+    the names with the cheapest requests are kept. Raises UsageError if no row has times of its own.
     """
     names = {row.title: row.name for row in run.rows}
     by_name: dict[str, list[Served]] = {}
@@ -76,36 +75,39 @@ def measured_options(run: RunSummary) -> list[Option]:
 
 
 def _with_queue(run: RunSummary) -> list[Served]:
-    """Return the rows whose queue can be simulated: answers that came as a whole have no first token."""
+    """Return the rows whose queue can be simulated. Raises UsageError if there is none.
+
+    A simulation needs the time to the first token, which is unknown if answers came as a whole.
+    """
     rows = served_rows(run)
-    found = [row for row in rows if row.prefill_s is not None]
-    if not found:
+    streamed = [row for row in rows if row.prefill_s is not None]
+    if not streamed:
         raise UsageError(
             f"{rows[0].title}: its answers came as a whole, so no time of a token is known, and no queue "
             "can be simulated; `bench price RUN --against api` prices its requests"
         )
-    return found
+    return streamed
 
 
 def not_simulated(run: RunSummary) -> int:
-    """Return how many names of a run have times, and are left out by ``measured_options``."""
+    """Return how many names of a run have times but are left out by ``measured_options``."""
     names = {row.title: row.name for row in run.rows}
     return max(len({names[row.title] for row in _with_queue(run)}) - MOST_SIMULATED, 0)
 
 
 def _cheapest(rows: list[list[Served]]) -> list[list[Served]]:
-    """Return the rows that are simulated, in the order of the run."""
+    """Return the baselines and the rows with the cheapest requests, in the order of the run."""
     if len(rows) <= MOST_SIMULATED:
         return rows
-    dear = sorted(rows, key=lambda cells: (not cells[0].is_baseline, min(c.request_usd.value for c in cells)))
-    kept = {cells[0].title for cells in dear[:MOST_SIMULATED]}
+    best = sorted(rows, key=lambda cells: (not cells[0].is_baseline, min(c.request_usd.value for c in cells)))
+    kept = {cells[0].title for cells in best[:MOST_SIMULATED]}
     return [cells for cells in rows if cells[0].title in kept]
 
 
 def _measured(title: str, cells: Sequence[Served]) -> Option:
     best = max(cells, key=lambda row: row.batch)
     points = [(row.batch, row.step_s) for row in cells]
-    if best.prefill_s is None or not best.step_s:  # answers as a whole, or of one token
+    if best.prefill_s is None or not best.step_s:  # the answers came as a whole, or have one token
         raise UsageError(f"{title}: its run has no time of a further token, so no queue can be simulated")
     prompt_s = best.prefill_s / best.batch / best.mix.input_tokens
     own = best.own
@@ -122,17 +124,20 @@ def _measured(title: str, cells: Sequence[Served]) -> Option:
     )
 
 
-def _bounds(found: Interval) -> tuple[float, float] | None:
-    """Return the bounds of a time, divided by it; None if it has none."""
-    if found.low is None or found.high is None or found.low <= 0:
+def _bounds(time: Interval) -> tuple[float, float] | None:
+    """Return the bounds of a time divided by its estimate, or None if it has no bounds."""
+    if time.low is None or time.high is None or time.low <= 0:
         return None
-    return found.low / found.value, found.high / found.value
+    return time.low / time.value, time.high / time.value
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """How a model of a card is estimated: the bits of its weights, and the shares of a data sheet's figures
-    that a serving engine reaches."""
+    """The assumptions of an estimate from a card.
+
+    ``bits`` are the weight precisions to try. The shares say how much of a data sheet's memory bandwidth and
+    arithmetic rate a serving engine reaches.
+    """
 
     bits: tuple[float, ...] = (16.0, 8.0, 4.0)
     bandwidth_share: float = 0.65
@@ -142,9 +147,10 @@ class Estimate:
 def estimated_options(
     model: Loaded, price: HardwarePrice, device: Device, stream: Stream, how: Estimate
 ) -> Iterator[Option]:
-    """Yield an option for each precision: as many devices as hold the model and a few sequences.
+    """Yield an option for each precision, with enough devices to hold the model and a few sequences.
 
-    A precision at which not even the largest server holds it is left out. Raises UsageError if all are.
+    A precision is left out if not even the largest server can hold the model. Raises UsageError if that is so
+    for all of them, and if a request does not fit the model's context.
     """
     tokens = stream.input_tokens + stream.output_tokens
     if tokens > model.facts.context:
@@ -181,13 +187,12 @@ def estimated_options(
 
 
 def _at(model: Loaded, bits: float) -> Loaded:
-    """Return the model with weights of ``bits``, and below 8 bits with the scales of their blocks."""
+    """Return the model with weights of ``bits``; below 8 bits the scales of the blocks are added."""
     return replace(model, bits=bits + SCALE_BITS if bits < 8 else bits)
 
 
 def power_hours(price: HardwarePrice) -> tuple[float, float]:
-    """Return the dollars of power of an idle hour of a device or a machine, and those that an hour of work
-    adds."""
+    """Return (US dollars of power per idle hour of a device, US dollars that an hour of work adds)."""
     rate = watt_hour_usd(price.usd_per_kwh, price.pue)
     idle = price.idle_watts or 0.0
     return idle * rate, ((price.average_watts or 0.0) - idle) * rate
@@ -196,10 +201,11 @@ def power_hours(price: HardwarePrice) -> tuple[float, float]:
 def estimated_here(
     model: Loaded, price: HardwarePrice, memory_bytes: float, stream: Stream, layer_s: float
 ) -> Iterator[Option]:
-    """Yield an option for each dtype in which this machine's ceilings were measured with the threads of
-    ``price``, a CPU instance: a loop that answers one request after the other, as transformers does.
+    """Yield an option for each dtype on this machine's CPU, at the ``price`` of a CPU instance.
 
-    Raises UsageError if there is none, or if the model does not fit ``memory_bytes``.
+    The server is a loop that answers one request after the other, as transformers does. ``layer_s`` is the
+    overhead per layer in seconds. Raises UsageError if the ceilings were not measured with the threads of
+    ``price``, or if the model does not fit into ``memory_bytes``.
     """
     threads, tokens = price.vcpus or 1, stream.input_tokens + stream.output_tokens
     idle_usd, busy_usd = power_hours(price)
@@ -229,7 +235,10 @@ def estimated_here(
 
 
 def _devices(model: Loaded, device: Device, tokens: float) -> int | None:
-    """Return the smallest power of two of devices that hold the weights and ``LEAST_PLACES`` sequences."""
+    """Return the smallest power of two of devices that can hold the weights and ``LEAST_PLACES`` sequences.
+
+    Returns None if not even ``MOST_DEVICES`` can.
+    """
     count = 1
     while count <= MOST_DEVICES:
         if most_in_cache(model, MEMORY_SHARE * device.memory_bytes * count, tokens) >= LEAST_PLACES:

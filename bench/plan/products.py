@@ -1,8 +1,8 @@
-"""How long a product of matrices takes, by its rows: measured, and read between what was measured.
+"""Estimate how long a matrix product takes for a number of rows, from measurements at several sizes.
 
-A product of few rows waits for its weights, one of many rows for arithmetic, and between them an engine
-changes its kernels. A ceiling for each end describes neither a prompt of 128 tokens nor an expert that gets
-eight of them, so the time is measured at several rows and widths.
+A product with few rows is limited by reading its weights, one with many rows by arithmetic, and in between an
+engine uses different kernels. Two ceilings do not describe a prompt of 128 tokens, or an expert that gets
+eight tokens. So the time is measured at several rows and widths, and interpolated.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from bench.errors import UsageError
 
 @dataclass(frozen=True)
 class Products:
-    """Seconds for each weight of a matrix, measured for every pair of ``widths`` and ``rows``.
+    """The seconds per weight of a matrix, measured for every pair of ``widths`` and ``rows``.
 
     The width of a matrix is the square root of its number of weights. ``seconds`` has one tuple for each
-    width, with one value for each number of rows; both axes rise.
+    width, with one value for each number of rows. Raises UsageError unless both axes rise and all times are
+    above 0.
     """
 
     widths: tuple[int, ...]
@@ -33,21 +34,22 @@ class Products:
         whole = len(self.seconds) == len(self.widths) and all(
             len(line) == len(self.rows) for line in self.seconds
         )
-        if not rising or not whole or any(not 0 < one < math.inf for line in self.seconds for one in line):
+        if not rising or not whole or any(not 0 < s < math.inf for line in self.seconds for s in line):
             raise UsageError("products need a time above 0 for every width and every number of rows")
 
     def weight_s(self, width: float, rows: float) -> float:
-        """Return the seconds for one weight of a matrix of ``width`` that ``rows`` are multiplied with.
+        """Return the seconds per weight of a matrix of ``width`` that is multiplied with ``rows``.
 
-        Between measured points the logarithms are linear. Outside the widths and below the rows the nearest
-        point holds; above the rows the time rises with them.
+        Between measured points the logarithms are interpolated linearly. Outside the measured widths and
+        below the measured rows the nearest point is used. Above the measured rows the time is proportional to
+        the rows.
         """
-        found = [_between(self.rows, line, min(rows, self.rows[-1])) for line in self.seconds]
-        return _between(self.widths, found, width) * max(rows / self.rows[-1], 1.0)
+        at_rows = [_between(self.rows, line, min(rows, self.rows[-1])) for line in self.seconds]
+        return _between(self.widths, at_rows, width) * max(rows / self.rows[-1], 1.0)
 
 
 def _between(axis: Sequence[int], values: Sequence[float], at: float) -> float:
-    """Return the value at a place on an axis, linear in logarithms and constant outside."""
+    """Interpolate a value linearly in logarithms; outside the axis it is constant."""
     right = min(max(bisect_left(axis, at), 1), len(axis) - 1)
     if len(axis) == 1 or not axis[0] < at < axis[-1]:
         return values[0] if at <= axis[0] else values[-1]

@@ -1,8 +1,8 @@
-"""What a server's prompt cache found, and what the same requests cost with it and without it.
+"""Compare the cost of the same requests with and without a server's prompt cache.
 
-A prompt that begins like an earlier one need not be computed again. The server says how many tokens of its
-prompts it found (``prefix_cache_share``). What that saves can only be measured: beside a row of the same
-requests whose server keeps nothing.
+The part of a prompt that equals the start of an earlier one need not be computed again. The server reports
+the share of its prompt tokens that it found in the cache (``prefix_cache_share``). What this saves must be
+measured: the run needs a second row with the same requests and a server without a cache.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from bench.stats.intervals import Interval
 
 @dataclass(frozen=True)
 class Without:
-    """The row of the same requests without a cache: the dollars of its request, and those of the row with a
-    cache divided by them."""
+    """The row with the same requests whose server has no cache.
+
+    ``request_usd`` is its cost per request, and ``ratio`` the cost with a cache divided by it.
+    """
 
     title: str
     request_usd: Interval
@@ -29,11 +31,10 @@ class Without:
 
 @dataclass(frozen=True)
 class CachedRow:
-    """One row whose server keeps prompts.
+    """One row whose server has a prompt cache.
 
-    ``hit_rate`` is the share of the input (from 0 to 1) that it found, ``tokens`` are those of a mean request
-    that it did not have to compute, of ``input_tokens``. ``without`` is None where the run has no row
-    without a cache.
+    ``hit_rate`` is the share of the input (from 0 to 1) that was found in the cache: ``tokens`` of the
+    ``input_tokens`` of a mean request. ``without`` is None if the run has no row without a cache.
     """
 
     title: str
@@ -45,40 +46,40 @@ class CachedRow:
 
 
 def cached_rows(run: RunSummary, rows: Sequence[Served]) -> tuple[CachedRow, ...]:
-    """Return the rows of which a server found something in its cache."""
+    """Return the rows whose server found some of its prompts in its cache."""
     served = {row.title: row for row in rows}
     return tuple(
         CachedRow(
             row.title,
-            one.hit_rate,
-            one.hit_rate * one.mix.input_tokens,
-            one.mix.input_tokens,
-            one.request_usd,
+            cached.hit_rate,
+            cached.hit_rate * cached.mix.input_tokens,
+            cached.mix.input_tokens,
+            cached.request_usd,
             next(_without(run, row, served), None),
         )
         for row in run.rows
-        if (one := served.get(row.title)) is not None and one.hit_rate
+        if (cached := served.get(row.title)) is not None and cached.hit_rate
     )
 
 
 def _without(run: RunSummary, row: Row, served: dict[str, Served]) -> Iterator[Without]:
-    """Yield each row that differs by having no cache; the baseline of the same cell is the first."""
-    with_it = served[row.title].request_usd
-    for other in sorted(run.rows, key=lambda one: one is not run.baseline_of(row)):
-        one = served.get(other.title)
-        if one is None or other is row or not _alike(row, other) or not _keeps_nothing(other, one):
+    """Yield each row that differs only in having no cache, the baseline of the same cell first."""
+    base, cached_usd = run.baseline_of(row), served[row.title].request_usd
+    for other in sorted(run.rows, key=lambda each: each is not base):
+        uncached = served.get(other.title)
+        if uncached is None or other is row or not _alike(row, other) or not _has_no_cache(other, uncached):
             continue
-        found = run.comparison(row, cost.PER_REQUEST) if other is run.baseline_of(row) else None
-        ratio = Interval(with_it.value / one.request_usd.value, None, None)
-        if found is not None:
-            ratio = Interval(found.ratio, found.ci_low, found.ci_high)
-        yield Without(other.title, one.request_usd, ratio)
+        compared = run.comparison(row, cost.PER_REQUEST) if other is base else None
+        ratio = Interval(cached_usd.value / uncached.request_usd.value, None, None)
+        if compared is not None:
+            ratio = Interval(compared.ratio, compared.ci_low, compared.ci_high)
+        yield Without(other.title, uncached.request_usd, ratio)
 
 
 def _alike(row: Row, other: Row) -> bool:
     """Return whether both rows answer the same requests with the same model on the same engine.
 
-    The options of the engine may differ: one of them switches the cache off.
+    The engine's options are not compared, because one of them switches the cache off.
     """
     return (
         all(getattr(row, what) == getattr(other, what) for what in ("group", "model", "optimisations"))
@@ -87,8 +88,8 @@ def _alike(row: Row, other: Row) -> bool:
     )
 
 
-def _keeps_nothing(row: Row, served: Served) -> bool:
-    """Return whether the server says that it keeps no prompts, or found none."""
+def _has_no_cache(row: Row, served: Served) -> bool:
+    """Return whether the server's settings switch the cache off, or nothing was found in the cache."""
     steps = row.evidence.steps if row.evidence else ()
     settings = next((step["server"].get("settings") for step in steps if "server" in step), None) or {}
     return settings.get("prefix_caching") is False or served.hit_rate == 0

@@ -1,9 +1,9 @@
 """Simulate the queue of one server with continuous batching, request by request.
 
-Requests arrive at random times whose gaps are exponential (a Poisson process) and do not wait for each other:
-an open loop. The server does one pass after the other. In each it decodes one token of every sequence that
-it holds, and reads as much of the oldest prompts as there is room for, as vLLM's scheduler does. A prompt is
-taken in when a place is free. Sequences are not put aside again once they run.
+Requests arrive in an open loop, as a Poisson process: the gaps between them are exponential and do not depend
+on the replies. The server does one pass after the other. As in vLLM's scheduler, a pass decodes one token of
+every running sequence and reads as much of the oldest prompts as it has room for. A prompt is admitted when a
+place is free. Running sequences are never preempted.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ from itertools import accumulate
 from bench.errors import UsageError
 from bench.plan.steps import Steps
 
-WARM_UP = 0.1  # share of the requests that begin with an empty server and do not count
-# Decoding passes for which the time of one is used: the context grows by this share at most, or by little.
+WARM_UP = 0.1  # share of the requests at the start that do not count, because the server was still empty
+# To be fast, several decoding passes get the time of the first one: up to PASSES_AT_ONCE of them, and more if
+# the context grows by at most the share GROWTH meanwhile.
 PASSES_AT_ONCE, GROWTH = 32, 0.02
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request: when it arrives in seconds, and its tokens in and out."""
+    """One request: its arrival time in seconds, and its input and output tokens."""
 
     arrival_s: float
     input_tokens: int
@@ -36,7 +37,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """When the first and the last token of a request came, in seconds on the clock of its arrival."""
+    """The times of the first and last token of a request, in seconds on the same clock as its arrival."""
 
     request: Request
     first_s: float
@@ -44,19 +45,19 @@ class Reply:
 
     @property
     def ttft_s(self) -> float:
-        """Return the time from arrival to first token, waiting included."""
+        """Return the time from arrival to the first token in seconds, including the waiting time."""
         return self.first_s - self.request.arrival_s
 
     @property
     def tpot_s(self) -> float | None:
-        """Return the mean time of a further token; None for a reply of one token."""
+        """Return the mean time per further token in seconds, or None for a reply of one token."""
         more = self.request.output_tokens - 1
         return (self.last_s - self.first_s) / more if more else None
 
 
 @dataclass(frozen=True)
 class Simulated:
-    """What a server did: every reply that counts in the order of arrival, and the share of time it worked."""
+    """The result of a simulation: the replies after the warm-up, in order of arrival, and the busy share."""
 
     replies: tuple[Reply, ...]
     busy_share: float
@@ -65,9 +66,10 @@ class Simulated:
 def poisson(
     rate: float, count: int, input_tokens: float, output_tokens: float, seed: int = 0
 ) -> list[Request]:
-    """Return ``count`` requests that arrive at ``rate`` a second, all with the mean numbers of tokens.
+    """Draw ``count`` requests that arrive at ``rate`` per second, all with the same numbers of tokens.
 
-    The same seed gives the same gaps in units of 1 / rate, so that two rates differ by nothing else.
+    The same seed gives the same gaps in units of 1 / rate, so that simulations at two rates are comparable.
+    Raises UsageError if ``rate`` is not above 0.
     """
     if not rate > 0 or not math.isfinite(rate):
         raise UsageError(f"the rate of requests must be above 0 a second, got {rate!r}")
@@ -78,7 +80,7 @@ def poisson(
 
 
 def simulate(requests: Sequence[Request], steps: Steps) -> Simulated:
-    """Return when each request is answered by one server. ``requests`` are in the order of arrival."""
+    """Simulate one server that answers ``requests``, which must be in order of arrival."""
     if steps.most == 1:
         return _one_by_one(requests, steps)
     server = _Server(requests, steps)
@@ -89,8 +91,10 @@ def simulate(requests: Sequence[Request], steps: Steps) -> Simulated:
 
 
 def _one_by_one(requests: Sequence[Request], steps: Steps) -> Simulated:
-    """Do the same for a server that holds one request at a time: each takes what it takes alone, after those
-    before it (Lindley's recursion)."""
+    """Simulate a server that holds one request at a time, with Lindley's recursion.
+
+    A request starts when it has arrived and the one before it has ended, and then takes its time alone.
+    """
 
     @cache
     def alone(n_in: int, n_out: int) -> tuple[float, float]:
@@ -114,22 +118,23 @@ def _counted(replies: Sequence[Reply], busy_s: float, now_s: float) -> Simulated
 
 
 class _Server:
-    """The state between two passes. ``passes`` counts the decoding passes, so that a sequence ends when the
-    count reaches what it was at its first token plus its further tokens."""
+    """The state of a server between two passes.
+
+    ``passes`` counts the decoding passes. A sequence ends when this count has risen, since the sequence's
+    first token, by the number of its further tokens.
+    """
 
     def __init__(self, requests: Sequence[Request], steps: Steps) -> None:
         self.requests, self.steps = requests, steps
         self.now_s = self.busy_s = 0.0
         self.arrived, self.passes, self.context = 0, 0, 0
         self.waiting: deque[int] = deque()
-        self.reading: deque[tuple[int, int]] = (
-            deque()
-        )  # a request, and what is still to be read of its prompt
-        self.running: list[tuple[int, int]] = []  # (the pass that ends it, the request), a heap
+        self.reading: deque[tuple[int, int]] = deque()  # (request, prompt tokens that are still to be read)
+        self.running: list[tuple[int, int]] = []  # a heap of (the pass that ends the sequence, request)
         self.first_s, self.last_s = [0.0] * len(requests), [0.0] * len(requests)
 
     def work(self) -> bool:
-        """Do the next pass or passes, or wait for the next request; False when all are answered."""
+        """Do the next pass or passes, or wait for the next request. Return False when all are answered."""
         self._arrive()
         while self.waiting and len(self.running) + len(self.reading) < self.steps.most:
             index = self.waiting.popleft()
@@ -150,8 +155,11 @@ class _Server:
             self.arrived += 1
 
     def _read(self) -> None:
-        """Read the oldest prompt in a pass of its own, or as much of the oldest prompts as goes into a pass
-        in which the running sequences get a token too."""
+        """Do a pass that reads prompts.
+
+        Without chunks it reads only the oldest prompt. With chunks it decodes one token of every running
+        sequence, and reads as much of the oldest prompts as then fits.
+        """
         if self.steps.chunk is None:
             decoding, room = 0, self.reading[0][1]
         else:
@@ -176,7 +184,7 @@ class _Server:
             self._begin(index)
 
     def _begin(self, index: int) -> None:
-        """Note the first token of a request, and hold its sequence if there are more to come."""
+        """Record the first token of a request, and start its sequence if it has more tokens."""
         request = self.requests[index]
         self.first_s[index] = self.last_s[index] = self.now_s
         if request.output_tokens > 1:
@@ -184,7 +192,7 @@ class _Server:
             self.context += request.input_tokens + 1
 
     def _decode(self) -> None:
-        """Decode until the next sequence ends, or until the next request comes if there is room for it."""
+        """Decode until a sequence ends, or until the next request arrives if there is room for it."""
         each_s = self.steps.seconds(len(self.running), self.context, 0)
         at_once = max(PASSES_AT_ONCE, int(GROWTH * self.context / len(self.running)))
         passes = min(self.running[0][0] - self.passes, at_once)
@@ -195,7 +203,7 @@ class _Server:
         self._count(passes)
 
     def _count(self, passes: int) -> None:
-        """Note decoding passes, and the end of the sequences that they finish."""
+        """Record decoding passes, and the end of the sequences that they finish."""
         self.passes += passes
         self.context += passes * len(self.running)
         while self.running and self.running[0][0] <= self.passes:

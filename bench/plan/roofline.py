@@ -1,11 +1,10 @@
-"""How long a pass through a model must take: the time to read its weights and its cache, or to multiply them.
+"""Compute the least time of a pass through a model, from what it reads and what it multiplies.
 
-Source: the roofline model (Williams, Waterman and Patterson 2009), with the counts of a transformer: 2 FLOP
-for each parameter and token, and 4 FLOP for each head, dimension and pair of positions in attention (Kaplan
-et al. 2020, table 1). A model is known by its card alone, a machine by its measured ceilings.
+The source is the roofline model (Williams, Waterman and Patterson 2009), with the operation counts of a
+transformer (see ``loaded.py``). A model is described by its card alone, a machine by its ceilings.
 
-On a CPU the two ceilings alone make prompts too cheap. Where products were measured by their rows, a pass is
-the sum of its parts (``FORMULA_SUM``): a loop of an engine does them one after the other.
+On a CPU the two ceilings alone underestimate the time of prompts. If products were measured by their rows,
+the time of a pass is the sum of its parts (``FORMULA_SUM``), because an engine does them one after the other.
 """
 
 from __future__ import annotations
@@ -22,16 +21,17 @@ FORMULA_SUM = (
     "weights * time a weight at their rows + cache / bandwidth + 2 * cache / copying rate "
     "+ FLOP of attention / rate + bytes of elementwise passes / copying rate + layers * time a layer"
 )
-CACHE_COPIES = 2  # its cache is a new tensor after each pass: the old one is read, the new one written
+CACHE_COPIES = 2  # the engine makes a new cache tensor in each pass: it reads the old and writes the new one
 
 
 @dataclass(frozen=True)
 class Ceilings:
-    """What a machine reaches at best: bytes read a second, FLOP a second in the dtype of the model, and the
-    time that each layer costs besides (launches, or Python).
+    """The best rates that a machine reaches.
 
-    ``products`` are times of products by their rows, and ``copy_bytes_per_s`` what elementwise operations
-    move; None and 0 where they are not known, as for a data sheet.
+    They are the bytes read per second, the FLOP per second in the dtype of the model, and ``layer_s``, the
+    seconds of overhead per layer (kernel launches or Python). ``products`` has the times of products by their
+    rows, and ``copy_bytes_per_s`` the rate of elementwise operations; they are None and 0 if they are not
+    known, as for a data sheet. Raises UsageError for rates that are not above 0.
     """
 
     bytes_per_s: float
@@ -47,12 +47,11 @@ class Ceilings:
             raise UsageError("products by their rows need the rate of copying memory, above 0")
 
     def shared(self, devices: int) -> Ceilings:
-        """Return the ceilings of several devices that hold a model together, without what it costs them to
-        talk to each other."""
+        """Return the ceilings of several devices that share a model; their communication costs nothing."""
         return Ceilings(self.bytes_per_s * devices, self.flop_per_s * devices, self.layer_s)
 
     def reached(self, bandwidth_share: float, arithmetic_share: float) -> Ceilings:
-        """Return the rates that an engine reaches, if it reaches these shares of the ceilings."""
+        """Return the ceilings of an engine that reaches only these shares of them."""
         return replace(
             self,
             bytes_per_s=self.bytes_per_s * bandwidth_share,
@@ -62,7 +61,7 @@ class Ceilings:
 
 @dataclass(frozen=True)
 class Work:
-    """What one pass moves and computes, how long that takes at best, and the limit that binds."""
+    """What one pass reads and computes, how many seconds that takes at best, and what limits it."""
 
     read_bytes: float
     flop: float
@@ -71,15 +70,15 @@ class Work:
 
 
 def prefill(model: Loaded, ceilings: Ceilings, tokens: int, batch: int = 1) -> Work:
-    """Return one pass over ``batch`` prompts of ``tokens`` each; logits only for the last of each."""
-    every = batch * tokens
-    pairs = seen(model, every, every * tokens / 2, spread=tokens)
+    """Return a pass over ``batch`` prompts of ``tokens`` each; only the last token of each gets logits."""
+    all_tokens = batch * tokens
+    pairs = seen(model, all_tokens, all_tokens * tokens / 2, spread=tokens)
     attention = model.attention_flop(pairs, 0)
-    return work(model, ceilings, every, batch * model.cache_bytes(tokens), attention, batch)
+    return work(model, ceilings, all_tokens, batch * model.cache_bytes(tokens), attention, batch)
 
 
 def decode(model: Loaded, ceilings: Ceilings, context: float, batch: int = 1) -> Work:
-    """Return one step of ``batch`` sequences that have ``context`` tokens each."""
+    """Return a decoding step of ``batch`` sequences that have ``context`` tokens each."""
     pairs = seen(model, batch, batch * context, spread=0)
     attention = model.attention_flop(0, pairs)
     return work(model, ceilings, batch, batch * model.cache_bytes(context), attention, batch)
@@ -88,8 +87,10 @@ def decode(model: Loaded, ceilings: Ceilings, context: float, batch: int = 1) ->
 def work(
     model: Loaded, ceilings: Ceilings, tokens: int, cached_bytes: float, attention_flop: float, outputs: int
 ) -> Work:
-    """Return a pass over ``tokens`` that reads ``cached_bytes`` of the cache, does ``attention_flop``, and
-    gives logits for ``outputs`` of the tokens."""
+    """Return a pass over ``tokens`` with logits for ``outputs`` of them.
+
+    The pass reads ``cached_bytes`` from the cache, and its attention needs ``attention_flop``.
+    """
     read_bytes, flop = model.read_bytes(tokens) + cached_bytes, model.flop(tokens, outputs) + attention_flop
     read_s, multiply_s = read_bytes / ceilings.bytes_per_s, flop / ceilings.flop_per_s
     layers_s = model.facts.layers * ceilings.layer_s

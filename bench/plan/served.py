@@ -1,4 +1,4 @@
-"""What a finished run tells of each row as a server: its tokens, seconds of work, and price by the hour."""
+"""Describe each row of a finished run as a server: its tokens, its seconds of work, its price per hour."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ from bench.stats.figure import value_of
 from bench.stats.intervals import Interval
 
 NOT_SAID = "not measured"
-MOST_REASONS = 3  # of rows that cannot be priced
+MOST_REASONS = 3  # rows whose reason is named if no row can be priced
 CLOSE = ("indistinguishable", "close to the baseline", "not distinguishable from noise")
-ROUNDING = 1e-9  # half a machine is exactly half of it
+ROUNDING = 1e-9  # keeps a rounding error from losing a server: two halves fill a machine
 
 
 @dataclass(frozen=True)
 class Served:
     """One row as a server.
 
-    ``mix`` is the mean request in the row's own tokens, ``billed`` the one that an API is billed for in its
-    place, ``batch`` how many requests it decoded at once. ``own`` is the hour of the ``share`` of the machine
-    that it occupies, and the seconds of work that one request takes. ``prefill_s`` is the time to the first
-    token of such a batch, None where answers came as a whole, and ``step_s`` the time of one further token of
-    every request in it. ``drift`` says in a few words how far it is from the baseline. ``hit_rate`` is the
-    share of the input that its prompt cache answered; None if it does not say, or says more than all of it.
+    ``mix`` is the mean request of the row itself, ``billed`` the mean request as an API bills it, and
+    ``batch`` the number of requests that were decoded at once. ``own`` has the price per hour of the
+    ``share`` of a machine that the row occupies, and the seconds of work per request. ``prefill_s`` is the
+    time to the first token of a batch, or None if answers came as a whole. ``step_s`` is the time per further
+    token of all requests in the batch. ``drift`` says in a few words how far the output is from the
+    baseline's. ``hit_rate`` is the share of the input that was found in the prompt cache, or None if the
+    server reports none, or reports more than 1.
     """
 
     title: str
@@ -52,20 +53,21 @@ class Served:
 
     @property
     def close(self) -> bool:
-        """Return whether its answers are close to the baseline's, or cannot be told from them."""
+        """Return whether the answers are close to the baseline's, or cannot be distinguished from them."""
         return self.drift in CLOSE
 
     @property
     def request_usd(self) -> Interval:
-        """Return the dollars of one request at the utilisation of the run's price."""
+        """Return the US dollars per request at the utilisation of the run's price."""
         return self.own.request_usd(self.utilisation)
 
 
 def served_rows(run: RunSummary) -> list[Served]:
-    """Return every row that was measured to its end and has its own times; the baseline of each cell first.
+    """Return every row that ended well and has its own times, with the baseline of each cell first.
 
-    Answers may have come as a whole. Raises UsageError if there is none, with the reason of each row: the run
-    of a gate measures ratios only, and a cascade has dollars of its own.
+    This includes rows whose answers came as a whole. It leaves out the rows of a gate's run, which measures
+    only ratios, encoders, which write no tokens, and cascades, whose cost is computed elsewhere. Raises
+    UsageError, with the reason of the first rows, if no row is left.
     """
     rows, why = list[Served](), list[str]()
     for row in run.rows:
@@ -83,7 +85,7 @@ def served_rows(run: RunSummary) -> list[Served]:
 
 
 def _not_served(row: Row) -> str | None:
-    """Return why a row cannot be priced by its time; None if it can."""
+    """Return why a row cannot be priced by its time, or None if it can."""
     if not row.ok:
         return f"is {row.status}"
     if row.figure(cascade.EDGE) is not None:
@@ -96,11 +98,11 @@ def _not_served(row: Row) -> str | None:
 
 
 def row_called(rows: list[Served], title: str) -> Served:
-    """Return the row with this title. Raises UsageError, which names the nearest one."""
-    found = {row.title: row for row in rows}
-    if title in found:
-        return found[title]
-    hint = did_you_mean(title, found, f"it has {', '.join(found)}")
+    """Return the row with this title. Raises UsageError, which suggests the nearest title."""
+    by_title = {row.title: row for row in rows}
+    if title in by_title:
+        return by_title[title]
+    hint = did_you_mean(title, by_title, f"it has {', '.join(by_title)}")
     raise UsageError(f"no measured row called {title!r} in this run ({hint})")
 
 
@@ -129,7 +131,10 @@ def _served(run: RunSummary, row: Row) -> Served:
 
 
 def own_serving(run: RunSummary, row: Row) -> tuple[OwnServing, Price]:
-    """Return a row that has requests a second as a server, and the price of the run."""
+    """Return (the cost and speed of a row as a server, the price of the run).
+
+    The row must have a figure for requests per second.
+    """
     requests = row.figure(throughput.REQUESTS)
     assert requests is not None, "only a row with requests a second is a server"
     price = kept_price(run.price, run.run_id, row.facts.threads if row.facts else None)
@@ -137,10 +142,10 @@ def own_serving(run: RunSummary, row: Row) -> tuple[OwnServing, Price]:
 
 
 def billed_mix(run: RunSummary, row: Row) -> TokenMix | None:
-    """Return the mean request that an API is billed for in the place of a row; None if the row has no tokens.
+    """Return the mean request that an API would bill in place of a row, or None if the row has no tokens.
 
-    It is that of the baseline in the row's own cell: an API answers with a model that was not changed. A row
-    with other requests than its baseline is billed by its own.
+    It is the mean request of the baseline in the same cell, because the API's model is not modified either. A
+    row whose workload differs from its baseline's is billed by its own mean request.
     """
     base = run.baseline_of(row)
     alike = dict(base.workload) == dict(row.workload)
@@ -148,7 +153,7 @@ def billed_mix(run: RunSummary, row: Row) -> TokenMix | None:
 
 
 def _mix(row: Row) -> TokenMix | None:
-    """Return the mean tokens of a request: the row's tokens per second divided by its requests per second."""
+    """Return the mean tokens per request: tokens per second divided by requests per second."""
     requests, output, total = (
         value_of(row.figure(metric)) for metric in (throughput.REQUESTS, throughput.OUTPUT, throughput.TOTAL)
     )
@@ -158,9 +163,9 @@ def _mix(row: Row) -> TokenMix | None:
 
 
 def _own(run: RunSummary, row: Row, price: Price, requests: Interval) -> OwnServing:
-    """Return the machine's hour and the seconds of a request.
+    """Return the price of the machine's hours and the seconds per request.
 
-    The watts of an idle machine are paid in every hour, and those that work adds are paid in hours of work.
+    The watts of an idle machine are paid in every hour; the watts that work adds, only in hours of work.
     """
     seconds = _seconds(run, row, requests)
     hour_usd = price.hourly_usd * price.devices
@@ -175,10 +180,10 @@ def _own(run: RunSummary, row: Row, price: Price, requests: Interval) -> OwnServ
 
 
 def _seconds(run: RunSummary, row: Row, requests: Interval) -> Interval:
-    """Return the seconds of work of a request.
+    """Return the seconds of work per request.
 
-    Where both sides were measured in turns they are the baseline's times the ratio of whole requests,
-    whatever the price; else they are the row's own.
+    If both sides were measured in turns, this is the baseline's time multiplied by the ratio of the latencies
+    of whole requests, as in the table. Otherwise it is the row's own time.
     """
     base = run.baseline_of(row).figure(throughput.REQUESTS)
     ratio, whole = run.comparison(row, latency.E2EL), run.baseline_of(row).figure(latency.E2EL)

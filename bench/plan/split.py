@@ -1,4 +1,4 @@
-"""What a token in and a token out cost, from the cells of a run that differ in their workload."""
+"""Estimate the cost of an input token and of an output token, from cells of a run with other workloads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.results.run_summary import RunSummary
 
 
 def splits(run: RunSummary) -> Iterator[tuple[str, TokenPrices | str]]:
-    """Yield each row's name with its prices, or with the reason why there are none.
+    """Yield (name of a row, its prices per token) or (name of a row, the reason why it has none).
 
     Raises UsageError if no row was measured in three cells or more.
     """

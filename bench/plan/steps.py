@@ -1,4 +1,4 @@
-"""How long one pass of a server takes, given what is in it: measured in a run, or estimated from a card."""
+"""Compute how long a pass of a server takes: as a run measured it, or estimated from a model's card."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ LEAST_SHARE = 0.01
 class Steps(Protocol):
     """The passes of one server.
 
-    ``most`` is how many sequences it decodes at once, ``chunk`` how many tokens of prompts go into a pass
-    beside them; None reads whole prompts in passes of their own.
+    ``most`` is how many sequences it decodes at once. ``chunk`` is the most tokens in a pass, decoded ones
+    and prompts together; None means that each prompt is read as a whole in a separate pass.
     """
 
     @property
@@ -30,11 +30,11 @@ class Steps(Protocol):
     def seconds(
         self, decoding: int, context: float, prompt: int, pairs: float | None = None, before: float = 0.0
     ) -> float:
-        """Return the time of a pass over one token of ``decoding`` sequences, which hold ``context`` tokens
-        in all, and over ``prompt`` tokens of prompts.
+        """Return the seconds of a pass that decodes ``decoding`` sequences and reads prompts.
 
-        ``pairs`` are those of a token of a prompt and a position at which it looks; without it the tokens are
-        a whole prompt. ``before`` tokens of the same prompts were read in earlier passes.
+        The decoded sequences have ``context`` tokens in total. The pass reads ``prompt`` tokens of prompts,
+        and earlier passes have read ``before`` tokens of the same prompts. ``pairs`` counts the pairs of a
+        prompt token and a position that it attends to; None means that the tokens are one whole prompt.
         """
         ...
 
@@ -43,8 +43,8 @@ class Steps(Protocol):
 class MeasuredSteps:
     """Passes as a run measured them.
 
-    A prompt takes a fixed time for each token. A step of b sequences takes ``fixed_s + b * each_s``, which is
-    measured for the batch sizes of the run and not beyond the largest.
+    A prompt takes a constant time per token. A step of b sequences takes ``fixed_s + b * each_s``, fitted to
+    the batch sizes of the run; ``most`` is the largest of them.
     """
 
     prompt_token_s: float
@@ -56,39 +56,40 @@ class MeasuredSteps:
     def seconds(
         self, decoding: int, context: float, prompt: int, pairs: float | None = None, before: float = 0.0
     ) -> float:
-        """Return the time of a pass; the length of the context is not in it, as it was in the run."""
+        """Return the seconds of a pass. The context has no effect: it is assumed as long as in the run."""
         step = self.fixed_s + decoding * self.each_s if decoding else 0.0
         return step + prompt * self.prompt_token_s
 
 
 @dataclass(frozen=True)
 class Slower:
-    """The passes of a server, each of which takes ``factor`` times as long; below 1 they are faster."""
+    """The passes of another server, each of which takes ``factor`` times as long; below 1 they are faster."""
 
     steps: Steps
     factor: float
 
     @property
     def most(self) -> int:
-        """Return how many sequences are decoded at once: as many as before."""
+        """Return how many sequences are decoded at once, which does not change."""
         return self.steps.most
 
     @property
     def chunk(self) -> int | None:
-        """Return the tokens of prompts in a pass: as many as before."""
+        """Return the most tokens in a pass, which do not change."""
         return self.steps.chunk
 
     def seconds(
         self, decoding: int, context: float, prompt: int, pairs: float | None = None, before: float = 0.0
     ) -> float:
-        """Return the time of a pass."""
+        """Return the seconds of a pass."""
         return self.factor * self.steps.seconds(decoding, context, prompt, pairs, before)
 
 
 def measured_steps(points: Sequence[tuple[int, float]], prompt_token_s: float) -> MeasuredSteps:
-    """Fit the time of a step to ``points`` of (batch size, seconds): least squares, neither part below 0.
+    """Fit the time of a step to ``points`` of (batch size, seconds) by non-negative least squares.
 
-    One point gives no slope, so a server with it decodes that many at a time or fewer, in the same time.
+    A single batch size gives no slope, so every smaller batch is assumed to take the same time. Raises
+    UsageError without points, and for times that are not above 0.
     """
     from scipy.optimize import nnls
 
@@ -105,8 +106,11 @@ def measured_steps(points: Sequence[tuple[int, float]], prompt_token_s: float) -
 
 @dataclass(frozen=True)
 class RooflineSteps:
-    """Passes as the roofline of a model and a machine gives them, with the shares of its ceilings that a
-    serving engine reaches (``bandwidth_share``, ``arithmetic_share``)."""
+    """Passes as the roofline of a model and a machine predicts them.
+
+    ``bandwidth_share`` and ``arithmetic_share`` are the shares of the ceilings that an engine reaches. Raises
+    UsageError for shares out of range.
+    """
 
     model: Loaded
     ceilings: Ceilings
@@ -123,7 +127,7 @@ class RooflineSteps:
     def seconds(
         self, decoding: int, context: float, prompt: int, pairs: float | None = None, before: float = 0.0
     ) -> float:
-        """Return the time of a pass (``work`` in `bench.plan.roofline`)."""
+        """Return the seconds of a pass (see ``work`` in `bench.plan.roofline`)."""
         model, mean = self.model, context / decoding if decoding else 0.0
         cached = model.token_bytes * before + decoding * model.cache_bytes(mean)
         read = seen(model, prompt, prompt**2 / 2 if pairs is None else pairs, spread=prompt)
@@ -137,14 +141,14 @@ class RooflineSteps:
 
 
 def most_in_cache(model: Loaded, memory_bytes: float, tokens: float) -> int:
-    """Return how many sequences of ``tokens`` fit beside the weights; 0 if the weights do not fit."""
+    """Return how many sequences of ``tokens`` fit into memory next to the weights; 0 if even these do not."""
     room = memory_bytes - model.weights_bytes
     each = model.cache_bytes(tokens)
     return max(int(room // each), 0) if each else 0
 
 
 def bound_words(model: Loaded, ceilings: Ceilings, prompt_tokens: float, context: float, batch: int) -> str:
-    """Return what limits a step of ``batch`` sequences and a prompt: memory, arithmetic or overhead."""
+    """Say what limits a step of ``batch`` sequences, and a prompt: memory, arithmetic or overhead."""
     step = decode(model, ceilings, context, batch).bound
     prompt = prefill(model, ceilings, round(prompt_tokens)).bound
     return step if step == prompt else f"{step} (prompts: {prompt})"

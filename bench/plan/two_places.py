@@ -1,8 +1,8 @@
-"""The machines of both places of a cascade for a stream of requests, and what each place costs a month.
+"""Plan both places of a cascade for a stream of requests: their machines, and their cost per month.
 
-Every request comes to the edge, and the share that goes on to the cloud. Requests are dealt out at random, so
-each server of either place sees a Poisson process of its own; its queue is simulated with a constant time of
-work. No token is shown before the answer is complete, so the time to the first token is that of the answer.
+Every request comes to the edge, and a share of them is escalated to the cloud. Requests are distributed at
+random, so each server receives a Poisson process; its queue is simulated with a constant time of work. No
+token is shown before the answer is complete, so the time to the first token is the time of the whole answer.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from bench.plan.fleet import (
 )
 from bench.plan.queue import poisson, simulate
 
-EDGE_SEED, CLOUD_SEED = 0, 1  # the two places do not see the same gaps
+EDGE_SEED, CLOUD_SEED = 0, 1  # so that the two places do not get the same gaps between requests
 
 
 @dataclass(frozen=True)
 class WholeAnswers:
-    """The passes of a server that gives each answer as a whole, in ``request_s`` seconds."""
+    """The passes of a server that computes each answer as a whole, in ``request_s`` seconds."""
 
     request_s: float
     most: int = 1
@@ -42,14 +42,17 @@ class WholeAnswers:
     def seconds(
         self, decoding: int, context: float, prompt: int, pairs: float | None = None, before: float = 0.0
     ) -> float:
-        """Return the time of the answer in the pass that reads the prompt; there is no other pass."""
+        """Return the seconds of a whole answer for the pass that reads the prompt, and 0 for any other."""
         return self.request_s if prompt else 0.0
 
 
 @dataclass(frozen=True)
 class Paid:
-    """What one place needs and costs: the requests a second that one server takes, the machines, and the
-    dollars of a month with its power. ``scaled_usd`` pays by the hour, None for machines that are owned."""
+    """The machines of one place and their cost in US dollars per month, including power.
+
+    ``rate`` is the requests per second that one server takes. ``scaled_usd`` is the cost if machines are paid
+    by the hour; it is None for owned machines.
+    """
 
     rate: float
     fleet: Fleet
@@ -59,13 +62,14 @@ class Paid:
 
 @dataclass(frozen=True)
 class PlannedCascade:
-    """A cascade with what both places need; None if not even requests that never wait are good.
+    """A cascade with the machines of both places.
 
-    ``load`` is the share of the time in which every server works in the busiest hour at most. ``alone`` are
-    the times of requests that never wait, ``busiest`` those of the busiest hour. ``egress_usd`` is paid in a
-    month for the bytes that leave the cloud. ``month_bounds_usd`` are the dollars of a month at the lower,
-    and at the upper, bounds of both the escalation rate and the seconds of work; the upper one is None if
-    enough requests would then never be good.
+    ``load`` is the largest share of time for which a server may work in the busiest hour. ``alone`` has the
+    latencies of requests that never wait, ``busiest`` those of the busiest hour. ``edge`` and ``cloud`` are
+    None if even requests that never wait are too slow. ``egress_usd`` is the monthly price of the bytes that
+    leave the cloud. ``month_bounds_usd`` has the cost of a month with both the escalation rate and the
+    seconds of work at their lower bounds, and at their upper bounds; the upper value is None if the requests
+    would then be too slow with any number of machines.
     """
 
     option: CascadeOption
@@ -79,25 +83,25 @@ class PlannedCascade:
 
     @property
     def month_usd(self) -> float | None:
-        """Return the dollars of a month: both places and the egress."""
+        """Return the US dollars per month of both places and the egress, or None if nothing was planned."""
         if self.edge is None or self.cloud is None:
             return None
         return self.edge.month_usd + self.cloud.month_usd + self.egress_usd
 
     @property
     def scaled_usd(self) -> float | None:
-        """Return the same if the cloud is paid by the hour; the edge devices stay where they are."""
+        """Return the US dollars per month if the cloud is paid by the hour; the edge devices are owned."""
         if self.edge is None or self.cloud is None or self.cloud.scaled_usd is None:
             return None
         return self.edge.month_usd + self.cloud.scaled_usd + self.egress_usd
 
     def request_usd(self, stream: Stream) -> float | None:
-        """Return the dollars of one request, over a month of 365 / 12 days."""
+        """Return the US dollars per request, over a month of 365 / 12 days."""
         return None if self.month_usd is None else self.month_usd / stream.per_month
 
 
 def times(option: CascadeOption, load: float, slo: Slo) -> Latency:
-    """Return the times of whole requests if every server of both places works ``load`` of the time."""
+    """Simulate the latencies of whole requests if each server of both places works ``load`` of the time."""
     edge, cloud = (
         [
             reply.ttft_s
@@ -108,10 +112,10 @@ def times(option: CascadeOption, load: float, slo: Slo) -> Latency:
         for place, seed in ((option.edge, EDGE_SEED), (option.cloud, CLOUD_SEED))
     )
     share = option.escalated.value
-    stayed = [(1000 * one, (1 - share) / len(edge)) for one in edge]
+    stayed = [(1000 * edge_s, (1 - share) / len(edge)) for edge_s in edge]
     went = [
-        (1000 * (one + option.link_s + other), share / len(edge))
-        for one, other in zip(edge, cloud, strict=True)
+        (1000 * (edge_s + option.link_s + cloud_s), share / len(edge))
+        for edge_s, cloud_s in zip(edge, cloud, strict=True)
     ]
     whole = sorted(stayed + went)
     good = math.fsum(weight for ms, weight in whole if slo.ttft_ms is None or ms <= slo.ttft_ms)
@@ -119,7 +123,7 @@ def times(option: CascadeOption, load: float, slo: Slo) -> Latency:
 
 
 def _quantile(ordered: list[tuple[float, float]], level: float) -> float:
-    """Return the smallest value below or at which ``level`` of the weights lie."""
+    """Return the weighted quantile: the smallest value up to which at least ``level`` of the weight lies."""
     reached = 0.0
     for value, weight in ordered:
         reached += weight
@@ -129,10 +133,10 @@ def _quantile(ordered: list[tuple[float, float]], level: float) -> float:
 
 
 def load_of(option: CascadeOption, slo: Slo, alone: Latency | None = None) -> float:
-    """Return the largest load of both places at which enough requests are good; 0.0 if there is none.
+    """Find the largest load at which enough requests are good, or 0.0 if there is none.
 
-    It is the same in both places, and at most ``MOST_LOAD``. ``alone`` are the times of requests that never
-    wait; without them they are simulated.
+    The load is the same in both places, and at most ``MOST_LOAD``. ``alone`` has the latencies of requests
+    that never wait; they are simulated if it is None.
     """
 
     def good(load: float) -> bool:
@@ -144,22 +148,22 @@ def load_of(option: CascadeOption, slo: Slo, alone: Latency | None = None) -> fl
 
 
 def planned_cascade(option: CascadeOption, stream: Stream, slo: Slo) -> PlannedCascade:
-    """Return the machines of both places, as many as the busiest hour needs, and their dollars a month."""
+    """Plan a cascade: find the machines of both places for the busiest hour, and their cost per month."""
     alone = times(option, ALONE_LOAD, slo)
     load = load_of(option, slo, alone)
-    found = PlannedCascade(option, load, alone)
+    plan = PlannedCascade(option, load, alone)
     if not load:
-        return found
-    found = _paid(found, stream)
-    assert found.edge is not None
-    assert found.cloud is not None
-    most = max(stream.rates()) * option.edge.request_s
-    onward = most * option.escalated.value / option.edge.request_s * option.cloud.request_s
-    busiest = max(most / _servers(found.edge, option.edge), onward / _servers(found.cloud, option.cloud))
+        return plan
+    plan = _paid(plan, stream)
+    assert plan.edge is not None
+    assert plan.cloud is not None
+    at_edge = max(stream.rates()) * option.edge.request_s  # seconds of work per second, for all its servers
+    at_cloud = at_edge * option.escalated.value / option.edge.request_s * option.cloud.request_s
+    busiest = max(at_edge / _servers(plan.edge, option.edge), at_cloud / _servers(plan.cloud, option.cloud))
     return replace(
-        found,
+        plan,
         busiest=times(option, min(busiest, load), slo) if busiest > ALONE_LOAD else alone,
-        month_bounds_usd=_bounds(found, stream, slo),
+        month_bounds_usd=_bounds(plan, stream, slo),
     )
 
 
@@ -168,7 +172,7 @@ def _servers(paid: Paid, place: Place) -> float:
 
 
 def _paid(planned: PlannedCascade, stream: Stream) -> PlannedCascade:
-    """Return the same with the machines and the dollars of another number of requests."""
+    """Return the same plan with the machines and the cost for a stream."""
     option, share = planned.option, planned.option.escalated.value
     onward = replace(stream, per_day=stream.per_day * share)
     return replace(
@@ -189,8 +193,8 @@ def _place(place: Place, stream: Stream, load: float) -> Paid:
 
 
 def _bounds(planned: PlannedCascade, stream: Stream, slo: Slo) -> tuple[float, float | None] | None:
-    """Return the dollars of a month at both ends; None if nothing has bounds."""
-    option, found = planned.option, list[float | None]()
+    """Return the cost of a month at the lower and at the upper bounds, or None if the run has no bounds."""
+    option, months_usd = planned.option, list[float | None]()
     ends = (option.escalated.low, option.escalated.high)
     for share, factor in zip(ends, option.slower or (1.0, 1.0), strict=True):
         if share is None:
@@ -198,8 +202,8 @@ def _bounds(planned: PlannedCascade, stream: Stream, slo: Slo) -> tuple[float, f
         other = _at_bound(option, share, factor)
         load = load_of(other, slo) if slo.limits else planned.load
         at_bound = replace(planned, option=other, load=load)
-        found.append(_paid(at_bound, stream).month_usd if load else None)
-    low, high = found
+        months_usd.append(_paid(at_bound, stream).month_usd if load else None)
+    low, high = months_usd
     return (planned.month_usd or 0.0) if low is None else low, high
 
 
@@ -211,19 +215,24 @@ def _at_bound(option: CascadeOption, share: float, factor: float) -> CascadeOpti
 
 
 def cascade_at(row: PlannedCascade, stream: Stream) -> tuple[int, float] | None:
-    """Return (machines of both places, dollars a month) for another number of requests of the same kind; None
-    if too few are good."""
+    """Return (machines of both places, US dollars per month) for another number of the same requests.
+
+    Returns None if too few requests would be good.
+    """
     if not row.load:
         return None
-    found = _paid(row, stream)
-    if found.edge is None or found.cloud is None or found.month_usd is None:
+    plan = _paid(row, stream)
+    if plan.edge is None or plan.cloud is None or plan.month_usd is None:
         return None
-    return found.edge.fleet.most + found.cloud.fleet.most, found.month_usd
+    return plan.edge.fleet.most + plan.cloud.fleet.most, plan.month_usd
 
 
 def cascade_pays_from(row: PlannedCascade, stream: Stream, api_usd: float) -> float | None:
-    """Return the requests a day from which one edge device and one cloud server cost less than an API that
-    bills ``api_usd`` for each; None if they do not, even with as many requests as they can take."""
+    """Return from how many requests per day one edge device and one cloud server cost less than an API.
+
+    ``api_usd`` is what the API bills for a request. Returns None if they cost more even with as many requests
+    as they can take.
+    """
     if not row.load:
         return None
     hour_usd, each_usd = 0.0, row.option.egress_usd * row.option.escalated.value
@@ -236,5 +245,5 @@ def cascade_pays_from(row: PlannedCascade, stream: Stream, api_usd: float) -> fl
         most = min(most, servers * row.load / place.request_s / share * SECONDS_PER_DAY / stream.peak)
     if api_usd <= each_usd:
         return None
-    found = hour_usd * HOURS_PER_DAY / (api_usd - each_usd)
-    return found if found <= most else None
+    per_day = hour_usd * HOURS_PER_DAY / (api_usd - each_usd)
+    return per_day if per_day <= most else None

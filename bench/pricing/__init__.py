@@ -1,1 +1,1 @@
-"""Prices and costs: the price book, and the cost model."""
+"""Look up prices and compute costs."""

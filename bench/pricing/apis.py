@@ -1,7 +1,7 @@
-"""What hosted APIs bill for a request, from the price list in the package ``genai-prices``.
+"""Look up what hosted APIs bill for a request, in the price list of the package ``genai-prices``.
 
-The package has a price for each model of each provider, with the day from which it holds where that is known.
-Its amounts are US dollars. It is imported on first use and never asks the network.
+The list has a price for each model of each provider, in US dollars, and for some of them the day from which
+the price is valid. The package is imported on first use and never uses the network.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ POPULAR: Final = (
     "deepseek/deepseek-chat",
     "openrouter/qwen/qwen3-235b-a22b-2507",
     "moonshotai/kimi-k2.5",
-)  # what people use instead of a model of their own, if the user names no others
+)  # the APIs that a run is compared with if the user names none
 BATCH: Final = {"processing": "batch"}
 FREE: Final = ":free"
 _BETWEEN_DIGITS: Final = re.compile(r"(?<=\d)p(?=\d)")  # some providers write 2p5 for 2.5
@@ -43,12 +43,12 @@ _BETWEEN_DIGITS: Final = re.compile(r"(?<=\d)p(?=\d)")  # some providers write 2
 
 @dataclass(frozen=True)
 class ApiOffer:
-    """What one provider bills for one request of a mix, in dollars.
+    """The price, in US dollars, that one provider bills for one request of a token mix.
 
     ``uncached_usd`` is the price of the same request if nothing were cached. ``batch_usd`` is its price in a
-    batch that may take hours; None if the list has none. ``caches`` and ``writes`` say whether input that is
-    read from a cache, and input that is written to it, have their own prices. ``since`` is the day from which
-    the price holds; None if the list does not tell.
+    batch that may take hours, or None if the list has no batch price. ``caches`` says whether cache reads
+    have their own price, ``writes`` whether cache writes do. ``since`` is the day from which the price is
+    valid, or None if the list does not say.
     """
 
     ref: str
@@ -61,45 +61,46 @@ class ApiOffer:
 
 
 def list_version() -> str:
-    """Return the name and version of the price list, which is its only date as a whole."""
+    """Return the name and version of the price list. The list as a whole has no other date."""
     return f"genai-prices {version('genai-prices')}"
 
 
 def offer(ref: str, mix: TokenMix, day: dt.date) -> ApiOffer:
     """Return what ``ref`` (``provider/model``, as in the list) bills on ``day``.
 
-    Raises UsageError for an unknown provider or model, which names the nearest, and for a model without a
-    price for text on that day.
+    Raises UsageError for an unknown provider or model (the message suggests the nearest name), and for a
+    model that has no price for text on that day.
     """
     must_be_known(ref)
-    found = offer_if_any(ref, mix, day)
-    if found is None:
+    offered = offer_if_any(ref, mix, day)
+    if offered is None:
         raise UsageError(f"{ref} has no price for text on {day} in {list_version()}")
-    return found
+    return offered
 
 
 def must_be_known(ref: str) -> None:
-    """Raise UsageError for a provider or model that the list does not have; the nearest is named."""
+    """Raise UsageError, which suggests the nearest name, if the list does not have this provider or model."""
     if ref.lower() not in _known():
         hint = did_you_mean(ref.lower(), _known(), "write it as provider/model")
         raise UsageError(f"no API called {ref!r} in {list_version()} ({hint})")
 
 
 def token_usd(ref: str, day: dt.date) -> tuple[float, float]:
-    """Return the dollars of a token in and of a token out of a short request, from two of them.
+    """Return (US dollars per input token, US dollars per output token) of a short request.
 
-    Raises UsageError as ``offer`` does.
+    Both are computed from the prices of two requests with different output lengths. Raises UsageError as
+    ``offer`` does.
     """
-    one, two = (offer(ref, TokenMix(1000, tokens), day).request_usd for tokens in (1000, 2000))
-    return (2 * one - two) / 1000, (two - one) / 1000
+    short, long = (offer(ref, TokenMix(1000, tokens), day).request_usd for tokens in (1000, 2000))
+    return (2 * short - long) / 1000, (long - short) / 1000
 
 
 def offer_if_any(ref: str, mix: TokenMix, day: dt.date) -> ApiOffer | None:
-    """Return the same as ``offer``, and None if the list does not have the model or no price for its text."""
+    """Return the same as ``offer``, or None if the list lacks the model or its price for text."""
     if ref.lower() not in _known():
         return None
     provider, model = _known()[ref.lower()]
-    standard, uncached = (_day_usd(provider, model, one, day, batch=False) for one in (mix, mix.uncached()))
+    standard, uncached = (_day_usd(provider, model, each, day, batch=False) for each in (mix, mix.uncached()))
     if standard is None or uncached is None:
         return None
     prices = model.get_prices(_noon(day))
@@ -115,11 +116,11 @@ def offer_if_any(ref: str, mix: TokenMix, day: dt.date) -> ApiOffer | None:
 
 
 def sold_as(names: Iterable[str]) -> list[str]:
-    """Return each ``provider/model`` that sells the weights called by one of ``names``.
+    """Return each ``provider/model`` that sells the weights known under any of ``names``.
 
-    The names of weights are those of the hub (``Qwen/Qwen3-32B``). A provider's name of a model counts as the
-    same weights if its last part is the same but for case and for the way a decimal point is written.
-    Free offers, which have limits on use, are left out.
+    ``names`` are those of the Hugging Face hub (``Qwen/Qwen3-32B``). Only the part after the last slash is
+    compared, without regard to case or to how a decimal point is written (2.5 or 2p5). Free offers are left
+    out, because their use is limited.
     """
     wanted = {_bare(name) for name in names}
     return sorted(
@@ -135,7 +136,7 @@ def _bare(name: str) -> str:
 
 @functools.cache
 def _known() -> dict[str, tuple[Provider, ModelInfo]]:
-    """Return every model of the list by ``provider/model`` in lower case."""
+    """Return a map from ``provider/model`` in lower case to the list's provider and model."""
     from genai_prices.data_snapshot import get_snapshot
 
     return {
@@ -148,31 +149,34 @@ def _known() -> dict[str, tuple[Provider, ModelInfo]]:
 def _day_usd(
     provider: Provider, model: ModelInfo, mix: TokenMix, day: dt.date, *, batch: bool
 ) -> float | None:
-    """Return the dollars of a mean request, over all hours of a day if the price depends on the hour."""
+    """Return the price of a mean request in US dollars, averaged over the day if it depends on the hour.
+
+    Returns None if the list has no price for an hour of the day.
+    """
     hours = range(24) if _by_the_hour(model) else (12,)
-    found = [
+    prices = [
         _request_usd(provider, model, mix, dt.datetime.combine(day, dt.time(hour), dt.UTC), batch=batch)
         for hour in hours
     ]
-    if any(usd is None for usd in found):
+    if any(usd is None for usd in prices):
         return None
-    return math.fsum(usd for usd in found if usd is not None) / len(found)
+    return math.fsum(usd for usd in prices if usd is not None) / len(prices)
 
 
 def _by_the_hour(model: ModelInfo) -> bool:
     from genai_prices.types import TimeOfDateConstraint
 
     prices = model.prices if isinstance(model.prices, list) else []
-    return any(isinstance(one.constraint, TimeOfDateConstraint) for one in prices)
+    return any(isinstance(price.constraint, TimeOfDateConstraint) for price in prices)
 
 
 def _request_usd(
     provider: Provider, model: ModelInfo, mix: TokenMix, when: dt.datetime, *, batch: bool
 ) -> float | None:
-    """Return the dollars of a mean request at an hour; None if the list has no price for its tokens.
+    """Return the US dollars of a mean request at one hour, or None if the list has no price for its tokens.
 
-    The list bills whole tokens, and some prices are higher for a long input. So a request of rounded counts
-    is priced, and its input and output are scaled to the mean.
+    The list bills whole tokens only, and some prices are higher for a long input. So the function prices a
+    request with rounded token counts, and then scales the input and output amounts to the mean counts.
     """
     from genai_prices import Usage
 
@@ -185,11 +189,11 @@ def _request_usd(
     usage = Usage(
         input_tokens=n_in, output_tokens=n_out, cache_read_tokens=cached, cache_write_tokens=written
     )
-    found = model.calc_price(
+    billed = model.calc_price(
         usage, provider, genai_request_timestamp=when, price_context=BATCH if batch else None
     )
-    scaled_in = float(found.input_price) * mix.input_tokens / n_in
-    return scaled_in + float(found.output_price) * mix.output_tokens / n_out
+    scaled_in = float(billed.input_price) * mix.input_tokens / n_in
+    return scaled_in + float(billed.output_price) * mix.output_tokens / n_out
 
 
 def _has_batch(model: ModelInfo, day: dt.date) -> bool:
@@ -200,14 +204,14 @@ def _has_batch(model: ModelInfo, day: dt.date) -> bool:
 
 
 def _since(model: ModelInfo, day: dt.date) -> dt.date | None:
-    """Return the first day of the newest dated price that holds on ``day``."""
+    """Return the start day of the newest price that is valid on ``day``, or None if no price has a start."""
     from genai_prices.types import ConditionalPrice, StartDateConstraint
 
     prices = model.prices if isinstance(model.prices, list) else []
     days = [
-        one.constraint.start_date
-        for one in prices
-        if isinstance(one, ConditionalPrice) and isinstance(one.constraint, StartDateConstraint)
+        price.constraint.start_date
+        for price in prices
+        if isinstance(price, ConditionalPrice) and isinstance(price.constraint, StartDateConstraint)
     ]
     return max((start for start in days if start <= day), default=None)
 

@@ -1,7 +1,7 @@
-"""The price book: YAML files in ``configs/prices``, with one price each or a list of prices.
+"""Read the price book: the YAML files in ``configs/prices``, each with one price or a list of prices.
 
-A file with a list is for one provider: the keys beside ``prices`` hold for each of its entries. An id stands
-once in a directory, and the first directory that has it wins. PyYAML is imported on first use.
+A file with a list is for one provider: its keys outside ``prices`` apply to every entry of the list. An id
+may occur only once in a directory; the first directory that has it wins. PyYAML is imported on first use.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 KIND: Final = "configs/prices"
 LIST: Final = "prices"
 PRICE_ID: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,99}")
-VCPU_USD: Final = (0.001, 1.0)  # of an hour, rented
-GPU_USD: Final = (0.05, 40.0)
+VCPU_USD: Final = (0.001, 1.0)  # plausible rents of a vCPU, in US dollars per hour: lowest, highest
+GPU_USD: Final = (0.05, 40.0)  # the same for a GPU
 
 Book = dict[str, HardwarePrice]
 
@@ -34,7 +34,7 @@ Book = dict[str, HardwarePrice]
 def default_book(having: str = "") -> Book:
     """Return every price in ``configs/prices`` of the working directory, the repository and the package.
 
-    With ``having``, only of the files with these letters.
+    With ``having``, read only the files that contain this text.
     """
     book: Book = {}
     for directory in data_directories(KIND):
@@ -43,15 +43,15 @@ def default_book(having: str = "") -> Book:
 
 
 def load_book(directory: Path, having: str = "") -> Book:
-    """Return every price in ``directory`` by id. Raises ConfigError for what is wrong with any of them."""
-    found, errors = read_book(directory, having)
+    """Return every price in ``directory`` by id. Raises one ConfigError that lists all faulty prices."""
+    book, errors = read_book(directory, having)
     if errors:
         raise together(errors)
-    return found
+    return book
 
 
 def read_book(directory: Path, having: str = "") -> tuple[Book, list[ConfigError]]:
-    """Return (the good prices by id, what is wrong with the others) of ``directory``."""
+    """Read ``directory`` and return (the valid prices by id, the errors of the others)."""
     book: Book = {}
     errors: list[ConfigError] = []
     homes: dict[str, str] = {}
@@ -59,18 +59,19 @@ def read_book(directory: Path, having: str = "") -> tuple[Book, list[ConfigError
     if not paths:
         errors.append(ConfigError(str(directory), "no price files (*.yaml) here"))
     for path in paths:
-        for one in _read(path, having):
-            if isinstance(one, ConfigError):
-                errors.append(one)
-            elif one.id in homes:
-                errors.append(ConfigError(str(path), f"{one.id!r} stands in {homes[one.id]} too", key="id"))
+        for price in _read(path, having):
+            if isinstance(price, ConfigError):
+                errors.append(price)
+            elif price.id in homes:
+                problem = f"{price.id!r} stands in {homes[price.id]} too"
+                errors.append(ConfigError(str(path), problem, key="id"))
             else:
-                book[one.id], homes[one.id] = one, path.name
+                book[price.id], homes[price.id] = price, path.name
     return book, errors
 
 
 def find_price(book: Mapping[str, HardwarePrice], price_id: str) -> HardwarePrice:
-    """Return the price called ``price_id``. Raises UsageError, which names the nearest known id."""
+    """Return the price called ``price_id``. Raises UsageError, which suggests the nearest known id."""
     if price_id in book:
         return book[price_id]
     hint = did_you_mean(price_id, book, f"known: {', '.join(sorted(book))}")
@@ -78,9 +79,9 @@ def find_price(book: Mapping[str, HardwarePrice], price_id: str) -> HardwarePric
 
 
 def price_called(price_id: str) -> HardwarePrice:
-    """Return one price of `default_book`; only files that name it are read.
+    """Return one price of `default_book`. To be fast, it reads only the files that contain the id.
 
-    Raises UsageError, which names the nearest id.
+    Raises UsageError, which suggests the nearest known id.
     """
     for directory in data_directories(KIND) if PRICE_ID.fullmatch(price_id) else ():
         if price := load_book(directory, having=price_id).get(price_id):
@@ -89,7 +90,7 @@ def price_called(price_id: str) -> HardwarePrice:
 
 
 def check_range(price: HardwarePrice, file: str) -> None:
-    """Raise ConfigError for a rent that no vCPU or GPU has ever had: it is of another unit."""
+    """Raise ConfigError for an implausible rent of a vCPU or GPU, which is probably in another unit."""
     if price.ownership == "owned":
         return
     low, high = VCPU_USD if price.kind == "cpu" else GPU_USD
@@ -102,7 +103,7 @@ def check_range(price: HardwarePrice, file: str) -> None:
 
 
 def _given(price: HardwarePrice) -> str:
-    """Return the key in which a rent was given."""
+    """Return the name of the key in which the rent was given."""
     return next((key for key in RENTS if getattr(price, key) is not None), "usd_per_hour")
 
 
@@ -113,7 +114,7 @@ def _likely_cause(usd: float, low: float) -> str:
 
 
 def _read(path: Path, having: str) -> Iterator[HardwarePrice | ConfigError]:
-    """Yield the prices of one file, or what is wrong with each."""
+    """Yield each price of one file, or the error of each price that is not valid."""
     from bench.yaml_source import MAX_BYTES, parse_yaml
 
     try:
@@ -143,7 +144,7 @@ def _read(path: Path, having: str) -> Iterator[HardwarePrice | ConfigError]:
 
 
 def _price(source: YamlSource, place: KeyPath, entry: object, path: Path) -> HardwarePrice:
-    """Read one price of a file; an entry of a list has the keys beside the list too."""
+    """Read one price of a file. An entry of a list also gets the keys outside the list."""
     shared = source.data if place else {}
     if not isinstance(entry, dict) or not isinstance(shared, dict):
         raise source.error(place, "not a mapping of keys to values")
@@ -164,7 +165,7 @@ def _price(source: YamlSource, place: KeyPath, entry: object, path: Path) -> Har
 
 
 def _name(entry: Mapping[str, object]) -> str:
-    """Return the name of an entry that has none: who rents out what, where and how."""
+    """Make a name for an entry that has none: the provider, the machine, the region and the term."""
     memory = f"{entry['memory_gib']} GiB" if "memory_gib" in entry else ""
     if entry.get("kind") == "cpu":
         what = f"{entry.get('vcpus')} vCPU"

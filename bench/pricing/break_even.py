@@ -1,6 +1,6 @@
-"""When a machine of one's own is cheaper than an API: where both cost the same.
+"""Compute from which utilisation and volume your own machine is cheaper than an API.
 
-Pure functions. A machine costs money for every hour, an API for every request.
+A machine costs money for every hour, an API for every request. All functions here are pure.
 """
 
 from __future__ import annotations
@@ -21,8 +21,12 @@ FORMULA_VOLUME: Final = "u* * servers * 730 * 3600 / S, requests a month on one 
 
 @dataclass(frozen=True)
 class OwnServing:
-    """A server: H dollars for every hour, B dollars more for each hour of work, S seconds of work for a
-    request, with its 95 % bounds. ``servers`` is how many of them a machine holds: it is rented whole."""
+    """What a server of your own costs, and how fast it is.
+
+    ``hour_usd`` (H) is paid for every hour, ``busy_hour_usd`` (B) is added for each hour of work, and
+    ``request_s`` (S) is the seconds of work of a request with its 95 % bounds. ``servers`` is how many such
+    servers fit on one machine, because a machine can only be rented as a whole.
+    """
 
     hour_usd: float
     busy_hour_usd: float
@@ -38,7 +42,7 @@ class OwnServing:
             raise UsageError(f"a request takes more than 0 s, got {self.request_s.value!r}")
 
     def request_usd(self, utilisation: float) -> Interval:
-        """Return the dollars of a request if the machine works this share of the hours (0 to 1]."""
+        """Return the US dollars per request if the machine works this share of the hours, in (0, 1]."""
         if not 0 < utilisation <= 1:
             raise UsageError(f"utilisation must be above 0 and at most 1, got {utilisation:g}")
         return _each(self.request_s, lambda s: (self.hour_usd / utilisation + self.busy_hour_usd) * s / 3600)
@@ -46,12 +50,12 @@ class OwnServing:
 
 @dataclass(frozen=True)
 class BreakEven:
-    """Where a machine and an API cost the same.
+    """The point at which a machine and an API cost the same.
 
-    ``utilisation`` is the share of hours that all servers of the machine must work; above 1 it never pays,
-    because even a machine that always works is dearer. ``requests_per_month`` is the volume at that share on
-    one whole machine, None if it never pays. ``at_full`` is the dollars of a request on a machine that always
-    works, divided by the API's; infinite for an API that is free.
+    ``utilisation`` is the share of hours that all servers of the machine must work. Above 1 the machine never
+    pays, because it costs more than the API even if it always works. ``requests_per_month`` is the volume of
+    one whole machine at that share, or None if it never pays. ``at_full`` is the price of a request on a
+    machine that always works, divided by the API's price; it is infinite for a free API.
     """
 
     utilisation: Interval
@@ -60,12 +64,16 @@ class BreakEven:
 
     @property
     def pays(self) -> bool:
-        """Return whether there is a utilisation at which the machine is not dearer."""
+        """Return whether there is a utilisation at which the machine costs no more than the API."""
         return self.utilisation.value <= 1
 
 
 def break_even(own: OwnServing, api_request_usd: float) -> BreakEven:
-    """Return where ``own`` costs what an API bills for a request."""
+    """Return the utilisation and the volume at which ``own`` costs as much as an API.
+
+    ``api_request_usd`` is what the API bills for a request. Raises UsageError if it is negative or not
+    finite.
+    """
     if not math.isfinite(api_request_usd) or api_request_usd < 0:
         raise UsageError(f"an API's price must be a number from 0, got {api_request_usd!r}")
 
@@ -82,7 +90,7 @@ def break_even(own: OwnServing, api_request_usd: float) -> BreakEven:
     return BreakEven(utilisation, volume, at_full)
 
 
-def _each(found: Interval, of: Callable[[float], float]) -> Interval:
-    """Apply a function that rises to a value and its bounds."""
-    low, high = (None if bound is None else of(bound) for bound in (found.low, found.high))
-    return Interval(of(found.value), low, high)
+def _each(interval: Interval, rising: Callable[[float], float]) -> Interval:
+    """Apply a rising function to a value and to its bounds, so that the bounds keep their order."""
+    low, high = (None if bound is None else rising(bound) for bound in (interval.low, interval.high))
+    return Interval(rising(interval.value), low, high)

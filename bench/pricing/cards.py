@@ -8,7 +8,7 @@ from typing import Final
 
 from bench.pricing.hardware import HardwarePrice
 
-# The prices that stand for a kind of card. Of any other kind the cheapest on-demand price of the book does.
+# The price that is used for each kind of card. For other kinds it is the book's cheapest on-demand price.
 USUAL: Final = {
     "H200": "h200-141gb",
     "H100": "h100-80gb",
@@ -18,17 +18,17 @@ USUAL: Final = {
     "RTX 3090": "rtx-3090",
 }
 _KIND: Final = re.compile(r"RTX (?:PRO )?[A-Z]?[0-9]{4}|MI[0-9]{3}X?|GB?[0-9]{3}|[ABHLTV][0-9]{1,3}S?\b")
-NEAR: Final = 0.15  # by which the sizes of two cards of a kind may differ, as names round them
+NEAR: Final = 0.15  # relative difference of two memory sizes that count as equal, because names round them
 
 
 def kind_of(card: str) -> str | None:
-    """Return the kind of a card in its name: ``H100``, ``L40S``, ``RTX 4090``; None if it names none."""
-    found = _KIND.search(card.replace("GeForce ", "").replace("-", " "))
-    return found[0] if found else None
+    """Return the kind of a card from its name (``H100``, ``L40S``, ``RTX 4090``), or None without one."""
+    match = _KIND.search(card.replace("GeForce ", "").replace("-", " "))
+    return match[0] if match else None
 
 
 def price_of_card(card: str, memory_gib: float | None, book: Mapping[str, HardwarePrice]) -> str | None:
-    """Return the id of the price of a card with so much memory; None if the book has no price of it."""
+    """Return the id of the price for a card with this much memory, or None if the book has no such price."""
     kind = kind_of(card)
     usual = book.get(USUAL.get(kind or "", ""))
     if usual is not None and _same_size(usual, memory_gib):
@@ -38,8 +38,10 @@ def price_of_card(card: str, memory_gib: float | None, book: Mapping[str, Hardwa
 
 
 def misfit_of_card(price: HardwarePrice, card: str) -> str | None:
-    """Return a sentence if a price is of another kind of card than the one here; None if it fits, or if one
-    of them does not say."""
+    """Return a warning if ``price`` is for another kind of card than ``card``.
+
+    Returns None if the kinds agree, or if one of them is not known.
+    """
     here, priced = kind_of(card), kind_of(price.device or "")
     if price.kind != "gpu" or here is None or priced is None or here == priced:
         return None

@@ -1,8 +1,8 @@
-"""Compute what a run cost in dollars, as a whole, by phase and per unit of work.
+"""Compute what a run cost in US dollars: in total, by phase and per unit of work.
 
-Pure functions: no file, no clock, no torch. R: dollars per device-hour, G: devices, W: wall seconds, u:
-expected utilisation, N: requests, n: tokens, T: seconds of a phase, E: joules, P: watts. A report prints the
-``FORMULA_*`` text beside the figure computed here.
+The functions are pure: they use no file, no clock and no torch. In the formulas, R is dollars per
+device-hour, G devices, W wall seconds, u the expected utilisation, N requests, n tokens, T the seconds of a
+phase, E joules and P watts. A report prints the ``FORMULA_*`` text next to the figure that is computed here.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ JOULES_PER_KWH: Final = 3.6e6
 class Price:
     """What a device-hour costs, how many devices a run occupies, and how its power is billed.
 
-    ``devices`` is G (below 1 for part of a CPU instance), ``utilisation`` is u in (0, 1]. ``power_basis``
-    says that power is ``included`` in ``hourly_usd``, that it must be ``measured``, or that it is
-    ``declared``, as ``power_watts`` per device, for a run without a measurement. ``idle_watts`` per device
-    are billed for the paid hours in which nothing is served; 0 if nobody has said how many they are. Raises
+    ``devices`` is G (below 1 for part of a CPU instance) and ``utilisation`` is u in (0, 1]. ``power_basis``
+    is ``included`` if ``hourly_usd`` includes power, ``measured`` if the run must have measured it, and
+    ``declared`` if a run without a measurement is billed ``power_watts`` per device. ``idle_watts`` per
+    device are billed for the paid hours in which nothing is served; 0 means that they are not known. Raises
     UsageError for numbers out of range and for power that would be billed twice.
     """
 
@@ -70,9 +70,10 @@ class Price:
 class Usage:
     """What one run used: seconds, joules, and counts over the successful requests.
 
-    ``wall_s`` is from the first request sent to the last one ended, failed ones included. ``prefill_s`` and
-    ``decode_s`` are phases timed apart (their sum need not be ``wall_s``), ``energy_j`` is measured over all
-    devices; they are None if that was not done. Raises UsageError for an empty run.
+    ``wall_s`` is the time from the start of the first request to the end of the last one, including failed
+    requests. ``prefill_s`` and ``decode_s`` are timed separately, so their sum need not be ``wall_s``.
+    ``energy_j`` is measured over all devices. What was not measured is None. Raises UsageError for an empty
+    run.
     """
 
     wall_s: float
@@ -99,10 +100,10 @@ class Usage:
 class Cost:
     """The cost figures of one run, in USD. None means "cannot be computed", never 0.
 
-    ``per_1k_input_tokens_usd`` and ``per_1k_output_tokens_usd`` are the additive split: each multiplied by
-    its tokens, they sum to ``run_usd``. Each ``all_on`` figure charges the whole run to one side: they must
-    not be added. ``power_basis`` is what the energy bill rests on: flag ``declared`` wherever the cost is
-    shown.
+    ``per_1k_input_tokens_usd`` and ``per_1k_output_tokens_usd`` split the run: multiplied by their tokens
+    they add up to ``run_usd``. Each ``all_on`` figure charges the whole run to one side, so they must not be
+    added. ``power_basis`` says where the energy bill comes from: mark a ``declared`` one wherever the cost is
+    shown, because nobody measured it.
     """
 
     run_usd: float
@@ -119,14 +120,14 @@ class Cost:
 
 
 def run_cost(price: Price, usage: Usage) -> Cost:
-    """Return the cost figures of one run. Raises UsageError if its power must be billed and is unknown."""
+    """Return the cost figures of one run. Raises UsageError if power must be billed but is not known."""
     capital_usd = price.hourly_usd * price.devices * usage.wall_s / 3600 / price.utilisation
     energy_usd, basis = energy_bill(price, usage)
     return shared_out(capital_usd, energy_usd, basis, usage)
 
 
 def shared_out(capital_usd: float, energy_usd: float, basis: PowerBasis, usage: Usage) -> Cost:
-    """Return the cost figures of a run of which the dollars are known."""
+    """Divide the known dollars of a run among its requests, tokens and phases."""
     run_usd = capital_usd + energy_usd
     input_usd, output_usd = split_by_phase(run_usd, usage)
     return Cost(
@@ -145,11 +146,11 @@ def shared_out(capital_usd: float, energy_usd: float, basis: PowerBasis, usage: 
 
 
 def energy_bill(price: Price, usage: Usage) -> tuple[float, PowerBasis]:
-    """Return (USD for power, its basis), by ``FORMULA_ENERGY``.
+    """Return (US dollars for power, their basis), by ``FORMULA_ENERGY``.
 
-    It is 0 if the price includes power. E is the measured joules of the run, else declared watts * devices *
-    wall_s. It is not divided by u, because a machine that waits does not draw the watts of one that works.
-    The idle seconds that the run must pay for, wall_s * (1/u - 1), are billed at ``idle_watts``.
+    The amount is 0 if the price includes power. E is the run's measured joules, or else declared watts *
+    devices * wall_s. E is not divided by u, because an idle machine draws less power than a busy one: the
+    idle seconds that the run must pay for, wall_s * (1/u - 1), are billed at ``idle_watts``.
     """
     if price.power_basis == "included" or price.usd_per_kwh is None:
         return 0.0, "included"
@@ -164,10 +165,10 @@ def energy_bill(price: Price, usage: Usage) -> tuple[float, PowerBasis]:
 
 
 def split_by_phase(run_usd: float, usage: Usage) -> tuple[float | None, float | None]:
-    """Return (C_in, C_out): the run's dollars by prefill and decode seconds; they sum to ``run_usd``.
+    """Split the run's dollars by prefill and decode seconds; (C_in, C_out) add up to ``run_usd``.
 
-    The result is (None, None) if the phases were not timed apart, or if one took time and has no tokens to
-    carry it.
+    Returns (None, None) if the phases were not timed separately, or if a phase took time but has no tokens
+    that could be charged for it.
     """
     prefill_s, decode_s = usage.prefill_s, usage.decode_s
     if prefill_s is None or decode_s is None or prefill_s + decode_s == 0:
@@ -179,7 +180,7 @@ def split_by_phase(run_usd: float, usage: Usage) -> tuple[float | None, float | 
 
 
 def price_of(hardware: HardwarePrice, threads: int | None = None, utilisation: float = 1.0) -> Price:
-    """Return the price of a run on ``threads`` of its vCPUs (None: all), busy ``utilisation`` of the time."""
+    """Return the price of a run that occupies ``threads`` of the instance's vCPUs (None means all)."""
     return Price(
         hourly_usd=hardware.hourly_usd,
         devices=device_share(hardware, threads),
@@ -193,9 +194,9 @@ def price_of(hardware: HardwarePrice, threads: int | None = None, utilisation: f
 
 
 def kept_price(block: Mapping[str, Any], run_id: str, threads: int | None) -> Price:
-    """Return the price of a run from the block that it keeps, on ``threads`` of a CPU instance's vCPUs.
+    """Return the price of a run from its stored price block, for ``threads`` of a CPU instance's vCPUs.
 
-    Raises IntegrityError for a block that no run was written with.
+    Raises IntegrityError for a block that ``bench`` cannot have written.
     """
     hardware = recorded_price(block, run_id)
     utilisation = float(block.get("utilisation", 1.0))
@@ -203,13 +204,16 @@ def kept_price(block: Mapping[str, Any], run_id: str, threads: int | None) -> Pr
 
 
 def watt_hour_usd(usd_per_kwh: float | None, pue: float | None) -> float:
-    """Return the dollars of a watt that a device draws for an hour; 0.0 where its price includes power."""
+    """Return the US dollars per watt-hour at a device; 0.0 if the price of the device includes power."""
     return (usd_per_kwh or 0.0) * (pue or 1.0) / 1000
 
 
 def device_share(price: HardwarePrice, threads: int | None) -> float:
-    """Return G: the GPUs of a GPU price, or the part of one that was a slice; or the share of a CPU
-    instance's vCPUs in ``threads``, at most 1."""
+    """Return G, the number of devices that a run is charged for.
+
+    For a GPU price it is the number of GPUs, times the share of a GPU if the run used a slice (MIG). For a
+    CPU price it is the share of the instance's vCPUs that ``threads`` occupy, at most 1.
+    """
     if price.kind == "gpu":
         return float(price.gpus or 1) * (price.share or 1.0)
     if threads is None or price.vcpus is None:
@@ -219,7 +223,7 @@ def device_share(price: HardwarePrice, threads: int | None) -> float:
 
 
 def break_even_requests(one_off_usd: float, base_per_request: float, opt_per_request: float) -> float | None:
-    """Return after how many requests an optimisation's one-off cost is earned back; None if it never is."""
+    """Return after how many requests an optimisation's one-off cost is earned back, or None if never."""
     _require_positive("base_per_request", base_per_request)
     _require_positive("opt_per_request", opt_per_request)
     _require_positive("one_off_usd", one_off_usd, or_zero=True)

@@ -1,4 +1,4 @@
-"""Prices in other currencies than USD: they need a dated exchange rate, and are converted."""
+"""Convert prices in other currencies to US dollars. Each needs a dated exchange rate with its source."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 USD: Final = "USD"
 MAX_USD_PER_HOUR: Final = 1000
-MAX_USD_PER_UNIT: Final = 5  # no currency is worth more dollars; above it the rate is the other way round
+MAX_USD_PER_UNIT: Final = 5  # no currency is worth more dollars, so a larger rate is an inverted one
 RENTS: Final = ("price_per_hour", "price_per_month")
-# What is in dollars, and the keys in the price's own currency from which it can be computed.
+# Each key in dollars, with the keys in the price's own currency from which it can be computed.
 AMOUNTS: Final = {
     "usd_per_hour": RENTS,
     "purchase_usd": ("purchase_price",),
@@ -26,7 +26,7 @@ _RATE: Final = ("usd_per_unit", "rate_date", "rate_source")
 
 
 def check_currency(price: HardwarePrice, file: str) -> None:
-    """Raise ConfigError for another currency than USD without its exchange rate, or with bare dollars."""
+    """Raise ConfigError for a currency other than USD without an exchange rate, or with amounts in USD."""
     if not re.fullmatch("[A-Z]{3}", price.currency):
         hint = "three capital letters, such as USD, EUR or CNY"
         raise ConfigError(file, f"not a currency: {price.currency!r:.60}", key="currency", hint=hint)
@@ -42,14 +42,17 @@ def check_currency(price: HardwarePrice, file: str) -> None:
         if (
             foreign
             and getattr(price, dollars) is not None
-            and all(getattr(price, one) is None for one in others)
+            and all(getattr(price, other) is None for other in others)
         ):
             hint = f"give {' or '.join(others)} in {price.currency}, or convert to USD and say in source how"
             raise ConfigError(file, f"is USD, the currency is {price.currency}", key=dollars, hint=hint)
 
 
 def in_dollars(price: HardwarePrice, file: str) -> HardwarePrice:
-    """Return ``price`` with its dollars computed; those that stand beside, as in run.json, must be equal."""
+    """Return ``price`` with its dollars computed from its own currency.
+
+    Raises ConfigError if dollars that the price already has, as in run.json, differ from the computed ones.
+    """
     rate = price.usd_per_unit or 1.0
     computed: dict[str, Any] = {"usd_per_hour": price.rent and price.rent * rate / (price.instance_gpus or 1)}
     computed["purchase_usd"] = price.purchase_price and price.purchase_price * rate

@@ -1,7 +1,7 @@
-"""The price of an hour of one device: a frozen record, read from a mapping and checked.
+"""Read and check the price of an hour of one device.
 
-A price is for one device: a whole CPU instance, or one GPU together with its share of the host. Its dollars,
-watts and hours are all for that one device. pydantic is imported on first use.
+A device is a whole CPU instance, or one GPU together with its share of the host. All dollars, watts and hours
+of a price are for that one device. pydantic is imported on first use.
 """
 
 from __future__ import annotations
@@ -61,15 +61,16 @@ _HINTS: Final = {
 class HardwarePrice:
     """The price of one hour of one device, its date and its source.
 
-    ``date`` is the day on which the price held. ``usd_per_hour`` (rented) and ``purchase_usd`` (owned)
-    are for one GPU, or for a CPU instance of ``vcpus``; ``gpus`` is how many GPUs a run occupies, and
-    ``share`` which part of one, if it was a slice (MIG). A rented price may instead be ``price_per_hour``
-    or ``price_per_month`` (of 730 hours) of a whole ``instance`` with ``instance_gpus`` GPUs, in
-    ``currency``; ``usd_per_hour`` is then computed. ``usd_per_unit`` is the dollars of one unit of the
-    currency on ``rate_date``. ``memory_gib`` is the RAM of a CPU instance, or the memory of one GPU.
-    ``overhead`` is the fraction added to the purchase for what is around it, ``life_hours`` the hours
-    over which the purchase is spread, ``pue`` the watts at the meter over the watts at the device.
-    ``average_watts`` (under load) and ``idle_watts`` are the owner's figures, declared and not measured.
+    ``date`` is the day on which the price was valid. ``usd_per_hour`` (rented) and ``purchase_usd`` (owned)
+    are for one GPU, or for a CPU instance of ``vcpus``. ``gpus`` is how many GPUs a run occupies, and
+    ``share`` the part of a GPU that it had, if that was a slice (MIG). A rented price may instead be
+    ``price_per_hour`` or ``price_per_month`` (of 730 hours) of a whole ``instance`` with ``instance_gpus``
+    GPUs, in ``currency``; ``usd_per_hour`` is then computed. ``usd_per_unit`` is how many US dollars one unit
+    of the currency was worth on ``rate_date``. ``memory_gib`` is the RAM of a CPU instance, or the memory of
+    one GPU. ``overhead`` is the fraction that is added to the purchase for rack, network and so on,
+    ``life_hours`` the hours over which the purchase is spread, and ``pue`` the watts at the meter divided by
+    the watts at the device. ``average_watts`` (under load) and ``idle_watts`` are declared by the owner, not
+    measured.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
@@ -112,7 +113,11 @@ class HardwarePrice:
 
     @property
     def hourly_usd(self) -> float:
-        """Return R, dollars per device-hour without power: the rent, or the purchase spread over its life."""
+        """Return R, US dollars per device-hour: the rent, or the purchase spread over the device's life.
+
+        Power that is billed separately is not in it. Raises UsageError if there is neither a rent nor a
+        complete purchase.
+        """
         if self.usd_per_hour is not None:
             return self.usd_per_hour
         if self.purchase_usd is None or self.overhead is None or self.life_hours is None:
@@ -121,28 +126,30 @@ class HardwarePrice:
 
     @property
     def rent(self) -> float | None:
-        """Return the rent of an hour of the whole instance in the price's currency, if it is given so."""
+        """Return the hourly rent of the whole instance in the price's currency, or None if none is given."""
         if self.price_per_month is not None:
             return self.price_per_month / HOURS_PER_MONTH
         return self.price_per_hour
 
     @property
     def unit_usd(self) -> float:
-        """Return R per vCPU of a CPU instance; a GPU price is for one GPU already."""
+        """Return R per vCPU for a CPU instance, and R itself for a GPU price, which is for one GPU."""
         return self.hourly_usd / (self.vcpus or 1) if self.kind == "cpu" else self.hourly_usd
 
 
 def parse_price(mapping: Mapping[str, object], file: str) -> HardwarePrice:
-    """Read the price in ``mapping``, of a YAML file or of ``run.json``; ``file`` is for messages.
+    """Read a price from ``mapping``, which comes from a YAML file or from ``run.json``.
 
-    Raises ConfigError, which names the first key that is unknown, missing, out of range or bills power twice.
+    ``file`` is the name in error messages. Raises ConfigError, which names the first key that is unknown,
+    missing or out of range, or that would bill power twice.
     """
     from pydantic import ValidationError
 
     given = {str(key): value for key, value in mapping.items() if value is not None}
     given |= {key: _real_date(given[key], key, file) for key in ("date", "rate_date") if key in given}
     try:
-        # JSON mode is strict about numbers and flags, and still builds a dataclass from a mapping.
+        # Strict validation of Python objects refuses a mapping for a dataclass; strict validation of JSON
+        # accepts it.
         price = _adapter().validate_json(json.dumps(given, default=str))
     except ValidationError as error:
         raise _config_error(error.errors(include_url=False)[0], file) from None
@@ -152,16 +159,17 @@ def parse_price(mapping: Mapping[str, object], file: str) -> HardwarePrice:
 
 
 def recorded_price(mapping: Mapping[str, object], run_id: str) -> HardwarePrice:
-    """Read the price that a run keeps, which has its utilisation beside it.
+    """Read the price in a run's price block, which also holds the run's utilisation.
 
-    Raises IntegrityError, since no run was written with a bad price.
+    Raises IntegrityError for an invalid price: a price is checked before a run is written, so somebody
+    changed it afterwards.
     """
     return _recorded(
         json.dumps({key: mapping[key] for key in mapping if key != "utilisation"}, default=str), run_id
     )
 
 
-@functools.lru_cache(maxsize=256)  # every figure of every row asks for it
+@functools.lru_cache(maxsize=256)  # every figure of every row needs the price
 def _recorded(block: str, run_id: str) -> HardwarePrice:
     try:
         return parse_price(json.loads(block), f"run {run_id}")
@@ -177,7 +185,7 @@ def _adapter() -> TypeAdapter[HardwarePrice]:
 
 
 def _real_date(value: object, key: str, file: str) -> dt.date:
-    """Parse a date that exists, written YYYY-MM-DD."""
+    """Parse a date written YYYY-MM-DD. Raises ConfigError if the calendar has no such day."""
     try:
         return dt.datetime.strptime(str(value), "%Y-%m-%d").date()
     except ValueError as error:
@@ -185,7 +193,7 @@ def _real_date(value: object, key: str, file: str) -> dt.date:
 
 
 def _config_error(detail: ErrorDetails, file: str) -> ConfigError:
-    """Turn pydantic's first error into a ConfigError, with a hint if one can be given."""
+    """Turn one of pydantic's errors into a ConfigError, with a hint where there is one."""
     key = one_line(str(detail["loc"][0])) if detail["loc"] else ""
     kind = detail["type"]
     if kind == "unexpected_keyword_argument":
@@ -196,7 +204,7 @@ def _config_error(detail: ErrorDetails, file: str) -> ConfigError:
 
 
 def _check_keys(price: HardwarePrice, file: str) -> None:
-    """Check that a price has all keys of its kind, ownership and power boundary, and none of other kinds."""
+    """Raise ConfigError if a key is missing, or does not fit the kind, ownership and power billing."""
     allowed = (
         *(("vcpus",) if price.kind == "cpu" else ("gpus", "share")),
         *(_OF_RENT if price.ownership == "rented" else _OF_OWNED),

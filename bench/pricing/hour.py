@@ -1,4 +1,7 @@
-"""Say how the price of an hour is computed, how old it is, and what to beware of. No file, no clock."""
+"""Explain how the price of an hour is computed, how old it is, and what to watch out for.
+
+The functions are pure: the present day is an argument.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +17,18 @@ EXAMPLE_VCPUS: Final = 8
 
 
 def term_words(term: object, months: object = None) -> str:
-    """Return ``on demand``, ``spot`` or ``reserved 12 months``; nothing for a price without a term."""
+    """Return ``on demand``, ``spot`` or ``reserved 12 months``, and an empty string without a term."""
     words = "" if term is None else str(term).replace("_", " ")
     return f"{words} {months} month{'' if months == 1 else 's'}" if months else words
 
 
 def age_days(date: object, today: str) -> int:
-    """Return how many days before ``today`` a price held; below 0 for a price of a later day."""
+    """Return the age of a price in days on ``today``; it is negative for a price of a later day."""
     return (dt.date.fromisoformat(today) - dt.date.fromisoformat(str(date))).days
 
 
 def cautions(price: Mapping[str, Any], today: str) -> Iterator[str]:
-    """Yield what to know of a price block: that it is old on ``today``, spot, or converted."""
+    """Yield a caution if a price block is old on ``today``, is a spot price, or was converted to USD."""
     name, age = price["id"], age_days(price["date"], today)
     if age > OLD_DAYS:
         yield f"price {name} is {age} days old ({price['date']}): look it up again"
@@ -37,7 +40,7 @@ def cautions(price: Mapping[str, Any], today: str) -> Iterator[str]:
 
 
 def hour_formula(price: HardwarePrice) -> tuple[str, str]:
-    """Return (the formula of R in the names of the keys, the same with numbers)."""
+    """Return (the formula of R with the names of its keys, the same formula with numbers)."""
     if price.ownership == "owned":
         names, numbers = _purchase(price)
     elif price.rent is None:
@@ -71,7 +74,7 @@ def _rent(price: HardwarePrice) -> tuple[str, str]:
 
 
 def share_words(price: HardwarePrice) -> str:
-    """Return what a run is charged of the hour: a share of the vCPUs, or whole GPUs."""
+    """Explain which part of the hour a run is charged for: a share of the vCPUs, or whole GPUs."""
     if price.kind == "gpu":
         gpus = price.gpus or 1
         return (
@@ -86,7 +89,7 @@ def share_words(price: HardwarePrice) -> str:
 
 
 def power_lines(price: HardwarePrice) -> Iterator[str]:
-    """Yield the price of an hour of electricity under load and idle, for a price that leaves power out."""
+    """Yield the cost of an hour of electricity, under load and idle, if the price does not include power."""
     if price.includes_power:
         return
     kwh, pue = price.usd_per_kwh or 0.0, price.pue or 1.0

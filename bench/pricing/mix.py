@@ -1,4 +1,4 @@
-"""The mean request that is priced: its tokens in and out, and what a prompt cache does with them."""
+"""Describe the mean request that is priced: its tokens, and what a prompt cache serves of them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ ROUNDING: Final = 1e-9
 
 @dataclass(frozen=True)
 class TokenMix:
-    """The mean tokens of one request: what goes in, what comes out, and the share of the input that a prompt
-    cache serves (from 0 to 1).
+    """The mean input and output tokens of a request, and the share of its input that a prompt cache serves.
 
-    ``written_share`` of the input is written to the cache, for which some APIs bill more than for other
-    input. Without it, that is all that was not read from the cache, as a cache that keeps every prompt does;
-    where nothing is read there is no cache, and nothing is written.
+    ``cached_share`` (from 0 to 1) of the input is read from the cache. ``written_share`` of it is written to
+    the cache; some APIs bill that input at a higher price. If ``written_share`` is None, everything that is
+    not read from the cache is written to it, as a cache that keeps every prompt does. If nothing is read
+    either, there is no cache, and nothing is written. Raises UsageError for numbers out of range.
     """
 
     input_tokens: float
@@ -48,11 +48,11 @@ class TokenMix:
         return 1 - self.cached_share if self.cached_share else 0.0
 
     def uncached(self) -> TokenMix:
-        """Return the same request where there is no cache."""
+        """Return the same request without a cache."""
         return TokenMix(self.input_tokens, self.output_tokens)
 
     def scaled(self, ratio: float) -> TokenMix:
-        """Return the same text counted by a tokenizer that makes ``ratio`` times as many tokens."""
+        """Return the mix of the same text under a tokenizer that makes ``ratio`` times as many tokens."""
         if not 1 / MOST_RATIO <= ratio <= MOST_RATIO:
             least = 1 / MOST_RATIO
             raise UsageError(f"the ratio of tokens must be from {least:g} to {MOST_RATIO}, got {ratio:g}")

@@ -1,4 +1,7 @@
-"""Make the price block that a result keeps, or another one for the same run; the date is an argument."""
+"""Make the price block that is stored with a run, or a new block to judge the same run at another price.
+
+Nothing here reads the clock: the date is an argument.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +24,11 @@ MOST_VCPUS = 4096
 def price_block(
     hardware: str | None, usd_per_hour: float | None, utilisation: float, today: str, vcpus: int | None = None
 ) -> dict[str, Any]:
-    """Return the whole price as a result keeps it, from the book or from ``usd_per_hour``.
+    """Return the price block to store with a run, from the price book or from ``usd_per_hour``.
 
-    ``usd_per_hour`` is dated ``today``. With ``vcpus`` a run is charged its share of them, else a whole
-    machine. Raises UsageError unless exactly one of the two is given, for an unknown id, and for numbers out
-    of range.
+    ``usd_per_hour`` is dated ``today``. It is for a machine with ``vcpus``, of which a run is charged its
+    share; without ``vcpus`` a run is charged the whole machine. Raises UsageError unless exactly one of
+    ``hardware`` and ``usd_per_hour`` is given, for an unknown id, and for numbers out of range.
     """
     if (hardware is None) == (usd_per_hour is None):
         raise UsageError("give either a hardware id of configs/prices or dollars per hour")
@@ -40,7 +43,7 @@ def price_block(
 
 
 def plain(price: HardwarePrice) -> dict[str, Any]:
-    """Return a price as plain data, its days as text, without the keys that it has not."""
+    """Return a price as plain data for JSON: dates become text, and keys without a value are left out."""
     kept = {key: value for key, value in asdict(price).items() if value is not None}
     return {key: str(value) if isinstance(value, dt.date) else value for key, value in kept.items()}
 
@@ -52,9 +55,9 @@ def _checked_share(utilisation: float) -> float:
 
 
 def own_price(usd_per_hour: float, today: str, vcpus: int | None = None) -> dict[str, Any]:
-    """Return a price that the user gives instead of one from the book, dated ``today`` (YYYY-MM-DD).
+    """Return the block of a price that the user gives, dated ``today`` (YYYY-MM-DD).
 
-    Without ``vcpus`` a run is charged the whole machine, as it would be for a GPU.
+    Without ``vcpus`` a run is charged the whole machine, as for a GPU.
     """
     check_rent(usd_per_hour, vcpus)
     of = "the whole machine" if vcpus is None else f"{vcpus} vCPU, by the share in use"
@@ -72,7 +75,10 @@ def own_price(usd_per_hour: float, today: str, vcpus: int | None = None) -> dict
 
 
 def check_rent(usd_per_hour: float, vcpus: int | None) -> None:
-    """Raise UsageError for dollars that are no rent of an hour: of a machine, or of ``vcpus``."""
+    """Raise UsageError if the dollars are not plausible for an hour of a machine with ``vcpus``.
+
+    Without ``vcpus`` the number of processors is unknown, so only the limits for a whole machine apply.
+    """
     if not math.isfinite(usd_per_hour) or not 0 < usd_per_hour <= MAX_USD_PER_HOUR:
         raise UsageError(
             f"dollars per hour must be above 0 and at most {MAX_USD_PER_HOUR}, got {usd_per_hour:g}; "
@@ -100,11 +106,11 @@ def new_price(
     today: str | None = None,
     vcpus: int | None = None,
 ) -> dict[str, Any]:
-    """Return the price block for judging a run again. What is not given stays as it was.
+    """Return the price block with which a run is judged again. What is not given stays as it was.
 
-    With neither hardware nor dollars only the utilisation changes, and without a utilisation the old one is
-    kept. ``today`` dates dollars that the user gives; without it they keep the old block's date. Raises
-    UsageError if nothing is asked to change, if both prices are given, and for numbers out of range.
+    With neither ``hardware`` nor ``usd_per_hour`` only the utilisation changes. ``today`` dates the dollars
+    that the user gives; without it they keep the old block's date. Raises UsageError if nothing would change,
+    if both prices are given, and for numbers out of range.
     """
     share = _checked_share(float(old_block.get("utilisation", 1.0)) if utilisation is None else utilisation)
     if hardware is not None or usd_per_hour is not None:
@@ -118,16 +124,19 @@ def new_price(
 
 
 def slice_of(block: Mapping[str, Any], share: float | None) -> dict[str, float]:
-    """Return the key of a price block that says which part of a GPU a run had; nothing for a whole GPU, a
-    CPU, or dollars of the user's own, who knows what they are for."""
+    """Return ``{"share": share}`` if a run had only a part of a GPU, to be merged into its price block.
+
+    The result is empty for a whole GPU, for a CPU, and for a price that the user gave, who decided already
+    what it is for.
+    """
     priced = block["kind"] == "gpu" and block["id"] != GIVEN
     return {"share": share} if priced and share is not None and share < 1 else {}
 
 
 def misfit(price: Mapping[str, Any], devices: Iterable[str]) -> str | None:
-    """Return a warning if ``price`` is for another kind of hardware than a row was measured on, or None.
+    """Return a warning if ``price`` is for another kind of hardware than a row was measured on, else None.
 
-    ``devices`` are named as by the engines (cpu, cuda:0). Dollars for a whole machine fit any of them.
+    ``devices`` have the engines' names (cpu, cuda:0). A user's price for a whole machine fits any device.
     """
     if price["id"] == GIVEN and price["kind"] == "gpu":
         return None

@@ -1,7 +1,8 @@
-"""What a token in and a token out cost, from several workloads with different mixes of both.
+"""Estimate the cost of an input token and of an output token from workloads with different mixes of both.
 
-Where prompts and replies of many requests are computed in the same passes, no clock can tell their time
-apart. The cost of whole workloads can: it is fitted as a price for each token in and each token out.
+When a server computes prompts and replies of many requests in the same passes, their times cannot be measured
+separately. So the costs of whole workloads are fitted with one price per input token and one per output
+token.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from bench.errors import UsageError
 
 FORMULA_SPLIT: Final = "least squares of C_run on (sum n_in, sum n_out), neither below 0, rescaled to the sum"
 LEAST_CELLS: Final = 3
-LEAST_SPREAD: Final = 1.5  # the largest ratio of tokens in to tokens out, divided by the smallest
+LEAST_SPREAD: Final = 1.5  # the largest ratio of input to output tokens, divided by the smallest, at least
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One workload: what it cost in dollars, and its tokens in and out."""
+    """One workload: its cost in US dollars, and its input and output tokens."""
 
     usd: float
     input_tokens: float
@@ -34,8 +35,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class TokenPrices:
-    """Dollars of a token in and of a token out, and how far the workloads lie from them: the root mean square
-    of the relative errors."""
+    """The US dollars per input token and per output token.
+
+    ``residual`` says how well they explain the workloads: the root mean square of the relative errors.
+    """
 
     input_usd: float
     output_usd: float
@@ -43,10 +46,10 @@ class TokenPrices:
 
 
 def split_by_workloads(cells: Sequence[Cell]) -> TokenPrices:
-    """Return the prices that explain the cost of ``cells`` best (``FORMULA_SPLIT``).
+    """Fit the two prices that explain the costs of ``cells`` best (``FORMULA_SPLIT``).
 
-    Every cell counts the same, whatever its size. Raises UsageError for fewer than three cells and for cells
-    with nearly the same mix, which cannot tell the two prices apart.
+    Relative errors are minimised, so every cell counts the same, whatever its size. Raises UsageError for
+    fewer than three cells, and for cells with nearly the same mix, which do not determine two prices.
     """
     from scipy.optimize import nnls
 
@@ -59,6 +62,6 @@ def split_by_workloads(cells: Sequence[Cell]) -> TokenPrices:
     (input_usd, output_usd), _norm = nnls(rows, [1.0] * len(cells))
     fitted = [cell.input_tokens * input_usd + cell.output_tokens * output_usd for cell in cells]
     scale = math.fsum(cell.usd for cell in cells) / math.fsum(fitted)
-    errors = [scale * one / cell.usd - 1 for one, cell in zip(fitted, cells, strict=True)]
+    errors = [scale * usd / cell.usd - 1 for usd, cell in zip(fitted, cells, strict=True)]
     residual = math.sqrt(math.fsum(error**2 for error in errors) / len(errors))
     return TokenPrices(float(scale * input_usd), float(scale * output_usd), residual)

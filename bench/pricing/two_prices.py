@@ -1,8 +1,8 @@
-"""What a cascade costs: the edge device for the seconds in which it answers, the cloud for its own, egress.
+"""Compute what a cascade costs: the busy seconds of the edge device and of the cloud, and the egress.
 
-Pure functions. An edge second is paid whether the request goes on or not, and a second in which the cloud
-works is paid whether its answer arrives or not. Waiting for the link costs time, and no dollars.
-A large model that is a server elsewhere is paid for tokens in the place of seconds.
+Edge seconds are paid whether or not the request goes on to the cloud. Cloud seconds are paid whether or not
+the answer arrives. Waiting for the link costs time, but no dollars. If the large model is a server elsewhere,
+tokens are paid instead of cloud seconds. All functions are pure.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ BYTES_PER_GB: Final = 1e9
 
 @dataclass(frozen=True)
 class Rates:
-    """Dollars per second of the edge device and of the cloud, and per byte that leaves the cloud.
+    """The US dollars per second of the edge device and of the cloud, and per byte that leaves the cloud.
 
-    A large model that is a server elsewhere bills tokens in and out, and no seconds; then ``tokens_usd`` has
-    the dollars of each.
+    A large model that is a server elsewhere bills tokens instead of seconds: ``tokens_usd`` then has its
+    dollars per (input token, output token).
     """
 
     edge_usd_per_s: float
@@ -35,7 +35,7 @@ class Rates:
 
 @dataclass(frozen=True)
 class Bill:
-    """What some requests cost, in USD, by who is paid."""
+    """The cost of some requests in US dollars, split by who is paid."""
 
     edge_usd: float
     cloud_usd: float
@@ -48,10 +48,10 @@ class Bill:
 
 
 def rates(terms: Mapping[str, Any], cloud: Price) -> Rates:
-    """Return the rates of a cascade from the terms that its row keeps, and the price of the cloud's hour.
+    """Return the rates of a cascade from the terms stored in its row and the price of the cloud.
 
-    Power that the cloud's price leaves out is billed by the watts that the price declares: what was measured
-    is of both models.
+    If the cloud's price does not include power, power is billed by the watts that the price declares. The
+    measured watts cannot be used, because they are of both models together.
     """
     return Rates(
         edge_usd_per_s=float(terms["edge_usd_per_hour"]) / 3600,
@@ -68,23 +68,24 @@ def _of_tokens(cloud: Mapping[str, Any] | None) -> tuple[float, float] | None:
 
 
 def second_usd(price: Price) -> float:
-    """Return what a second of a machine costs, its declared power included."""
+    """Return the US dollars per second of a machine, including its declared power."""
     one_second = Usage(wall_s=1.0, requests_ok=1, input_tokens=1, output_tokens=0)
     return run_cost(price, one_second).run_usd
 
 
 def bill(requests: Sequence[Cascaded], by: Rates) -> Bill:
-    """Return what these requests cost."""
+    """Return what these requests cost at the rates ``by``."""
     return Bill(
-        edge_usd=math.fsum(one.edge_s for one in requests) * by.edge_usd_per_s,
+        edge_usd=math.fsum(each.edge_s for each in requests) * by.edge_usd_per_s,
         cloud_usd=_cloud_usd(requests, by),
-        egress_usd=sum(one.received_bytes for one in requests) * by.egress_usd_per_byte,
+        egress_usd=sum(each.received_bytes for each in requests) * by.egress_usd_per_byte,
     )
 
 
 def _cloud_usd(requests: Sequence[Cascaded], by: Rates) -> float:
-    """Return what the large model is paid: for its seconds, or for the tokens that a server bills."""
+    """Return the cost of the large model: of its seconds, or of the tokens that its server bills."""
     if by.tokens_usd is None:
-        return math.fsum(one.cloud_s for one in requests) * by.cloud_usd_per_s
+        return math.fsum(each.cloud_s for each in requests) * by.cloud_usd_per_s
     in_usd, out_usd = by.tokens_usd
-    return sum(one.billed_in for one in requests) * in_usd + sum(one.billed_out for one in requests) * out_usd
+    n_in, n_out = sum(each.billed_in for each in requests), sum(each.billed_out for each in requests)
+    return n_in * in_usd + n_out * out_usd

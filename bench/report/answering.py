@@ -1,4 +1,4 @@
-"""Say of a row's answers what their tokens do not show: that they are longer, or have no end."""
+"""Say what the figures per token do not show: that a row's answers are longer, or never end."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from bench.stats.verdict import Verdict
 
 
 def answer_words(run: RunSummary, row: Row) -> str:
-    """Say how long a row's answers are beside the baseline's, and what that does to a ratio by the token.
+    """Compare the length of a row's answers with the baseline's, and add the ratio of the cost per token.
 
-    It is empty for answers of the same length, and where nothing is known of their ends.
+    The text is empty for answers of the same length, and if nothing is known about their ends.
     """
     limit, figure = row.workload.get("output_tokens"), row.figure(answers.TOKENS)
     if figure is None:
@@ -31,8 +31,8 @@ def answer_words(run: RunSummary, row: Row) -> str:
 
 
 def _thinks(row: Row, base: Row, ratio: float) -> str:
-    """Say whether it is the reasoning that has another length, or the answer as a whole."""
-    ours, theirs = (_reasoning(one.figure(answers.REASONING)) for one in (row, base))
+    """Say whether the reasoning has another length, or the answer as a whole."""
+    ours, theirs = (_reasoning(side.figure(answers.REASONING)) for side in (row, base))
     if ours and theirs and abs(ours / theirs - 1) >= abs(ratio - 1):
         return f"it thinks {ours / theirs:.2f} × as long and its answers are"
     return "its answers are"
@@ -43,7 +43,7 @@ def _reasoning(figure: Figure | None) -> float | None:
 
 
 def _by_token(run: RunSummary, row: Row) -> str:
-    found = run.comparison(row, cost.PER_1K)
-    if found is None or found.verdict == Verdict.CANNOT_TELL:
+    per_token = run.comparison(row, cost.PER_1K)
+    if per_token is None or per_token.verdict == Verdict.CANNOT_TELL:
         return ""
-    return f" ({found.ratio:.2f} × the cost a token)"
+    return f" ({per_token.ratio:.2f} × the cost a token)"

@@ -1,4 +1,4 @@
-"""Axes, which map values to pixels; the logarithmic ones have ticks at numbers that people read easily."""
+"""Map values to pixels on linear and logarithmic axes, and choose ticks at numbers that are easy to read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.formatting import format_significant
 
 MOST_TICKS = 9
 LINEAR_TICKS = 5
-# Mantissas of the ticks, the most closely spaced first; the first family with few enough ticks is used.
+# Sets of mantissas for the ticks, the densest first. The first set that gives few enough ticks is used.
 MANTISSAS = (
     (1, 1.1, 1.2, 1.3, 1.5, 1.7, 2, 2.5, 3, 3.5, 4, 4.5, 5, 5.5, 6, 6.5, 7, 7.5, 8, 8.5, 9, 9.5),
     (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9),
@@ -22,7 +22,7 @@ MANTISSAS = (
 
 @dataclass(frozen=True)
 class Tick:
-    """A tick at ``at`` pixels and its text."""
+    """A tick: its position in pixels and its text."""
 
     at: float
     text: str
@@ -30,7 +30,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class LogScale:
-    """A map of ``low`` .. ``high`` onto pixels ``start`` .. ``end``; values outside go to the nearer end."""
+    """Maps ``low`` .. ``high`` logarithmically to pixels ``start`` .. ``end``, and clips values outside."""
 
     low: float
     high: float
@@ -38,14 +38,14 @@ class LogScale:
     end: float
 
     def at(self, value: float) -> float:
-        """Return the pixel of ``value``. Zero and less have no logarithm and land on ``start``."""
+        """Return the pixel of ``value``; it is ``start`` for zero and less, which have no logarithm."""
         if value <= self.low:
             return self.start
         share = math.log(min(value, self.high) / self.low) / math.log(self.high / self.low)
         return round(self.start + share * (self.end - self.start), 1)
 
     def ticks(self) -> tuple[Tick, ...]:
-        """Return at most ``MOST_TICKS`` ticks inside the scale."""
+        """Return at most ``MOST_TICKS`` ticks between ``low`` and ``high``."""
         decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
         values: list[float] = []
         for mantissas in MANTISSAS:
@@ -57,14 +57,14 @@ class LogScale:
         return tuple(Tick(self.at(value), _spelled(value)) for value in thinned)
 
     def decades(self) -> tuple[Tick, ...]:
-        """Return a tick for each power of ten; the lowest says that it holds everything below it too."""
+        """Return a tick for each power of ten; the lowest has a ≤, because smaller values lie on it."""
         powers = range(round(math.log10(self.low)), round(math.log10(self.high)) + 1)
         ticks = [Tick(self.at(10.0**power), _spelled(10.0**power)) for power in powers]
         return (Tick(ticks[0].at, f"≤ {ticks[0].text}"), *ticks[1:])
 
 
 def _spelled(value: float) -> str:
-    """Write a number without an exponent where a person would write none."""
+    """Write a number without an exponent, unless it is very small or very large."""
     if 1e-6 <= value < 1e6:
         return f"{value:.8f}".rstrip("0").rstrip(".")
     return f"{value:.3g}"
@@ -72,7 +72,7 @@ def _spelled(value: float) -> str:
 
 @dataclass(frozen=True)
 class LinearScale:
-    """A map of ``low`` .. ``high`` onto pixels ``start`` .. ``end``; values outside go to the nearer end."""
+    """Maps ``low`` .. ``high`` linearly to pixels ``start`` .. ``end``, and clips values outside."""
 
     low: float
     high: float
@@ -85,7 +85,7 @@ class LinearScale:
         return round(self.start + min(max(share, 0.0), 1.0) * (self.end - self.start), 1)
 
     def ticks(self) -> tuple[Tick, ...]:
-        """Return ticks at equal distances, the ends among them."""
+        """Return ticks at equal distances, including both ends."""
         values = [
             self.low + step * (self.high - self.low) / (LINEAR_TICKS - 1) for step in range(LINEAR_TICKS)
         ]
@@ -95,7 +95,7 @@ class LinearScale:
 def with_room(
     values: Sequence[float], start: float, end: float, least: float = -math.inf, most: float = math.inf
 ) -> LinearScale:
-    """Return a scale that holds all values with room at both ends, from ``least`` to ``most`` at most."""
+    """Return a scale for all values with a margin at both ends, but never beyond ``least`` and ``most``."""
     low, high = min(values), max(values)
     room = (high - low) * 0.08 or abs(high) * 0.1 or 1.0
     return LinearScale(max(low - room, least), min(high + room, most), start, end)

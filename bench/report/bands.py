@@ -1,11 +1,11 @@
-"""In which band a row's drift is: from indistinguishable to a different model."""
+"""Put a row's drift into a band, from "indistinguishable" to "a different model"."""
 
 from __future__ import annotations
 
 from bench.metrics import output_drift
 from bench.results.row import Row
 
-# Bands of mean KL (nats) against the baseline: a convention, not a law (see docs/drift.md).
+# Upper limits of mean KL (nats) to the baseline. They are a convention of this tool (see docs/drift.md).
 BANDS = (
     (0.001, "indistinguishable"),
     (0.02, "close to the baseline"),
@@ -15,7 +15,7 @@ BANDS = (
 
 
 def band(row: Row) -> str | None:
-    """Say in a word or two how far a row is from the baseline; None if drift was not measured."""
+    """Say in a few words how far a row is from the baseline, or return None if drift was not measured."""
     figure = row.figure(output_drift.KLD)
     if figure is None:
         return None
@@ -25,5 +25,5 @@ def band(row: Row) -> str | None:
 
 
 def a_different_model(row: Row) -> bool:
-    """Return whether a row's drift is in the last band."""
+    """Return whether a row's drift is in the band with the largest drift."""
     return band(row) == BANDS[-1][1]

@@ -1,4 +1,4 @@
-"""Say of a cascade how many requests went on, who was paid, and what its curve shows."""
+"""Describe a cascade in words: how many requests were escalated, who was paid, and what its curve shows."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from bench.stats.figure import Figure
 
 
 def cascade_words(row: Row) -> str:
-    """Describe a cascade; nothing for any other row. A rule that never decided otherwise is said plainly."""
+    """Describe a cascade; the text is empty for any other row.
+
+    The text says clearly if the rule escalated every request, or none.
+    """
     rate = row.figure(cascade.RATE)
     if rate is None:
         return ""
-    parts = [_sent(rate), _learnt(rate), _as_alone(row), _paid(row), _curve_words(row)]
+    parts = [_sent(rate), _learnt(rate), _same_as_large_model(row), _paid(row), _curve_words(row)]
     return "; ".join(part for part in parts if part)
 
 
@@ -29,35 +32,35 @@ def _sent(rate: Figure) -> str:
 
 
 def _lost(rate: Figure, offline: int) -> str:
-    """Say of how many requests no answer came, and why."""
+    """Say how many escalated requests got no answer, and why."""
     if not offline:
         return ""
-    found = rate.notes.get("refused")
-    listed = found if isinstance(found, list | tuple) else ()
-    why = [f"{one[0]} ({one[1]})" for one in listed if isinstance(one, list | tuple) and len(one) == 2]
+    refused = rate.notes.get("refused")
+    listed = refused if isinstance(refused, list | tuple) else ()
+    why = [f"{pair[0]} ({pair[1]})" for pair in listed if isinstance(pair, list | tuple) and len(pair) == 2]
     if not why:
         return f", and the link was down for {offline}"
     return f", and of {offline} no answer came, so the edge's stood: {', '.join(why)}"
 
 
 def _learnt(rate: Figure) -> str:
-    """Say on what a rule that learns was trained; nothing for any other rule."""
-    found = rate.notes.get("learnt")
-    listed = found if isinstance(found, list | tuple) else ()
-    whole = [one for one in listed if isinstance(one, list | tuple) and len(one) == 3]
-    seen = [f"{n} of {suite} (the same answer to {same})" for suite, n, same in whole]
+    """Say on which questions a learnt rule was trained; the text is empty for any other rule."""
+    learnt = rate.notes.get("learnt")
+    listed = learnt if isinstance(learnt, list | tuple) else ()
+    suites = [entry for entry in listed if isinstance(entry, list | tuple) and len(entry) == 3]
+    seen = [f"{n} of {suite} (the same answer to {same})" for suite, n, same in suites]
     return f"its rule was trained on other questions: {' and '.join(seen)}" if seen else ""
 
 
-def _as_alone(row: Row) -> str:
-    """Say how many replies are the large model's own, whoever gave them."""
+def _same_as_large_model(row: Row) -> str:
+    """Say how many replies equal those of the large model alone, whichever model gave them."""
     same = row.figure(generation.EXACT)
     by_text = ", as texts" if same and same.notes.get("text_level") else ""
     return f"{format_share(same.value)} of the replies are the baseline's{by_text}" if same else ""
 
 
 def _paid(row: Row) -> str:
-    edge, cloud, egress = (row.figure(one) for one in (cascade.EDGE, cascade.CLOUD, cascade.EGRESS))
+    edge, cloud, egress = (row.figure(metric) for metric in (cascade.EDGE, cascade.CLOUD, cascade.EGRESS))
     if edge is None or cloud is None or egress is None:
         return ""
     left = f" and {format_significant(egress.value)} for egress" if egress.value else ""

@@ -1,6 +1,7 @@
-"""The picture of a cascade: quality against cost at every threshold, as plain geometry that a template draws.
+"""Compute the picture of a cascade: its quality against its cost at every threshold.
 
-Cost runs along x and quality up y, both linear. Lengths are in pixels from the upper left corner.
+Cost is on the x axis and quality on the y axis, both linear. This module computes the geometry in pixels from
+the upper left corner, and a template draws it.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from bench.results.row import Row
 
 WIDTH, HEIGHT = 560, 320
 PLOT = Box(64, 14, 540, 262)
-POINT = 5  # numbers of a point of the curve: threshold, share that goes on, USD, share right, seconds
+POINT = 5  # numbers in a point of the curve: threshold, escalated share, USD, accuracy, seconds
 
 
 @dataclass(frozen=True)
 class Place:
-    """A point with a name, at its place in the picture."""
+    """A named point: its position in pixels, its cost in US dollars and its quality."""
 
     name: str
     x: float
@@ -33,7 +34,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Picture:
-    """The curve of one row: ``line`` and the named ``places`` on it, from edge alone to cloud alone."""
+    """The curve of one row, from the edge alone to the cloud alone, with the named ``places`` on it."""
 
     suite: str
     items: str
@@ -44,16 +45,16 @@ class Picture:
 
 
 def picture(row: Row) -> Picture | None:
-    """Return the picture of a row's curve; None for a row without one, or one that does not hold numbers."""
+    """Return the picture of a row's curve, or None if the row has no curve or its points are not numbers."""
     gap = row.figure(cascade_curve.GAP)
     points = curve_points(gap.notes.get("curve")) if gap else []
     here = curve_points([gap.notes.get("here")]) if gap else []
     if gap is None or len(points) < 2 or not here:
         return None
     named = [("edge only", points[0]), ("cloud only", points[-1]), ("as run", here[0])]
-    every = [*points, here[0]]
-    across = with_room([point[2] for point in every], PLOT.left, PLOT.right, least=0.0)
-    up = with_room([point[3] for point in every], PLOT.bottom, PLOT.top)
+    all_points = [*points, here[0]]
+    across = with_room([point[2] for point in all_points], PLOT.left, PLOT.right, least=0.0)
+    up = with_room([point[3] for point in all_points], PLOT.bottom, PLOT.top)
     return Picture(
         str(gap.notes.get("suite")),
         str(gap.notes.get("n")),
@@ -64,13 +65,16 @@ def picture(row: Row) -> Picture | None:
     )
 
 
-def curve_points(found: Any) -> list[Sequence[float]]:
-    """Return the points of a curve that are five finite numbers; a run may come from anybody."""
-    whole = found if isinstance(found, list | tuple) else []
+def curve_points(curve: Any) -> list[Sequence[float]]:
+    """Return the points of a curve that consist of five finite numbers, and drop the others.
+
+    A ``run.json`` may come from anybody, so ``curve`` may be anything.
+    """
+    listed = curve if isinstance(curve, list | tuple) else []
     return [
         point
-        for point in whole
+        for point in listed
         if isinstance(point, list | tuple)
         and len(point) == POINT
-        and all(isinstance(one, int | float) and math.isfinite(one) for one in point)
+        and all(isinstance(number, int | float) and math.isfinite(number) for number in point)
     ]

@@ -1,4 +1,4 @@
-"""Columns that a user asks for by key: those of the usual table, more of them, and any figure of a run."""
+"""Make the columns that a user asks for by key: usual ones, additional ones, and any figure of a run."""
 
 from __future__ import annotations
 
@@ -29,27 +29,28 @@ MORE = (
 
 
 def chosen_columns(run: RunSummary, keys: str) -> tuple[Column, ...]:
-    """Return the columns called by ``keys``, divided by commas, after the names of the rows.
+    """Return the columns for ``keys``, which are separated by commas; the names of the rows come first.
 
-    A key is that of a column or of any figure of the run. ``+`` before the keys adds them to the usual table.
-    Raises UsageError, which names the nearest key.
+    A key names a column or any figure of the run. A ``+`` before the keys adds them to the usual table.
+    Raises UsageError for an unknown key, and suggests the nearest one.
     """
     usual = columns_of(run)
     known = {column.key: column for column in (*MORE, *COLUMNS, *usual)}
     figures = {key for row in run.rows for key, figure in row.figures() if figure is not None}
-    found = dict.fromkeys(column.key for column in usual) if keys.startswith(ADD) else {"variant": None}
+    chosen = dict.fromkeys(column.key for column in usual) if keys.startswith(ADD) else {"variant": None}
     for key in (part.strip() for part in keys.removeprefix(ADD).split(",")):
         if key not in known and key not in figures:
             hint = did_you_mean(key, [*known, *sorted(figures)], f"columns: {', '.join(known)}")
             raise UsageError(f"no column and no figure of this run is called {key!r} ({hint})")
-        found[key] = None
-    return tuple(known[key] if key in known else _by_key(key) for key in found)
+        chosen[key] = None
+    return tuple(known[key] if key in known else _by_key(key) for key in chosen)
 
 
 def _by_key(key: str) -> Column:
-    """Make the column of a figure that no usual table shows, named by its key, which has its unit.
+    """Make the column of a figure that is not in the usual table. Its title is the key, which has the unit.
 
-    Rows that ran in turns have the baseline's figure times the ratio, as in the usual columns.
+    For rows that were measured in turns, the column shows the baseline's figure multiplied by the ratio, as
+    the usual columns do.
     """
 
     def value(run: RunSummary, row: Row) -> str:
@@ -62,7 +63,7 @@ def _by_key(key: str) -> Column:
 
 
 def shares_words(run: RunSummary, columns: Sequence[Column]) -> str:
-    """Say what the shares of the ceilings are, and explain those above 1; empty if none is shown."""
+    """Explain the shares of the ceilings, and those above 1; the text is empty if no share is shown."""
     if not any(column.key in SHARES for column in columns):
         return ""
     above = "; ".join(f"{row.title}: {words}" for row in run.rows if (words := limit_words(row)))

@@ -1,4 +1,4 @@
-"""The columns of the result table, which are the same in every format."""
+"""Define the columns of the result table, which are the same in every format."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def _none(_run: RunSummary, _row: Row) -> str:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the table; ``key`` names it in code.
+    """A column of the table; ``key`` names it in code and in ``--columns``.
 
-    ``cell`` makes a row's text from (run, row), and ``interval`` its 95 % interval for formats with room for
-    it.
+    ``cell`` makes the text of a row from (run, row), and ``interval`` the text of its 95 % interval, for
+    formats that have room for it.
     """
 
     key: str
@@ -53,7 +53,7 @@ class Column:
 
 
 def _figure(key: str, title: str, metric: Metric, show: Show = format_significant) -> Column:
-    """Make the column of a metric; a figure with bounds also shows them."""
+    """Make the column of a metric, with an interval for figures that have bounds."""
     return Column(
         key,
         title,
@@ -65,11 +65,11 @@ def _figure(key: str, title: str, metric: Metric, show: Show = format_significan
 
 
 def _timed(key: str, title: str, metric: Metric) -> Column:
-    """Make a column of time or money, from what ``timed_interval`` returns."""
+    """Make a column of time or money, which shows what ``timed_interval`` returns."""
 
     def value(run: RunSummary, row: Row) -> str:
-        found = timed_interval(run, row, metric)
-        return format_significant(found.value if found else None)
+        shown = timed_interval(run, row, metric)
+        return format_significant(shown.value if shown else None)
 
     def interval(run: RunSummary, row: Row) -> str:
         return bounds_text(timed_interval(run, row, metric), format_significant)
@@ -82,7 +82,7 @@ def _name(run: RunSummary, row: Row) -> str:
 
 
 def _peak(_run: RunSummary, row: Row) -> str:
-    """Show what the row itself held on the GPU if it has such a figure, else the process's memory."""
+    """Show the row's memory on the GPU if it was measured, else the memory of its process."""
     on_gpu = row.figure(memory.ALLOCATED) or row.figure(memory.DEVICE)
     return format_mib(value_of(on_gpu or row.figure(memory.RSS)))
 
@@ -95,7 +95,7 @@ def _ratio(run: RunSummary, row: Row) -> str:
 
 
 def _verdict(run: RunSummary, row: Row) -> str:
-    """Show how a row ended if it failed, else the verdict of the run's gate on it, else that on its cost."""
+    """Show the status of a row that failed, else the gate's verdict on it, else the verdict on its cost."""
     if not row.ok:
         return str(row.status)
     if judged := verdict_on(run, row):
@@ -105,7 +105,7 @@ def _verdict(run: RunSummary, row: Row) -> str:
 
 
 def _answer_tokens(_run: RunSummary, row: Row) -> str:
-    """Show the mean length of an answer, and how much of it is reasoning where markers are known."""
+    """Show the mean tokens of an answer, and in parentheses those of its reasoning if they are known."""
     tokens, reasoning = row.figure(answers.TOKENS), row.figure(answers.REASONING)
     if tokens is None:
         return "-"
@@ -155,7 +155,7 @@ OF_CASCADES = (
     _figure("cloud_usd", "cloud $/req", cascade.CLOUD),
 )
 
-# How far a GPU is used; the table of a run on a CPU is wide enough without them.
+# How well a GPU is used. The table of a run on a CPU does not have these, because it is wide already.
 GPU_COLUMNS = (
     _figure("busy", "GPU busy", device.SHARE, format_share),
     _figure("mbu", "MBU", roofline.MBU, format_share),
@@ -202,18 +202,17 @@ OF_DRIFT = (SHARED["kl"], SHARED["top1"])
 
 
 def columns_of(run: RunSummary) -> tuple[Column, ...]:
-    """Return the columns that a run's table has, with those of answers if a row is judged by them, those of
-    cascades if a row is one, and those of a GPU if a row ran on one. Servers and encoders have columns of
-    their own.
+    """Return the columns of a run's table.
 
-    A gate's run has only those in which a variant has a figure: most gates measure ratios in turns and no row
-    alone.
+    It has columns of answers if a row is judged by its answers, of cascades if a row is a cascade, and of a
+    GPU if a row ran on one. Servers and encoders have other columns. The table of a gate's run has only the
+    columns in which a variant has a figure, because most gates measure ratios in turns and no row alone.
     """
     if run.served:
         limited = goodput.PER_GOOD.key in {row.headline.key for row in run.rows}
         compared = any(row.figure(output_drift.KLD) for row in run.rows)
         shown = (*OF_SERVERS, *OF_DRIFT) if compared else OF_SERVERS
-        return tuple(one for one in shown if limited or one.key not in ("good", "cost_good"))
+        return tuple(column for column in shown if limited or column.key not in ("good", "cost_good"))
     task = next((row.runtime.get("task") for row in run.rows), None)
     every = (*OF_ENCODERS, *OF_TASKS.get(str(task), ())) if task else COLUMNS
     if run.gate is None and task:

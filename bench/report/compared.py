@@ -1,4 +1,4 @@
-"""What a gate compared, and what differs between the two sides, in words without markup."""
+"""Say in words what a gate compared, and what differs between the two sides. The words have no markup."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from bench.errors import IntegrityError
 from bench.gate.verdict import Effort
 from bench.records import Json
 
-MOST_NAMES = 8  # files that are named, and rows of one side only; the rest is counted
-MOST_CHANGES = 12  # keys of the config, or packages
-MOST_LETTERS = 80  # of a value in the config
+MOST_NAMES = 8  # files, or rows of one side only, that are named; the rest is counted
+MOST_CHANGES = 12  # changed keys of the config, or changed packages, that are named
+MOST_LETTERS = 80  # characters of a value in the config that are shown
 
 
 @dataclass(frozen=True)
 class Compared:
     """What a gate compared, and what differs between the two sides.
 
-    ``base`` and ``candidate`` are the words for the sides, with their commit or the version of their Python.
-    The commits are whole, and empty if no commits were compared. ``config`` and ``packages`` hold a line for
-    each difference, ``alone`` the rows that only one side has, ``notes`` what else should be known.
+    ``base`` and ``candidate`` name the sides, with their commit or the version of their Python. The full
+    hashes are in ``base_commit`` and ``candidate_commit``, which are empty if no commits were compared.
+    ``config`` and ``packages`` have a line for each difference, ``files`` the changed files, ``alone`` the
+    rows that only one side has, and ``notes`` anything else that the reader should know.
     """
 
     base: str
@@ -36,30 +37,30 @@ class Compared:
 
     @property
     def sides(self) -> str:
-        """Return both sides in a few words."""
+        """Return the names of both sides in one phrase."""
         return f"{self.base} with {self.candidate}"
 
     @property
     def lines(self) -> list[str]:
-        """Return a line for the sides, and those of ``differing``."""
+        """Return a line that names the sides, followed by the lines of ``differing``."""
         return [f"compare {self.sides}", *self.differing]
 
     @property
     def differing(self) -> list[str]:
         """Return a line for each difference, and one for the rows that were not compared."""
-        found = [*_listed("config", self.config), *_listed("packages", self.packages)]
+        lines = [*_listed("config", self.config), *_listed("packages", self.packages)]
         if self.files:
-            found.append(f"{counted('file', len(self.files))}: {few(self.files)}")
-        if self.of_commits and not found:
-            found.append("nothing differs: not a file, not a package, not a key of the config")
-        found += self.notes
+            lines.append(f"{counted('file', len(self.files))}: {few(self.files)}")
+        if self.of_commits and not lines:
+            lines.append("nothing differs: not a file, not a package, not a key of the config")
+        lines += self.notes
         if self.alone:
-            found.append(f"not compared, because only one side has it: {few(self.alone)}")
-        return found
+            lines.append(f"not compared, because only one side has it: {few(self.alone)}")
+        return lines
 
 
 def compared(effort: Effort) -> Compared:
-    """Return what a gate compared. Raises IntegrityError if its evidence is not what a gate writes."""
+    """Return what a gate compared. Raises IntegrityError if its stored evidence is damaged."""
     try:
         return _COMPARED.get(effort.mode, _interpreters)(effort)
     except (KeyError, TypeError, AttributeError) as bad:
@@ -68,32 +69,32 @@ def compared(effort: Effort) -> Compared:
         ) from None
 
 
-def between_commits(found: Json, base: str, candidate: str) -> Compared:
-    """Return what differs between two commits; ``found`` is the block of ``run.json``, the others are names.
+def between_commits(block: Json, base: str, candidate: str) -> Compared:
+    """Return what differs between two commits, which are called ``base`` and ``candidate``.
 
-    Raises KeyError and TypeError if it is another block.
+    ``block`` is the differences block of ``run.json``. Raises KeyError or TypeError if it is another block.
     """
     config, packages = (
-        tuple(f"{one['what']}: {_short(one['base'])} → {_short(one['candidate'])}" for one in found[kind])
+        tuple(f"{key['what']}: {_short(key['base'])} → {_short(key['candidate'])}" for key in block[kind])
         for kind in ("config", "packages")
     )
     return Compared(
-        base, candidate, config=config, packages=packages, files=tuple(found["files"]),
-        notes=tuple(_notes(found)), of_commits=True,
+        base, candidate, config=config, packages=packages, files=tuple(block["files"]),
+        notes=tuple(_notes(block)), of_commits=True,
     )  # fmt: skip
 
 
-def _notes(found: Json) -> Iterator[str]:
-    """Yield what should be known of both commits besides their differences."""
-    for one in found.get("inputs", ()):
-        yield f"another file: {one['what']}" + (f" of {one['row']}" if one["row"] else "")
-    if found.get("unpinned"):
+def _notes(block: Json) -> Iterator[str]:
+    """Yield notes about inputs and packages that may differ without a difference in the commits."""
+    for changed in block.get("inputs", ()):
+        yield f"another file: {changed['what']}" + (f" of {changed['row']}" if changed["row"] else "")
+    if block.get("unpinned"):
         alike = (
-            "could not have those of the base" if found.get("anew") else "has those of the base where it can"
+            "could not have those of the base" if block.get("anew") else "has those of the base where it can"
         )
-        yield f"not pinned: {few(found['unpinned'])}; the candidate {alike}"
-    if found.get("pointers"):
-        yield f"not fetched by Git LFS: {few(found['pointers'])}; `git lfs pull` fetches them"
+        yield f"not pinned: {few(block['unpinned'])}; the candidate {alike}"
+    if block.get("pointers"):
+        yield f"not fetched by Git LFS: {few(block['pointers'])}; `git lfs pull` fetches them"
 
 
 def _commits(effort: Effort) -> Compared:
@@ -130,7 +131,7 @@ _COMPARED = {
 
 
 def few(names: Sequence[str]) -> str:
-    """Name the first ``MOST_NAMES`` and count the rest."""
+    """Join the first ``MOST_NAMES`` names, and count the rest."""
     more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
     return ", ".join(names[:MOST_NAMES]) + more
 

@@ -1,4 +1,4 @@
-"""All drift figures of a run in words and numbers, row by row: ``bench compare RUN --drift``."""
+"""Print all drift figures of a run, row by row: ``bench compare RUN --drift``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bench.results.run_summary import RunSummary
 from bench.stats.figure import Figure, Metric
 
 NONE = "No row has drift figures: random weights, drift.tokens of 0, or none was measured."
-LABEL = 20  # letters of the first column
+LABEL = 20  # characters of the first column
 ENCODED = (
     ("cosine", encoded.COSINE, cosine_text), ("  worst 1 %", encoded.COSINE_P01, cosine_text),
     ("rank correlation", encoded.RANKS, cosine_text), ("same first document", encoded.FIRST, share_text),
@@ -30,23 +30,23 @@ NAMES = {"p01": "1 %", "p05": "5 %", "p10": "10 %", "p90": "90 %", "p95": "95 %"
 
 
 def render(run: RunSummary) -> str:
-    """Return a block of lines for every variant that has any of these figures."""
+    """Return a block of lines for every variant that has drift figures, or a sentence if none has any."""
     blocks = [lines for row in run.rows if row.ok and not row.is_baseline and (lines := list(_row(row)))]
     return "\n\n".join("\n".join(lines) for lines in blocks) or NONE
 
 
 def _row(row: Row) -> Iterator[str]:
-    found = [*_distribution(row), *_encoded(row), *_texts(row), *_replies(row), *_numbers(row)]
-    if found:
+    lines = [*_distribution(row), *_encoded(row), *_texts(row), *_replies(row), *_numbers(row)]
+    if lines:
         yield printable(row.title)
-        yield from (f"  {label:<{LABEL}}{words}" for label, words in found if words)
+        yield from (f"  {label:<{LABEL}}{words}" for label, words in lines if words)
 
 
 def _distribution(row: Row) -> Iterator[tuple[str, str]]:
     kld = row.figure(output_drift.KLD)
     if kld is None:
         return
-    if kld.notes.get("windows"):  # not of earlier code
+    if kld.notes.get("windows"):  # runs of earlier versions have none
         yield "scored on", f"{kld.notes['n']:,} positions in {windows_words(kld.notes)}"
     yield "KL(base‖variant)", f"{_with_error(kld)} nat: {band(row)}"
     tails = {**drift_tails.KLD, "p99": output_drift.KLD_P99}
@@ -68,7 +68,7 @@ def _distribution(row: Row) -> Iterator[tuple[str, str]]:
 
 
 def _encoded(row: Row) -> Iterator[tuple[str, str]]:
-    """Yield the figures of an encoder: of its vectors and its rankings, or of its labels."""
+    """Yield the lines of an encoder: about its vectors and rankings, or about its labels."""
     for label, metric, show in ENCODED:
         figure = row.figure(metric)
         if figure is not None:
@@ -92,7 +92,10 @@ def _texts(row: Row) -> Iterator[tuple[str, str]]:
 
 
 def _with_error(figure: Figure | None) -> str:
-    """Return ``0.0123 ± 0.0004 [0.0113, 0.0135]``: plain standard error, then the interval over windows."""
+    """Return a figure as ``0.0123 ± 0.0004 [0.0113, 0.0135]``.
+
+    After ± comes the standard error over positions, and in brackets the 95 % interval over windows.
+    """
     if figure is None:
         return ""
     error = figure.notes.get("se")
@@ -108,7 +111,7 @@ def _quantiles(
     known = {**metrics, **({"max": largest} if largest else {})}
     figures = ((name, row.figure(known[name])) for name in names if name in known)
     return ", ".join(
-        f"{NAMES.get(name, name)} {format_significant(one.value)}" for name, one in figures if one
+        f"{NAMES.get(name, name)} {format_significant(figure.value)}" for name, figure in figures if figure
     )
 
 
@@ -119,12 +122,12 @@ def _floors(kld: Figure) -> str:
 
 
 def _each(row: Row, metrics: dict[str, Metric]) -> str:
-    """Return mean KL of each part with the share of the same next token."""
+    """Return the mean KL of each part of the positions, with the share of equal next tokens."""
     figures = ((name, row.figure(metric)) for name, metric in metrics.items())
     return ", ".join(
-        f"{name.replace('_', ' ')} {format_significant(one.value)} ({format_share(one.notes.get('top1'))})"
-        for name, one in figures
-        if one
+        f"{name.replace('_', ' ')} {format_significant(part.value)} ({format_share(part.notes.get('top1'))})"
+        for name, part in figures
+        if part
     )
 
 
@@ -143,7 +146,7 @@ def _replies(row: Row) -> Iterator[tuple[str, str]]:
 
 
 def _divergence(row: Row) -> str:
-    """Return the median token, the rate, and a few points of the survival curve."""
+    """Return the median token of the first difference, its rate, and a few points of the survival curve."""
     half, rate = row.figure(generation.MEDIAN), row.figure(generation.RATE)
     first = row.figure(generation.DIVERGENCE)
     curve = (first.notes.get("survival") or []) if first else []

@@ -13,9 +13,9 @@ from bench.report.formats import harmless
 from bench.report.formats.markdown import about, escape, rules_table
 from bench.report.gate_reading import advice, advice_on, in_words, summary, worst_first
 
-MARKER = "<!-- inference-cost-bench -->"  # by which a CI job finds its comment again
-MOST_RULES = 50  # of a comment, which GitHub cuts off at 65,536 letters
-LONGEST_REASON = 4 * MOST_LETTERS  # of a rule in a comment
+MARKER = "<!-- inference-cost-bench -->"  # a CI job finds its own comment by this marker
+MOST_RULES = 50  # rules in a comment; GitHub cuts a comment off at 65,536 characters
+LONGEST_REASON = 4 * MOST_LETTERS  # characters of a rule's reason in a comment
 LEVELS = {
     GateVerdict.FAIL: "error",
     GateVerdict.ERROR: "error",
@@ -26,22 +26,22 @@ LEVELS = {
 
 
 def lines(name: str, gate: GateBlock) -> list[str]:
-    """Return the verdict on the run called ``name``, what was compared, and a line for each rule.
+    """Return the lines that a terminal shows for a gate of the run called ``name``.
 
-    A rule's line has its interval. What the verdict rests on, and what change the gate could have seen, come
-    last; before that stands what to do next if that is known.
+    The verdict comes first, then what was compared, then each rule with its interval, then what to do next if
+    that is known. The last line says how much was measured and which change the gate could have seen.
     """
     name, gate = harmless(name), harmless(gate)
-    found = [f"{gate.verdict}  {name}  (exit {int(gate.exit_code)})"]
-    found += [f"  {line}" for line in compared(gate.effort).lines]
-    found += [f"  {in_words(rule)}" for rule in gate.rules]
-    found += [f"  {said}"] if (said := advice_on(gate)) else []
-    return [*found, f"  {_effort(gate.effort)}"]
+    shown = [f"{gate.verdict}  {name}  (exit {int(gate.exit_code)})"]
+    shown += [f"  {line}" for line in compared(gate.effort).lines]
+    shown += [f"  {in_words(rule)}" for rule in gate.rules]
+    shown += [f"  {said}"] if (said := advice_on(gate)) else []
+    return [*shown, f"  {_effort(gate.effort)}"]
 
 
-def differences(found: Json, base: str, candidate: str) -> list[str]:
+def differences(block: Json, base: str, candidate: str) -> list[str]:
     """Say what differs between the commits of a gate, before anything is measured."""
-    first, *rest = harmless(between_commits(found, base, candidate)).lines
+    first, *rest = harmless(between_commits(block, base, candidate)).lines
     return [first, *(f"  {line}" for line in rest)]
 
 
@@ -55,16 +55,17 @@ def markdown(name: str, gate: GateBlock) -> str:
 
 
 def comment(name: str, gate: GateBlock) -> str:
-    """Write the verdict as a comment on a pull request. It begins with ``MARKER``, which is not shown.
+    """Write the verdict as a comment on a pull request.
 
-    A job that finds the marker in a comment of its own can overwrite that comment. The rules come with the
-    worst verdict first; beyond ``MOST_RULES`` they are counted, so that GitHub takes the comment.
+    It begins with ``MARKER``, an HTML comment that GitHub does not show: the next job finds its earlier
+    comment by it, and overwrites that. The rule with the worst verdict comes first. Rules beyond
+    ``MOST_RULES`` are only counted, so that the comment stays below GitHub's limit.
     """
     return f"{MARKER}\n{comment_body(name, gate)}"
 
 
 def comment_body(name: str, gate: GateBlock) -> str:
-    """Write a comment without its marker."""
+    """Write the comment on a pull request, without its marker."""
     gate = harmless(gate)
     rules = tuple(replace(rule, reason=_cut(rule.reason)) for rule in worst_first(gate.rules))
     more = [f"{len(rules) - MOST_RULES} more rules are in the run's report.", ""]
@@ -82,7 +83,7 @@ def _cut(text: str) -> str:
 
 
 def workflow_commands(gate: GateBlock) -> list[str]:
-    """Write GitHub's workflow commands: an error for what fails, a warning for what could not be decided."""
+    """Write GitHub's workflow commands: errors for failed rules, warnings for rules without a decision."""
     return [
         _command(LEVELS[rule.verdict], "bench gate", _with_advice(rule))
         for rule in harmless(gate).rules
@@ -91,7 +92,7 @@ def workflow_commands(gate: GateBlock) -> list[str]:
 
 
 def failure(message: str) -> tuple[str, str]:
-    """Return what a job's page says of a gate without a verdict, and the workflow command for it."""
+    """Return (text for a job's summary page, workflow command) for a gate that ended without a verdict."""
     indented = "\n".join(f"    {line}" for line in message.splitlines())
     return f"### No verdict\n\n{indented}\n\n", _command("error", "bench gate", message)
 
@@ -101,14 +102,14 @@ def _with_advice(rule: Finding) -> str:
 
 
 def _command(level: str, title: str, message: str) -> str:
-    """Write one command. GitHub cuts a message at a raw line break, and a title at a colon or a comma."""
+    """Write one workflow command, with the characters escaped at which GitHub would cut it off."""
     for sign, code in (("%", "%25"), ("\r", "%0D"), ("\n", "%0A")):
         title, message = title.replace(sign, code), message.replace(sign, code)
     return f"::{level} title={title.replace(':', '%3A').replace(',', '%2C')}::{message}"
 
 
 def beforehand(calibration: Calibration | None, margin: float | None) -> str:
-    """Say, before a gate starts, what change it can see."""
+    """Say, before a gate starts, which change it can detect."""
     if calibration is None:
         return "not calibrated: `bench calibrate` says how small a change a gate sees on this machine"
     seen, cap = calibration.detectable, calibration.cap
@@ -124,18 +125,19 @@ def beforehand(calibration: Calibration | None, margin: float | None) -> str:
     return text
 
 
-def calibration(found: Calibration | None) -> list[str]:
-    """Say what a calibration found."""
-    if found is None:
+def calibration(result: Calibration | None) -> list[str]:
+    """Return the lines that describe the result of a calibration."""
+    if result is None:
         return ["the calibration has too few undisturbed units to say anything; run it on a quieter machine"]
+    units, each_s = f"{result.units} units ({result.void_units} void)", result.seconds_per_unit
     return [
-        f"calibrated on {found.units} units ({found.void_units} void), {found.seconds_per_unit:.1f} s each",
-        f"  sd of a unit       {100 * found.unit_sd:.2f} %  at {found.batches} batches per unit",
-        f"  of a process       {100 * found.process_sd:.2f} %  (does not average out within a unit)",
-        f"  of a batch         {100 * found.batch_sd:.2f} %  (lag-1 autocorrelation "
-        f"{found.lag1_autocorrelation:.2f})",
-        f"  counters           {'the same in every unit' if found.counters_constant else 'varied'}",
-        f"  {beforehand(found, None)}",
+        f"calibrated on {units}, {each_s:.1f} s each",
+        f"  sd of a unit       {100 * result.unit_sd:.2f} %  at {result.batches} batches per unit",
+        f"  of a process       {100 * result.process_sd:.2f} %  (does not average out within a unit)",
+        f"  of a batch         {100 * result.batch_sd:.2f} %  (lag-1 autocorrelation "
+        f"{result.lag1_autocorrelation:.2f})",
+        f"  counters           {'the same in every unit' if result.counters_constant else 'varied'}",
+        f"  {beforehand(result, None)}",
     ]
 
 

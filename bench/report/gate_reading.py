@@ -1,7 +1,7 @@
-"""Read a gate's verdict for a report: rules and rows, their figures and verdicts, in words without markup.
+"""Put a gate's rules, figures and verdicts into words without markup, for all report formats.
 
-What the gate compared is in ``compared.py``. All formats take their words from here, so a rule has the same
-figure and the same reason in each of them.
+All formats take their words from here, so that a rule has the same figure and the same reason in each of
+them. What the gate compared is in ``compared.py``.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from bench.results.row import Row
 from bench.results.run_summary import RunSummary
 from bench.stats.verdict import RatioDesign
 
-SAYS_NOTHING = 2.0  # a bound farther than this factor from the ratio
+SAYS_NOTHING = 2.0  # a bound that is farther than this factor from the ratio is not shown
 NOT_MEASURED = (GateVerdict.UNREACHED, GateVerdict.IDENTICAL)
 HOLDS = (GateVerdict.PASS, GateVerdict.IDENTICAL)
-TONES = {  # as the colours of other verdicts are called
+TONES = {  # named like the verdicts of rows, so that both have the same colours
     **dict.fromkeys(HOLDS, "better"),
     **dict.fromkeys((GateVerdict.FAIL, GateVerdict.ERROR, GateVerdict.SUSPECT), "worse"),
     **dict.fromkeys((GateVerdict.INCONCLUSIVE, GateVerdict.UNREACHED), "cannot-tell"),
@@ -37,19 +37,21 @@ _ADVICE = {
 
 
 def advice(*rules: Finding) -> str:
-    """Return what to do about these findings of one verdict; empty if nothing is known. Where the base has
-    no such config, the reason itself says what follows."""
+    """Return what to do about findings that have the same verdict; empty if there is no advice.
+
+    A finding whose base has no such config needs none: its reason already says what to do.
+    """
     known = (_ADVICE.get(rule.verdict, "") for rule in rules if not rule.reason.startswith(NO_BASE))
     return next(filter(None, known), "")
 
 
 def advice_on(gate: GateBlock) -> str:
-    """Return what to do about a gate's verdict; empty if nothing is known."""
+    """Return what to do about a gate's verdict; empty if there is no advice."""
     return advice(*(rule for rule in gate.rules if rule.verdict == gate.verdict))
 
 
 def relative(rule: Finding) -> bool:
-    """Return whether the rule's figure is a ratio to the base, and not a figure in the metric's own unit."""
+    """Return whether the rule's figure is a ratio to the base, not a value in the metric's unit."""
     return any(f" {limit} " in rule.rule for limit in ("max_increase", "max_decrease"))
 
 
@@ -60,12 +62,12 @@ def unit_of(rule: Finding) -> str:
 
 
 def bounds(rule: Finding) -> tuple[float | None, float | None]:
-    """Return the bounds of a rule's figure as far as they say anything; None for a bound that does not.
+    """Return the bounds of a rule's figure, with None for a bound that is missing or tells nothing.
 
-    Every bound of a plain interval is returned. A timed rule has a confidence sequence, and as long as that
-    has too few units its bounds are the ends of the search, a factor of 400 on either side. A bound of it is
-    therefore returned only if it is within a factor of two (``SAYS_NOTHING``) of the ratio, or if it shows by
-    itself that there is a difference: a lower bound above 1, an upper bound below 1.
+    The bounds of a plain interval are always returned. A timed rule has a confidence sequence, whose bounds
+    are the ends of the searched range (a factor of 400 on either side) while it has too few units. So a bound
+    of a timed rule is returned only if it is within a factor of two (``SAYS_NOTHING``) of the ratio, or if it
+    shows a difference: a lower bound above 1, or an upper bound below 1.
     """
     if rule.value is None or rule.confidence in (None, 1.0):
         return None, None
@@ -80,9 +82,9 @@ def bounds(rule: Finding) -> tuple[float | None, float | None]:
 
 
 def measured(rule: Finding) -> str:
-    """Return a rule's figure with its interval: ``1.003 [0.991, 1.015] at 99 %``.
+    """Return a rule's figure with its interval, such as ``1.003 [0.991, 1.015] at 99 %``.
 
-    With a bound on one side only it is ``1.003, < 1.015 at 99 %``. A dash stands for a missing figure.
+    With only one bound the text is ``1.003, < 1.015 at 99 %``. A missing figure is a dash.
     """
     if rule.value is None:
         return "-"
@@ -106,30 +108,30 @@ def measured(rule: Finding) -> str:
 
 
 def worst_first(rules: Iterable[Finding]) -> list[Finding]:
-    """Order findings by their verdict, the worst first; those with the same verdict keep their order."""
+    """Sort findings by verdict, the worst first; findings with the same verdict keep their order."""
     order = list(GateVerdict)
     return sorted(rules, key=lambda rule: order.index(rule.verdict))
 
 
 def findings_of(run: RunSummary, row: Row) -> list[Finding]:
-    """Return what the run's gate found about a row, rule by rule; nothing for a run without a gate."""
+    """Return the gate's findings about a row, one per rule; empty for a run without a gate."""
     return run.findings.get(row.key, [])
 
 
 def verdict_on(run: RunSummary, row: Row) -> GateVerdict | None:
-    """Return the gate's verdict on a row, which is the worst of its rules; None if there is none."""
-    found = worst_first(findings_of(run, row))
-    return found[0].verdict if found else None
+    """Return the gate's verdict on a row, which is the worst of its rules, or None if no rule judged it."""
+    findings = worst_first(findings_of(run, row))
+    return findings[0].verdict if findings else None
 
 
 def about_row(run: RunSummary, row: Row) -> str:
-    """Say what the gate found about a row, by the worst of its rules; empty if it judged none."""
-    found = worst_first(findings_of(run, row))
-    if not found:
+    """Describe the worst of the gate's findings about a row; empty if no rule judged the row."""
+    findings = worst_first(findings_of(run, row))
+    if not findings:
         return ""
-    rule = found[0]
-    found_out = rule.reason if rule.value is None else measured(rule)
-    return f"the gate says {rule.verdict}: {rule.rule}: {found_out}"
+    rule = findings[0]
+    figure = rule.reason if rule.value is None else measured(rule)
+    return f"the gate says {rule.verdict}: {rule.rule}: {figure}"
 
 
 def in_words(rule: Finding) -> str:
@@ -138,7 +140,7 @@ def in_words(rule: Finding) -> str:
 
 
 def summary(gate: GateBlock) -> str:
-    """Say in one line how many rules there are of each verdict, and name the worst if one does not hold."""
+    """Count the rules by verdict in one line, and describe the worst rule unless all of them hold."""
     rules = worst_first(gate.rules)
     if not rules:
         return "no rule was judged"
@@ -151,23 +153,23 @@ def summary(gate: GateBlock) -> str:
 
 
 def without_replaced(run: RunSummary) -> RunSummary:
-    """Return a gate's run without the ratios that its gate replaces; any other run as it is.
+    """Return a gate's run without the ratios that the gate measured better; any other run is unchanged.
 
-    A gate measures its units in turns. The ratio of a few requests of each side alone, one after the other,
-    would stand beside the gate's ratio of the same figure and contradict it. If the gate found nothing to
-    measure, such a ratio is a comparison of the same work.
+    A gate measures its units in turns. The run also has ratios from a few requests of each side alone, one
+    side after the other. They are less precise and could contradict the gate's ratio of the same figure. If
+    the gate found nothing to measure, both sides do the same work, and such a ratio shows only noise.
     """
-    if run.gate is None or run.gate.effort.mode in ("run", "stored"):  # judged by the run's own ratios
+    if run.gate is None or run.gate.effort.mode in ("run", "stored"):  # these judge the run's own ratios
         return run
     rules = run.gate.rules
-    timed = {(one.group, one.variant) for one in rules if one.kind == "timed" or one.verdict in NOT_MEASURED}
-    judged = {(one.group, one.variant, one.metric) for one in rules if one.value is not None}
+    timed = {(r.group, r.variant) for r in rules if r.kind == "timed" or r.verdict in NOT_MEASURED}
+    judged = {(rule.group, rule.variant, rule.metric) for rule in rules if rule.value is not None}
 
-    def replaced(one: Comparison) -> bool:
-        row = (one.group, one.variant)
-        return (row in timed and one.metric in TIMED) or (*row, one.metric) in judged
+    def replaced(ratio: Comparison) -> bool:
+        row = (ratio.group, ratio.variant)
+        return (row in timed and ratio.metric in TIMED) or (*row, ratio.metric) in judged
 
-    kept = (one for one in run.comparisons if one.design != RatioDesign.SOLO or not replaced(one))
+    kept = (each for each in run.comparisons if each.design != RatioDesign.SOLO or not replaced(each))
     return replace(run, comparisons=tuple(kept))
 
 
@@ -175,7 +177,7 @@ def without_replaced(run: RunSummary) -> RunSummary:
 
 
 def flat_gate(gate: GateBlock) -> dict[str, Any]:
-    """Return what is the same for all rows of a gate's run: verdict, sides, and what differs."""
+    """Return the flat keys that are the same for all rows of a gate's run: verdict, sides and differences."""
     about = compared(gate.effort)
     return {
         "gate_verdict": str(gate.verdict),
@@ -196,10 +198,10 @@ def flat_gate(gate: GateBlock) -> dict[str, Any]:
 def flat_rules(rules: Sequence[Finding]) -> dict[str, Any]:
     """Return the findings about one row as flat keys, ``gate_<metric>_ratio`` or ``gate_<metric>_value``.
 
-    If two rules are on the same metric, the verdict, the rule and the reason are those of the worse one.
+    If two rules judge the same metric, the keys that they share have the values of the worse rule.
     """
-    flat: dict[str, Any] = {key: None for rule in rules for key in _flat_rule(rule)}  # in the rules' order
-    for rule in reversed(worst_first(rules)):  # the worst is written last, over the others
+    flat: dict[str, Any] = {key: None for rule in rules for key in _flat_rule(rule)}  # keeps the rules' order
+    for rule in reversed(worst_first(rules)):  # the worst rule is last, so that it overwrites the others
         flat |= _flat_rule(rule)
     return flat
 

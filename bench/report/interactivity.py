@@ -1,8 +1,9 @@
-"""The picture of a sweep: what a machine writes in all against what one user gets, as plain geometry.
+"""Compute the picture of a sweep: the total output of a machine against the speed that one user gets.
 
-A cell of the sweep is a point of each variant's curve. Interactivity (1/TPOT, tokens per second of one user)
-runs along x, output throughput (tokens per second of all users) up y, both logarithmic. More users, or a
-larger batch, move a point to the left and up. Lengths are in pixels from the upper left corner.
+The x axis is interactivity (1/TPOT, tokens per second of one user) and the y axis output throughput (tokens
+per second of all users), both logarithmic. Each variant has a curve with a point for each cell of the sweep.
+More users, or a larger batch, move a point to the left and up. Lengths are in pixels from the upper left
+corner; a template draws the picture.
 """
 
 from __future__ import annotations
@@ -28,7 +29,11 @@ LEAST_CELLS = 2
 
 @dataclass(frozen=True)
 class Datum:
-    """A row in one cell: tokens per second of one user and of all, and USD for what the row's cost counts."""
+    """A row in one cell of the sweep.
+
+    ``of_one`` and ``of_all`` are the tokens per second of one user and of all users. ``usd`` is the row's
+    main cost figure in US dollars.
+    """
 
     variant: str
     cell: str
@@ -39,7 +44,7 @@ class Datum:
 
 @dataclass(frozen=True)
 class Mark:
-    """A datum at its place; ``on_front`` if no other has both more for one user and more for all."""
+    """A datum at its place. It is ``on_front`` if no other one is faster both for one user and for all."""
 
     datum: Datum
     x: float
@@ -51,7 +56,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Picture:
-    """A line through the cells of each variant, and the marks on it."""
+    """Everything that the template draws: a line through the cells of each variant, and the marks on it."""
 
     lines: tuple[tuple[tuple[float, float], ...], ...]
     marks: tuple[Mark, ...]
@@ -62,40 +67,40 @@ class Picture:
 def data_of(run: RunSummary) -> tuple[Datum, ...]:
     """Return the rows that have both figures, variant by variant in the order of the run."""
     names = dict.fromkeys(row.name for row in run.rows)
-    found = tuple(_measured(run))
-    return tuple(one for name in names for one in found if one.variant == name)
+    data = tuple(_measured(run))
+    return tuple(datum for name in names for datum in data if datum.variant == name)
 
 
 def _measured(run: RunSummary) -> Iterator[Datum]:
     for row in run.rows:
-        tpot, of_all = (value_of(row.figure(one)) for one in (latency.TPOT, throughput.OUTPUT))
+        tpot, of_all = (value_of(row.figure(metric)) for metric in (latency.TPOT, throughput.OUTPUT))
         if row.ok and tpot and of_all and min(tpot, of_all) > 0 and math.isfinite(1e3 / tpot):
             yield Datum(row.name, row.group, 1e3 / tpot, of_all, value_of(row.figure(row.headline)))
 
 
 def picture(run: RunSummary) -> Picture | None:
-    """Return the picture of a run; None unless some variant was measured in several cells of a sweep."""
+    """Return the picture of a run, or None if no variant was measured in several cells of a sweep."""
     data = data_of(run)
-    curves = [[one for one in data if one.variant == name] for name in dict.fromkeys(d.variant for d in data)]
+    curves = [[d for d in data if d.variant == name] for name in dict.fromkeys(d.variant for d in data)]
     if max(map(len, curves), default=0) < LEAST_CELLS:
         return None
-    across = _scale([one.of_one for one in data], PLOT.left, PLOT.right)
-    up = _scale([one.of_all for one in data], PLOT.bottom, PLOT.top)
-    places = [(across.at(one.of_one), up.at(one.of_all)) for one in data]
+    across = _scale([datum.of_one for datum in data], PLOT.left, PLOT.right)
+    up = _scale([datum.of_all for datum in data], PLOT.bottom, PLOT.top)
+    places = [(across.at(datum.of_one), up.at(datum.of_all)) for datum in data]
     last = {id(curve[-1]): curve[-1].variant for curve in curves}
     baselines = {row.name for row in run.rows if row.is_baseline}
-    front = set(undominated((-one.of_one, -one.of_all, at) for at, one in enumerate(data)))
-    notable = [at in front or one.variant in baselines for at, one in enumerate(data)]
-    names = names_beside([last.get(id(one), "") for one in data], notable)
+    front = set(undominated((-datum.of_one, -datum.of_all, at) for at, datum in enumerate(data)))
+    notable = [at in front or datum.variant in baselines for at, datum in enumerate(data)]
+    names = names_beside([last.get(id(datum), "") for datum in data], notable)
     labels = place_labels(names, places, (), MARK, PLOT)
     return Picture(
         tuple(
-            tuple(place for _one, place in curve)
+            tuple(place for _datum, place in curve)
             for _name, curve in groupby(zip(data, places, strict=True), lambda pair: pair[0].variant)
         ),
         tuple(
-            Mark(one, *place, at in front, one.variant in baselines, label)
-            for at, (one, place, label) in enumerate(zip(data, places, labels, strict=True))
+            Mark(datum, *place, at in front, datum.variant in baselines, label)
+            for at, (datum, place, label) in enumerate(zip(data, places, labels, strict=True))
         ),
         across.ticks(),
         up.ticks(),

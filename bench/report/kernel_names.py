@@ -1,7 +1,7 @@
-"""Short names of kernels, as a person says them: ``cutlass s8 gemm`` for four hundred characters of C++.
+"""Shorten the names of kernels: ``cutlass s8 gemm`` stands for four hundred characters of C++.
 
-The full name stays in ``run.json`` and in the report's tooltip. Libraries are recognised by what their names
-contain, mangled or not. A name that nothing here knows keeps its last identifier.
+The full name stays in ``run.json`` and in the report's tooltip. A library is recognised by patterns in the
+kernel's name, mangled or not. If no pattern matches, the name is shortened to its last identifier.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Callable
 from functools import cache
 
 LONGEST = 40
-MOST_LETTERS = 1000  # of a name that are looked at: some patterns take time with the square of them
-_OPERATOR = re.compile(r"[a-z_0-9]+::[A-Za-z_0-9.]+$")  # of torch, such as ``aten::mm``
-# Types as CUDA's libraries write them, in names and in templates.
+MOST_LETTERS = 1000  # characters that are searched: some patterns need time quadratic in the length
+_OPERATOR = re.compile(r"[a-z_0-9]+::[A-Za-z_0-9.]+$")  # torch operators, such as ``aten::mm``
+# The names of types in CUDA's libraries, in kernel names and in template arguments.
 _TYPES = {
     "bf16": "bf16", "bfloat16": "bf16", "bfloat16_t": "bf16", "__nv_bfloat16": "bf16", "f16": "f16",
     "fp16": "f16", "half": "f16", "half_t": "f16", "__half": "f16", "f32": "f32", "float": "f32",
@@ -36,8 +36,8 @@ def short(name: str) -> str:
     if _OPERATOR.match(name):
         return name
     for pattern, words in _RULES:
-        if found := pattern.search(name):
-            said = words if isinstance(words, str) else words(name, found)
+        if match := pattern.search(name):
+            said = words if isinstance(words, str) else words(name, match)
             return _bounded(said)
     return _bounded(_last_identifier(name))
 
@@ -48,7 +48,7 @@ def _bounded(text: str) -> str:
 
 
 def _last_identifier(name: str) -> str:
-    """Return ``bar`` of ``void foo::bar<int>(float*)``; a mangled name stays as it is."""
+    """Return ``bar`` for ``void foo::bar<int>(float*)``; a mangled name is returned unchanged."""
     bare = re.sub(r"\(anonymous namespace\)::", "", name).removeprefix("void ")
     bare = re.split(r"[<(]", bare, maxsplit=1)[0].strip()
     return bare.rpartition("::")[2] or name
@@ -57,18 +57,20 @@ def _last_identifier(name: str) -> str:
 def _type_in(text: str, *, otherwise: str = "") -> str:
     """Return the first type that a template or a name mentions."""
     known = "|".join(sorted(map(re.escape, _TYPES), key=len, reverse=True))
-    found = re.search(rf"(?<![A-Za-z0-9])({known})(?![A-Za-z0-9])", text.replace("_tn_", " "))
-    return _TYPES[found[1]] if found else otherwise
+    match = re.search(rf"(?<![A-Za-z0-9])({known})(?![A-Za-z0-9])", text.replace("_tn_", " "))
+    return _TYPES[match[1]] if match else otherwise
 
 
-def _zeros(name: str) -> str:
-    """Return what is said of a kernel for 2:4 sparsity."""
+def _sparsity(name: str) -> str:
+    """Return `` 2:4`` for a kernel that uses 2:4 sparsity, else an empty string."""
     return " 2:4" if re.search(r"sparse|spgemm|SparseConfig", name, re.IGNORECASE) else ""
 
 
-def _cutlass(name: str, _found: re.Match[str]) -> str:
-    """``cutlass_80_tensorop_bf16_s16816gemm_bf16_128x64_tn``: the type stands behind ``gemm``, or none does,
-    in products of float32 on tensor cores (tf32) or without them (sgemm)."""
+def _cutlass(name: str, _match: re.Match[str]) -> str:
+    """Name a kernel like ``cutlass_80_tensorop_bf16_s16816gemm_bf16_128x64_tn`` by the type after ``gemm``.
+
+    If there is none, it is a product of float32: on tensor cores (tf32), or without them (sgemm).
+    """
     typed = re.search(r"gemm_(?:grouped_|relu_)?([a-z0-9]+?)_", name)
     kind = _TYPES.get(typed[1], "") if typed else ""
     if not kind and re.search(r"tensorop_s\d+(?:sp)?gemm", name):
@@ -76,43 +78,49 @@ def _cutlass(name: str, _found: re.Match[str]) -> str:
     elif not kind and re.search(r"sgemm|simt", name):
         kind = "f32"
     kind = kind or _type_in(name.replace("tensorop", ""))
-    return f"cutlass {kind} gemm{_zeros(name)}"
+    return f"cutlass {kind} gemm{_sparsity(name)}"
 
 
-def _xmma(name: str, found: re.Match[str]) -> str:
-    kind = re.match(r"bf16|f16|tf32|f32|i8|e4m3|e5m2", found[1])
-    library = "cusparselt" if _zeros(name) else "cublas"
-    return f"xmma {_TYPES[kind[0]] if kind else found[1]} gemm{_zeros(name)} ({library})"
+def _xmma(name: str, match: re.Match[str]) -> str:
+    kind = re.match(r"bf16|f16|tf32|f32|i8|e4m3|e5m2", match[1])
+    library = "cusparselt" if _sparsity(name) else "cublas"
+    return f"xmma {_TYPES[kind[0]] if kind else match[1]} gemm{_sparsity(name)} ({library})"
 
 
-def _cublas(name: str, found: re.Match[str]) -> str:
-    """``ampere_bf16_s16816gemm_bf16_64x64``; ``sgemm_32x32`` is of float32, ``h16816gemm`` of float16."""
-    kind = _TYPES.get((found[1] or "").rstrip("_"))
-    return f"cublas {kind or ('f16' if found[2].startswith('h') else 'f32')} gemm"
+def _cublas(name: str, match: re.Match[str]) -> str:
+    """Name a kernel like ``ampere_bf16_s16816gemm_bf16_64x64`` by its type.
+
+    Without a type, ``sgemm_32x32`` is a product of float32, and ``h16816gemm`` one of float16.
+    """
+    kind = _TYPES.get((match[1] or "").rstrip("_"))
+    return f"cublas {kind or ('f16' if match[2].startswith('h') else 'f32')} gemm"
 
 
-def _nvjet(_name: str, found: re.Match[str]) -> str:
-    return f"cublas {_NVJET.get(found[1], '')} gemm (nvjet)"
+def _nvjet(_name: str, match: re.Match[str]) -> str:
+    return f"cublas {_NVJET.get(match[1], '')} gemm (nvjet)"
 
 
-def _gemv(name: str, _found: re.Match[str]) -> str:
+def _gemv(name: str, _match: re.Match[str]) -> str:
     return f"gemv {_type_in(name)} (cublas)"
 
 
-def _triton(_name: str, found: re.Match[str]) -> str:
-    """``triton_poi_fused_mul_silu_0``: what was fused; a template (``tem``) is a matrix product or so."""
-    operators = found[2].strip("_")
+def _triton(_name: str, match: re.Match[str]) -> str:
+    """Name a kernel like ``triton_poi_fused_mul_silu_0`` by the operators that were fused.
+
+    A kernel from a template (``tem``) is often a matrix product.
+    """
+    operators = match[2].strip("_")
     said = re.sub(r"_+", " ", operators)
-    if found[1] == "tem":
+    if match[1] == "tem":
         is_product = re.search(r"(?:^|_)(?:add|b)?mm(?:_|$)|scaled_mm|int_mm", operators)
         return f"{'gemm ' if is_product else ''}{said} (triton)"
     return f"{said[: LONGEST - 9]} (triton)"
 
 
-def _functor(name: str, _found: re.Match[str]) -> str:
-    """What an elementwise kernel of torch does: the innermost functor, or the function around a lambda."""
+def _functor(name: str, _match: re.Match[str]) -> str:
+    """Name an elementwise kernel of torch by its innermost functor, or by the function around its lambda."""
     inner = re.search(r"CUDAFunctor(?:On(?:Self|Other))?_(\w+)", name)
-    functors = [one for one in re.findall(r"(\w+?)Functor\b", name) if one not in _GENERIC]
+    functors = [functor for functor in re.findall(r"(\w+?)Functor\b", name) if functor not in _GENERIC]
     around = re.search(r"(\w+?)_kernel(?:_cuda|_impl|_impl_cuda)?\(at::", name)
     out = re.search(r"(\w+?)_cuda_out", name)
     if inner:
@@ -131,36 +139,36 @@ def _functor(name: str, _found: re.Match[str]) -> str:
 _GENERIC = frozenset({"Binary", "AUnary", "BUnary", "CUDA", "OpMath", "Unary", "PointwiseOp"})
 
 
-def _reduction(name: str, _found: re.Match[str]) -> str:
+def _reduction(name: str, _match: re.Match[str]) -> str:
     inner = re.search(r"(\w+?)(?:Ops|NanFunctor|Functor)\b", name.partition("ReduceOp")[2] or name)
     return f"reduce {inner[1].lower() if inner and inner[1] != 'func_wrapper_t' else ''}"
 
 
-def _ggml(name: str, found: re.Match[str]) -> str:
+def _ggml(name: str, match: re.Match[str]) -> str:
     kind = re.search(r"ggml_type\)(\d+)", name)
     said = _GGML.get(kind[1], "") if kind else ""
-    return f"{'gemv' if found[1] == 'vec_' else 'gemm'} {said} (llama.cpp)"
+    return f"{'gemv' if match[1] == 'vec_' else 'gemm'} {said} (llama.cpp)"
 
 
-def _nccl(_name: str, found: re.Match[str]) -> str:
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", found[1]).lower() + " (nccl)"
+def _nccl(_name: str, match: re.Match[str]) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", match[1]).lower() + " (nccl)"
 
 
-def _cub(_name: str, found: re.Match[str]) -> str:
-    return f"{re.sub(r'(?<=[a-z])(?=[A-Z])', ' ', found[1]).lower()} (cub)"
+def _cub(_name: str, match: re.Match[str]) -> str:
+    return f"{re.sub(r'(?<=[a-z])(?=[A-Z])', ' ', match[1]).lower()} (cub)"
 
 
-def _dequantised(name: str, _found: re.Match[str]) -> str:
+def _dequantised(name: str, _match: re.Match[str]) -> str:
     kind = "8bit" if re.search(r"General8bit|, 0>|Li0E", name) else "4bit"
     return f"dequantise {kind} (bitsandbytes)"
 
 
 Words = str | Callable[[str, "re.Match[str]"], str]
-# The first rule that fits decides: libraries that use another's templates come before that other.
+# The first pattern that matches decides, so a library that uses another's templates comes before the other.
 _RULES: tuple[tuple[re.Pattern[str], Words], ...] = tuple(
     (re.compile(pattern), words)
     for pattern, words in (
-        (r"^Memcpy (\w+)", lambda _name, found: f"copy {found[1]}"),
+        (r"^Memcpy (\w+)", lambda _name, match: f"copy {match[1]}"),
         (r"^Memset", "memset"),
         (r"CompiledFxGraph", "compiled graph (inductor)"),
         # quantisation
@@ -178,7 +186,7 @@ _RULES: tuple[tuple[re.Pattern[str], Words], ...] = tuple(
         (r"gemm_forward_4bit", "gemm 4bit (awq)"),
         (r"tinygemm_m16n8k16", "gemm int4 (tinygemm)"),
         (r"QUANT_GEMM_Kernel", "gemm fp6 (torchao)"),
-        (r"gem(v|m)_(?:INT|A\d+W\d+)\w*kernel", lambda _name, found: f"gem{found[1]} int (gemlite)"),
+        (r"gem(v|m)_(?:INT|A\d+W\d+)\w*kernel", lambda _name, match: f"gem{match[1]} int (gemlite)"),
         (r"quanto::\w*unpack|unpack_4bit_kernel", "unpack 4bit (quanto)"),
         (r"mul_mat_(vec_)?q", _ggml),
         (r"quantize_(?:mmq_)?q8_1", "quantise q8_1 (llama.cpp)"),
@@ -191,7 +199,7 @@ _RULES: tuple[tuple[re.Pattern[str], Words], ...] = tuple(
         (r"flash_fwd|flash::", "attention (flash)"),
         (r"fmha_cutlass|AttentionKernel<", "attention (memory efficient)"),
         (r"cudnn_generated\w*sdpa|cudnn\w*flash", "attention (cudnn)"),
-        (r"Batch(Decode|Prefill)With", lambda _name, found: f"attention {found[1].lower()} (flashinfer)"),
+        (r"Batch(Decode|Prefill)With", lambda _name, match: f"attention {match[1].lower()} (flashinfer)"),
         (r"paged_attention_v\d", "paged attention (vllm)"),
         (r"reshape_and_cache", "cache write (vllm)"),
         (r"_fwd_grouped_kernel_stage1|_fwd_kernel_stage1", "attention decode (triton)"),

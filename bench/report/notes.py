@@ -1,4 +1,4 @@
-"""What is said below a run's table: what its columns are, how sure its verdicts are, what drift is over."""
+"""Write the notes below a run's table: about its columns, its verdicts, and the texts of its drift."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from bench.stats.pairs import FAMILY_ERROR, LEAST_PAIRS
 from bench.stats.verdict import RatioDesign
 
 FRONT = "on the Pareto front: no other row is both cheaper and closer to the baseline"
-WORTH_SAYING_APART = 0.05
+WORTH_SAYING_DIFFERENCE = 0.05  # difference of two log ratios above which a note mentions it
 
 
 def front_words(run: RunSummary) -> str:
-    """Explain the star; empty if no row has one."""
+    """Explain the star after a row's name; the text is empty if no row has one."""
     return FRONT if any(run.fronts.values()) else ""
 
 
 def timed_words(run: RunSummary) -> str:
     """Explain the columns of time and money, and how sure a verdict is."""
-    pairs = [one.pairs for one in run.comparisons if one.metric == cost.PER_1K.key and one.pairs]
+    pairs = [ratio.pairs for ratio in run.comparisons if ratio.metric == cost.PER_1K.key and ratio.pairs]
     if not pairs:
-        return _apart_words(run)
+        return _solo_words(run)
     count = str(min(pairs)) if min(pairs) == max(pairs) else f"{min(pairs)} to {max(pairs)}"
     pairs_word = "pair" if count == "1" else "pairs"
-    alone = "A single pair does not show how far pairs lie apart. " if min(pairs) < LEAST_PAIRS else ""
+    alone = "A single pair does not show how much pairs differ. " if min(pairs) < LEAST_PAIRS else ""
     void = sum(row.void_pairs for row in run.rows)
     left_out = f" ({void} more left out, while {_void_words(run)})" if void else ""
     busy = max((others_in_turns(row) for row in run.rows), default=0.0)
-    sure = f"better and worse: at most {FAMILY_ERROR:.0%} of tables without a difference say either."
+    sure = f"Verdicts: at most {FAMILY_ERROR:.0%} of tables without a difference say better or worse."
     if busy > OTHERS_SHARE:
         sure = (
             f"Others had up to {busy:.0%} of the processors meanwhile (see measure.max_disturbance), so no "
@@ -47,59 +47,73 @@ def timed_words(run: RunSummary) -> str:
         return (
             f"Each ratio comes from {count} {pairs_word} of servers, new for each pair, under the same load "
             f"in blocks that alternate{left_out}; a variant's times, tokens per second and dollars are the "
-            f"baseline's times its ratio (~: not in blocks, its own). {alone}{sure}{_sharing_words(run)}"
+            "baseline's multiplied by its ratio (~: its own figures, because it was not measured in blocks). "
+            f"{alone}{sure}{_sharing_words(run)}"
         )
     return (
         f"Each ratio comes from {count} fresh {pairs_word} of processes that {_how(run)}{left_out}; a "
-        "variant's times, tokens per second and dollars are the baseline's, measured alone, times its ratio "
-        f"(~: no turns, its own). {alone}{sure}"
+        "variant's times, tokens per second and dollars are the baseline's, measured alone, multiplied by "
+        f"its ratio (~: its own figures, because it was not measured in turns). {alone}{sure}"
     )
 
 
 def _how(run: RunSummary) -> str:
     """Say how the two sides of a pair shared the machine."""
-    designs = {one.design for one in run.comparisons if one.metric == cost.PER_1K.key and one.pairs}
+    paired = (ratio for ratio in run.comparisons if ratio.metric == cost.PER_1K.key and ratio.pairs)
+    designs = {ratio.design for ratio in paired}
     if designs == {RatioDesign.ABBA}:
         return "run one after the other"
     return "take turns, or run one after the other" if RatioDesign.ABBA in designs else "take turns"
 
 
 def _sharing_words(run: RunSummary) -> str:
-    """Say how client and servers shared the processors; nothing for earlier code, which did not record it."""
+    """Say how client and servers shared the processors.
+
+    The text is empty for runs of earlier versions, which did not record it.
+    """
     steps = (step for row in run.rows if row.evidence for step in row.evidence.steps)
-    served = [step["server"] for step in steps if step.get("server")]
-    said = dict.fromkeys(sharing_words(one.get("pinned"), str(one.get("not_pinned", ""))) for one in served)
-    return "".join(f" {printable(one[0].upper() + one[1:])}." for one in said if one)
+    servers = [step["server"] for step in steps if step.get("server")]
+    said = dict.fromkeys(
+        sharing_words(each.get("pinned"), str(each.get("not_pinned", ""))) for each in servers
+    )
+    return "".join(f" {printable(words[0].upper() + words[1:])}." for words in said if words)
 
 
 def _void_words(run: RunSummary) -> str:
     return "the client was late or others used the machine" if run.served else "others used the machine"
 
 
-def _apart_words(run: RunSummary) -> str:
-    """Say, for a run of earlier code, how far the dollars of rows measured alone are from the ratios."""
+def _solo_words(run: RunSummary) -> str:
+    """Say how far the dollars of rows that were measured alone are from the ratios measured in turns.
+
+    This concerns only runs of earlier versions, whose other columns were measured alone.
+    """
     alone = {row.key: value_of(row.figure(cost.PER_1K)) for row in run.rows}
     base = {row.group: alone[row.key] for row in run.rows if row.is_baseline}
     apart = [0.0]
-    for one in run.comparisons:
-        ours, theirs = alone.get((one.group, one.variant)), base.get(one.group)
-        if one.metric == cost.PER_1K.key and in_turns(one) and ours and theirs:
-            apart.append(abs(math.log(ours / theirs / one.ratio)))
-    if max(apart) < WORTH_SAYING_APART:
+    for ratio in run.comparisons:
+        ours, theirs = alone.get((ratio.group, ratio.variant)), base.get(ratio.group)
+        if ratio.metric == cost.PER_1K.key and in_turns(ratio) and ours and theirs:
+            apart.append(abs(math.log(ours / theirs / ratio.ratio)))
+    if max(apart) < WORTH_SAYING_DIFFERENCE:
         return ""
     return (
-        "Other columns are of each row alone, one after the other, while this machine's speed moved: "
-        f"their dollars' ratios are up to {math.expm1(max(apart)):.0%} off the cost ratio, measured in turns."
+        "Other columns were measured on each row alone, one after the other, while this machine's speed "
+        f"changed: the ratios of their dollars are up to {math.expm1(max(apart)):.0%} off the cost ratio, "
+        "which was measured in turns."
     )
 
 
 def drift_note(run: RunSummary) -> str:
-    """Say what drift and suites were scored on, and how sure the suites' verdicts are."""
+    """Say on which texts drift was measured, and how sure the suites' verdicts are."""
     return " ".join(filter(None, (scored_words(run), floor_words(run), encoded_note(run), suites_note(run))))
 
 
 def scored_words(run: RunSummary) -> str:
-    """Say what the drift figures were scored on; nothing for earlier code, which did not record it."""
+    """Say on how many tokens of which text the drift figures were measured.
+
+    The text is empty for runs of earlier versions, which did not record it.
+    """
     figures = [row.figure(output_drift.KLD) for row in run.rows]
     known = [figure for figure in figures if figure and figure.notes.get("windows")]
     if not known:
@@ -112,7 +126,10 @@ def scored_words(run: RunSummary) -> str:
 
 
 def floor_words(run: RunSummary) -> str:
-    """Say how far the baseline is from itself, and in which circumstances; nothing for earlier code."""
+    """Say how far the baseline is from itself, and under which conditions.
+
+    The text is empty for runs of earlier versions, which did not record it.
+    """
     figures = (row.figure(output_drift.KLD) for row in run.rows)
     known = [floors for figure in figures if figure and (floors := figure.notes.get("floors"))]
     if not known:
@@ -123,6 +140,6 @@ def floor_words(run: RunSummary) -> str:
 
 
 def windows_words(notes: Mapping[str, Any]) -> str:
-    """Say what a drift figure with these notes was scored on: ``8 windows of 256 (mixed)``."""
+    """Say on which text a drift figure with these notes was measured: ``8 windows of 256 (mixed)``."""
     windows = "1 window" if notes["windows"] == 1 else f"{notes['windows']} windows"
     return printable(f"{windows} of {notes.get('window')} ({notes.get('text')})")

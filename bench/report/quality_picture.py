@@ -1,8 +1,9 @@
-"""The picture of cost against quality: every row that answered a cascade's suite, and the cascade's curve.
+"""Compute the picture of cost against quality: the rows that answered a cascade's suite, and its curve.
 
-Cost is divided by that of the large model alone, on a logarithmic scale along x; quality is the share right,
-up y. A row's ratio is one of requests, as in the table. The ratio of a point of a curve is one of questions
-of the suite, so both are 1 for the large model alone. Lengths are in pixels from the upper left corner.
+The x axis is the cost divided by that of the large model alone, logarithmic. The y axis is quality, the share
+of right answers. A row's cost is per request, as in the table, and a curve's cost is per question of the
+suite. Both are divided by the large model's cost of the same kind, so it is at 1 in either case. Lengths are
+in pixels from the upper left corner; a template draws the picture.
 """
 
 from __future__ import annotations
@@ -24,15 +25,18 @@ WIDTH, HEIGHT = 640, 380
 PLOT = Box(70, 14, 616, 322)
 MARK = 7.0
 ROOM = 1.15  # factor between the outermost points and the frame
-MOST_RATIO = 1e9  # and its inverse: what is beyond is no measurement
+MOST_RATIO = 1e9  # ratios above this, or below its inverse, are not measurements and are not drawn
 
 Line = tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True)
 class Datum:
-    """A row, or a cascade's edge model at the price of its device: cost ÷ the baseline's, the share
-    right with its 95 % bounds, and the questions that it answered."""
+    """A row, or the edge model of a cascade alone at the price of its device.
+
+    ``ratio`` is its cost divided by the baseline's. ``quality`` is the share of right answers, with its 95 %
+    bounds ``low`` and ``high``, and ``questions`` is how many it answered.
+    """
 
     name: str
     ratio: float
@@ -45,8 +49,10 @@ class Datum:
 
 @dataclass(frozen=True)
 class Mark:
-    """A datum at its place; ``on_front`` if no other is both cheaper and more often right. ``whisker`` is the
-    upper and the lower end of the interval of its quality."""
+    """A datum at its place. It is ``on_front`` if no other one is both cheaper and more often right.
+
+    ``whisker`` has the y of the upper and of the lower end of the interval of its quality.
+    """
 
     datum: Datum
     x: float
@@ -58,7 +64,10 @@ class Mark:
 
 @dataclass(frozen=True)
 class Picture:
-    """The curves of the cascades of one cell of a sweep, and a mark for each row."""
+    """The picture of one cell of a sweep: the curves of its cascades, and a mark for each row.
+
+    ``one_x`` is the x at which the cost equals the baseline's.
+    """
 
     suite: str
     lines: tuple[Line, ...]
@@ -69,9 +78,9 @@ class Picture:
 
 
 def picture(run: RunSummary, group: str) -> Picture | None:
-    """Return the picture of one cell; None if no cascade of it has a curve."""
+    """Return the picture of one cell of a sweep, or None if it has no cascade with a curve."""
     rows = [row for row in run.rows if row.group == group and row.ok]
-    suite = next((found for row in rows if (found := _suite(row))), None)
+    suite = next((name for row in rows if (name := _suite(row))), None)
     curves = {row.name: curve for row in rows if _suite(row) == suite and (curve := curve_of(row))}
     if suite is None or not curves:
         return None
@@ -88,8 +97,8 @@ def picture(run: RunSummary, group: str) -> Picture | None:
 
 
 def _scales(data: Sequence[Datum], lines: Sequence[Line]) -> tuple[LogScale, LinearScale]:
-    points = [(one.ratio, one.quality) for one in data] + [point for line in lines for point in line]
-    bounds = [bound for one in data for bound in (one.low, one.high) if bound is not None]
+    points = [(datum.ratio, datum.quality) for datum in data] + [point for line in lines for point in line]
+    bounds = [bound for datum in data for bound in (datum.low, datum.high) if bound is not None]
     ratios = [1.0, *(ratio for ratio, _quality in points)]
     qualities = [quality for _ratio, quality in points]
     return (
@@ -99,32 +108,32 @@ def _scales(data: Sequence[Datum], lines: Sequence[Line]) -> tuple[LogScale, Lin
 
 
 def _marks(data: Sequence[Datum], across: LogScale, up: LinearScale) -> tuple[Mark, ...]:
-    places = [(across.at(one.ratio), up.at(one.quality)) for one in data]
-    front = set(undominated((one.ratio, -one.quality, at) for at, one in enumerate(data)))
-    notable = [at in front or one.is_baseline for at, one in enumerate(data)]
-    names = names_beside([one.name for one in data], notable)
+    places = [(across.at(datum.ratio), up.at(datum.quality)) for datum in data]
+    front = set(undominated((datum.ratio, -datum.quality, at) for at, datum in enumerate(data)))
+    notable = [at in front or datum.is_baseline for at, datum in enumerate(data)]
+    names = names_beside([datum.name for datum in data], notable)
     labels = place_labels(names, places, (), MARK, PLOT)
-    found = []
-    for at, (one, (x, y), label) in enumerate(zip(data, places, labels, strict=True)):
-        known = one.low is not None and one.high is not None
-        whisker = (up.at(one.high or 0.0), up.at(one.low or 0.0)) if known else None
-        found.append(Mark(one, x, y, whisker, at in front, label))
-    return tuple(found)
+    marks = []
+    for at, (datum, (x, y), label) in enumerate(zip(data, places, labels, strict=True)):
+        known = datum.low is not None and datum.high is not None
+        whisker = (up.at(datum.high or 0.0), up.at(datum.low or 0.0)) if known else None
+        marks.append(Mark(datum, x, y, whisker, at in front, label))
+    return tuple(marks)
 
 
 def curve_of(row: Row) -> Line:
-    """Return (cost ÷ that of the large model alone, share right) along a row's curve; nothing without one.
+    """Return (cost divided by the large model's, share of right answers) at each point of a row's curve.
 
-    The curve begins at the edge model and ends at both models for all, so their difference is the large
-    model's.
+    The curve starts where only the edge model answers and ends where both models work on every question. So
+    the difference of the two costs is that of the large model alone. The result is empty without a curve.
     """
     gap = row.figure(cascade_curve.GAP)
     points = curve_points(gap.notes.get("curve")) if gap else []
     if len(points) < 2 or not points[-1][2] > points[0][2]:
         return ()
     alone_usd = points[-1][2] - points[0][2]
-    found = tuple((usd / alone_usd, quality) for _limit, _share, usd, quality, _s in points)
-    return found if all(_drawable(*one) for one in found) else ()
+    line = tuple((usd / alone_usd, quality) for _limit, _share, usd, quality, _s in points)
+    return line if all(_drawable(*point) for point in line) else ()
 
 
 def _suite(row: Row) -> str | None:
@@ -133,7 +142,7 @@ def _suite(row: Row) -> str | None:
 
 
 def _rows(run: RunSummary, rows: Sequence[Row], suite: str) -> Iterator[Datum]:
-    """Yield the rows that have both a ratio of cost and a share right."""
+    """Yield the rows that have both a cost ratio and a share of right answers in the suite."""
     for row in rows:
         right = row.figure(f"{suite.replace('-', '_')}_accuracy")
         ratio = headline(run, row)
@@ -146,7 +155,7 @@ def _rows(run: RunSummary, rows: Sequence[Row], suite: str) -> Iterator[Datum]:
 
 
 def _edges(curves: dict[str, Line]) -> Iterator[Datum]:
-    """Yield the edge model alone of each cascade, at the price of its device."""
+    """Yield the edge model of each cascade, working alone at the price of its device."""
     for name, line in curves.items():
         yield Datum(f"edge of {name}", *line[0])
 

@@ -1,4 +1,4 @@
-"""Describe a row in one sentence that an engineer would say. The words come from the figures alone."""
+"""Describe a row in one sentence, as an engineer would say it. The words depend only on the figures."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from bench.stats.figure import Figure, Metric, value_of
 from bench.stats.intervals import Interval
 from bench.stats.verdict import Verdict
 
-WORTH_SAYING_S = 10.0
+WORTH_SAYING_S = 10.0  # seconds of one-off work below which the sentence does not mention it
 
 
 def timed_interval(run: RunSummary, row: Row, metric: Metric) -> Interval | None:
-    """Return a figure of time or money as the table shows it.
+    """Return a figure of time or money as the table shows it, or None if the row has none.
 
-    If both sides ran in turns, it is the baseline's figure times the ratio, so that any two rows of a column
-    have the ratio that the table shows. Otherwise it is the row's own figure.
+    If both sides ran in turns, it is the baseline's figure multiplied by the measured ratio, so that the
+    figures in a column agree with the ratio in the table. Otherwise it is the row's own figure.
     """
     ratio, figure = run.comparison(row, metric), row.figure(metric)
     if ratio is not None and ratio.value is not None and in_turns(ratio):
@@ -43,7 +43,7 @@ def timed_interval(run: RunSummary, row: Row, metric: Metric) -> Interval | None
 def sentence(run: RunSummary, row: Row) -> str:
     """Say whether a variant is cheaper, by how much, how its output differs, and why if it is not cheaper.
 
-    If a gate judged the row, its verdict comes first, and stands in the place of a ratio that is missing.
+    If a gate judged the row, the gate's verdict comes first, and replaces the cost if there is no ratio.
     """
     if not row.ok:
         return _one_line(f"{row.status}: {row.reason}")
@@ -86,14 +86,17 @@ def _money(ratio: Comparison | None) -> str:
             f"{ratio.ratio:.1f} × the cost" if ratio.ratio > 1.6 else f"{ratio.ratio - 1:.0%} more expensive"
         )
     if ratio.ci_low is None or ratio.ci_high is None:
-        return "too few requests to tell the cost apart"
+        return "too few requests to compare the cost"
     if ratio.ci_low < 0.9 or ratio.ci_high > 1.1:
         return f"cannot tell: between {ratio.ci_low:.2f} and {ratio.ci_high:.2f} times the cost"
     return "cost the same as far as this run can tell"
 
 
 def drift_words(row: Row) -> str:
-    """Name the band and the share of tokens on which both models agree, or say why drift was not measured."""
+    """Say how far the output is from the baseline's, or why drift was not measured.
+
+    For most rows that is the band, and the share of tokens on which both models agree.
+    """
     if same := row.figure(reply_texts.EXACT):
         return _text_words(row, same)
     if encoders := encoded_words(row):
@@ -105,7 +108,7 @@ def drift_words(row: Row) -> str:
 
 
 def _text_words(row: Row, same: Figure) -> str:
-    """Say how many replies are the same, how many can be expected to be, and why only texts are compared."""
+    """Say how many replies are the same, how many the baseline itself repeats, and why texts are compared."""
     edits, again = row.figure(reply_texts.EDITS), same.notes.get("again")
     itself = f" (the baseline itself: {format_share(again)})" if again is not None else ""
     changed = f", {format_share(edits.value)} of the characters changed" if edits and edits.value else ""
@@ -114,9 +117,9 @@ def _text_words(row: Row, same: Figure) -> str:
 
 
 def good_words(row: Row) -> str:
-    """Say how many requests met the limits of the config, and what a good one costs; nothing without limits.
+    """Say how many requests met the limits of the config (``slo``), and what a good one costs.
 
-    Where all were good, a good request is a request, and nothing is added.
+    The text is empty without limits, and if all requests were good: then it would only repeat the cost.
     """
     share = row.figure(goodput.FRACTION)
     if share is None or share.value == 1:
@@ -131,7 +134,7 @@ def good_words(row: Row) -> str:
 
 
 def speculation_words(row: Row) -> str:
-    """Say how many tokens a pass gave, what drafting and verifying cost, and the speed-up that follows."""
+    """Say how many tokens a pass produced, what drafting and verifying cost, and the resulting speed-up."""
     length, speedup = row.figure(speculation.LENGTH), row.figure(speculation.SPEEDUP)
     if length is None:
         return ""
@@ -146,13 +149,16 @@ def speculation_words(row: Row) -> str:
 
 
 def error_words(row: Row) -> str:
-    """Say which share of a server's requests failed; nothing if none did."""
+    """Say which share of a server's requests failed; the text is empty if none did."""
     errors = value_of(row.figure(requests.ERRORS))
     return f"{format_share(errors)} of the requests failed or were cut short" if errors else ""
 
 
 def once_words(row: Row) -> str:
-    """Say what calibration or training cost and when it is earned back; nothing for work of a few seconds."""
+    """Say what calibration or training cost, and when that is earned back.
+
+    The text is empty for work of less than ``WORTH_SAYING_S``.
+    """
     spent = row.figure(one_off.USD)
     seconds = spent.notes.get("seconds") or 0.0 if spent else 0.0
     if spent is None or seconds < WORTH_SAYING_S:
@@ -165,13 +171,13 @@ def once_words(row: Row) -> str:
 
 
 def _own_time(run: RunSummary, row: Row) -> str:
-    """Compare the GPU's own time with the baseline's, which a noisy processor does not touch."""
-    ours, theirs = (value_of(one.figure(device.BUSY)) for one in (row, run.baseline_of(row)))
+    """Compare the busy time of the GPU with the baseline's: it does not depend on a noisy processor."""
+    ours, theirs = (value_of(side.figure(device.BUSY)) for side in (row, run.baseline_of(row)))
     return "" if ours is None or not theirs else f"the GPU's own time of a step is {ours / theirs:.2f} times"
 
 
 def _why(row: Row) -> str:
-    """Return what the scheme itself has to say, or else where a decode step's time goes by its profile."""
+    """Explain why a row is not cheaper: the scheme's own note, or else the kernels with the most time."""
     if row.evidence is None:
         return ""
     notes = [step["note"] for step in row.evidence.steps if step.get("note")]
@@ -181,11 +187,11 @@ def _why(row: Row) -> str:
     return f"a step spends {spent}" if spent else ""
 
 
-def bounds_text(found: Interval | None, show: Callable[[float | None], str]) -> str:
+def bounds_text(interval: Interval | None, show: Callable[[float | None], str]) -> str:
     """Format a 95 % interval as ``[0.019, 0.026]``; the text is empty if there is none."""
-    if found is None or found.low is None or found.high is None:
+    if interval is None or interval.low is None or interval.high is None:
         return ""
-    return f"[{show(found.low)}, {show(found.high)}]"
+    return f"[{show(interval.low)}, {show(interval.high)}]"
 
 
 def interval_text(ratio: Comparison | None) -> str:

@@ -1,8 +1,8 @@
-"""The picture of a run, cost against drift, as plain geometry that a template draws.
+"""Compute the picture of a run: cost against drift.
 
-The cost ratio runs along x (log scale, the baseline at 1), mean KL up y (log scale, nats). A log scale has no
-zero, so drift at or below a floor sits on the lowest tick, and its text says so. Lengths are in pixels from
-the upper left corner.
+The x axis is the cost ratio (logarithmic, the baseline at 1) and the y axis mean KL (logarithmic, in nats). A
+logarithmic axis has no zero, so drift at or below a floor is drawn on the lowest tick, whose text has a ≤.
+Lengths are in pixels from the upper left corner; a template draws the picture.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from bench.stats.figure import value_of
 
 WIDTH, HEIGHT = 760, 420
 PLOT = Box(76, 14, 620, 366)
-ABOVE_AXIS = 20  # from the frame up to the floor's tick, so that marks on it do not touch the frame
-MARK, WHISKER = 7.0, 4.0  # half the height of a mark and of an interval, outlines included
+ABOVE_AXIS = 20  # distance of the lowest tick from the frame, so that marks on it do not touch the frame
+MARK, WHISKER = 7.0, 4.0  # half the height of a mark and of an interval, including their outlines
 FLOOR_KL, USUAL_TOP_KL = 1e-5, 1.0
-SMALLEST_RATIO = 1e-9  # what is farther from 1 than that is no measurement, and would flatten the picture
-SMALLEST_SPAN = 1.6  # right end ÷ left end: two equal arms must not look far apart
+SMALLEST_RATIO = 1e-9  # ratios below this, or above its inverse, are not measurements and are not drawn
+SMALLEST_SPAN = 1.6  # least right end ÷ left end of the x axis, so that equal rows do not look far apart
 
 
 @dataclass(frozen=True)
 class Datum:
-    """One row that can be drawn: its cost ratio with 95 % bounds (None: unknown) and its mean KL in nats."""
+    """One row that can be drawn: its cost ratio with 95 % bounds (or None), and its mean KL in nats."""
 
     name: str
     ratio: float
@@ -45,7 +45,7 @@ class Datum:
 
 @dataclass(frozen=True)
 class Mark:
-    """A datum at its place; ``whisker`` is the left and right end of its interval, if it is known."""
+    """A datum at its place; ``whisker`` has the x of the left and of the right end of its interval."""
 
     datum: Datum
     x: float
@@ -56,7 +56,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Band:
-    """A range of drift that has a name (``bands.BANDS``), from ``top`` to ``bottom``."""
+    """A named range of drift (see ``bands.BANDS``), from ``top`` to ``bottom`` in pixels."""
 
     top: float
     bottom: float
@@ -65,7 +65,10 @@ class Band:
 
 @dataclass(frozen=True)
 class Scatter:
-    """Everything to draw. ``one_x`` is where the cost equals the baseline's; ``front`` is a staircase."""
+    """Everything that the template draws.
+
+    ``one_x`` is the x at which the cost equals the baseline's. ``front`` has the corners of the Pareto front.
+    """
 
     marks: tuple[Mark, ...]
     x_ticks: tuple[Tick, ...]
@@ -77,8 +80,8 @@ class Scatter:
 
 def data_of(run: RunSummary, group: str) -> tuple[Datum, ...]:
     """Return the rows of one cell of a sweep that have a finite cost ratio and a finite drift."""
-    found = (_datum(run, row, run.on_front(row)) for row in run.rows if row.group == group)
-    return tuple(datum for datum in found if datum is not None)
+    data = (_datum(run, row, run.on_front(row)) for row in run.rows if row.group == group)
+    return tuple(datum for datum in data if datum is not None)
 
 
 def _datum(run: RunSummary, row: Row, on_front: bool) -> Datum | None:
@@ -100,7 +103,7 @@ def _drawable(ratio: float) -> bool:
 
 
 def scatter(data: Sequence[Datum]) -> Scatter | None:
-    """Make the picture; None if there is nothing to compare with the baseline."""
+    """Return the picture, or None if there is nothing to compare with the baseline."""
     if all(datum.is_baseline for datum in data):
         return None
     x, y = _x_scale(data), _y_scale(data)
@@ -125,14 +128,14 @@ def scatter(data: Sequence[Datum]) -> Scatter | None:
 
 
 def _stairs(front: Collection[Place]) -> tuple[Place, ...]:
-    """Return the front as a staircase: any place to the right of it or above it is beaten by a mark."""
+    """Return the corners of the Pareto front; a mark on it is better than any place right of it or above."""
     marks = sorted(front)
     corners = [((x, y), (right, y)) for (x, y), (right, _y) in pairwise(marks)]
     return (*(point for corner in corners for point in corner), *marks[-1:])
 
 
 def _x_scale(data: Sequence[Datum]) -> LogScale:
-    """Make a scale that is wide enough for every whisker and for 1, with room beside the outermost marks."""
+    """Return a scale that contains every whisker and 1, with a margin outside the outermost marks."""
     ends = [1.0, *(end for d in data for end in (d.ratio, d.low, d.high) if end is not None)]
     low, high = min(ends), max(ends)
     room = math.sqrt(max(SMALLEST_SPAN / (high / low), 1.0)) * (high / low) ** 0.08
@@ -140,20 +143,20 @@ def _x_scale(data: Sequence[Datum]) -> LogScale:
 
 
 def _y_scale(data: Sequence[Datum]) -> LogScale:
-    """Make a scale of whole decades, the same in most reports so that pictures compare.
+    """Return a scale of whole decades. It is the same in most reports, so that pictures can be compared.
 
-    It is higher only if the data are.
+    It is extended only if the data need it.
     """
     top = max(USUAL_TOP_KL, *(datum.kl for datum in data))
     return LogScale(FLOOR_KL, 10.0 ** math.ceil(math.log10(top)), PLOT.bottom - ABOVE_AXIS, PLOT.top)
 
 
 def _bands(scale: LogScale) -> tuple[Band, ...]:
-    """Return the named ranges, clipped to the plot; the lowest one reaches down to the frame."""
-    found, below = [], PLOT.bottom
+    """Return the named ranges of drift, clipped to the plot; the lowest one extends down to the frame."""
+    bands, below = [], PLOT.bottom
     for limit, words in BANDS:
         top = scale.at(limit)
         if top < below:
-            found.append(Band(top, below, words))
+            bands.append(Band(top, below, words))
         below = min(top, below)
-    return tuple(found)
+    return tuple(bands)

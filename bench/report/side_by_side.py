@@ -1,4 +1,4 @@
-"""Print pairs of replies side by side, with the place marked where they part."""
+"""Print pairs of replies side by side, and mark where they begin to differ."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ MARK = "▸"
 NONE = "No reply differs, or the run kept none (random weights, or a run of an earlier version)."
 
 
-def render(found: Sequence[tuple[str, Sequence[Example]]]) -> str:
-    """Return the examples of every row, each with its prompt; ``▸`` stands before the first letter that
-    differs."""
-    blocks = [_block(title, number, one) for title, some in found for number, one in enumerate(some, 1)]
-    return "\n\n".join(blocks) or NONE
+def render(by_row: Sequence[tuple[str, Sequence[Example]]]) -> str:
+    """Return the examples of every row, with their prompts. A ``▸`` precedes the first different character.
+
+    ``by_row`` has pairs of (title of a row, its examples). Without examples the result is ``NONE``.
+    """
+    numbered = ((title, item) for title, examples in by_row for item in enumerate(examples, 1))
+    return "\n\n".join(_block(title, *item) for title, item in numbered) or NONE
 
 
-def _block(title: str, number: int, one: Example) -> str:
-    head = f"{printable(title)}, {number}: {printable(one.source)}\n  prompt: {_flat(one.prompt)[-200:]}"
-    sides = [_column(name, _marked(text, one.same)) for name, text in (
-        ("baseline", one.baseline), ("variant", one.variant)
+def _block(title: str, number: int, example: Example) -> str:
+    source, prompt = printable(example.source), _flat(example.prompt)[-200:]
+    head = f"{printable(title)}, {number}: {source}\n  prompt: {prompt}"
+    sides = [_column(name, _marked(text, example.same)) for name, text in (
+        ("baseline", example.baseline), ("variant", example.variant)
     )]  # fmt: skip
     tall = max(map(len, sides))
     lines = zip(*(side + [""] * (tall - len(side)) for side in sides), strict=True)
@@ -39,5 +42,5 @@ def _marked(text: str, same: int) -> str:
 
 
 def _flat(text: str) -> str:
-    """Put a text on one line; its line ends become ``⏎``."""
+    """Put a text on one line, and write its line breaks as ``⏎``."""
     return printable(text.replace("\n", "⏎"))

@@ -1,4 +1,4 @@
-"""Say of a row in two processes where the time of a token goes, and what it moves."""
+"""Describe a model that is split between edge and cloud: where a token's time goes, and what it moves."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from bench.results.row import Row
 
 
 def split_words(row: Row) -> str:
-    """Say the milliseconds of a token on each side and on the link, and its bytes; nothing for a whole model.
+    """Say the milliseconds of a token on each side and on the link, and the bytes that it moves.
 
-    Where only prompts cross the link, it is the first token of which that is said.
+    If only prompts cross the link, the text is about the first token. It is empty for a model that is not
+    split.
     """
     step, prompt = row.figure(split.STEP), row.figure(split.PROMPT)
-    found, what = (step, "a token") if step is not None else (prompt, "the first token")
-    if found is None:
+    figure, what = (step, "a token") if step is not None else (prompt, "the first token")
+    if figure is None:
         return ""
-    ms = {part: 1000 * float(found.notes[f"{part}_s"]) for part in ("edge", "cloud", "link")}
-    moved = float(found.notes["sent_bytes"]) + float(found.notes["received_bytes"])
+    ms = {part: 1000 * float(figure.notes[f"{part}_s"]) for part in ("edge", "cloud", "link")}
+    moved = float(figure.notes["sent_bytes"]) + float(figure.notes["received_bytes"])
     return (
         f"{what} took {ms['edge']:.1f} ms at the edge, {ms['cloud']:.1f} in the cloud and {ms['link']:.1f} "
         f"on the link, and moved {moved:,.0f} bytes"

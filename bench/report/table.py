@@ -26,7 +26,7 @@ from bench.stats.verdict import Verdict
 
 COLOURS: dict[str, str] = {Verdict.BETTER: "green", Verdict.WORSE: "red", Verdict.CANNOT_TELL: "yellow"}
 COLOURS |= {gate: COLOURS[tone.replace("-", " ")] for gate, tone in TONES.items()}
-# What is left out if the terminal is too narrow, in this order.
+# The columns that are left out, in this order, if the terminal is too narrow.
 OF_GPUS = ("mfu", "mbu", "busy")
 LEFT_OUT_FIRST = (
     *("peak", "weights", "output_throughput", "ttft", "tpot"),
@@ -38,10 +38,10 @@ MAY_WRAP = ("variant", "ratio", VERDICT)
 
 
 def render(run: RunSummary, console: Console, keys: str = "") -> None:
-    """Print one row for each variant, then one sentence for each, then the price and notes on the columns.
+    """Print the table, then a sentence for each variant, then the price and notes on the columns.
 
-    The gate's verdict comes last, so that it is still on the screen. ``keys`` are columns to show instead of
-    the usual ones (see `chosen_columns`).
+    The gate's verdict comes last, so that it is still visible when the output scrolls. ``keys`` name the
+    columns to show instead of the usual ones (see `chosen_columns`).
     """
     run = presented(run)
     columns = chosen_columns(run, keys) if keys else columns_of(run)
@@ -77,9 +77,9 @@ def render(run: RunSummary, console: Console, keys: str = "") -> None:
 
 
 def _fitting(run: RunSummary, console: Console, every: Sequence[Column]) -> tuple[Table, list[Column]]:
-    """Return (the widest table that fits, the columns it leaves out); its cells wrap if none fits."""
-    there = {column.key for column in every}
-    order = [key for key in (OF_SERVERS if run.served else (*OF_GPUS, *LEFT_OUT_FIRST)) if key in there]
+    """Return (the widest table that fits, the columns it leaves out); cells wrap if no table fits."""
+    known = {column.key for column in every}
+    order = [key for key in (OF_SERVERS if run.served else (*OF_GPUS, *LEFT_OUT_FIRST)) if key in known]
     for dropped in range(len(order) + 1):
         left_out = [column for column in every if column.key in order[:dropped]]
         columns = [column for column in every if column not in left_out]
@@ -93,12 +93,12 @@ def _fitting(run: RunSummary, console: Console, every: Sequence[Column]) -> tupl
 
 
 def _width(table: Table, console: Console) -> int:
-    """Return how many columns of the terminal the table takes if nothing wraps."""
+    """Return the width of the table in characters if nothing wraps."""
     return console.measure(table, options=console.options.update(max_width=10_000)).maximum
 
 
 def _table(run: RunSummary, columns: Sequence[Column], *, wrapped: bool = False) -> Table:
-    """Build the table; ``wrapped`` puts an interval below its ratio and folds names, but no numbers."""
+    """Build the table. ``wrapped`` puts intervals below their ratios, and wraps names but no numbers."""
     title = escape(printable(f"{run.name}: {(run.model or {}).get('name') or 'no model'}"))
     table = Table(title=title, title_justify="left", pad_edge=False, show_lines=wrapped)
     rows = [[printable(column.cell(run, row)) for column in columns] for row in run.rows]
@@ -107,7 +107,7 @@ def _table(run: RunSummary, columns: Sequence[Column], *, wrapped: bool = False)
         heading = _broken(column.title) if wrapped else column.title
         table.add_column(
             heading, justify="right" if column.right else "left", overflow="fold", no_wrap=not may_wrap,
-            # Given here, it need not be measured again for every width that is tried.
+            # A given width saves rich from measuring the cells again for every table that is tried.
             width=None if wrapped else max(map(cell_len, (heading, *(row[index] for row in rows)))),
         )  # fmt: skip
     keys = [column.key for column in columns]
@@ -121,7 +121,7 @@ def _table(run: RunSummary, columns: Sequence[Column], *, wrapped: bool = False)
 
 
 def _light(table: Table) -> Table:
-    """Remove the rules between columns, which take a fifth of a narrow terminal."""
+    """Remove the lines between columns, which take a fifth of the width of a narrow terminal."""
     table.box, table.collapse_padding = box.SIMPLE_HEAD, True
     return table
 

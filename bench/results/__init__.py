@@ -1,1 +1,1 @@
-"""Finished runs: their summary, its verification, and how one run differs from another."""
+"""Summarise finished runs, verify them, and compare them with each other."""

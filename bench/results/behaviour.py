@@ -1,8 +1,8 @@
 """Say which rows of a run are better or worse than their baselines in which behaviour suite.
 
-Every figure with the result of a test (``p``, with ``lost`` and ``gained`` items) takes part. All tests of a
-run are one family: if nothing differs, the chance that any of them is called a change is at most 2 % (Holm
-1979).
+Every figure with the result of a test (``p``, with ``lost`` and ``gained`` items) is judged. The tests of a
+run are one family, corrected by Holm's method (1979): if nothing differs, the probability that any of them
+shows a change is at most 2 %.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from bench.stats.verdict import Verdict
 
 @dataclass(frozen=True)
 class Tested:
-    """One test of a row: its metric, the figure with counts, the accuracies, and the verdict.
+    """The test of one row in one suite: its metric, the figure with counts, both accuracies and the verdict.
 
-    ``verdict`` is None if the baseline only guesses, because it then has nothing to lose.
+    ``verdict`` is None if the baseline is at chance, because it then has no ability to lose.
     """
 
     metric: str
@@ -31,14 +31,14 @@ class Tested:
 
     @property
     def suite(self) -> str:
-        """Return the name of the suite, as in a config; of tasks of lm-eval, with the task."""
+        """Return the suite's name as in a config; for lm-eval it includes the task."""
         return str(self.figure.notes.get("suite", "")) or self.metric.rpartition("_")[0].replace("_", "-")
 
 
 def tested(
     rows: Mapping[tuple[str, str], Row], baselines: Mapping[str, Row]
 ) -> dict[tuple[str, str], list[Tested]]:
-    """Return the tests of every row by its key, judged as one family."""
+    """Return the tests of every row by the row's key, with verdicts that are corrected as one family."""
     family = [
         (row, key, figure)
         for row in rows.values()
@@ -46,9 +46,9 @@ def tested(
         if figure is not None and "p" in figure.notes and not row.is_baseline
     ]
     judged = [(row, key, figure) for row, key, figure in family if not figure.notes.get("at_chance")]
-    apart = told_apart([float(figure.notes["p"]) for _row, _key, figure in judged])
+    significant = told_apart([float(figure.notes["p"]) for _row, _key, figure in judged])
     differs = {
-        (row.key, key): differing for (row, key, _figure), differing in zip(judged, apart, strict=True)
+        (row.key, key): differing for (row, key, _figure), differing in zip(judged, significant, strict=True)
     }
     by_row: dict[tuple[str, str], list[Tested]] = {}
     for row, key, figure in family:
@@ -62,7 +62,7 @@ def tested(
 
 
 def _verdict(figure: Figure, differs: bool | None) -> Verdict | None:
-    """Return the verdict of a test; ``differs`` is None if the test was not judged."""
+    """Return the verdict of a test, or None if the test was not judged (``differs`` is None)."""
     if differs is None:
         return None
     if not differs:

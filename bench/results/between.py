@@ -1,4 +1,4 @@
-"""Compare two runs: the same variants before and after, or the reasons why the two must not be compared.
+"""Compare the variants that two runs have in common, or say why the two runs must not be compared.
 
 ``bench/results/changes.py`` decides how a figure is compared.
 """
@@ -21,7 +21,7 @@ from bench.stats.verdict import Verdict
 from bench.store.replay import in_range
 
 KEY_FIGURES = (*TIMES, memory.RSS, memory.ALLOCATED, *IN_PAIRS)
-# These must be equal for a dollar to mean the same in both runs; the source of a price may differ.
+# These must be equal, or the dollars of both runs are not comparable. The source of a price may differ.
 PRICE_KEYS = (
     "kind", "ownership", "currency", "includes_power", "vcpus", "gpus", "usd_per_hour", "purchase_usd",
     "overhead", "life_hours", "usd_per_kwh", "pue", "average_watts", "idle_watts",
@@ -33,7 +33,7 @@ ALWAYS_RECORDED = ("torch", "transformers", "bitsandbytes", "accelerate", "numpy
 
 @dataclass(frozen=True)
 class RowChange:
-    """How one figure of one row changed between two runs; ``ratio`` is after ÷ before."""
+    """How one figure of one row changed between two runs (see `changes.Change`)."""
 
     variant: str
     group: str
@@ -54,11 +54,11 @@ class RowChange:
 
 
 def between_runs(before: RunSummary, after: RunSummary) -> list[RowChange]:
-    """Return the changes of every variant that is in both runs, for each key figure that either of them has.
+    """Return the change of each key figure of every variant that is in both runs.
 
     If either figure has no interval, ``ci_low`` and ``ci_high`` are None and the verdict is ``cannot tell``.
-    Raises IncomparableError, which names every field in which the runs must agree and do not, and
-    IntegrityError for figures between which there is no ratio, such as 1e-300 and 1e24.
+    Raises IncomparableError, which names every field that differs but must be equal, and IntegrityError if a
+    ratio of two figures is out of range, as for 1e-300 and 1e24.
     """
     pairs = _pairs(before, after)
     of_rows = (difference for pair in pairs for difference in _of_rows(*pair))
@@ -87,7 +87,7 @@ def _pairs(before: RunSummary, after: RunSummary) -> list[tuple[Row, Row]]:
 
 
 def _of_runs(before: RunSummary, after: RunSummary) -> Iterator[tuple[str, object, object]]:
-    """Yield (place, before, after) of differences between the whole runs: machine, text, drift, price."""
+    """Yield (place, before, after) of differences between the runs: machine, text, drift settings, price."""
     yield from _differ("machine", *_flat(before.machine, after.machine))
     yield from _differ("text", {"sha256": before.text["sha256"]}, {"sha256": after.text["sha256"]})
     drift = [
@@ -99,8 +99,10 @@ def _of_runs(before: RunSummary, after: RunSummary) -> Iterator[tuple[str, objec
 
 
 def _of_rows(before: Row, after: Row) -> Iterator[tuple[str, object, object]]:
-    """Yield (place, before, after) of differences between two rows of one name: weights, engine (as asked for
-    and as loaded), workload, prompts and optimisations."""
+    """Yield (place, before, after) of differences between two rows with the same name.
+
+    They are compared by weights, engine (as configured and as loaded), workload, prompts and optimisations.
+    """
     name = printable(before.title)
     yield from _differ(f"{name}.workload", before.workload or {}, after.workload or {})
     yield from _differ(f"{name}.runtime", before.runtime or {}, after.runtime or {})
@@ -132,10 +134,10 @@ def _differ(
 
 
 def _flat(*machines: Mapping[str, Any]) -> list[dict[str, object]]:
-    """Return the fingerprints with each package as a field of its own.
+    """Return the fingerprints of two machines with a field for each package.
 
-    Earlier versions recorded few packages. A package that only one run recorded may have been installed in
-    the other too, so it counts only if every version records it.
+    Earlier versions recorded only a few packages. So a package that is in only one of the fingerprints may be
+    installed on both machines: it is kept only if every version of ``bench`` records it.
     """
     packages = [machine.get("packages") or {} for machine in machines]
     counted = {*ALWAYS_RECORDED, *set.intersection(*map(set, packages))}
@@ -157,8 +159,10 @@ def _shown(value: object) -> str:
 
 
 def _changes(before: tuple[RunSummary, Row], after: tuple[RunSummary, Row]) -> Iterator[RowChange]:
-    """Yield the change of each key figure of a row between (run, row) and (run, row). Raises OverflowError if
-    there is no ratio."""
+    """Yield the change of each key figure of a row; ``before`` and ``after`` are (run, row).
+
+    Raises OverflowError if a ratio is out of range.
+    """
     row = before[1]
     for metric in KEY_FIGURES:
         changed = change(metric, (before, after))
@@ -183,8 +187,10 @@ def _changes(before: tuple[RunSummary, Row], after: tuple[RunSummary, Row]) -> I
 
 
 def heading(before: RunSummary, after: RunSummary) -> str:
-    """Say which two runs are compared, when each was made, how quiet its machine was, and which rows only one
-    of them has."""
+    """Return the lines above the table.
+
+    They name the two runs with their dates and how quiet their machines were, and rows that only one has.
+    """
     lines = []
     for word, run in (("before", before), ("after", after)):
         when = str(run.started_utc).replace("T", " ").removesuffix("Z")
@@ -198,7 +204,7 @@ def heading(before: RunSummary, after: RunSummary) -> str:
 
 
 def render(rows: Sequence[RowChange]) -> str:
-    """Return a table with a line for each change, and below it each note once."""
+    """Return a table with a line for each change, and the notes below it, each of them once."""
     table = [("variant", "metric", "before", "after", "ratio [95 %]", "verdict", "compared")]
     for row in rows:
         bounds = "" if row.ci_low is None else f" [{row.ci_low:.3f}, {row.ci_high:.3f}]"

@@ -1,8 +1,8 @@
-"""Say by how much a figure changed between two runs, and how the two were compared.
+"""Compute how much a figure changed between two runs.
 
-If each run has measured the row in turns with its baseline, the two ratios are compared: the speed of the
-machine on that day is in both sides of a ratio and cancels out. Drift on the same windows of text is compared
-window by window. Any other figure was read from the row alone, so the machine's speed is part of its change.
+If both runs measured the row in turns with its baseline, the two ratios are compared, because the speed of
+the machine on the day cancels out of a ratio. Drift on the same windows of text is compared window by window.
+Any other figure was measured on the row alone, so its change includes the change of the machine's speed.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ IN_PAIRS = (output_drift.KLD, output_drift.TOP1, output_drift.PPL)
 
 RATIO, ALONE, WINDOWS = "ratio to the baseline", "alone", "window by window"
 
-# How much figures of unchanged code differed between two runs half an hour apart (sd on the log scale, 47
-# rows of quantisation-cpu on 2026-11-26): 0.057 (requests) to 0.070 (tokens) for rows measured alone; 0.018,
-# beyond their own intervals, for ratios measured in turns. Both are rounded up so that 97 of 100 pairs of
-# runs of unchanged code report no change at all (tests/results/test_no_false_alarm.py).
+# How much figures of unchanged code differ between two runs half an hour apart: standard deviations on the
+# log scale, from 47 rows of quantisation-cpu on 2026-11-26. For rows measured alone they were 0.057
+# (requests) to 0.070 (tokens); for ratios measured in turns, 0.018 more than their intervals explain. Both
+# values are rounded up so that 97 of 100 pairs of runs of unchanged code report no change
+# (tests/results/test_no_false_alarm.py).
 ALONE_APART_SD = 0.07
 RATIOS_APART_SD = 0.03
 _Z = 1.959964
@@ -36,9 +37,9 @@ _Z = 1.959964
 
 @dataclass(frozen=True)
 class Change:
-    """The change of a figure; ``ratio`` is after ÷ before, with its 95 % bounds.
+    """The change of a figure. ``ratio`` is after ÷ before; ``low`` and ``high`` are its 95 % bounds.
 
-    ``basis`` says what was compared, ``note`` what else a reader must know.
+    ``basis`` says how the two were compared, and ``note`` what else the reader must know.
     """
 
     before: float | None
@@ -51,7 +52,7 @@ class Change:
 
 
 def change(metric: Metric, sides: Sides) -> Change | None:
-    """Return how a figure changed; None if neither run has it."""
+    """Return how a figure changed, or None if neither run has it."""
     figures = [row.figure(metric) for _run, row in sides]
     values = [value_of(figure) for figure in figures]
     if values == [None, None]:
@@ -70,16 +71,17 @@ def change(metric: Metric, sides: Sides) -> Change | None:
 
 
 def _of_ratios(before: Comparison, after: Comparison, note: str) -> Change:
-    """Return the change of a ratio to the baseline, which is the ratio of the two ratios."""
+    """Return the change of a row's ratio to its baseline: the ratio of the two ratios."""
     intervals = [Interval(side.ratio, side.ci_low, side.ci_high) for side in (before, after)]
     bounds = ratio_bounds(intervals[0], intervals[1], _Z * RATIOS_APART_SD)
     return Change(before.ratio, after.ratio, after.ratio / before.ratio, *bounds, RATIO, note)
 
 
 def _of_windows(metric: Metric, before: Figure | None, after: Figure | None) -> Interval | None:
-    """Return after ÷ before with its paired interval; None if windows may differ, or a mean is not above 0.
+    """Return after ÷ before with an interval over pairs of windows.
 
-    The caller has already checked that both runs used the same text, by its digest.
+    Returns None if the two runs may have used different windows, or if a mean is not above 0. The caller has
+    already checked, by its digest, that both runs used the same text.
     """
     if before is None or after is None:
         return None
@@ -99,7 +101,7 @@ def _of_windows(metric: Metric, before: Figure | None, after: Figure | None) -> 
 
 
 def verdict(metric: Metric, changed: Change) -> Verdict:
-    """Return better or worse if the whole interval is on one side of 1, in the metric's own direction."""
+    """Return better or worse if the whole interval lies on one side of 1, otherwise ``cannot tell``."""
     if changed.ratio is None:
         return Verdict.CANNOT_TELL
     interval = Interval(changed.ratio, changed.low, changed.high)

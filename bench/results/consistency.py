@@ -1,4 +1,4 @@
-"""Check that the parts of a ``run.json`` agree: rows, ratios and the verdicts of a gate.
+"""Check that the parts of a ``run.json`` agree with each other: rows, ratios and the verdicts of a gate.
 
 A file whose parts contradict each other was damaged or edited, and is refused. Ratios of a row that failed,
 or whose baseline failed, are left out.
@@ -17,8 +17,11 @@ from bench.results.row import Row
 
 
 def distinct(rows: Sequence[Row]) -> tuple[Row, ...]:
-    """Return the rows. Raises ValueError if two rows of a cell have one name, or if a cell has two baselines:
-    nobody could say whose figure is meant."""
+    """Return the rows unchanged.
+
+    Raises ValueError if a cell has two rows with the same name, or two baselines, because figures refer to a
+    row by its cell and its name.
+    """
     for what, keys in (
         ("rows called", [row.key for row in rows]),
         ("baselines in", [(row.group, "one cell") for row in rows if row.is_baseline]),
@@ -32,11 +35,11 @@ def distinct(rows: Sequence[Row]) -> tuple[Row, ...]:
 
 
 def judged(rows: Sequence[Row], stored: Mapping[str, Any] | None) -> GateBlock | None:
-    """Return the gate. Raises ValueError if a rule has figures or a verdict although its row, or the row's
-    baseline, was not measured, and if a verdict does not follow from the figures beside it.
+    """Return the gate from its stored block, or None without one.
 
-    A gate against a stored run compares each row with the same row there, so the row's own baseline does not
-    count.
+    Raises ValueError if a rule has figures or a verdict although its row or the row's baseline was not
+    measured, and if a verdict does not follow from the figures next to it. A gate against a stored run does
+    not need the row's baseline, because it compares each row with the same row of that run.
     """
     if not stored:
         return None
@@ -60,7 +63,7 @@ def judged(rows: Sequence[Row], stored: Mapping[str, Any] | None) -> GateBlock |
 
 
 def of_measured_rows(rows: Sequence[Row], comparisons: Iterable[Comparison]) -> Iterator[Comparison]:
-    """Yield the ratios for which both the row and its baseline were measured to the end."""
+    """Yield the ratios whose row and baseline were both measured completely."""
     ok = {row.key for row in rows if row.ok}
     failed_bases = {row.group for row in rows if row.is_baseline and not row.ok}
     for ratio in comparisons:

@@ -1,4 +1,4 @@
-"""How long each row took in an earlier run of the same config on this machine, further pairs included."""
+"""Read how long each row took in an earlier run of the same config, including its additional pairs."""
 
 from __future__ import annotations
 
@@ -13,21 +13,23 @@ from bench.store.schema import KINDS, check_record
 
 
 def earlier_seconds(out: Path, name: str) -> dict[str, float]:
-    """Return how many seconds were spent on each row, by its name, in the newest finished run called ``name``
-    in ``out``; an empty dict if there is no such run."""
+    """Return the seconds that each row took in the newest finished run called ``name`` in ``out``.
+
+    The keys are the rows' titles. The result is empty if there is no such run.
+    """
     for directory, head in newest_first(out):
         if head.get("name") == name and not head.get("gate"):
             try:
                 seconds = _seconds(directory)
             except BenchError:
-                continue  # `bench verify` reports it; here only an estimate is lost
+                continue  # `bench verify` reports a damaged run; here it only cannot give an estimate
             if seconds:
                 return seconds
     return {}
 
 
 def _seconds(directory: Path) -> dict[str, float]:
-    """Return the seconds of each row of a run; an empty dict for a run that was not finished."""
+    """Return the seconds of each row of a run; the result is empty if the run was not finished."""
     began: dict[tuple[str, str], datetime] = {}
     took: dict[str, float] = {}
     path = journal_of(directory)
@@ -40,7 +42,7 @@ def _seconds(directory: Path) -> dict[str, float]:
         check_record(number, record, str(path))
         if record["kind"] == "unit":
             title = row_title(str(record["group"]), str(record["variant"]))
-            if title in took:  # a further pair
+            if title in took:  # an additional pair, measured after the row itself
                 took[title] += float(str(record.get("took_s", 0)))
             continue
         key = str(record["group"]), str(record["name"])
@@ -49,6 +51,6 @@ def _seconds(directory: Path) -> dict[str, float]:
             began[key] = at
         elif "status" in record and key in began:
             seconds = (at - began.pop(key)).total_seconds()
-            if seconds >= 0:  # else the wall clock was set back meanwhile
+            if seconds >= 0:  # it is negative if the wall clock was set back meanwhile
                 took[row_title(*key)] = seconds
     return took

@@ -1,4 +1,4 @@
-"""Choose replies in which a variant differs from its baseline, so that a reader can judge for herself."""
+"""Choose replies in which a variant differs from its baseline, so that readers can judge the difference."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from bench import plugins
 from bench.drift.behaviour import Suite, on_both
 from bench.records import ArmRecord, RunRecord
 
-KEPT = 3  # examples of a row that run.json keeps
-LETTERS = 400
+KEPT = 3  # examples that run.json has of each row
+LETTERS = 400  # most characters of a prompt and of a reply
 
 
 @dataclass(frozen=True)
 class Example:
-    """One prompt with both replies; ``same`` is how many letters they have in common at their start."""
+    """A prompt with both replies; ``same`` is the number of equal characters at their start."""
 
     source: str
     prompt: str
@@ -25,13 +25,16 @@ class Example:
     same: int
 
     def to_json(self) -> dict[str, Any]:
-        """Return the example as it is in ``run.json``."""
+        """Return the example in the form of ``run.json``."""
         return asdict(self)
 
 
 def examples(run: RunRecord, arm: ArmRecord, count: int = KEPT) -> tuple[Example, ...]:
-    """Return up to ``count`` replies that differ from the baseline's: first those of the workload, those that
-    differ earliest first, then items of suites that were right before and are wrong now."""
+    """Return up to ``count`` replies that differ from the baseline's.
+
+    Replies of the workload come first, ordered by where they begin to differ. Then come items of suites that
+    the baseline answered right and the variant answered wrong.
+    """
     base = run.baseline_of(arm)
     if base is None or arm.is_baseline:
         return ()

@@ -1,5 +1,4 @@
-"""Explain each figure of a row: its formula, the formula with the row's numbers, and the number that is
-shown."""
+"""Explain each figure of a row: its formula, the formula with numbers, and the figure in the table."""
 
 from __future__ import annotations
 
@@ -14,17 +13,18 @@ from bench.results.run_summary import RunSummary, in_turns
 from bench.stats.figure import Figure, Metric, value_of
 from bench.stats.intervals import Interval
 
-BUSY_ENOUGH = 0.75  # if the GPU works for a larger share of a step, the processor does not bound the step
-MEMORY_BINDS = 0.6  # if a step reads a larger share of the bandwidth, memory bounds it
+BUSY_ENOUGH = 0.75  # share of a step for which the GPU must work, or the step is bound by the processor
+MEMORY_BINDS = 0.6  # share of the bandwidth from which a step is bound by memory
 
 
 @dataclass(frozen=True)
 class Explained:
-    """One figure of a row.
+    """The explanation of one figure of a row.
 
-    ``alone`` is the row's own figure, and ``arithmetic`` its formula with the row's numbers, if its family
-    writes that out. ``shown`` is the figure in the table. If both sides were measured in turns, that is the
-    baseline's figure times the ratio, and ``times`` writes it out; otherwise it is the row's own figure.
+    ``alone`` is the row's own figure, and ``arithmetic`` its formula with the row's numbers, if there is such
+    a text for it. ``shown`` is the figure in the table. If both sides were measured in turns, it is the
+    baseline's figure multiplied by the ratio, and ``times`` has that multiplication as text. Otherwise it is
+    the row's own figure.
     """
 
     key: str
@@ -38,8 +38,11 @@ class Explained:
 
 @dataclass(frozen=True)
 class Part:
-    """One part of the difference between the baseline's dollars per request and the variant's: its name, the
-    dollars that it adds (or saves, below 0), and in words what has changed."""
+    """One part of the difference between the costs per request of a variant and its baseline.
+
+    ``usd`` is what the part adds, in US dollars; it is negative if the part saves money. ``words`` say what
+    has changed.
+    """
 
     name: str
     usd: float
@@ -47,7 +50,7 @@ class Part:
 
 
 def explained(run: RunSummary, record: RunRecord, row: Row) -> Iterator[Explained]:
-    """Yield every figure that the row has, in the order of the families."""
+    """Yield an explanation of every figure that the row has, in the order of the metric families."""
     arm = arm_of(record, row)
     arithmetic = worked(arm, record)
     for key, figure in row.figures():
@@ -66,31 +69,31 @@ def explained(run: RunSummary, record: RunRecord, row: Row) -> Iterator[Explaine
 
 
 def arm_of(record: RunRecord, row: Row) -> ArmRecord:
-    """Return the record from which a row was made."""
+    """Return the journal's record of a row."""
     return next(arm for arm in record.arms if (arm.group, arm.name) == row.key)
 
 
 def _alone(figure: Figure) -> float:
-    """Return the row's own figure. Where the figure itself comes from pairs, its notes have the row's own."""
+    """Return the row's own figure. If the figure comes from pairs, the row's own value is in its notes."""
     kept = figure.notes.get("alone")
     return float(figure.value) if kept is None else float(kept)
 
 
 def waterfall(run: RunSummary, record: RunRecord, row: Row) -> list[Part] | None:
-    """Return the parts of the difference between the dollars per request of a row and of its baseline.
+    """Split the difference between the costs per request of a row and its baseline into three parts.
 
-    The part of the prompt is what the baseline pays for its prompt, by the additive split, times the relative
-    change of the time to the first token. The part of the price comes from an hour that costs more or less,
-    because the variant occupies more or fewer processors. The rest is the part of the further tokens. The
-    result is None if the baseline has no such split.
+    The first part is the prompt: the baseline's cost of its prompt (by the time of prefill and decode), times
+    the relative change of the time to the first token. The last part is the price of an hour, which changes
+    if the variant occupies more or fewer processors. The remaining difference is the part of the further
+    tokens. Returns None if the baseline's prefill and decode were not timed.
     """
     base = run.baseline_of(row)
     share = _split(record, base)
-    start, end = (_shown(run, one, cost.PER_REQUEST) for one in (base, row))
-    first = [_shown(run, one, latency.TTFT) for one in (base, row)]
+    start, end = (_shown(run, side, cost.PER_REQUEST) for side in (base, row))
+    first = [_shown(run, side, latency.TTFT) for side in (base, row)]
     if share is None or start is None or end is None or not first[0] or first[1] is None:
         return None
-    hours = [cost.hourly_usd(arm_of(record, one), record) for one in (base, row)]
+    hours = [cost.hourly_usd(arm_of(record, side), record) for side in (base, row)]
     at_old_price = end if hours[0] == hours[1] else end * hours[0] / hours[1]
     prompt = start * share * (first[1] / first[0] - 1)
     return [
@@ -101,11 +104,12 @@ def waterfall(run: RunSummary, record: RunRecord, row: Row) -> list[Part] | None
 
 
 def bound_words(row: Row) -> str:
-    """Say what limits a row, by the shares of the machine's ceilings that it reaches; '' without shares.
+    """Say what limits a row, by the shares of the machine's ceilings that it reaches.
 
-    A step in which the GPU waits for launches is bound by the processor, however much it reads. A step that
-    reads most of what memory can deliver is bound by memory. Packed weights are unpacked by separate kernels,
-    so their stored bytes do not show whether memory is the limit.
+    A step in which the GPU waits for launches is bound by the processor, however much it reads. Any other
+    step that reads most of what memory can deliver is bound by memory. Packed weights are unpacked by
+    separate kernels, so their stored bytes do not show whether memory is the limit. The text is empty if no
+    shares are known.
     """
     read, multiplied = value_of(row.figure(roofline.MBU)), value_of(row.figure(roofline.MFU))
     launched = launch_words(row)
@@ -122,7 +126,7 @@ def bound_words(row: Row) -> str:
 
 
 def launch_words(row: Row) -> str:
-    """Say that the processor bounds a step on a GPU, and what to do about it; '' if it does not."""
+    """Say that the processor limits a step on a GPU, and what to do about it; empty if it does not."""
     share, launches = value_of(row.figure(device.SHARE)), value_of(row.figure(device.LAUNCHES))
     if share is None or share >= BUSY_ENOUGH:
         return ""
@@ -133,8 +137,10 @@ def launch_words(row: Row) -> str:
 
 
 def binds(row: Row) -> str:
-    """Return what bounds a row's steps: ``processor`` (a GPU that waits for launches), ``memory``, or nothing
-    if it is neither or not known."""
+    """Return what limits a row's steps: ``processor``, ``memory``, or ``""`` for anything else.
+
+    ``processor`` means that the GPU waits for launches.
+    """
     if launch_words(row):
         return "processor"
     read = value_of(row.figure(roofline.MBU))
@@ -142,7 +148,7 @@ def binds(row: Row) -> str:
 
 
 def limit_words(row: Row) -> str:
-    """Explain shares of the ceilings that are above 1; '' if there is none."""
+    """Explain shares of the ceilings that are above 1; the text is empty if there are none."""
     read, multiplied = value_of(row.figure(roofline.MBU)), value_of(row.figure(roofline.MFU))
     above = ["above 100 % the caches delivered a part"] if read is not None and read > 1 else []
     if multiplied is not None and multiplied > 1:
@@ -156,7 +162,7 @@ def packed(row: Row) -> bool:
 
 
 def _split(record: RunRecord, row: Row) -> float | None:
-    """Return the share of a row's time that its prompts take; None if it was not measured."""
+    """Return the share of prefill in the time of prefill and decode, or None if they were not timed."""
     sums = totals(arm_of(record, row))
     if sums is None or sums.prefill_s is None or not sums.decode_s:
         return None

@@ -1,6 +1,6 @@
-"""The schema of a figure in ``run.json``: its number, its bounds, and every note that a page reads.
+"""Define the schema of a figure in ``run.json``: its number, its bounds, and every note that a page reads.
 
-A test holds the notes that are read anywhere against this list.
+A test checks that every note that is read anywhere is in this schema.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from bench.drift.suites.generation import MOST_STEPS
 from bench.metrics import speculation, split
 from bench.store.values import Amount, Block, Count, Name, Number, Small
 
-MOST_POINTS = 1000  # of the curve of a cascade; a run keeps 41
+MOST_POINTS = 1000  # points of the curve of a cascade; a run has 41
 CurveStep = Annotated[list[Number | None], Field(min_length=4, max_length=4)]
 CurvePoint = Annotated[list[Number], Field(min_length=5, max_length=5)]
 Learnt = Annotated[list[Any], Field(max_length=3)]
-# Notes without which a page could not say what it says of a figure, by the figure's key.
+# The notes that pages need to describe a figure, by the figure's key.
 NEEDED: Mapping[str, tuple[str, ...]] = {
     speculation.SPEEDUP.key: ("gamma", "draft_cost", "verify_cost"),
     split.STEP.key: ("edge_s", "cloud_s", "link_s", "sent_bytes", "received_bytes"),
@@ -82,7 +82,7 @@ class FigureBlock(Block):
     good: Count | None = None
     requests: Count | None = None
     passes: Count | None = None
-    escalated: Number | None = None  # how many, or of a half that was held out their share
+    escalated: Number | None = None  # a count of requests, or a share of the held-out half
     offline: Count | None = None
     refused: list[list[Any]] | None = None
     learnt: list[Learnt] | None = None

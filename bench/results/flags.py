@@ -1,4 +1,4 @@
-"""What is doubtful about a row's replies and numbers, as short flags: from its figures alone."""
+"""Flag what is doubtful about a row's replies and numbers, from its figures alone."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from bench.metrics.repetition import COLLAPSED
 from bench.stats.figure import Figure, Figures
 from bench.stats.proportions import ALPHA, mcnemar
 
-LARGEST_REACH = 2.0  # times the baseline's range of logits, on the same text
+LARGEST_REACH = 2.0  # ratio of the ranges of logits, on the same text, from which a row is flagged
 
 
 def flags(figures: Figures) -> tuple[str, ...]:
-    """Return the flags of a row in words; none for a row of which nothing is doubtful."""
-    return tuple(_found(figures))
+    """Return the flags of a row in words; the result is empty if nothing is doubtful."""
+    return tuple(_flags(figures))
 
 
-def _found(figures: Figures) -> Iterator[str]:
+def _flags(figures: Figures) -> Iterator[str]:
     if runs := _counted(figures.get(OTHER_RUNS.key)):
         yield f"not deterministic: {runs} batches differ between two runs"
     if batch := _counted(figures.get(IN_BATCH.key)):
@@ -38,11 +38,11 @@ def _found(figures: Figures) -> Iterator[str]:
 
 
 def _counted(figure: Figure | None) -> str:
-    """Return ``2 of 8`` for a count above zero; empty for none."""
+    """Return ``2 of 8`` for a count above zero, and an empty text for none."""
     return f"{figure.value:.0f} of {figure.notes.get('n')}" if figure and figure.value else ""
 
 
 def _more_loops(loops: Figure) -> bool:
-    """Return whether more replies collapse than in the baseline, by McNemar's exact test."""
+    """Return whether significantly more replies than the baseline's end in a loop (McNemar's exact test)."""
     new, gone = loops.notes.get("new") or 0, loops.notes.get("gone") or 0
     return new > gone and mcnemar(gone, new) <= ALPHA

@@ -1,4 +1,4 @@
-"""Find the Pareto front of a run: the rows that no other row of their cell beats in both cost and drift."""
+"""Find the Pareto front of a run: the rows for which no other row of the cell is better in cost and drift."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Name = TypeVar("Name", str, int)
 
 
 def fronts(run: RunSummary) -> dict[str, frozenset[str]]:
-    """Return the names on the front of each cell of the sweep.
+    """Return the names of the rows on the front of each cell of the sweep.
 
-    A cost ratio with the verdict ``cannot tell`` counts as 1, drift within the noise floor as 0. The run of a
-    gate has no front, because it has only few of the ratios. Servers whose outputs were not compared have
-    none either.
+    A cost ratio with the verdict ``cannot tell`` counts as 1, and drift within the noise floor as 0. The run
+    of a gate has no front, because it has only few ratios. A run of servers has none if their outputs were
+    not compared.
     """
     compared = any(row.figure(output_drift.KLD) for row in run.rows)
     if run.gate is not None or (run.served and not compared):
@@ -36,13 +36,13 @@ def fronts(run: RunSummary) -> dict[str, frozenset[str]]:
 
 
 def undominated(points: Iterable[tuple[float, float, Name]]) -> Iterator[Name]:
-    """Yield the names of the points that no other point dominates, which means: is lower in one of the two
-    numbers, such as cost and drift, and not higher in the other.
+    """Yield the names of the points (first number, second number, name) that no other point dominates.
 
-    Going through the points in the order of their first number, a point stays if its second number is below
-    those of all points before it, and the lowest of those with the same first number.
+    A point dominates another if it is lower in one of the two numbers and not higher in the other. The points
+    are visited in the order of their first number. A point stays if its second number is below those of all
+    points with a lower first number, and is the lowest of those with the same first number.
     """
-    least = closest = math.inf  # the lowest second number of all points before, and of those with this first
+    least = closest = math.inf  # lowest second number: of points with a lower first number, with the same one
     at = -math.inf
     for first, second, name in sorted(points):
         if first > at:
@@ -68,7 +68,7 @@ def _drift(row: Row) -> float | None:
 
 
 def _drift_of_encoder(row: Row) -> float | None:
-    """Return how far the vectors are from the baseline's (1 − cosine), or the share of other labels."""
+    """Return 1 − cosine of the vectors to the baseline's, or the share of labels that changed."""
     cosine, flips = row.figure(encoded.COSINE), row.figure(encoded.FLIPS)
     if cosine is not None:
         return max(1 - cosine.value, 0.0)

@@ -1,8 +1,8 @@
-"""Choose the ratio by which a row is judged: cost per token, or per answer if answers have other lengths.
+"""Choose the ratio by which a row is judged: the cost per token, or per answer if the lengths differ.
 
-A variant that thinks 30 % longer for the same prompt is not cheaper because its tokens are. So a row is
-judged by its answers if their lengths differ from the baseline's by more than a tenth, and always in a
-workload of whole answers.
+A variant with cheaper tokens is not cheaper if it writes 30 % more of them for the same prompt. So a row is
+judged by the cost per answer if the length of its answers differs from the baseline's by more than a tenth,
+and always in a workload of whole answers.
 """
 
 from __future__ import annotations
@@ -21,8 +21,11 @@ ANSWERS = "reasoning"  # the workload of whole answers
 
 
 def headline(run: RunSummary, row: Row) -> Comparison | None:
-    """Return the row's ratio of cost per answer if it is judged by its answers. For any other row return the
-    ratio of cost per token, or per good request for a server with limits."""
+    """Return the ratio by which a row is judged, or None if it has none.
+
+    It is the ratio of the cost per answer if the row is judged by its answers. Otherwise it is that of the
+    cost per token, or per good request for a server with limits.
+    """
     per_answer = run.comparison(row, answers.PER_ANSWER)
     if per_answer is not None and (row.workload.get("name") == ANSWERS or other_lengths(run, row)):
         return per_answer
@@ -30,7 +33,7 @@ def headline(run: RunSummary, row: Row) -> Comparison | None:
 
 
 def by_answer(run: RunSummary, row: Row) -> bool:
-    """Return whether the row is judged by its answers."""
+    """Return whether the row is judged by the cost per answer."""
     ratio = headline(run, row)
     return ratio is not None and ratio.metric == answers.PER_ANSWER.key
 
@@ -42,8 +45,10 @@ def other_lengths(run: RunSummary, row: Row) -> bool:
 
 
 def times_as_long(run: RunSummary, row: Row) -> float | None:
-    """Return the mean length of the row's answers ÷ that of the baseline's; None if one of them is not known,
-    or if the two got different prompts."""
+    """Return the mean length of the row's answers divided by the baseline's.
+
+    Returns None if one of them is not known, or if the two sides got different prompts.
+    """
     if row.is_baseline or run.comparison(row, answers.PER_ANSWER) is None:
         return None
     tokens, of_baseline = (value_of(side.figure(answers.TOKENS)) for side in (row, run.baseline_of(row)))

@@ -1,7 +1,8 @@
-"""Find where a figure changed, and stayed changed, over a project's runs.
+"""Find lasting changes of a figure over a project's runs.
 
-Five changes of +0.7 % each pass five gates, but the history shows them. The change points are Apache Otava's
-(windows of E-divisive means, Student's t at 0.1 %; Fleming et al. 2023, doi:10.1145/3578244.3583719).
+Five changes of +0.7 % can each pass a gate, but the history shows them together. The change points come from
+Apache Otava (windows of E-divisive means, Student's t at 0.1 %; Fleming et al. 2023,
+doi:10.1145/3578244.3583719).
 """
 
 from __future__ import annotations
@@ -18,17 +19,20 @@ from bench.store.replay import in_range
 
 WINDOW = 50
 MAX_P_VALUE = 0.001
-FEWEST = 6
-# A figure is compared only where these are equal. The installed packages may differ: the history is there to
-# show what they change.
+FEWEST = 6  # runs that a series needs before change points are searched
+# Runs belong to the same series only if these are equal. The installed packages may differ, because the
+# history should show what they change.
 MACHINE = ("architecture", "cpu_model", "cpus", "cgroup_cpu_max", "memory_bytes", "hypervisor", "gpus")
 PRICE = ("usd_per_hour", "purchase_usd", "usd_per_kwh", "currency", "utilisation")
 
 
 @dataclass(frozen=True)
 class Change:
-    """A change point: the first run after it, and the means of the figure before and after it, up to the next
-    change points."""
+    """A change point of a series.
+
+    ``run_id`` is the first run after the change. ``before`` and ``after`` are the means of the figure on both
+    sides, up to the neighbouring change points.
+    """
 
     run_id: str
     at_utc: str
@@ -39,9 +43,9 @@ class Change:
 
 @dataclass(frozen=True)
 class Series:
-    """One figure of one variant under the same conditions, oldest first.
+    """The values of one figure of one variant under the same conditions, the oldest first.
 
-    ``changes`` is None if there are too few runs to look for any.
+    ``changes`` is None if there are too few runs to search for change points.
     """
 
     name: str
@@ -55,17 +59,17 @@ class Series:
 
 
 def histories(runs: Iterable[RunSummary], metrics: Sequence[str]) -> list[Series]:
-    """Return every series that has a figure, with its change points.
+    """Return the series of these metrics over all runs, with their change points.
 
     Raises UsageError if a series is long enough for change points and Apache Otava is not installed, and
     IntegrityError for figures out of range.
     """
-    found: dict[tuple[str, ...], list[tuple[str, str, float]]] = {}
+    by_series: dict[tuple[str, ...], list[tuple[str, str, float]]] = {}
     for run in sorted(runs, key=lambda run: (run.started_utc, run.run_id)):
         for key, value in _figures(run, metrics):
-            found.setdefault(key, []).append((run.run_id, run.started_utc, value))
+            by_series.setdefault(key, []).append((run.run_id, run.started_utc, value))
     with in_range("the history"):
-        return [_series(key, points) for key, points in found.items()]
+        return [_series(key, points) for key, points in by_series.items()]
 
 
 def _figures(run: RunSummary, metrics: Sequence[str]) -> Iterator[tuple[tuple[str, ...], float]]:
@@ -104,7 +108,7 @@ def _series(key: tuple[str, ...], points: Sequence[tuple[str, str, float]]) -> S
 
 
 def _changes(values: Sequence[float]) -> Iterator[tuple[int, float, float, float]]:
-    """Yield (index of the first value after it, mean before, mean after, p value) of each change point."""
+    """Yield (index of the first value after the change, mean before, mean after, p value)."""
     try:
         from otava.analysis import compute_change_points
     except ImportError:
@@ -121,9 +125,9 @@ def _changes(values: Sequence[float]) -> Iterator[tuple[int, float, float, float
 
 
 def render(series: Sequence[Series]) -> str:
-    """Write a line for each series, a line below it for each change, and one about all that are too short."""
-    lines = [line for one in series if one.changes is not None for line in _lines(one, one.changes)]
-    short = [len(one.values) for one in series if one.changes is None]
+    """Write a line for each series, a line below it for each change, and a line about short series."""
+    lines = [line for each in series if each.changes is not None for line in _lines(each, each.changes)]
+    short = [len(each.values) for each in series if each.changes is None]
     if short:
         most = f"{max(short)} run{'s' * (max(short) != 1)} at most"
         what = "figure of a variant has" if len(short) == 1 else "figures of variants have"
@@ -131,11 +135,11 @@ def render(series: Sequence[Series]) -> str:
     return printable("\n".join(lines))
 
 
-def _lines(one: Series, changes: Sequence[Change]) -> Iterator[str]:
-    who = " ".join(filter(None, (one.name, one.group, one.variant)))
-    last = format_significant(one.values[-1])
-    found = f"{len(changes) or 'no'} change(s)"
-    yield f"{who}  {one.metric}  {len(one.values)} runs, last {last}: {found}"
+def _lines(series: Series, changes: Sequence[Change]) -> Iterator[str]:
+    row = " ".join(filter(None, (series.name, series.group, series.variant)))
+    last = format_significant(series.values[-1])
+    count = f"{len(changes) or 'no'} change(s)"
+    yield f"{row}  {series.metric}  {len(series.values)} runs, last {last}: {count}"
     for change in changes:
         percent = f"{100 * (change.after / change.before - 1):+.1f} %" if change.before else ""
         means = f"{format_significant(change.before)} → {format_significant(change.after)}"

@@ -1,8 +1,9 @@
 """Keep an index of the runs in a directory, so that lists and re-pricing need not read every run again.
 
-The index is a cache beside the journals and can be made from them at any time. A directory is read again if
-its time of change is no longer the one in the index. Before a run is handed out, the state of its files
-(``files_of``) is compared too; the same is done for every run that is not finished.
+The index is only a cache: it can be made from the journals at any time. A directory is read again if its
+change time differs from the one in the index. Before a run is returned, the state of its files (``files_of``)
+is compared as well. The same happens for every run that is not finished, because its files may grow while the
+directory does not change.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from bench.store.index_file import empty_database, read_database, write_database
 
 ReadMany = Callable[[Sequence[bytes]], Iterable[IndexedRun]]
 Kind = TypeVar("Kind")
-AT_ONCE = 10_000  # directories that are read before the index is written again
+AT_ONCE = 10_000  # directories that are read before the index is saved
 
 
 def one_by_one(directories: Sequence[bytes]) -> Iterator[IndexedRun]:
@@ -47,9 +48,10 @@ def one_by_one(directories: Sequence[bytes]) -> Iterator[IndexedRun]:
 
 
 class Index:
-    """The runs in one directory. ``read_many`` reads directories, in any number of processes.
+    """The index of the runs in one directory.
 
-    Raises UsageError if ``out`` is not a directory.
+    ``read_many`` reads directories, in as many processes as it likes. Raises UsageError if ``out`` is not a
+    directory.
     """
 
     def __init__(self, out: Path, read_many: ReadMany = one_by_one) -> None:
@@ -58,19 +60,22 @@ class Index:
         self._out, self._root, self._read_many = out, os.fsencode(out), read_many
         self._database = read_database(out, SCHEMA)
         self._changed = False
-        self._if_it_makes_sense(self._refresh)
+        self._or_rebuild(self._refresh)
 
     def runs(self, wanted: Wanted) -> list[IndexedRun]:
-        """Return the wanted runs with their rows, in the wanted order."""
-        return self._if_it_makes_sense(lambda: self._runs(*wanted.query(RUN_COLUMNS)))
+        """Return the runs that match ``wanted``, with their rows, in its order and at most as many."""
+        return self._or_rebuild(lambda: self._runs(*wanted.query(RUN_COLUMNS)))
 
     def count(self, wanted: Wanted) -> int:
-        """Return how many runs fit what is wanted, even if fewer are shown."""
+        """Return how many runs match ``wanted``, without its limit."""
         query, values = wanted.count()
-        return int(self._if_it_makes_sense(lambda: self._ask(query, values)[0][0]))
+        return int(self._or_rebuild(lambda: self._ask(query, values)[0][0]))
 
-    def _if_it_makes_sense(self, act: Callable[[], Kind]) -> Kind:
-        """Ask the index. If it makes no sense, something else wrote its file: read all runs and ask again."""
+    def _or_rebuild(self, act: Callable[[], Kind]) -> Kind:
+        """Do ``act`` on the index. If the index is not valid, read all runs again and repeat ``act``.
+
+        An index is not valid if some other program wrote its file.
+        """
         try:
             return act()
         except (sqlite3.Error, ArithmeticError, TypeError, ValueError):
@@ -94,11 +99,11 @@ class Index:
         return [replace(IndexedRun(*run[1:]), rows=tuple(rows.get(run[0], ()))) for run in runs]
 
     def _refresh(self) -> None:
-        """Read what is new or has changed since the index was made, and forget what is gone."""
+        """Read the directories that are new or have changed, and delete those that are gone."""
         known: dict[bytes, int] = dict(self._database.execute(KNOWN))
         stale = self._changed_since(known)
         with self._transaction():
-            self._delete(known)  # what is left in it is no longer in the directory
+            self._delete(known)  # these directories no longer exist
         self._changed |= bool(known)
         done = {*known, *stale}
         stale += self._in_another_state(row for row in self._ask(OPEN) if row[0] not in done)
@@ -106,25 +111,27 @@ class Index:
         self._keep()
 
     def _changed_since(self, known: dict[bytes, int]) -> list[bytes]:
-        """Return the directories whose time of change differs from the known one. Remove from ``known`` all
-        directories that are still there."""
+        """Return the directories whose change time differs from the one in ``known``.
+
+        Directories that still exist are removed from ``known``.
+        """
         root = os.open(self._out, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         stale = []
         try:
-            for place in os.listdir(self._root):  # noqa: PTH208 - bytes, which a name of a file may need
+            for place in os.listdir(self._root):  # noqa: PTH208 - as bytes: a file name need not be valid text
                 try:
                     state = os.stat(place, dir_fd=root)
-                except OSError:  # gone, or a link that leads nowhere
+                except OSError:  # the directory has gone, or is a broken link
                     continue
-                other = known.pop(place, None) != state.st_ctime_ns
-                if other and stat.S_ISDIR(state.st_mode) and not place.startswith(b"."):
+                changed = known.pop(place, None) != state.st_ctime_ns
+                if changed and stat.S_ISDIR(state.st_mode) and not place.startswith(b"."):
                     stale.append(place)
         finally:
             os.close(root)
         return stale
 
     def _in_another_state(self, known: Iterable[tuple[bytes, str]]) -> list[bytes]:
-        """Return the directories whose files have changed since they were put into the index."""
+        """Return the directories whose files have changed since they were read into the index."""
         return [place for place, files in known if files_of(self._path(place)) != files]
 
     def _path(self, place: bytes) -> bytes:
@@ -141,11 +148,13 @@ class Index:
         try:
             yield
         finally:
-            self._database.execute("COMMIT")  # even after a failure: what is missing is read next time
+            self._database.execute("COMMIT")  # also after a failure: the next call reads what is missing
 
     def _read(self, places: Sequence[bytes]) -> bool:
-        """Read these directories into the index; return whether there were any. The index is written from
-        time to time, so that an interrupted reading does not start from the beginning."""
+        """Read these directories into the index. Return whether there were any.
+
+        The index is saved from time to time, so that an interrupted reading can continue where it stopped.
+        """
         for begin in range(0, len(places), AT_ONCE):
             self._keep()
             some = places[begin : begin + AT_ONCE]
@@ -157,7 +166,7 @@ class Index:
         return bool(places)
 
     def _put(self, run: IndexedRun) -> None:
-        if not run.changed_ns:  # it has gone since
+        if not run.changed_ns:  # the directory has gone meanwhile
             return
         self._database.execute(INSERT_PRICE, (run.price,))
         row = self._database.execute(
@@ -168,7 +177,7 @@ class Index:
                 run.price,
             ),
         )  # fmt: skip
-        rows = ((row.lastrowid, number, *vars(one).values()) for number, one in enumerate(run.rows))
+        rows = ((row.lastrowid, number, *vars(each).values()) for number, each in enumerate(run.rows))
         self._database.executemany(INSERT_ROW, rows)
 
     def _delete(self, places: Iterable[bytes]) -> None:
@@ -187,7 +196,7 @@ class Index:
         return by_run
 
     def _keep(self) -> None:
-        """Write the index beside the runs if it has changed. If that fails, all runs are read next time."""
+        """Save the index if it has changed. If that fails, the next call reads all runs again."""
         if self._changed:
             write_database(self._out, self._database)
             self._changed = False

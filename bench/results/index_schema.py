@@ -1,4 +1,4 @@
-"""The tables of an index, and the statements that fill and read them."""
+"""Define the tables of an index, and the SQL statements that fill and read them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RUN_COLUMNS = (
     "verdict, models, machine, (SELECT block FROM prices WHERE prices.id = runs.price)"
 )
 KNOWN = "SELECT place, changed_ns FROM runs"
-# What may change without a new file in its directory: a run that is measured, one that cannot be read.
+# Runs whose files may change although their directory does not: those in progress, and unreadable ones.
 OPEN = "SELECT place, files FROM runs WHERE finished IS NULL AND status != ''"
 INSERT_PRICE = "INSERT OR IGNORE INTO prices (block) VALUES (?)"
 INSERT_RUN = (
@@ -45,14 +45,13 @@ ROWS = (
     "tokens_high, joules_per_1k, cost, cost_low, cost_high, alone, ratio, ratio_low, ratio_high, by_price, "
     "value, value_low, value_high FROM rows JOIN asked ON rows.run = asked.id ORDER BY run, number"
 )
-_TRUTHS = tuple(
-    number for number, one in enumerate(fields(IndexedRow)) if one.type in ("bool", bool)
-)  # SQLite has numbers for them
+# SQLite stores booleans as numbers; these are the positions of the fields to convert back.
+_BOOLEANS = tuple(number for number, field in enumerate(fields(IndexedRow)) if field.type in ("bool", bool))
 
 
 def indexed_row(values: Sequence[Any]) -> IndexedRow:
-    """Return a row as it was put into the table."""
-    found = list(values)
-    for number in _TRUTHS:
-        found[number] = bool(found[number])
-    return IndexedRow(*found)
+    """Return the row that was stored as ``values``."""
+    stored = list(values)
+    for number in _BOOLEANS:
+        stored[number] = bool(stored[number])
+    return IndexedRow(*stored)

@@ -1,6 +1,6 @@
-"""What an index keeps of a run and of its rows: enough to list, to filter, and to price them again.
+"""Define what an index stores of a run and of its rows: enough to list, to filter and to re-price them.
 
-Only the standard library is needed for it: a list of runs that have not changed reads nothing else.
+This module needs only the standard library and small modules, so that listing unchanged runs is fast.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from bench.formatting import row_title
 from bench.store.run_files import JOURNAL, PACKED, RUN_JSON
 
-NO_RUN, UNREADABLE = "", "unreadable"  # of a directory, in the place of a run's status
+NO_RUN, UNREADABLE = "", "unreadable"  # statuses of a directory, in addition to those of a run
 _NAMES = tuple(name.encode() for name in (JOURNAL, PACKED, RUN_JSON))
 
 
@@ -20,10 +20,11 @@ _NAMES = tuple(name.encode() for name in (JOURNAL, PACKED, RUN_JSON))
 class IndexedRow:
     """One row of a run.
 
-    ``tokens_per_s`` counts tokens in and out of the solo pass, and ``joules_per_1k`` is the energy of a
-    thousand of them. ``cost`` is ``cost_per_1k_tokens_usd`` as the run has it; ``alone`` says that its bounds
-    are those of the row alone, and not of the ratio. ``value`` is the baseline's dollars times the ratio, if
-    both sides were measured in pairs of processes.
+    ``tokens_per_s`` counts input and output tokens of the solo pass, and ``joules_per_1k`` is the energy of a
+    thousand of them. ``cost`` is ``cost_per_1k_tokens_usd`` of the run; ``alone`` says that its bounds come
+    from the row alone instead of the ratio. ``by_price`` says that the ratio changes with the price of each
+    row. ``value`` is the baseline's dollars times the ratio, if both sides were measured in pairs of
+    processes.
     """
 
     name: str
@@ -57,11 +58,11 @@ class IndexedRow:
 
 @dataclass(frozen=True)
 class IndexedRun:
-    """One directory: its name in the directory of runs, the state of its files, and the run in it.
+    """One directory: its name (``place``), the state of its files, and the run in it.
 
-    ``status`` is that of the run, ``""`` for a directory without one, and ``unreadable`` for one that cannot
-    be read, with the reason as ``why``. ``machine`` names the processor and the GPUs, ``models`` and
-    ``steps`` what the rows run. ``journal_sha256`` is the digest of the journal's last line.
+    ``status`` is the status of the run, ``""`` for a directory without a run, and ``unreadable`` for a run
+    that cannot be read, with the reason in ``why``. ``machine`` names the processor and the GPUs, and
+    ``models`` the models of the rows. ``journal_sha256`` is the digest of the journal's last line.
     """
 
     place: bytes
@@ -82,16 +83,16 @@ class IndexedRun:
 
 
 def files_of(directory: bytes) -> str:
-    """Return the state of the files that a summary is made from: size, times and inode of each.
+    """Return a digest of the state of the files that a summary is made from: size, times and inode of each.
 
-    The time of the last change (``st_ctime``) is the kernel's: nobody can set it, and no archive carries it.
-    So an index that came with its runs from elsewhere fits none of them.
+    The kernel sets the time of the last change (``st_ctime``); no user can set it, and no archive stores it.
+    So an index that was copied together with its runs matches none of them, and they are read again.
     """
-    found = []
+    states = []
     for name in _NAMES:
         try:
             state = os.lstat(b"/".join((directory, name)))
         except OSError:
             continue
-        found.append((name, state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino))
-    return hashlib.blake2b(repr(found).encode(), digest_size=12).hexdigest()
+        states.append((name, state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino))
+    return hashlib.blake2b(repr(states).encode(), digest_size=12).hexdigest()

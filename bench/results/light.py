@@ -1,4 +1,4 @@
-"""Leave out of the content of ``run.json`` what lists of many runs do not show, before it is parsed."""
+"""Remove the parts of ``run.json`` that lists of many runs do not show, before the rest is validated."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Container, Mapping
 from typing import Any
 
 Json = Mapping[str, Any]
-# Parts of a row that take long to read and that no list shows.
+# Parts of a row that take long to validate and that no list shows.
 _HEAVY: Mapping[str, Any] = {
     "evidence": None, "warm_up": None, "noise": [], "examples": [], "drift": {},
 }  # fmt: skip
@@ -15,14 +15,14 @@ _HEAVY: Mapping[str, Any] = {
 def lightened(content: Json, figures: Container[str]) -> dict[str, Any]:
     """Return the content of ``run.json`` with only these figures of each row, and without its evidence.
 
-    Parts that are not what a run writes are kept, so that the reader can say what is wrong with them.
+    Malformed parts are kept, so that the validation can report them.
     """
     rows, ratios = content.get("variants"), content.get("comparisons")
     light = dict(content)
     if isinstance(rows, list):
         light["variants"] = [_row(row, figures) if isinstance(row, dict) else row for row in rows]
     if isinstance(ratios, list):
-        light["comparisons"] = [ratio for ratio in ratios if not _is_of_another(ratio, figures)]
+        light["comparisons"] = [ratio for ratio in ratios if not _is_left_out(ratio, figures)]
     return light
 
 
@@ -33,5 +33,5 @@ def _row(row: Json, figures: Container[str]) -> Json:
     return {**row, **_HEAVY, "metrics": {key: metrics[key] for key in metrics if key in figures}}
 
 
-def _is_of_another(ratio: object, figures: Container[str]) -> bool:
+def _is_left_out(ratio: object, figures: Container[str]) -> bool:
     return isinstance(ratio, dict) and isinstance(ratio.get("metric"), str) and ratio["metric"] not in figures

@@ -1,6 +1,6 @@
-"""Say how much of the processors others had while a row was timed, from the noise recorded with its figures.
+"""Say how much of the processors others used while a row was timed, from the noise recorded with the row.
 
-Others are the hypervisor, and all processes except the harness and its workers.
+"Others" are the hypervisor, and all processes except the harness and its workers.
 """
 
 from __future__ import annotations
@@ -12,20 +12,22 @@ from bench.formatting import printable
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
 
-# The default of measure.max_disturbance, which this half of the program does not import; a test checks it.
+# The default of measure.max_disturbance. This part of the program must not import it; a test compares both.
 OTHERS_SHARE = 0.05
 ALONE = ("solo",)
-IN_TURNS = ("duet", "pair", "pairs", "unit")  # rounds that count; a void round has another name
+IN_TURNS = ("duet", "pair", "pairs", "unit")  # stages of valid pairs; those of void pairs have other names
 
 
 def others_alone(row: Row) -> float:
-    """Return the share of the processors that others had in the last solo pass, the one that counts; 0 if it
-    is not known."""
+    """Return the share of the processors that others had in the last solo pass, which is the valid one.
+
+    Returns 0 if it is not known.
+    """
     return [0.0, *_shares(row, ALONE)][-1]
 
 
 def others_in_turns(row: Row) -> float:
-    """Return the largest share that others had in any of the pairs that the row's ratio comes from."""
+    """Return the largest share that others had in any pair of the row's ratio; 0 if it is not known."""
     return max(_shares(row, IN_TURNS), default=0.0)
 
 
@@ -34,7 +36,7 @@ def _shares(row: Row, stages: Sequence[str]) -> list[float]:
 
 
 def _share(noise: Mapping[str, Any]) -> float:
-    """Add the share of the hypervisor and that of other processes."""
+    """Return the share of the hypervisor plus the share of other processes."""
     return float(noise.get("steal_share") or 0.0) + float(noise.get("foreign_share") or 0.0)
 
 
@@ -49,7 +51,7 @@ def quiet_words(run: RunSummary) -> str:
 
 
 def alone_notes(sides: Sequence[tuple[RunSummary, Row]]) -> Iterator[str]:
-    """Yield why a figure measured alone says nothing, for each (run, row) that others disturbed."""
+    """Yield a note for each (run, row) whose figure was measured alone and disturbed by others."""
     for run, row in sides:
         share = others_alone(row)
         if share > OTHERS_SHARE:
@@ -57,9 +59,9 @@ def alone_notes(sides: Sequence[tuple[RunSummary, Row]]) -> Iterator[str]:
 
 
 def in_turns_notes(sides: Sequence[tuple[RunSummary, Row]]) -> Iterator[str]:
-    """Yield a note for each ratio that was measured while others were at work.
+    """Yield a note for each (run, row) whose ratio was measured while others used the processors.
 
-    Others slow both sides, so the ratio keeps its interval.
+    They slow both sides, so the interval of the ratio is still used.
     """
     for run, row in sides:
         share = others_in_turns(row)

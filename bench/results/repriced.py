@@ -1,7 +1,7 @@
-"""Price many runs again, from what an index keeps of them.
+"""Compute the costs of many runs at another price, from what an index stores of them.
 
-The arithmetic is that of ``bench/metrics/cost.py`` and ``comparisons.py``, with the seconds of a token taken
-from ``total_token_throughput``. A test compares it with ``summarise`` of the whole journal at the same price.
+The arithmetic is that of ``bench/metrics/cost.py`` and ``comparisons.py``, with the seconds per token from
+``total_token_throughput``. A test compares it with ``summarise`` of the whole journal at the same price.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from bench.results.indexed import IndexedRow, IndexedRun
 from bench.stats.intervals import Interval
 
 Block = Mapping[str, Any]
-Bounds = tuple[Interval | None, Interval | None]  # of the dollars, and of the ratio
+Bounds = tuple[Interval | None, Interval | None]  # (the dollars, the ratio)
 TOKENS = 1000
 
 
 @dataclass(frozen=True)
 class Repriced:
-    """One row at another price: its dollars per thousand tokens (``before`` and ``usd``), and its ratio.
+    """One row at another price: its US dollars per thousand tokens before and now (``usd``), and its ratio.
 
     ``usd`` and ``ratio`` are None if the row was not measured. ``caution`` says that the price is for other
-    hardware than the row ran on, ``why_not`` says why a row that was measured has no price.
+    hardware than the row ran on. ``why_not`` says why a measured row cannot be priced.
     """
 
     place: bytes
@@ -42,9 +42,9 @@ class Repriced:
 
 
 def repriced(runs: Sequence[IndexedRun], new_block: Callable[[Block], Block]) -> Iterator[Repriced]:
-    """Yield every row of these runs at another price, which ``new_block`` makes from the price of a run.
+    """Yield every row of these runs at another price.
 
-    Errors of ``new_block`` are raised.
+    ``new_block`` makes the new price block from the old block of a run; its errors are raised.
     """
     blocks: dict[str, tuple[Block, Block]] = {}
     for run in runs:
@@ -58,7 +58,7 @@ def repriced(runs: Sequence[IndexedRun], new_block: Callable[[Block], Block]) ->
 
 
 class _Pair:
-    """The old and the new price of some runs, for each number of threads."""
+    """The old and the new price of runs that have the same price block."""
 
     def __init__(self, old: Block, new: Block) -> None:
         self.old = cache(lambda threads: kept_price(old, "the run", threads))
@@ -66,8 +66,11 @@ class _Pair:
         self.caution = cache(lambda device: misfit(new, [device]) or "")
 
     def shift(self, row: IndexedRow, base: IndexedRow) -> float:
-        """Return the factor by which the ratio of two rows changes, as each pays for its share of a
-        machine."""
+        """Return the factor by which the ratio of two rows changes.
+
+        It differs from 1 if the rows have different numbers of threads, because each pays for its share of
+        the machine, and the machines of both prices may have different sizes.
+        """
         if not row.by_price or row.threads == base.threads:
             return 1.0
         shares = [price(row.threads).devices / price(base.threads).devices for price in (self.new, self.old)]
@@ -80,7 +83,7 @@ def _rows(run: IndexedRun, prices: _Pair) -> Iterator[Repriced]:
         base = bases.get(row.group)
         try:
             usd, ratio = _priced(row, base, prices)
-        except BenchError as bad:  # its power is billed, and nobody knows how much it took
+        except BenchError as bad:  # the new price bills power, but the row's energy was not measured
             yield Repriced(run.place, run, row, row.cost, None, None, why_not=str(bad))
             continue
         caution = prices.caution(row.device) if usd is not None and row.device else ""
@@ -88,8 +91,11 @@ def _rows(run: IndexedRun, prices: _Pair) -> Iterator[Repriced]:
 
 
 def _priced(row: IndexedRow, base: IndexedRow | None, prices: _Pair) -> Bounds:
-    """Return the dollars and the ratio of a row. If both sides were measured in pairs of processes and the
-    price includes power, the dollars are the baseline's times the ratio; otherwise they are the row's own."""
+    """Return (the dollars of a row, its ratio).
+
+    If both sides were measured in pairs of processes and the price includes power, the dollars are the
+    baseline's multiplied by the ratio. Otherwise they are the row's own.
+    """
     alone = _alone(row, prices.new(row.threads))
     if row.ratio is None or base is None:
         return alone, None
@@ -103,7 +109,7 @@ def _priced(row: IndexedRow, base: IndexedRow | None, prices: _Pair) -> Bounds:
 
 
 def _alone(row: IndexedRow, price: Price) -> Interval | None:
-    """Return the dollars of a thousand tokens of the row's own pass."""
+    """Return the US dollars per thousand tokens of the row's own pass, or None if it was not measured."""
     if not row.tokens_per_s or row.cost is None:
         return None
     seconds = TOKENS / row.tokens_per_s

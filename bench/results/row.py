@@ -1,4 +1,4 @@
-"""One row of a run as a frozen record: what was asked for, what was loaded, and every figure."""
+"""Define the record of one row of a run: what was configured, what was loaded, and every figure."""
 
 from __future__ import annotations
 
@@ -19,15 +19,17 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Evidence:
-    """The evidence that the optimisations of a row were in effect: the checks of every step, the bytes of the
-    weights by dtype, and the operators of one decode step."""
+    """The evidence that the optimisations of a row were really in effect.
+
+    It has the checks of every step, the bytes of the weights by dtype, and the kernels of one decode step.
+    """
 
     steps: tuple[Json, ...] = ()
     bytes_by_dtype: Mapping[str, int] = field(default_factory=dict)
     kernels: tuple[Kernel, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return the block as it is in ``run.json``."""
+        """Return the block in the form of ``run.json``."""
         return {
             "steps": list(self.steps),
             "bytes_by_dtype": dict(self.bytes_by_dtype),
@@ -37,7 +39,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class WarmUpTimes:
-    """The times of the first requests, and whether they became steady."""
+    """The times of the warm-up requests, and whether they became steady."""
 
     durations_ms: tuple[float, ...]
     steady: bool
@@ -45,7 +47,7 @@ class WarmUpTimes:
 
 @dataclass(frozen=True)
 class Row:
-    """A baseline or a variant: what was asked for, what was loaded, and every figure."""
+    """A baseline or a variant: what was configured, what was loaded, and every figure."""
 
     name: str
     group: str
@@ -66,12 +68,12 @@ class Row:
     metrics: Figures
     drift: Figures
     void_pairs: int = 0
-    prompts_sha256: str | None = None  # of the prompts as tokens
+    prompts_sha256: str | None = None  # the digest of the prompts' tokens
     examples: tuple[Example, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """Return whether the row was measured to the end."""
+        """Return whether the row was measured completely."""
         return self.status == Outcome.OK
 
     @property
@@ -81,7 +83,7 @@ class Row:
 
     @property
     def key(self) -> tuple[str, str]:
-        """Return the group and the name, which no other row of the run has together."""
+        """Return (group, name), which is unique in a run."""
         return self.group, self.name
 
     @property
@@ -91,28 +93,30 @@ class Row:
 
     @property
     def is_served(self) -> bool:
-        """Return whether the row is a server that was under load."""
+        """Return whether the row is a server that was measured under load."""
         return self.evidence is not None and any("server" in step for step in self.evidence.steps)
 
     @property
     def headline(self) -> Metric:
-        """Return the metric by which the row is compared: dollars per good request for a server with limits
-        (slo), else dollars per thousand tokens."""
+        """Return the cost metric by which the row is compared.
+
+        It is dollars per good request for a server with limits (``slo``), else dollars per thousand tokens.
+        """
         limited = self.is_served and goodput.PER_GOOD.key in self.metrics
         return goodput.PER_GOOD if limited else cost.PER_1K
 
     def figure(self, metric: Metric | str) -> Figure | None:
-        """Return a figure of the row, drift included; None if it was not measured."""
+        """Return a figure of the row, also one of drift, or None if it was not measured."""
         key = metric if isinstance(metric, str) else metric.key
         return self.metrics.get(key) or self.drift.get(key)
 
     def figures(self) -> Iterator[tuple[str, Figure | None]]:
-        """Yield every figure that a row of this run may have, by its metric's key."""
+        """Yield (key, figure) of every metric of the run; the figure is None if it was not measured."""
         yield from self.metrics.items()
         yield from self.drift.items()
 
     def to_json(self) -> dict[str, Any]:
-        """Return the row as it is in ``run.json``."""
+        """Return the row in the form of ``run.json``."""
         return {
             "name": self.name,
             "group": self.group,
@@ -144,9 +148,9 @@ class Row:
 
     @classmethod
     def from_json(cls, stored: Json) -> Row:
-        """Read back what ``to_json`` writes, and what earlier versions wrote.
+        """Read what ``to_json`` writes, in this or an earlier version.
 
-        Some earlier versions gave figures to rows that failed. They are left out, as this version does.
+        Some earlier versions wrote figures of rows that failed. These figures are left out.
         """
         evidence, warm_up = stored["evidence"], stored.get("warm_up")
         ok = stored["status"] == Outcome.OK

@@ -1,7 +1,7 @@
-"""``run.json`` as frozen records: the results of a run, as reports, gates and comparisons read them.
+"""Define the records of ``run.json``: the results of a run, as reports, gates and comparisons read them.
 
-The file keeps its schema (version 1), and every version of the program reads what earlier versions wrote: a
-key that they did not write has a default here.
+The schema is still version 1, and every version of the program reads the files of earlier versions: a key
+that they did not write has a default value here.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ SCHEMA_VERSION = 1
 
 
 class RunStatus(StrEnum):
-    """How a whole run ended.
+    """How a run as a whole ended.
 
-    ``ok``: every row was measured or could not run here. ``partial``: some failed, or the run was cut short.
-    ``invalid``: there is nothing to compare with.
+    ``ok``: every row was measured, or is not supported here. ``partial``: some rows failed, or the run was
+    interrupted. ``invalid``: no baseline was measured, so there is nothing to compare with.
     """
 
     OK = "ok"
@@ -41,7 +41,7 @@ class RunStatus(StrEnum):
 
 @dataclass(frozen=True)
 class RunSummary:
-    """One run: its identity, time, machine and price; a row for each arm; the ratios; the gate's verdict."""
+    """One run: its identity, time, machine and price, its rows, their ratios, and the gate's verdict."""
 
     schema_version: int
     run_id: str
@@ -63,7 +63,7 @@ class RunSummary:
     calibration: Calibration | None = None
 
     def comparison(self, row: Row, metric: Metric | str) -> Comparison | None:
-        """Return the row's ratio to its baseline on one metric; None if it has no such ratio."""
+        """Return the row's ratio to its baseline in one metric, or None if it has no such ratio."""
         key = metric if isinstance(metric, str) else metric.key
         return self._ratios.get(row.key, {}).get(key)
 
@@ -88,7 +88,7 @@ class RunSummary:
 
     @cached_property
     def fronts(self) -> dict[str, frozenset[str]]:
-        """Return the names on the Pareto front of each cell."""
+        """Return the names of the rows on the Pareto front of each cell."""
         return fronts(self)
 
     def on_front(self, row: Row) -> bool:
@@ -97,12 +97,12 @@ class RunSummary:
 
     @cached_property
     def behaviour(self) -> dict[tuple[str, str], list[Tested]]:
-        """Return what the behaviour suites found, by the row's group and name."""
+        """Return the results of the behaviour suites, by the row's key."""
         return tested({row.key: row for row in self.rows}, self._baselines)
 
     @cached_property
     def findings(self) -> dict[tuple[str, str], list[Finding]]:
-        """Return the findings of the run's gate, by the row's group and name."""
+        """Return the findings of the run's gate, by the row's key."""
         by_row: dict[tuple[str, str], list[Finding]] = {}
         for finding in self.gate.rules if self.gate else ():
             by_row.setdefault((finding.group, finding.variant), []).append(finding)
@@ -110,18 +110,18 @@ class RunSummary:
 
     @property
     def served(self) -> bool:
-        """Return whether the rows are servers that were under load."""
+        """Return whether the rows are servers that were measured under load."""
         return any(row.is_served for row in self.rows)
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """Return the cells of the sweep in order; without a sweep this is a single ''."""
+        """Return the names of the sweep's cells in order; without a sweep there is one cell called ''."""
         return tuple(dict.fromkeys(row.group for row in self.rows))
 
     def flat_rows(self) -> list[dict[str, Any]]:
         """Return a flat dict for each row, ready for a DataFrame.
 
-        It holds names, status, each figure with its interval, and each ratio to the baseline.
+        It has the names, the status, each figure with its interval, and each ratio to the baseline.
         """
         return [self._flat(row) for row in self.rows]
 
@@ -169,7 +169,7 @@ class RunSummary:
 
     @classmethod
     def from_json(cls, stored: object) -> RunSummary:
-        """Read back what ``to_json`` writes, and what earlier versions wrote.
+        """Read what ``to_json`` writes, in this or an earlier version.
 
         Raises IntegrityError for anything that is not a run of schema version 1.
         """
@@ -207,5 +207,5 @@ def _comparison(stored: Json) -> Comparison:
 
 
 def in_turns(ratio: Comparison | None) -> bool:
-    """Return whether the sides of a ratio were measured beside each other, and not each row alone."""
+    """Return whether both sides of a ratio were measured together (in turns), not each row alone."""
     return ratio is not None and ratio.design != RatioDesign.SOLO

@@ -1,7 +1,7 @@
-"""The schema of ``run.json``: what reports, gates and comparisons rely on when they read it.
+"""Define the schema of ``run.json``: what reports, gates and comparisons rely on when they read it.
 
-The records of ``run_summary.py`` and ``row.py`` are made from it. Further keys are allowed, because other
-versions of the program write them.
+The file is validated before the records of ``run_summary.py`` and ``row.py`` are made from it. Additional
+keys are allowed, because other versions of the program write them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class RowEvidence(Block):
     kernels: Annotated[list[KernelBlock], Field(max_length=MOST_KERNELS)] = Field(default_factory=list)
 
 
-MOST_METRICS = 1000  # there are 300
+MOST_METRICS = 1000  # this version has 300
 
 
 class FactsBlock(Block):
@@ -48,7 +48,7 @@ class WarmUpBlock(Block):
 
 
 class ExampleBlock(Block):
-    """Two replies to one prompt."""
+    """A prompt with the replies of the baseline and of the variant."""
 
     source: Name
     prompt: Whole
@@ -58,7 +58,7 @@ class ExampleBlock(Block):
 
 
 class RowBlocks(Block):
-    """The free blocks of a row in ``run.json``, and the names that reports show."""
+    """A row of ``run.json``."""
 
     name: Name
     group: Name
@@ -113,7 +113,7 @@ class RatioBlock(Block):
 
 
 class RuleBlock(Block):
-    """What a gate found of one rule and one row."""
+    """The finding of a gate about one rule and one row."""
 
     rule: str
     metric: Name
@@ -130,7 +130,7 @@ class RuleBlock(Block):
 
 
 class EffortBlock(Block):
-    """What a gate's verdict rests on."""
+    """How much a gate measured, and what it compared."""
 
     mode: Name
     units: Count = 0
@@ -154,7 +154,7 @@ class Judged(Block):
 
 
 class Summary(Block):
-    """The parts of ``run.json`` that are free blocks, and the names that reports show."""
+    """The whole content of ``run.json``."""
 
     run_id: Name
     name: Name
@@ -177,7 +177,7 @@ class Summary(Block):
     @model_validator(mode="after")
     def _has_as_many_metrics_as_there_are(self) -> Summary:
         names = {key for row in self.variants for key in (*row.metrics, *row.drift)}
-        names |= {one.metric for one in self.comparisons}
+        names |= {ratio.metric for ratio in self.comparisons}
         names |= {rule.metric for rule in self.gate.rules} if self.gate else set()
         if len(names) > MOST_METRICS:
             raise ValueError(f"should have at most {MOST_METRICS} metrics, as each is a column of a table")

@@ -1,8 +1,8 @@
-"""Judge a finished run without measuring: by its own limits, or against an earlier run.
+"""Judge a finished run without measuring, by its own limits or against an earlier run.
 
-This is less sensitive than a live comparison. A stored baseline was measured in another session, so the
-spread between sessions is added to the interval, and a run on another machine is refused (IncomparableError,
-exit 4).
+This is less sensitive than a live comparison. An earlier run was measured in another session, so the
+variation between sessions is added to the interval. A run on another machine is refused (IncomparableError,
+exit code 4).
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from bench.stats.intervals import Interval
 
 
 def judge_run(run: RunSummary) -> RunSummary:
-    """Return ``run`` with a ``gate`` block made from its own comparisons and figures.
+    """Return ``run`` with a ``gate`` block that is made from its own comparisons and figures.
 
-    A run that has a verdict is returned as it is. Raises UsageError if the run's config sets no limit.
+    A run that already has a verdict is returned unchanged. Raises UsageError if the run's config sets no
+    limit.
     """
     if run.gate is not None:
         return run
@@ -58,8 +59,7 @@ def against_run(run: RunSummary, stored: RunSummary) -> RunSummary:
 
 
 def _limits(run: RunSummary, judged: int) -> list[Rule]:
-    """Return the limits of a run of which ``judged`` rows are judged. Raises UsageError if there are none, or
-    more than a gate judges."""
+    """Return the limits of a run. Raises UsageError without limits, or with too many for ``judged`` rows."""
     limits = list(rules(run.spec.get("gate") or {}))
     if len(limits) * judged > MOST_FINDINGS:
         raise UsageError(
@@ -72,15 +72,18 @@ def _limits(run: RunSummary, judged: int) -> list[Rule]:
 
 
 def _applies(rule: Rule, base: Row, row: Row) -> bool:
-    """Return whether a limit is on this row: what only a cascade has limits the cascades among the rows, and
-    rows that were one."""
+    """Return whether a rule applies to this row.
+
+    A limit on a metric that only cascades have applies only if the row is a cascade, or the row that it is
+    compared with is one.
+    """
     if rule.metric not in of_cascades() or not row.ok or not base.ok:
         return True
-    return any(is_cascade(one.evidence.steps) for one in (base, row) if one.evidence)
+    return any(is_cascade(side.evidence.steps) for side in (base, row) if side.evidence)
 
 
 def _within_run(run: RunSummary, rule: Rule, variant: Row, cells: int) -> Finding:
-    """Judge a rule about a variant by its ratio to the baseline, or by the figures of both."""
+    """Judge a rule on a variant by its ratio to the baseline, or by the figures of both sides."""
     base = run.baseline_of(variant)
     for row in (base, variant):
         if not row.ok:
@@ -95,7 +98,10 @@ def _within_run(run: RunSummary, rule: Rule, variant: Row, cells: int) -> Findin
 def _between(
     rule: Rule, variant: Row, changes: Mapping[tuple[str, str, str], RowChange], cells: int
 ) -> Finding | None:
-    """Judge a rule about a row by its change between two runs; None for an absolute limit on a baseline."""
+    """Judge a rule on a row by its change between two runs.
+
+    Returns None for an absolute limit on a baseline, because such limits are on variants.
+    """
     if not rule.relative:
         if variant.is_baseline:
             return None

@@ -1,4 +1,4 @@
-"""Summarise the records of a run: its status, and each row with its figures, its evidence and its notes."""
+"""Summarise the records of a run: compute its status, and the figures, evidence and notes of each row."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from bench.stats.figure import Figures
 from bench.stats.intervals import Interval
 from bench.stats.verdict import RatioDesign
 
-STEP_PAIRS = (RatioDesign.DUET, RatioDesign.ABBA)  # ratios from pairs of workers, and not of servers
+STEP_PAIRS = (RatioDesign.DUET, RatioDesign.ABBA)  # designs of ratios from pairs of workers, not of servers
 NOT_A_FAILURE = (Outcome.OK, Outcome.UNSUPPORTED)
 
 
 def summarise(run: RunRecord) -> RunSummary:
-    """Make the content of ``run.json``. This is a pure function: the same journal gives the same bytes."""
+    """Compute the content of ``run.json``. This is a pure function: the same journal gives the same bytes."""
     comparisons = compare_all(run)
     paired = {(ratio.group, ratio.variant): ratio for ratio in comparisons if ratio.metric == cost.PER_1K.key}
     rows = distinct([_row(run, arm, paired.get((arm.group, arm.name))) for arm in run.arms])
@@ -60,9 +60,10 @@ def _model(baseline: ArmRecord | None) -> Json | None:
 
 
 def _status(run: RunRecord) -> tuple[RunStatus, list[str]]:
-    """Return ``invalid`` without a measured baseline, ``partial`` for a failed arm or an unfinished run.
+    """Return (the status of a run, the reasons and notes for it).
 
-    A gate on two equal commits measures nothing, and is ``ok``.
+    The status is ``invalid`` if no baseline was measured, and ``partial`` if an arm failed or the run was not
+    finished. A gate on two equal commits measures nothing, and is ``ok``.
     """
     reasons = [
         f"{row_title(arm.group, arm.name)}: {arm.status}: {arm.reason}"
@@ -90,7 +91,7 @@ def _status(run: RunRecord) -> tuple[RunStatus, list[str]]:
 
 
 def _other_prompts(run: RunRecord) -> str | None:
-    """Say which variants read other tokens than the baseline for the same workload; None if none does."""
+    """Say which variants read other tokens than the baseline in the same workload; None if there is none."""
     differing = []
     for arm in run.arms:
         base = run.baseline_of(arm)
@@ -140,10 +141,10 @@ def _row(run: RunRecord, arm: ArmRecord, paired: Comparison | None) -> Row:
 def _figures(run: RunRecord, arm: ArmRecord, paired: Comparison | None) -> Figures:
     """Compute every figure of a row; ``paired`` is its ratio of dollars per thousand tokens.
 
-    A row that was not measured to its end has no figures: what it measured before it failed stays in the
-    journal, and says nothing about a request that succeeds. Where pairs of workers gave the ratio, the
-    dollars of the row are the baseline's times that ratio. A server keeps its own dollars: all its blocks are
-    part of them.
+    A row that failed has no figures, because what it measured before the failure does not describe a
+    successful request; it stays in the journal. If the ratio comes from pairs of workers, the dollars of the
+    row are the baseline's multiplied by the ratio. A server has its own dollars, which already include all
+    its blocks.
     """
     figures: Figures = {}
     for family in families():
@@ -168,7 +169,7 @@ def _evidence(arm: ArmRecord) -> Evidence | None:
 
 
 def _served_as(arm: ArmRecord) -> Json:
-    """Return a step of the evidence with what a server said of itself and how it was started."""
+    """Return a step of the evidence with what the server reported about itself and how it was started."""
     head = arm.server
     took = {"took_s": head["ready_s"]} if "ready_s" in head else {}
     return {"step": f"serve: {head.get('target')}", **took, "checks": [], "server": head}

@@ -1,7 +1,7 @@
-"""Seal and load ``run.json``, which has all that is needed to judge a run without measuring again.
+"""Seal and load ``run.json``, which has everything that is needed to judge a run without measuring again.
 
-The file is sealed when it is written, and the seal is checked when it is read. If there is no such file, or
-if the run was continued since it was written, the summary is made from the journal.
+The file gets a seal when it is written, and the seal is checked when it is read. If there is no such file, or
+if the run was continued after it was written, the summary is made from the journal.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from bench.store.run_files import RUN_JSON as RUN_JSON
 from bench.store.values import check_block
 
 SEAL = "seal"
-# The largest under results/reference has 0.8 MiB, 27,646 values, 4,230 lists and objects and 27,994 keys; a
-# row has up to 1,000 keys.
+# The largest file under results/reference has 0.8 MiB, 27,646 values, 4,230 lists and objects and 27,994
+# keys, and a row has up to 1,000 keys.
 MAX_BYTES = 32 * MIB
 MOST = Contents(containers=160_000, values=1_100_000, keys=1_100_000)
 MADE_AGAIN = "without this file it is made again from the journal"
@@ -36,32 +36,34 @@ UNSEALED = "its run.json has no seal and there is no journal beside it, so its f
 
 
 def from_journal(directory: Path) -> RunSummary:
-    """Summarise a run from its journal, whose chain is verified; ``run.json`` is not read."""
+    """Verify the chain of a run's journal and summarise it. ``run.json`` is not read."""
     record = load_record(directory)
     with judging(journal_of(directory)):
         return summarise(record)
 
 
 def is_run(directory: Path) -> bool:
-    """Return whether a directory holds a run: its summary, or its journal as written or packed."""
+    """Return whether a directory has a run: a summary, or a journal, which may be packed."""
     return any(is_file(directory / name) for name in (RUN_JSON, JOURNAL, f"{JOURNAL}.gz"))
 
 
 def sealed(content: Json, journal: Path) -> Json:
-    """Return the content of ``run.json`` with its seal: the digests of the content and of the journal's last
-    line. Like the journal's chain, the seal protects against accidents, and not against the owner."""
+    """Return the content of ``run.json`` with its seal: the digests of the content and of the journal's end.
+
+    Like the journal's chain, the seal protects against accidents, not against the owner of the files.
+    """
     return {**content, SEAL: {"content_sha256": digest(content), "journal_sha256": last_digest(journal)}}
 
 
 def load_run(directory: Path, figures: Container[str] | None = None) -> RunSummary:
-    """Load a run's summary from ``run.json``, or make it from the journal if there is none yet.
+    """Load a run's summary from ``run.json``, or make it from the journal if there is no such file.
 
-    The seal of ``run.json`` is checked, so an edited figure is refused, and so is the summary of another
-    journal. If the run was continued since the file was written, the summary is made again. Earlier versions
-    wrote no seal: such a file is ignored if the journal is there, and without a journal the run's ``reasons``
-    say that it cannot be checked. Raises UsageError without a run, IntegrityError if the file is damaged.
+    The seal is checked, so a file is refused if it was edited or belongs to another journal. If the run was
+    continued after the file was written, the summary is made again. Earlier versions wrote no seal. Their
+    file is ignored if there is a journal; without a journal, the ``reasons`` of the run say that it cannot be
+    checked. Raises UsageError if there is no run, and IntegrityError if the file is damaged.
 
-    With ``figures``, only these figures of each row are read, and neither its evidence nor its drift.
+    With ``figures``, only these figures of each row are read, without evidence and drift.
     """
     path = directory / RUN_JSON
     if not os.path.lexists(path):
@@ -86,9 +88,9 @@ def load_run(directory: Path, figures: Container[str] | None = None) -> RunSumma
 
 
 def must_be_readable(path: Path, content: bytes) -> None:
-    """Raise BenchError for a ``run.json`` that is too large to be read back, before it is written.
+    """Raise BenchError if ``run.json`` would be too large to be read back.
 
-    Every command makes a missing file again from the journal, so nothing that was measured is lost.
+    Nothing that was measured is lost without it, because every command can make it from the journal.
     """
     try:
         if len(content) > MAX_BYTES:
@@ -102,7 +104,7 @@ def must_be_readable(path: Path, content: bytes) -> None:
 
 
 def read_summary(path: Path) -> dict[str, Any]:
-    """Read ``run.json`` unchecked. Raises IntegrityError if it is no JSON object, or no regular file."""
+    """Read ``run.json`` without checks. Raises IntegrityError unless it is a regular file with an object."""
     try:
         content = strict_json(read_bounded(path, MAX_BYTES, follow=False), MOST)
     except OSError as bad:
@@ -115,11 +117,11 @@ def read_summary(path: Path) -> dict[str, Any]:
 
 
 def check_seal(path: Path, content_sha256: str, seal: object, journal: Path | None) -> bool:
-    """Compare ``run.json`` with its seal, and with the journal if there is one.
+    """Check the seal of ``run.json``, and return whether the file summarises all records of the journal.
 
-    Return whether it is the summary of all records of the journal; False if the run was continued since.
-    ``content_sha256`` is the digest of the content without the seal. Raises IntegrityError if the file was
-    changed, or belongs to another journal.
+    ``content_sha256`` is the digest of the content without the seal. Returns False if the run was continued
+    after the file was written, and True without a journal. Raises IntegrityError if the file was changed, or
+    belongs to another journal.
     """
     if not isinstance(seal, dict) or seal.get("content_sha256") != content_sha256:
         raise IntegrityError(f"{path}: was changed after it was written; {MADE_AGAIN}")
@@ -131,8 +133,10 @@ def check_seal(path: Path, content_sha256: str, seal: object, journal: Path | No
 
 
 def earlier_state(seal: object, journal: Path) -> int | None:
-    """Return how many records a sealed summary was made from, if the journal has more by now: the run was
-    then continued, and cut short before it wrote a new summary. None if the summary has all records, or if it
-    belongs to another journal."""
+    """Return how many records a sealed summary was made from if the journal has more of them now.
+
+    That happens if a run was continued and interrupted before it wrote a new summary. Returns None if the
+    summary has all records, or if it belongs to another journal.
+    """
     known = seal.get("journal_sha256") if isinstance(seal, dict) else None
     return None if known == last_digest(journal) else records_up_to(journal, known)

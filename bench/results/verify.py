@@ -1,4 +1,4 @@
-"""``bench verify``: make a run again from its raw journal, and compare the files beside it with that."""
+"""Verify a run: compute its summary again from the raw journal, and compare the stored files with it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from bench.yaml_source import read_yaml
 
 SPEC_YAML = "spec.yaml"
 SHOWN = 80
-CLOCK_SLACK_S = 2.0  # small corrections of the clock are no reason for a note
+CLOCK_SLACK_S = 2.0  # a smaller correction of the clock is not mentioned
 LONG_PAUSE_S = 12 * 3600.0
 ABSENT = "absent"
 MADE_ANYWAY = "every command makes it from the journal, and --resume writes it"
@@ -33,15 +33,15 @@ NOT_THERE = (
     f"deleted; {MADE_ANYWAY}"
 )
 CONTINUED = f"the run was continued and cut short before it wrote a new one; {MADE_ANYWAY}"
-# The parts of run.json that are computed from the samples. Newer code may write more keys there than the code
-# that made the run. Everything else is copied from the journal.
+# The parts of run.json that are computed from the samples. Newer code may write more keys here than the code
+# that made the run. Everything else in run.json is copied from the journal.
 JUDGED = ("variants[", "comparisons[")
 
 
 def verify_run(directory: Path) -> str:
-    """Recompute the journal's chain, ``run.json`` and the digest of ``spec.yaml``; return what was checked.
+    """Check the journal's chain, ``run.json`` and ``spec.yaml`` of a run. Return what was checked, as text.
 
-    Raises UsageError if there is no run, IntegrityError (exit 6) with the first thing that differs.
+    Raises UsageError if there is no run, and IntegrityError (exit code 6) with the first difference.
     """
     path = journal_of(directory)
     journal = read_journal(path, KINDS)
@@ -52,7 +52,7 @@ def verify_run(directory: Path) -> str:
         same_spec(directory / SPEC_YAML, record),
         _same_summary(directory / RUN_JSON, record, journal.records, path),
         *journal.notices,
-        *_clock_that_was_set(journal.records),
+        *_clock_changes(journal.records),
     ]
     if record.finished_utc is None:
         lines.append("the run was not finished; continue it with --resume")
@@ -60,16 +60,16 @@ def verify_run(directory: Path) -> str:
 
 
 def verify_summary(directory: Path) -> None:
-    """Raise IntegrityError unless the journal of a run is whole and ``run.json`` is its summary."""
+    """Raise IntegrityError unless the journal of a run is intact and ``run.json`` is its summary."""
     path = journal_of(directory)
     journal = read_journal(path, KINDS)
     _same_summary(directory / RUN_JSON, replay(journal.records, (), str(path)), journal.records, path)
 
 
-def _clock_that_was_set(records: Sequence[Mapping[str, object]]) -> Iterator[str]:
-    """Yield a note for each place where the wall clock went back, or where more than half a day is missing.
+def _clock_changes(records: Sequence[Mapping[str, object]]) -> Iterator[str]:
+    """Yield a note for each place where the wall clock was set back, or jumped by more than 12 hours.
 
-    The times in a journal only say when something happened; durations come from clocks that nobody sets.
+    No figure depends on it: durations are measured with monotonic clocks.
     """
     known = [record for record in records if record["kind"] in KINDS]  # the schema has checked their times
     times = [(record["seq"], datetime.fromisoformat(str(record["at_utc"]))) for record in known]
@@ -85,7 +85,7 @@ def _clock_that_was_set(records: Sequence[Mapping[str, object]]) -> Iterator[str
 
 
 def same_spec(path: Path, record: RunRecord) -> str:
-    """Compare the config beside the journal, and the digest in the journal, with the journal's config.
+    """Compare ``spec.yaml``, and the digest in the journal, with the config in the journal.
 
     Raises IntegrityError if they differ.
     """
@@ -102,10 +102,10 @@ def same_spec(path: Path, record: RunRecord) -> str:
 def _same_summary(
     path: Path, record: RunRecord, records: Sequence[Mapping[str, object]], journal: Path
 ) -> str:
-    """Compare ``run.json`` with the summary made now; numbers must be exactly equal.
+    """Compare ``run.json`` with a summary that is made now; numbers must be exactly equal.
 
-    A missing file is no damage. A file that was written before the run was continued is no damage either: it
-    is compared with the records that the journal had then.
+    A missing file is not an error. If the run was continued after the file was written, the file is compared
+    with the records that the journal had at that time.
     """
     there = os.path.lexists(path)
     written = read_summary(path) if there else {}
@@ -130,8 +130,11 @@ def _same_summary(
 
 
 def _digest(made: object) -> str:
-    """Return the digest of a summary; 1, 1.0 and true all have different digests. Comparing digests takes a
-    third of the time of looking for differences. Raises ValueError for what is no JSON, such as NaN."""
+    """Return the digest of a summary; 1, 1.0 and true have different digests.
+
+    Comparing digests first saves two thirds of the time of a search for differences. Raises ValueError for
+    values that JSON does not have, such as NaN.
+    """
     try:
         return digest(made)
     except BenchError as bad:
@@ -139,19 +142,22 @@ def _digest(made: object) -> str:
 
 
 def _other_code(record: RunRecord) -> str:
-    """Return a hint about a difference that may come from formulas that have changed since the run."""
+    """Return a hint if other code made the run, because a formula may have changed since; else ''."""
     if record.harness.get("source_sha256") == source_digest():
         return ""
     return f"; the run was made by other code than this (version {record.harness.get('version')})"
 
 
 def must_agree(path: Path, written: object, made: object, record: RunRecord | None) -> int:
-    """Compare the content of a file with what the journal gives. Return how many keys and intervals the file
-    lacks because other code wrote it. Raises IntegrityError for every other difference."""
+    """Compare the content of a file with what the journal gives.
+
+    Return how many keys and intervals the file lacks because older code wrote it. Raises IntegrityError for
+    any other difference.
+    """
     hint = _other_code(record) if record else ""
     added = 0
     for where, there, here in _differences(written, made):
-        if not (hint and _made_since(where, there)):
+        if not (hint and _is_newer_output(where, there)):
             raise IntegrityError(
                 f"{path}: {one_line(where) or 'the whole file'}: {there}, the journal gives {here}{hint}"
             )
@@ -159,14 +165,14 @@ def must_agree(path: Path, written: object, made: object, record: RunRecord | No
     return added
 
 
-def _made_since(where: str, there: str) -> bool:
-    """Return whether a difference is only that newer code writes more: a further key, or an interval."""
+def _is_newer_output(where: str, there: str) -> bool:
+    """Return whether a difference is only that newer code writes more: another key, or an interval."""
     bound = there == "null" and where.endswith((".ci_low", ".ci_high"))
     return where.startswith(JUDGED) and (there == ABSENT or bound)
 
 
 def _differences(written: object, made: object, where: str = "") -> Iterator[tuple[str, str, str]]:
-    """Yield (place, what is written there, what is made) of every difference; 1, 1.0 and true all differ."""
+    """Yield (place, value in the file, value from the journal) of each difference; 1 and 1.0 differ."""
     if isinstance(written, dict) and isinstance(made, dict):
         for key in [*made, *(key for key in written if key not in made)]:
             place = f"{where}.{key}".lstrip(".")
@@ -185,6 +191,6 @@ def _differences(written: object, made: object, where: str = "") -> Iterator[tup
 
 
 def _shown(value: object) -> str:
-    """Return a value as JSON, cut if it is long."""
+    """Return a value as JSON, shortened to ``SHOWN`` characters."""
     text = json.dumps(value, default=str)
     return text if len(text) <= SHOWN else text[:SHOWN] + "..."

@@ -1,6 +1,6 @@
-"""Which runs a list shows, and in which order, as a query of the index.
+"""Make the query of an index for the runs that a list shows, and their order.
 
-What a user writes is a value of the query, and never a part of it.
+Text from the user is always a value of the query, never a part of its SQL.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from bench.errors import UsageError
 from bench.formatting import did_you_mean
 from bench.results.indexed import NO_RUN, UNREADABLE
 
-# The cheapest row that was measured, among those with the wanted steps.
+# Selects rows of a run with the wanted steps, and the cheapest measured row among them.
 _ROW = "rows.run = runs.id AND instr(lower(steps), ?)"
 _CHEAPEST = f"(SELECT min({{of}}) FROM rows WHERE {_ROW} AND status = 'ok')"
 _ORDERS = {
@@ -30,11 +30,12 @@ _OF_ROWS = ("cost", "ratio")
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a run must be like; None asks for nothing.
+    """The conditions for a run to be listed; None means no condition.
 
-    ``model``, ``machine`` and ``scheme`` are parts of a name, in letters of either case. ``since`` and
-    ``until`` are days (YYYY-MM-DD, UTC), both included. ``max_cost`` is in dollars for a thousand tokens, of
-    a row that has the scheme. ``status`` is the run's, or a gate's verdict. ``most`` 0 is for all.
+    ``model``, ``machine`` and ``scheme`` are parts of a name in upper or lower case. ``since`` and ``until``
+    are the first and last day (YYYY-MM-DD, UTC). ``max_cost`` is in US dollars per thousand tokens of a row
+    with the scheme. ``status`` is the status of the run or the verdict of its gate. ``most`` limits the
+    number of runs; 0 means all.
     """
 
     model: str | None = None
@@ -48,7 +49,7 @@ class Wanted:
     most: int = 0
 
     def query(self, columns: str) -> tuple[str, tuple[object, ...]]:
-        """Return the query for these runs, and its values. Raises UsageError for what cannot be asked."""
+        """Return (query for these runs, its values). Raises UsageError for an invalid condition or order."""
         if self.sort not in _ORDERS:
             raise UsageError(f"cannot sort by {self.sort[:60]!r} ({_meant(self.sort, SORTS)})")
         if self.most < 0:
@@ -60,7 +61,7 @@ class Wanted:
         return text, (*values, *ordered, *limit)
 
     def count(self) -> tuple[str, tuple[object, ...]]:
-        """Return the query for their number."""
+        """Return (query for the number of these runs, its values)."""
         where, values = self._conditions()
         return f"SELECT count(*) FROM runs WHERE {where}", values
 
@@ -69,19 +70,20 @@ class Wanted:
         return (self.scheme or "").lower()
 
     def _conditions(self) -> tuple[str, tuple[object, ...]]:
-        found: list[tuple[str, tuple[object, ...]]] = [("status != ?", (NO_RUN,))]
+        conditions: list[tuple[str, tuple[object, ...]]] = [("status != ?", (NO_RUN,))]
         for column, part in (("models", self.model), ("machine", self.machine)):
             if part is not None:
-                found.append((f"instr(lower({column}), ?)", (part.lower(),)))
+                conditions.append((f"instr(lower({column}), ?)", (part.lower(),)))
         if self.since is not None:
-            found.append(("started >= ?", (str(_day("--since", self.since)),)))
+            conditions.append(("started >= ?", (str(_day("--since", self.since)),)))
         if self.until is not None:
-            found.append(("substr(started, 1, 10) <= ?", (str(_day("--until", self.until)),)))
+            conditions.append(("substr(started, 1, 10) <= ?", (str(_day("--until", self.until)),)))
         if self.status is not None:
-            found.append(_status(self.status))
+            conditions.append(_status(self.status))
         if self.scheme is not None or self.max_cost is not None:
-            found.append(self._of_a_row())
-        return " AND ".join(part for part, _ in found), tuple(one for _, values in found for one in values)
+            conditions.append(self._of_a_row())
+        every = tuple(value for _, values in conditions for value in values)
+        return " AND ".join(part for part, _ in conditions), every
 
     def _of_a_row(self) -> tuple[str, tuple[object, ...]]:
         if self.max_cost is None:
@@ -94,12 +96,12 @@ def _status(given: str) -> tuple[str, tuple[object, ...]]:
     from bench.gate.verdict import GateVerdict
     from bench.results.run_summary import RunStatus
 
-    statuses = (*(str(one) for one in RunStatus), UNREADABLE)
+    statuses = (*map(str, RunStatus), UNREADABLE)
     if given.lower() in statuses:
         return "status = ?", (given.lower(),)
     if given.upper() in tuple(GateVerdict):
         return "verdict = ?", (given.upper(),)
-    known = (*statuses, *(str(one).lower() for one in GateVerdict))
+    known = (*statuses, *(str(verdict).lower() for verdict in GateVerdict))
     raise UsageError(f"no status called {given[:60]!r} ({_meant(given.lower(), known)})")
 
 

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from bench.cli.plan_pages import plan_page
 from bench.errors import ConfigError, Outcome, UsageError
 from bench.metrics import cascade, cost, throughput
 from bench.models.registry import find_model
 from bench.plan import options as plan_options
 from bench.plan.against import Question, against_apis
+from bench.plan.answer import Plan
 from bench.plan.devices import device_of, devices
 from bench.plan.fleet import Slo, Stream
 from bench.plan.loaded import Loaded
@@ -362,3 +364,10 @@ def test_the_cheapest_option_answers(quickstart: RunSummary) -> None:
     rows = [planned(option, stream, Slo()) for option in measured_options(quickstart)]
     assert cheapest(rows) is rows[2]
     assert cheapest([planned(rows[0].option, stream, Slo(1))]) is None
+
+
+@pytest.mark.parametrize(("share", "words"), [(0.5, "1/2 machine"), (1.0, "1 machine"), (2.0, "2 machines")])
+def test_a_page_says_what_one_server_is(quickstart: RunSummary, share: float, words: str) -> None:
+    option = replace(measured_options(quickstart)[0], share=share)
+    plan = Plan("", (), STREAM, Slo(), (option,), (), ())
+    assert f"  {words}  " in plan_page(plan.answered((), 0.0, 1.0, date(2026, 11, 1)))

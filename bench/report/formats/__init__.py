@@ -1,6 +1,7 @@
-"""Report formats: each is a module, found by its name (``pytest-benchmark`` is ``pytest_benchmark.py``).
+"""Define what a report format is, and what all formats share.
 
-A format has four things, and nothing else is required of it:
+Each format is a module that is found by its name (``pytest-benchmark`` is ``pytest_benchmark.py``). It needs
+four things:
 
 - a docstring whose first line says what it is (``bench list reports`` prints it);
 - ``SUFFIX: str``, the suffix of its file, without the leading dot;
@@ -8,10 +9,9 @@ A format has four things, and nothing else is required of it:
 - ``render(runs) -> str | bytes``, which takes a sequence of ``bench.results.run_summary.RunSummary``. It is a
   pure function without clock, file or torch: the same runs give the same bytes.
 
-Names and reasons in a run are text from outside (a model's name, the last words of a worker), so each format
+Names and reasons in a run are untrusted text (a model's name, the last output of a worker). So each format
 passes them through ``harmless`` and escapes them by its own rules; JSON Lines escapes them to ASCII instead.
-``presented`` does that for a whole run. A format shows the gate of a run (``run.gate``) where there is one.
-This file also holds what all formats share.
+``presented`` cleans a whole run. A format also shows the gate of a run (``run.gate``) if there is one.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from bench.results.run_summary import RunSummary
 
 FlatRow = dict[str, Any]
 Any_ = TypeVar("Any_")
-FEW_LETTERS = 200
-MOST_COLUMNS = 6000  # a run of today has 1,100
+LONGEST_CACHED = 200  # longest string that is cached when it is cleaned
+MOST_COLUMNS = 6000  # a run of this version has 1,100
 _PLAIN = frozenset({int, float, bool, type(None)})
-_FIELDS: dict[type, tuple[str, ...]] = {}  # by the class
+_FIELDS: dict[type, tuple[str, ...]] = {}  # the field names of each class that was seen
 
 
 def harmless(value: Any_) -> Any_:
-    """Return ``value`` with every string in it, keys included, on one line and without control characters.
+    """Return ``value`` with every string in it, including keys, on one line and without control characters.
 
-    No string begins with or holds a command to a CI server (``defused``), because a job may print a report.
-    ANSI sequences, NUL, U+2028, text direction marks and halves of surrogate pairs become U+FFFD; a line
-    break becomes a space. Markup stays, because each format has its own.
+    ANSI sequences, NUL, U+2028, text direction marks and lone surrogates become U+FFFD; a line break becomes
+    a space. Commands to a CI server are disabled too (``defused``), because a job may print a report. Markup
+    is kept, because each format escapes its own.
     """
     cleaned: Any = _harmless(value)
     return cleaned  # type: ignore[no-any-return]
@@ -56,7 +56,7 @@ def _harmless(value: Any) -> Any:
     if isinstance(value, Enum):
         return value
     if isinstance(value, str):
-        line = _of_few_letters(value) if len(value) <= FEW_LETTERS else _line(value)
+        line = _short_line(value) if len(value) <= LONGEST_CACHED else _line(value)
         return value if line == value else line
     if kind is dict or isinstance(value, Mapping):
         return _mapping(value)
@@ -73,42 +73,43 @@ def _line(text: str) -> str:
     return defused(line)
 
 
-_of_few_letters = lru_cache(maxsize=4096)(_line)  # units, formulas and names stand in every row
+_short_line = lru_cache(maxsize=4096)(_line)  # units, formulas and names occur in every row
 
 
 def _fields_of(kind: type) -> tuple[str, ...]:
-    """Return the names of the fields of a dataclass; none of anything else."""
+    """Return the field names of a dataclass, and an empty tuple for any other class."""
     if kind not in _FIELDS:
-        _FIELDS[kind] = tuple(one.name for one in fields(kind)) if is_dataclass(kind) else ()
+        _FIELDS[kind] = tuple(field.name for field in fields(kind)) if is_dataclass(kind) else ()
     return _FIELDS[kind]
 
 
 def _mapping(value: Mapping[Any, Any]) -> Mapping[Any, Any]:
-    """Return the mapping itself if nothing in it had to be cleaned."""
-    found = {_harmless(key): item if type(item) in _PLAIN else _harmless(item) for key, item in value.items()}
-    same = len(found) == len(value) and all(map(eq, found, value))
-    return value if same and all(map(is_, found.values(), value.values())) else found
+    """Return a clean mapping; it is the same object if nothing had to be cleaned, which saves copies."""
+    clean = {_harmless(key): item if type(item) in _PLAIN else _harmless(item) for key, item in value.items()}
+    same = len(clean) == len(value) and all(map(eq, clean, value))
+    return value if same and all(map(is_, clean.values(), value.values())) else clean
 
 
 def _with_harmless_fields(value: Any, names: Sequence[str]) -> Any:
-    found = {}
+    changed = {}
     for name in names:
         before = getattr(value, name)
         if type(before) not in _PLAIN and (after := _harmless(before)) is not before:
-            found[name] = after
-    return replace(value, **found) if found else value
+            changed[name] = after
+    return replace(value, **changed) if changed else value
 
 
 def presented(run: RunSummary) -> RunSummary:
-    """Return a run as a format shows it: ``harmless``, and without the ratios that its gate replaces."""
+    """Return a run as formats show it: with clean strings, and without ratios that its gate replaces."""
     return harmless(without_replaced(run))
 
 
 def flat_rows(runs: Sequence[RunSummary]) -> list[FlatRow]:
-    """Return a flat dict for each row (``RunSummary.flat_rows``) of all runs, with the run's identity first.
+    """Return a flat dict for each row of all runs (``RunSummary.flat_rows``), with the run's identity first.
 
-    A gate's run also has the gate's verdict, sides and differences in each row, and what its rules found
-    about the row. A row that was judged without being measured has a dict too. All dicts have the same keys.
+    In a gate's run each dict also has the gate's verdict, sides and differences, and the findings about the
+    row. A row that was judged without a measurement has a dict too. All dicts have the same keys. Raises
+    IntegrityError if there are more than ``MOST_COLUMNS`` keys.
     """
     rows = [row for run in runs for row in _rows_of(without_replaced(run))]
     keys = dict.fromkeys(key for row in rows for key in row)
@@ -127,12 +128,12 @@ def _rows_of(run: RunSummary) -> Iterator[FlatRow]:
 
 
 def _unmeasured(run: RunSummary) -> dict[tuple[str, str], list[Finding]]:
-    """Return the findings about rows that the run does not have, because its gate measured none."""
-    known, found = {row.key for row in run.rows}, dict[tuple[str, str], list[Finding]]()
+    """Return the findings about rows that the run does not have, because its gate did not measure them."""
+    known, findings = {row.key for row in run.rows}, dict[tuple[str, str], list[Finding]]()
     for rule in run.gate.rules if run.gate else ():
         if (rule.group, rule.variant) not in known:
-            found.setdefault((rule.group, rule.variant), []).append(rule)
-    return found
+            findings.setdefault((rule.group, rule.variant), []).append(rule)
+    return findings
 
 
 def _which(run: RunSummary) -> FlatRow:
@@ -145,10 +146,10 @@ def _which(run: RunSummary) -> FlatRow:
 
 
 def ascii_json(value: object, indent: int | None = None) -> str:
-    """Write JSON in ASCII, so that it holds neither a raw U+2028 nor an ANSI sequence, nor ``##[error]``: the
-    second ``#`` is escaped, and a reader gets the text as it was.
+    """Write JSON in ASCII, without raw U+2028, ANSI sequences or commands to a CI server (``##[error]``).
 
-    Raises IntegrityError for NaN and infinity, which no run written by the harness holds.
+    Such characters, and the second ``#`` of two, are escaped, so a JSON reader gets the original text. Raises
+    IntegrityError for NaN and infinity, which ``bench`` never writes into a run.
     """
     try:
         text = json.dumps(value, ensure_ascii=True, allow_nan=False, indent=indent)

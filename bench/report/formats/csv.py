@@ -12,12 +12,12 @@ from bench.results.run_summary import RunSummary
 SUFFIX = "csv"
 REQUIRES: tuple[str, ...] = ()
 
-# What a spreadsheet reads as the start of a formula (CWE-1236), full-width forms included.
+# Characters that start a formula in a spreadsheet (CWE-1236), including the full-width forms.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def render(runs: Sequence[RunSummary]) -> str:
-    """Write CSV with all text quoted, so that a spreadsheet with the separator ``;`` finds no new cell."""
+    """Write CSV. All text is quoted, so that a spreadsheet with the separator ``;`` does not split it."""
     rows = flat_rows(runs)
     out = io.StringIO()
     writer = csv.writer(out, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
@@ -27,7 +27,7 @@ def render(runs: Sequence[RunSummary]) -> str:
 
 
 def safe_cell(value: object) -> object:
-    """Keep numbers as they are and missing values empty, and make text safe: ``=1`` becomes ``'=1``."""
+    """Make text safe for a spreadsheet (``=1`` becomes ``'=1``); return any other value unchanged."""
     if not isinstance(value, str):
         return value
     starts = value.startswith(FORMULA_STARTS) or value.lstrip().startswith(FORMULA_STARTS)

@@ -1,4 +1,4 @@
-"""github-action-benchmark: figures as ``customSmallerIsBetter``, to plot commit after commit."""
+"""github-action-benchmark: figures as ``customSmallerIsBetter``, to plot them over commits."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ SUFFIX = "action.json"
 REQUIRES: tuple[str, ...] = ()
 
 Entry = dict[str, str | float]
-# What is plotted of a row. All are better if they are smaller.
+# The metrics of a row that are plotted. Smaller is better for all of them.
 PLOTTED = (
     cost.PER_1K, latency.TTFT, latency.TPOT, latency.E2EL, memory.RSS, memory.ALLOCATED, memory.WEIGHTS,
     output_drift.KLD,
 )  # fmt: skip
-# The action writes a name between backticks into a cell of a table, without escaping it.
+# The action writes a name between backticks into a table cell without escaping it.
 _CELL = str.maketrans({"`": "'", "|": "¦"})
 
 
 def render(runs: Sequence[RunSummary]) -> str:
     """Write a list of ``{name, unit, value}``, with ``range`` and ``extra`` where they are known.
 
-    A gate's run has one entry for the number of rules that do not hold, and one for each rule that has a
-    figure. The action calls every growth a change for the worse, so a figure of which more is better is
-    turned over: its name ends with ``(1 / figure)``. A missing figure has no entry, never 0.
+    A gate's run has an entry for the number of rules that do not hold, and an entry for each rule with a
+    figure. The action takes every increase as a regression, so the inverse is written if larger is better;
+    the name then ends with ``(1 / figure)``. A missing figure has no entry, and is never written as 0.
     """
     entries = [entry for run in runs for entry in _entries(presented(run))]
     return ascii_json(entries, indent=1) + "\n"
@@ -71,7 +71,7 @@ def _rule(run: RunSummary, rule: Finding) -> Entry:
 
 
 def _turned(rule: Finding) -> bool:
-    """Return whether more of the rule's figure is better; without a direction, the limit says it."""
+    """Return whether larger is better. If the metric does not say so, the kind of limit decides."""
     metric = all_metrics().get(rule.metric)
     if metric is None or metric.better is None:
         return " min " in rule.rule or " max_decrease " in rule.rule
@@ -105,12 +105,12 @@ def _entry(name: str, unit: str, value: float, interval: str, extra: str) -> Ent
 
 
 def _name(run: RunSummary, what: str) -> str:
-    """Name an entry. It has no run id in it: the action finds the entry of the commit before by its name."""
+    """Name an entry without the run id, because the action finds the previous commit's entry by its name."""
     return f"{run.name}: {what}"
 
 
 def _range(value: float, low: float | None, high: float | None) -> str:
-    """Return the larger distance of a bound as the action writes it, or the one bound that is known."""
+    """Return ``± `` and the larger distance to a bound, as the action shows it, or the only known bound."""
     if low is not None and high is not None:
         return f"± {max(high - value, value - low):.4g}"
     if low is not None:

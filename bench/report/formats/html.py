@@ -33,14 +33,14 @@ from bench.stats.verdict import Verdict
 SUFFIX = "html"
 REQUIRES: tuple[str, ...] = ()
 
-STEAL_WORTH_A_WORD = 0.01  # share of a stage's processor time that the hypervisor gave to others
+STEAL_WORTH_A_WORD = 0.01  # share of stolen processor time in a stage above which the page mentions it
 _NOISE = ("steal_share", "busy_share", "load1_before")
 _EXTRAS = ("p50", "p90", "p95", "p99", "min", "max")
 
 
 @dataclass(frozen=True)
 class FigureRow:
-    """One metric across the variants of a cell; each of ``cells`` is (headline, the rest) or None."""
+    """One metric across the variants of a cell; each of ``cells`` is (value, other numbers) or None."""
 
     key: str
     unit: str
@@ -50,7 +50,7 @@ class FigureRow:
 
 @dataclass(frozen=True)
 class Quiet:
-    """How quiet the machine was during a stage: shares of the processors, and the load before it."""
+    """How quiet the machine was in a stage: stolen and busy shares of the processors, and the load before."""
 
     stage: str
     steal_share: float
@@ -59,13 +59,13 @@ class Quiet:
 
 
 def render(runs: Sequence[RunSummary]) -> str:
-    """Write one page for all runs, with a section for each; it opens from a disk without a network."""
+    """Write one page for all runs, with a section for each. The page needs no network and no other file."""
     return _template().render(runs=[_Page(presented(run)) for run in runs])
 
 
 @cache
 def _template() -> Template:
-    """Load the template. Everything is escaped, and an unknown name in it is an error, not a blank."""
+    """Load the template. All values are escaped, and an unknown name in it is an error instead of a blank."""
     environment = Environment(
         loader=PackageLoader("bench.report"),
         autoescape=True,
@@ -102,13 +102,13 @@ def _template() -> Template:
 
 @dataclass(frozen=True)
 class _Page:
-    """What the template needs of one run."""
+    """The view of one run that the template uses."""
 
     run: RunSummary
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """Return the cells of the sweep in order; without a sweep there is one cell without a name."""
+        """Return the names of the sweep's cells in order; without a sweep there is one cell called ''."""
         return self.run.groups
 
     @cached_property
@@ -118,11 +118,11 @@ class _Page:
 
     @property
     def compared(self) -> Compared | None:
-        """Return what the run's gate compared; None without a gate."""
+        """Return what the run's gate compared, or None without a gate."""
         return compared(self.run.gate.effort) if self.run.gate else None
 
     def cells(self, row: Row) -> list[tuple[str, str]]:
-        """Return a row of the result table: each figure and its interval."""
+        """Return a row of the result table as (figure, interval) pairs."""
         return [(column.cell(self.run, row), column.interval(self.run, row)) for column in self.columns]
 
     def sentence(self, row: Row) -> str:
@@ -130,11 +130,11 @@ class _Page:
         return harmless(sentence(self.run, row))
 
     def spoiled(self, row: Row) -> bool:
-        """Return whether the row is cheaper and a different model: its sentence is red."""
+        """Return whether the row is cheaper but its output is worse or much different."""
         return spoiled(self.run, row)
 
     def verdict(self, row: Row) -> str:
-        """Return how the row ended if it failed, else the gate's verdict on it, else its verdict on cost."""
+        """Return the status of a failed row, else the gate's verdict on it, else the verdict on its cost."""
         if row.ok and (judged := verdict_on(self.run, row)):
             return str(judged)
         if not row.ok or row.is_baseline:
@@ -143,12 +143,12 @@ class _Page:
         return str(ratio.verdict) if ratio else "not compared"
 
     def tone(self, row: Row) -> str:
-        """Return the colour of that verdict, as the name of a CSS class."""
-        found = self.verdict(row)
+        """Return the CSS class with the colour of the row's verdict."""
         if row.ok and (judged := verdict_on(self.run, row)):
             return TONES[judged]
-        if found in tuple(Verdict):
-            return found.replace(" ", "-")
+        verdict = self.verdict(row)
+        if verdict in tuple(Verdict):
+            return verdict.replace(" ", "-")
         return "muted" if row.status in NOT_A_FAILURE else "worse"
 
     def on_front(self, row: Row) -> bool:
@@ -161,24 +161,24 @@ class _Page:
 
     def noise(self, row: Row) -> list[Quiet]:
         """Return how quiet the machine was during each stage of a row."""
-        return [Quiet(one["stage"], *(float(one.get(key) or 0.0) for key in _NOISE)) for one in row.noise]
+        return [Quiet(each["stage"], *(float(each.get(key) or 0.0) for key in _NOISE)) for each in row.noise]
 
     def picture(self, group: str) -> scatter.Scatter | None:
-        """Return the picture of cost against drift within one cell, if there is anything to draw."""
+        """Return the picture of cost against drift in one cell, or None if there is nothing to draw."""
         return scatter.scatter(scatter.data_of(self.run, group))
 
     @property
     def curves(self) -> interactivity.Picture | None:
-        """Return the picture of a sweep: throughput against what one user gets; None without a sweep."""
+        """Return the picture of throughput against the speed for one user, or None without a sweep."""
         return interactivity.picture(self.run)
 
     def not_drawn(self, group: str) -> list[str]:
-        """Return the names of the rows of a cell that have no place in its picture."""
+        """Return the names of the rows of a cell that its picture does not show."""
         drawn = {datum.name for datum in scatter.data_of(self.run, group)}
         return [row.name for row in self.run.rows if row.group == group and row.name not in drawn]
 
     def measured(self, group: str) -> list[Row]:
-        """Return the rows of one cell that have any figure."""
+        """Return the rows of one cell that have at least one figure."""
         rows = [row for row in self.run.rows if row.group == group]
         return [row for row in rows if any(figure for _key, figure in row.figures())]
 
@@ -204,14 +204,14 @@ def _figure_rows(rows: Sequence[Row]) -> list[FigureRow]:
 
 
 def _figure_row(key: str, figures: Sequence[Figure | None]) -> FigureRow:
-    """Take unit and formula from the run, or from this version's metrics if no variant has the figure."""
-    found = next((figure for figure in figures if figure), all_metrics().get(key))
-    unit, formula = (found.unit, with_ordinals(found.formula)) if found else ("", "")
+    """Make the row of one metric. If no variant has the figure, this version knows its unit and formula."""
+    source = next((figure for figure in figures if figure), all_metrics().get(key))
+    unit, formula = (source.unit, with_ordinals(source.formula)) if source else ("", "")
     return FigureRow(key, unit, formula, tuple(_figure_cell(figure, unit) for figure in figures))
 
 
 def _figure_cell(figure: Figure | None, unit: str) -> tuple[str, str] | None:
-    """Return the headline number, and its interval with everything else the figure holds."""
+    """Return (value, interval and other numbers of the figure), or None without a figure."""
     if figure is None:
         return None
     parts = []
@@ -230,7 +230,7 @@ def _figure_cell(figure: Figure | None, unit: str) -> tuple[str, str] | None:
 
 
 def _number(value: float | None, unit: str) -> str:
-    """Format a value with three significant digits; bytes as MiB or, below one MiB, as a whole number."""
+    """Format a value with three significant digits, and bytes as MiB, or as a whole number below one MiB."""
     if value is not None and unit == "B":
         return f"{format_mib(value)} MiB" if abs(value) >= MIB else f"{value:,.0f}"
     return format_significant(value)
@@ -241,7 +241,7 @@ def _percent(share: float | None, digits: int = 0) -> str:
 
 
 def sparkline(values: Sequence[float], width: float, height: float) -> tuple[tuple[float, float], ...]:
-    """Return the points of a small line over ``values``: 0 is at the bottom, the largest value at the top."""
+    """Return the points of a small curve of ``values``, with 0 at the bottom and the largest value on top."""
     largest = max((value for value in values if math.isfinite(value)), default=0.0)
     if largest <= 0:
         return ()

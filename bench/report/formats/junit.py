@@ -19,7 +19,7 @@ from bench.stats.figure import value_of
 SUFFIX = "xml"
 REQUIRES: tuple[str, ...] = ()
 
-# How the test of a rule ended, by its tag in the file. PASS has none.
+# The XML tag that says how the test of a rule ended. PASS has none.
 _ENDED = {
     GateVerdict.FAIL: "failure",
     GateVerdict.SUSPECT: "failure",
@@ -31,16 +31,16 @@ _ENDED = {
 
 
 def render(runs: Sequence[RunSummary]) -> str:
-    """Write each run as a test suite.
+    """Write each run as a test suite, with a test for each variant and for each rule of its gate.
 
-    A failed variant is an error and an unsupported one is skipped; ``time`` is that of a mean request.
+    A failed variant is an error, and an unsupported one is skipped. ``time`` is the mean time of a request.
     """
     root = ET.Element("testsuites", name="inference-cost-bench")
     for run in runs:
         root.append(_suite(presented(run)))
     ET.indent(root)
-    found: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
-    return found.decode() + "\n"
+    text: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    return text.decode() + "\n"
 
 
 def _suite(run: RunSummary) -> ET.Element:
@@ -78,19 +78,19 @@ def _case(run: RunSummary, row: Row) -> ET.Element:
 
 
 def _gate(run: RunSummary) -> dict[str, object]:
-    """Return what a gate's run says once: its verdict, what it compared, and what differs."""
+    """Return the properties of a gate as a whole: its verdict, what it compared, and what differs."""
     if run.gate is None:
         return {}
-    found = compared(run.gate.effort)
-    differing = {"gate_differences": "; ".join(found.differing)} if found.differing else {}
-    return {"gate_verdict": run.gate.verdict, "gate_compared": found.sides, **differing}
+    about = compared(run.gate.effort)
+    differing = {"gate_differences": "; ".join(about.differing)} if about.differing else {}
+    return {"gate_verdict": run.gate.verdict, "gate_compared": about.sides, **differing}
 
 
 def _rule(run: RunSummary, rule: Finding) -> ET.Element:
-    """Write a limit of the gate as a test: FAIL and SUSPECT are failures, an undecided limit is an error.
+    """Write a rule of the gate as a test. FAIL and SUSPECT are failures, and an undecided rule is an error.
 
-    IDENTICAL is skipped: there was nothing to measure. A missing figure is left out, and so is a
-    bound that says nothing.
+    IDENTICAL is skipped, because there was nothing to measure. Missing figures, and bounds that tell nothing,
+    are left out.
     """
     where = ".".join(filter(None, (run.name, "gate", rule.group, rule.variant)))
     case = ET.Element("testcase", classname=where, name=rule.rule)
@@ -110,16 +110,16 @@ def _rule(run: RunSummary, rule: Finding) -> ET.Element:
 
 
 def _figures(run: RunSummary, row: Row) -> dict[str, object]:
-    """Return the figures that a CI job would plot; a missing figure is left out, never 0."""
+    """Return the figures that a CI job would plot. A missing figure is left out, and never written as 0."""
     ratio = run.comparison(row, cost.PER_1K)
-    found = {
+    figures = {
         cost.PER_1K.key: value_of(row.figure(cost.PER_1K)),
         f"{cost.PER_1K.key}_ratio": ratio.ratio if ratio else None,
         f"{cost.PER_1K.key}_verdict": ratio.verdict if ratio else None,
         output_drift.KLD.key: value_of(row.figure(output_drift.KLD)),
         output_drift.TOP1.key: value_of(row.figure(output_drift.TOP1)),
     }
-    return {key: value for key, value in found.items() if value is not None}
+    return {key: value for key, value in figures.items() if value is not None}
 
 
 def _properties(values: Mapping[str, object]) -> ET.Element:

@@ -24,9 +24,9 @@ _ESCAPES = str.maketrans({
 
 
 def render(runs: Sequence[RunSummary]) -> str:
-    """Write one table for each run, and before it one for the rules of its gate if there was one.
+    """Write a table for each run, preceded by a table of the rules of its gate if there was one.
 
-    Letters outside ASCII stay, for XeLaTeX or LuaLaTeX; pdfLaTeX accepts the European ones.
+    Letters outside ASCII are kept. XeLaTeX and LuaLaTeX accept all of them, pdfLaTeX only the European ones.
     """
     return "\n".join(_tables(presented(run)) for run in runs)
 
@@ -47,20 +47,20 @@ def _tables(run: RunSummary) -> str:
 
 
 def _gate(gate: GateBlock) -> list[str]:
-    """Return a table with a row for each rule; what was compared and what differs stand below the rules."""
-    found = compared(gate.effort)
+    """Return a table with a row for each rule, and below them what was compared and what differs."""
+    about = compared(gate.effort)
     rows = [
         [rule.title, rule.rule, str(rule.verdict), measured(rule), str(rule.units or "-"), rule.reason]
         for rule in gate.rules
     ]
-    notes = [f"Gate {gate.verdict}: compare {found.sides}", *found.differing]
+    notes = [f"Gate {gate.verdict}: compare {about.sides}", *about.differing]
     return _tabular("lllrrl", ["variant", "limit", "verdict", "measured", "units", "why"], rows, notes)
 
 
 def _tabular(
     sides: str, head: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str] = ()
 ) -> list[str]:
-    """Return a table line by line; ``sides`` has a letter for each column. A note is as wide as the table."""
+    """Return the lines of a table. ``sides`` has l or r for each column; notes span all columns."""
     wide = [rf"\multicolumn{{{len(sides)}}}{{l}}{{{escape(note)}}} \\" for note in notes]
     return [
         rf"\begin{{tabular}}{{{sides}}}",
@@ -75,10 +75,10 @@ def _tabular(
 
 
 def _line(cells: Sequence[str]) -> str:
-    r"""Begin the row with ``{}``: after ``\\`` or ``\midrule`` a name like ``[3pt]`` would be an option."""
+    r"""Write a row. It starts with ``{}``, so that ``[3pt]`` in a name is not an option of ``\\``."""
     return "{}" + " & ".join(escape(cell) for cell in cells) + r" \\"
 
 
 def escape(text: str) -> str:
-    """Escape ``text`` so that LaTeX prints it letter by letter; two dashes stay two dashes."""
+    """Escape ``text`` so that LaTeX prints it unchanged; two dashes do not become an en dash."""
     return text.translate(_ESCAPES).replace("--", "-{}-").replace("--", "-{}-")

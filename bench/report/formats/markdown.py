@@ -23,14 +23,14 @@ _ENTITIES = {
     "&": "&amp;",
     "<": "&lt;",
     ">": "&gt;",
-    "@": "@&#8203;",  # so that no @name notifies a person
-    ":": "&#58;",  # so that no bare address becomes a link and no :word: a picture
+    "@": "@&#8203;",  # so that @name notifies nobody
+    ":": "&#58;",  # so that an address does not become a link, and :word: not an emoji
 }
 _SPECIAL = re.compile(r"[\\`*_{}\[\]|~$#!&<>@]|:(?=//|\w+:)|(?<=www)\.")
 
 
 def render(runs: Sequence[RunSummary]) -> str:
-    """Write one section for each run."""
+    """Write a section for each run."""
     return "\n".join(_section(presented(run)) for run in runs)
 
 
@@ -49,21 +49,22 @@ def _section(run: RunSummary) -> str:
 
 
 def rules_table(rules: Sequence[Finding]) -> list[str]:
-    """Return the table of a gate's rules, line by line. The text in ``rules`` must be harmless already."""
+    """Return the lines of the table of a gate's rules. The text in ``rules`` must already be ``harmless``."""
     head = ("variant", "limit", "verdict", "measured", "units", "why")
     side = (":---", ":---", ":---", ":---", "---:", ":---")
     rows = [
-        (escape(one.title), escape(one.rule), f"**{one.verdict}**", escape(measured(one)),
-         str(one.units or "-"), escape(one.reason))
-        for one in rules
+        (escape(rule.title), escape(rule.rule), f"**{rule.verdict}**", escape(measured(rule)),
+         str(rule.units or "-"), escape(rule.reason))
+        for rule in rules
     ]  # fmt: skip
     return [f"| {' | '.join(cells)} |" for cells in (head, side, *rows)]
 
 
 def about(gate: GateBlock) -> list[str]:
-    """Return a list of what a harmless gate compared and what differs, and what to do next if that is known.
+    """Return the lines that say what a gate compared, what differs, and what to do next if that is known.
 
-    Raises IntegrityError if the gate's evidence is not what a gate writes.
+    The text in ``gate`` must already be ``harmless``. Raises IntegrityError if the gate's stored evidence is
+    damaged.
     """
     said = advice_on(gate)
     return [*([said, ""] if said else []), *(f"- {escape(line)}" for line in compared(gate.effort).lines)]
@@ -78,7 +79,7 @@ def _table(run: RunSummary) -> list[str]:
 
 
 def _cell(column: Column, run: RunSummary, row: Row) -> str:
-    """Return a figure with its interval after it."""
+    """Return a figure, followed by its interval."""
     return escape(" ".join(filter(None, (column.cell(run, row), column.interval(run, row)))))
 
 
@@ -102,10 +103,10 @@ def _money(run: RunSummary) -> list[str]:
 
 
 def escape(text: str) -> str:
-    """Escape ``text`` so that GitHub shows it as it is: no markup, HTML, cell, link, mention or formula."""
-    return _SPECIAL.sub(lambda found: _ENTITIES.get(found.group(), f"\\{found.group()}"), text)
+    """Escape ``text`` so that GitHub shows it unchanged: no markup, HTML, cell, link, mention or formula."""
+    return _SPECIAL.sub(lambda match: _ENTITIES.get(match.group(), f"\\{match.group()}"), text)
 
 
 def _plain(text: str) -> str:
-    """Keep letters, digits, dot, dash and underscore: inside backticks nothing can be escaped."""
+    """Replace all but letters, digits, dot, dash and underscore: nothing can be escaped in backticks."""
     return re.sub(r"[^\w.-]", "�", text)

@@ -15,7 +15,7 @@ REQUIRES = ("pyarrow",)
 
 
 def render(runs: Sequence[RunSummary]) -> bytes:
-    """Write figures as doubles in every file, missing ones as null.
+    """Write figures as doubles and missing values as null, so that all files have the same types.
 
     Raises UsageError if pyarrow is missing.
     """
@@ -35,7 +35,7 @@ def render(runs: Sequence[RunSummary]) -> bytes:
 
 
 def _kind(column: Sequence[object]) -> str:
-    """Return the type of a column; one with nothing but nulls is a figure that no row has."""
+    """Return the type of a column. A column of nulls is a figure that no row has."""
     if any(isinstance(value, str) for value in column):
         return "text"
     return "flag" if any(isinstance(value, bool) for value in column) else "figure"

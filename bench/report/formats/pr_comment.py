@@ -1,4 +1,4 @@
-"""A comment on a pull request: verdict, rules, and what was compared; a hidden line finds it again."""
+"""A comment on a pull request: verdict, rules and what was compared, with a hidden marker to find it by."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REQUIRES: tuple[str, ...] = ()
 def render(runs: Sequence[RunSummary]) -> str:
     """Write one comment for all runs. A run without a gate is shown as in the Markdown report.
 
-    The first line is ``MARKER``, so that a job can overwrite the comment that it wrote before.
+    The first line is ``MARKER``, so that a job can find and overwrite its earlier comment.
     """
     return "\n".join([MARKER, *(_body(run) for run in runs)])
 

@@ -31,13 +31,13 @@ ESTIMATED = ("q1", "q3", "iqr", "ld15iqr", "hd15iqr")
 def render(runs: Sequence[RunSummary]) -> str:
     """Write the rows that have times of requests; failed and unsupported rows are left out, as in pytest.
 
-    A run keeps each sample in its journal and only a summary in ``run.json``. The quartiles here are
-    therefore estimated as if the times were normal, within their measured range; ``extra_info.estimated``
-    names the fields.
+    The samples of a run are only in its journal, and ``run.json`` has a summary. So the quartiles are
+    estimated as those of a normal distribution, clipped to the measured range; ``extra_info.estimated`` names
+    these fields.
 
-    Each rule of a gate that has a figure is a benchmark too, with its bounds as minimum and maximum. Its
-    name holds the unit, which pytest-benchmark takes for seconds. ``gates`` has all rules of all gates, also
-    those without a figure; pytest-benchmark does not read that key.
+    Each rule of a gate that has a figure is a benchmark too, with its bounds as minimum and maximum. Its name
+    contains the unit, because pytest-benchmark shows every number as seconds. The key ``gates``, which
+    pytest-benchmark does not read, has all rules of all gates, also those without a figure.
     """
     clean = [presented(run) for run in runs]
     benchmarks = []
@@ -52,9 +52,9 @@ def render(runs: Sequence[RunSummary]) -> str:
 
 
 def of_units(run: RunSummary, units: Sequence[UnitRecord]) -> str:
-    """Write a gate's units in the same form.
+    """Write a gate's units in the same format.
 
-    A unit is a round: the seconds that a side took for the unit's requests.
+    Each unit is a round, whose time is the seconds that a side took for the unit's requests.
     """
     clean = presented(run)
     benchmarks = []
@@ -73,7 +73,7 @@ def of_units(run: RunSummary, units: Sequence[UnitRecord]) -> str:
 
 
 def _side_ms(unit: UnitRecord, *, base: bool) -> float:
-    """Return the milliseconds that a side of a unit took, a server those under load."""
+    """Return the milliseconds that a side of a unit took; for a server, the time under load."""
     if unit.loads:
         blocks = unit.loads.baseline if base else unit.loads.variant
         return 1e3 * sums(blocks, NO_LIMITS).wall_s
@@ -98,7 +98,7 @@ def _file(runs: Sequence[RunSummary], benchmarks: list[dict[str, Any]]) -> str:
 
 
 def _machine(machine: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what pytest-benchmark records, as far as the fingerprint has it; never a host's name."""
+    """Return pytest-benchmark's machine fields, as far as they are known, but never the host name."""
     return {
         "node": "",
         "machine": machine.get("architecture"),
@@ -112,7 +112,7 @@ def _machine(machine: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _benchmark(run: RunSummary, row: Row, stats: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
-    """Make one benchmark. ``fullname`` has no run id in it: a variant is the same benchmark in two runs."""
+    """Make one benchmark. ``fullname`` has no run id, so that a variant is the same benchmark in each run."""
     return {
         "group": row.group or None,
         "name": row.title,
@@ -126,7 +126,7 @@ def _benchmark(run: RunSummary, row: Row, stats: dict[str, Any], extra: dict[str
 
 
 def _gate(run: RunSummary, gate: GateBlock) -> dict[str, Any]:
-    """Return what a gate says once, and all of its rules."""
+    """Return the verdict of a gate, what it compared, and all of its rules."""
     about = compared(gate.effort)
     return {
         "run_id": run.run_id,
@@ -138,13 +138,13 @@ def _gate(run: RunSummary, gate: GateBlock) -> dict[str, Any]:
 
 
 def _about_rule(rule: Finding) -> dict[str, Any]:
-    """Return a rule as ``run.json`` has it, with its unit, and without a bound that says nothing."""
+    """Return a rule as in ``run.json``, with its unit added and without bounds that tell nothing."""
     low, high = bounds(rule)
     return {**asdict(rule), "low": low, "high": high, "unit": unit_of(rule), "measured": measured(rule)}
 
 
 def _of_rule(run: RunSummary, rule: Finding, value: float) -> dict[str, Any]:
-    """Make the benchmark of a rule, a sample of its one figure. An unknown bound is the figure itself."""
+    """Make the benchmark of a rule from its single figure. The figure also replaces an unknown bound."""
     low, high = (value if bound is None else bound for bound in bounds(rule))
     name = f"{rule.title}: {rule.rule} ({unit_of(rule)})"
     rounds = max(rule.units, 1)
@@ -168,7 +168,7 @@ def _of_rule(run: RunSummary, rule: Finding, value: float) -> dict[str, Any]:
 
 
 def _stats(sample: Distribution) -> dict[str, Any]:
-    """Return pytest-benchmark's fields in seconds, from a sample in milliseconds; unknown ones are null."""
+    """Return pytest-benchmark's fields in seconds, from a sample in milliseconds; unknown fields are null."""
     low, high, mean, middle = (value / 1e3 for value in (sample.min, sample.max, sample.mean, sample.p50))
     sd = (sample.sd or 0.0) / 1e3
     q1, q3 = max(low, middle - QUARTILE_SD * sd), min(high, middle + QUARTILE_SD * sd)
@@ -195,7 +195,7 @@ def _stats(sample: Distribution) -> dict[str, Any]:
 
 
 def _extra(run: RunSummary, row: Row) -> dict[str, Any]:
-    """Return money and drift; unknown values are null."""
+    """Return the cost and drift of a row for ``extra_info``; unknown values are null."""
     ratio = headline(run, row)
     drift = {metric.key: value_of(row.figure(metric)) for metric in (output_drift.KLD, output_drift.TOP1)}
     return {
