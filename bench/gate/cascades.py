@@ -1,4 +1,4 @@
-"""Which figures only a cascade has, and which it does not have."""
+"""List the metrics that only a cascade has, and those that a cascade cannot have."""
 
 from __future__ import annotations
 
@@ -20,15 +20,19 @@ def of_cascades() -> frozenset[str]:
 
 @cache
 def not_of_cascades() -> frozenset[str]:
-    """Return the metrics of single tokens and of distributions over them: a cascade gives whole answers, each
-    of one of two models."""
+    """Return the metrics of single tokens and of their distributions, which a cascade cannot have.
+
+    It gives whole answers, and each answer comes from one of two models.
+    """
     tokens = {metric.key for metric in (*_OF_TOKENS, *_OF_PHASES)}
     percentiles = {
-        one.key for (metric, _share), one in under_load.PERCENTILES.items() if metric in _OF_TOKENS
+        percentile.key
+        for (metric, _share), percentile in under_load.PERCENTILES.items()
+        if metric in _OF_TOKENS
     }
     return frozenset(tokens | percentiles | drift_keys())
 
 
 def is_cascade(steps: Iterable[Json]) -> bool:
-    """Return whether the evidence of a row is that of a cascade."""
+    """Return whether a row is a cascade, by the evidence of its steps."""
     return any(step.get("cascade") for step in steps)
