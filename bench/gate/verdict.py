@@ -19,8 +19,7 @@ class GateVerdict(StrEnum):
     """List the verdicts from the worst to the best. The worst of all findings is the verdict of the gate.
 
     UNREACHED means that nothing was judged: the measured process reads nothing that differs between the
-    commits, or the base has no such config. IDENTICAL means the same, if the user allows it or if another row
-    was measured.
+    commits, or the base has no such config. IDENTICAL means the same, if the user allows it.
     """
 
     FAIL = "FAIL"
