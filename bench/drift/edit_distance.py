@@ -1,19 +1,22 @@
-"""The edit distance of two token sequences: exact, fast enough for replies of thousands of tokens, and in
-memory that grows with their length only."""
+"""Compute the exact edit distance of two token sequences.
+
+It is fast enough for replies of thousands of tokens, and its memory grows only with their length.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-BLOCK = 4096  # tokens of a strip: the masks of one, with a bit for each place of a token, take 1 MiB
+BLOCK = 4096  # rows of a strip; its masks, with one bit per row for each distinct token, take up to 1 MiB
 
 
 def edit_distance(one: Sequence[int], other: Sequence[int]) -> int:
     """Return the least number of tokens to insert, delete or replace (Levenshtein 1966).
 
-    A column of the table is two integers used as rows of bits (Myers 1999; Hyyrö 2003, "A bit-vector
-    algorithm for computing Levenshtein and Damerau edit distances"). The table is computed in strips of
-    ``BLOCK`` rows. A strip hands its lowest row on to the next: by how much it rises or falls at each step.
+    Two integers hold a column of the table as bits: where it rises and where it falls (Myers 1999; Hyyrö
+    2003, "A bit-vector algorithm for computing Levenshtein and Damerau edit distances"). The table is
+    computed in strips of ``BLOCK`` rows. Each strip passes on its lowest row, as the change (−1, 0 or 1) per
+    step.
     """
     one, other = _where_they_differ(one, other)
     steps = [1] * len(one)  # the first row of the table counts the tokens of ``one``
@@ -23,7 +26,7 @@ def edit_distance(one: Sequence[int], other: Sequence[int]) -> int:
 
 
 def _where_they_differ(one: Sequence[int], other: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
-    """Return both without what they have in common at the beginning and at the end, which costs nothing."""
+    """Return both sequences without their common beginning and end, which do not change the distance."""
     shorter = min(len(one), len(other))
     begin = next((n for n in range(shorter) if one[n] != other[n]), shorter)
     most = shorter - begin
@@ -32,7 +35,7 @@ def _where_they_differ(one: Sequence[int], other: Sequence[int]) -> tuple[Sequen
 
 
 def _strip(one: Sequence[int], rows: Sequence[int], steps: Sequence[int]) -> list[int]:
-    """Return the steps (-1, 0 or 1) along the lowest row of a strip, from those of the row above it."""
+    """Return the steps (−1, 0 or 1) along the lowest row of a strip, from those of the row above it."""
     places: dict[int, int] = {}
     for place, token in enumerate(rows):
         places[token] = places.get(token, 0) | 1 << place
