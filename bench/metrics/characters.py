@@ -1,6 +1,6 @@
-"""Cost by the character: models with other tokenizers count other tokens of the same text.
+"""Compute the cost per character, because models with different tokenizers split a text into other tokens.
 
-A run has these figures if its model has a tokenizer and weights of its own.
+A run has these figures if its model has a tokenizer and trained weights.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ METRICS = (PER_TOKEN, PER_1K)
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Return both figures; none at all where characters were not counted."""
+    """Return both figures; an empty dict if characters were not counted."""
     if arm.characters is None:
         return {}
     counted = _counted(arm)
@@ -38,7 +38,7 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
 
 
 def worked(arm: ArmRecord, run: RunRecord) -> dict[str, str]:
-    """Return the arithmetic of both."""
+    """Return the arithmetic of both figures."""
     counted = _counted(arm)
     if counted is None:
         return {}

@@ -1,4 +1,4 @@
-"""Cost in dollars, from the solo pass and a dated price."""
+"""Compute the cost in dollars, from the solo pass and a dated price."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _usage(arm: ArmRecord, sums: Totals) -> model.Usage:
 
 
 def worked(arm: ArmRecord, run: RunRecord) -> dict[str, str]:
-    """Return the arithmetic of the dollars of the row alone, C_run written out in each."""
+    """Return the arithmetic of the dollars of the solo pass, each with C_run written out."""
     sums = totals(arm)
     if sums is None:
         return {}
@@ -64,7 +64,7 @@ def worked(arm: ArmRecord, run: RunRecord) -> dict[str, str]:
 
 
 def _run_in_words(arm: ArmRecord, price: model.Price, usage: model.Usage) -> str:
-    """Return the arithmetic of C_run; that of a cascade has two prices, and egress."""
+    """Return the arithmetic of C_run; a cascade has the dollars of two models and of egress."""
     if (paid := routed.bill_of(arm, price)) is not None:
         return f"({paid.edge_usd:.6g} + {paid.cloud_usd:.6g} + {paid.egress_usd:.6g})"
     hour = f"{price.hourly_usd:.6g} * {price.devices:g}"
@@ -74,7 +74,7 @@ def _run_in_words(arm: ArmRecord, price: model.Price, usage: model.Usage) -> str
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Compute the dollars. Intervals come from the spread of request durations; the price itself has none."""
+    """Compute the dollars. Their intervals come from the measured requests; the price itself has none."""
     sums = totals(arm)
     if sums is None:
         return {metric.key: None for metric in METRICS}
@@ -104,11 +104,11 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
 
 
 def as_paired(alone: Figures, per_1k: Interval) -> Figures:
-    """Return the dollars of a variant that ran in turns with its baseline: the baseline's times the ratio.
+    """Return the dollars of a variant that ran in turns with its baseline: baseline's dollars × ratio.
 
-    ``per_1k`` is that product for a thousand tokens. The others are scaled in proportion, so that the dollars
-    of two rows have the ratio of the table, and the figure of the solo pass is kept in the notes. Dollars
-    that include an energy bill stay as they are.
+    ``per_1k`` is that product for a thousand tokens. The other figures are scaled in proportion, so that the
+    dollars of two rows have the same ratio as the table shows. The figure of the solo pass is kept in the
+    notes. Dollars that include an energy bill are not changed.
     """
     before = alone[PER_1K.key]
     if before is None or before.notes["power_basis"] != "included" or not before.value:
@@ -124,12 +124,12 @@ def _scaled(figure: Figure, per_1k: Interval, scale: float) -> Figure:
 
 
 def _joules(arm: ArmRecord, requests: int) -> float | None:
-    """Return the energy of the solo pass, from the energy pass's joules per request."""
+    """Return the joules of the solo pass, from the joules per request of the energy pass."""
     energy = arm.energy
     return None if energy is None or energy.joules is None else energy.joules / energy.requests * requests
 
 
 def hourly_usd(arm: ArmRecord, run: RunRecord) -> float:
-    """Return dollars per hour for what this arm occupies: R · G/u, without power."""
+    """Return the dollars per hour of the hardware that this arm occupies: R · G/u, without power."""
     price = price_of(arm, run)
     return price.hourly_usd * price.devices / price.utilisation

@@ -1,4 +1,4 @@
-"""Counts of a request's work, the same in every run on every machine. ``bench gate`` measures them."""
+"""Count the work of a request, which is the same in every run on every machine; ``bench gate`` does so."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ METRICS = (IN, OUT, CALLS, FLOPS, CACHE)
 
 
 def figures(arm: ArmRecord, _run: RunRecord) -> Figures:
-    """Return the counts; None for what was not counted, or cannot be in this engine."""
+    """Return the counts; None for what was not counted, or what this engine cannot count."""
     counted = arm.counters
     if counted is None:
         return {metric.key: None for metric in METRICS}

@@ -1,6 +1,7 @@
-"""Which tokens move: mean KL by place in the window, by the kind of the next token, and by script.
+"""Compute mean KL by place in the window, kind of the next token, and script, to show which tokens move.
 
-Beside each stands the share of the same next token (``top1``) and the number of positions (``n``).
+The notes of each figure have the share of positions with the same next token (``top1``) and their number
+(``n``).
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ METRICS = (*PLACES.values(), *TOKENS.values(), *SCRIPTS.values())
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Return the figures of a variant; None for a baseline, and for parts of which there is no position."""
+    """Return the figures of a variant; None for a baseline, and for a part without any position."""
     found: Figures = {metric.key: None for metric in METRICS}
     if arm.is_baseline or not arm.drift:
         return found

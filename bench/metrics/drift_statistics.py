@@ -1,4 +1,4 @@
-"""Further statistics of drift, each with the metric in its own file."""
+"""Compute further statistics of drift, each of which is defined in its own file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ METRICS = tuple(statistic.METRIC for statistic in STATISTICS.values())
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Return the statistics; None for those that the run did not ask for, and for a baseline."""
+    """Return the statistics; None for a baseline, and for those that the config does not name."""
     found: Figures = {}
     for name, statistic in STATISTICS.items():
         windows = [window.more[name] for window in arm.drift if name in window.more]

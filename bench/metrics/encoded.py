@@ -1,4 +1,4 @@
-"""Drift of encoders: what a variant makes of the same texts beside its baseline, vectors or labels."""
+"""Compute the drift of encoders, by a variant's and its baseline's vectors or labels of the same texts."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ METRICS = (*OF_EMBEDDINGS, *OF_CLASSIFIERS)
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Return the figures of a variant; none at all in a run of models that write text."""
-    if not any(one.runtime.get("task") for one in run.arms):
+    """Return the figures of a variant; an empty dict in a run without encoders."""
+    if not any(row.runtime.get("task") for row in run.arms):
         return {}
     found: Figures = {metric.key: None for metric in METRICS}
     if arm.encoded is None:
@@ -62,7 +62,7 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
 def _cosines(seen: EncodedTexts) -> Figures:
     if not seen.cosines:
         return {}
-    texts = [[one] for one in seen.cosines]
+    texts = [[cosine] for cosine in seen.cosines]
     worst = quantile(sorted(seen.floor), 0.0) if seen.floor else None
     notes = {"n": len(texts), "texts": seen.source, "floor": worst, "cut": seen.cut}
     (low,) = quantile_intervals(texts, [0.01])
@@ -78,7 +78,7 @@ def _rankings(seen: EncodedTexts) -> Figures:
         return {}
     notes = {"n": count, "documents": seen.documents, "texts": seen.source}
     return {
-        RANKS.key: RANKS.scalar(bootstrap_interval([[one] for one in seen.rank_correlations]), **notes),
+        RANKS.key: RANKS.scalar(bootstrap_interval([[rho] for rho in seen.rank_correlations]), **notes),
         FIRST.key: FIRST.scalar(share_interval(sum(seen.same_first), count), **notes),
         FOUND.key: _change(FOUND, seen.found_before, seen.found_after, **notes),
     }
@@ -99,7 +99,7 @@ def _labels(seen: EncodedTexts) -> Figures:
 
 
 def _change(metric: Metric, before: tuple[bool, ...], after: tuple[bool, ...], **notes: Any) -> Figure | None:
-    """Return how many more are right than before, of pairs of the same item."""
+    """Return the figure of how many more items are right than before, paired by item."""
     pairs = list(zip(before, after, strict=True))
     if not pairs:
         return None

@@ -1,6 +1,6 @@
-"""Good requests: how many met every limit of time of the config (``slo``), and what one of them costs.
+"""Count good requests, which meet every time limit of the config (``slo``), and compute the cost of one.
 
-A config without limits has no such figures.
+A config without such limits has none of these figures.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LIMITS = ("ttft_ms", "tpot_ms", "e2el_ms")
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Return the figures of the solo pass. Without a good request its cost is None, and not infinite."""
+    """Return the figures of the solo pass. If no request is good, the cost of one is None, not infinite."""
     limits = limits_of(run)
     if not limits:
         return {}
@@ -52,20 +52,20 @@ def worked(arm: ArmRecord, run: RunRecord) -> dict[str, str]:
 
 
 def limits_of(run: RunRecord) -> dict[str, float]:
-    """Return the most milliseconds of each kind that a good request may take."""
+    """Return the limits (ms) of a good request by key, such as ``ttft_ms``."""
     given = run.spec.get("slo") or {}
     return {key: float(given[key]) for key in LIMITS if given.get(key) is not None}
 
 
 def count(arm: ArmRecord, limits: Mapping[str, float]) -> int | None:
-    """Return how many requests met every limit; None if answers came as a whole and a limit is on tokens."""
+    """Count the requests that met every limit; None if tokens have a limit, but answers come all at once."""
     if any(batch.whole for batch in arm.solo) and set(limits) & {"ttft_ms", "tpot_ms"}:
         return None
     return sum(batch.requests for batch in arm.solo if all(_met(batch, limits)))
 
 
 def _met(batch: TimedBatch, limits: Mapping[str, float]) -> Iterator[bool]:
-    """Yield for each limit whether a batch met it: its requests have the same time stamps."""
+    """Yield, for each limit, whether all requests of a batch met it; they have the same time stamps."""
     steps = len(batch.stamps_ns) - 1
     times = {
         "ttft_ms": 1e3 * batch.prefill_s,

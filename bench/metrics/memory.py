@@ -1,4 +1,4 @@
-"""Memory: the weights as stored, and the peak of each phase."""
+"""Report memory: the bytes of the stored weights, and the peak of each phase."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ METRICS = (WEIGHTS, KV, RSS, ALLOCATED, DEVICE, LOAD_RSS)
 
 
 def figures(arm: ArmRecord, _run: RunRecord) -> Figures:
-    """Return the sizes. The serving peak is the larger of prefill and decode; the notes keep every phase,
-    loading and scoring for drift too."""
+    """Return the sizes. The peak of serving is the larger one of prefill and decode.
+
+    The notes have the peak of every phase, including loading and the scoring of drift.
+    """
     loaded, memory = arm.loaded, arm.memory
     found: Figures = {
         WEIGHTS.key: WEIGHTS.scalar((loaded.weights_bytes or None) if loaded else None),
@@ -36,7 +38,7 @@ def figures(arm: ArmRecord, _run: RunRecord) -> Figures:
 
 
 def _other_phases(arm: ArmRecord, kind: str) -> dict[str, float]:
-    """Return the peaks of a GPU's memory while the model was loaded and while its output was scored."""
+    """Return the peaks of GPU memory during loading and during the scoring of drift."""
     if kind == RSS.key:
         return {}
     peaks = {"load": arm.loaded.load_memory if arm.loaded else {}, "drift": arm.drift_memory or {}}

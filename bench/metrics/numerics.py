@@ -1,6 +1,6 @@
-"""Numeric health of a row: how far its numbers reach, and whether the same request gets the same reply.
+"""Compute the numeric health of a row: the range of its numbers, and whether a request always gets one reply.
 
-NaN and infinity have no figure: they fail the row.
+NaN and infinity have no figure here, because they make the row fail.
 """
 
 from __future__ import annotations
@@ -38,19 +38,21 @@ FURTHEST = Metric(
 PLACE = 10.4
 METRICS = (RANGE, RATIO, SATURATED, FURTHEST, OTHER_RUNS, IN_BATCH)
 Reach = Sequence[tuple[float, float]]
-MOST_LAYERS = 3  # that are named in a note: those with the most
+MOST_LAYERS = 3  # a note names the layers with the most saturated activations, at most this many
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Return the figures of a row; None for what was not looked at."""
+    """Return the figures of a row; None for what was not observed."""
     found: Figures = {metric.key: None for metric in METRICS}
     return found | _reach(arm, run) | _saturated(arm, run) | _between_runs(arm, run) | _in_batch(arm)
 
 
 def _reach(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Return the range of the logits over the evaluation text; a baseline's is from beside the variant that
-    scored the most windows."""
-    rows = [one for base, one in run.compared if base is arm] if arm.is_baseline else [arm]
+    """Return the range of the logits over the evaluation text.
+
+    A baseline takes part in the scoring of every variant; its range comes from the one with most windows.
+    """
+    rows = [variant for base, variant in run.compared if base is arm] if arm.is_baseline else [arm]
     pairs = [[both for part in row.logits for both in _paired(part.baseline, part.variant)] for row in rows]
     longest = max(pairs, key=len, default=[])
     if not longest:
@@ -69,10 +71,13 @@ def _paired(base: Reach, variant: Reach) -> list[tuple[float, float]]:
 
 
 def _saturated(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Count the activations at the end of their format; a baseline's are from the row in which most were
-    seen. There is no figure if a call says nothing, since it cannot have been zero there."""
+    """Count the activations that are at the end of their format.
+
+    A baseline's count comes from the row in which most activations were observed. There is no figure if some
+    call observed nothing, because a missing count is not 0.
+    """
     if arm.is_baseline:
-        rows = [[part.baseline for part in one.activations] for base, one in run.compared if base is arm]
+        rows = [[part.baseline for part in row.activations] for base, row in run.compared if base is arm]
     else:
         rows = [[part.variant for part in arm.activations]]
     parts = max((_all_known(row) for row in rows), key=_looked, default=())
@@ -98,7 +103,7 @@ def _looked(parts: Sequence[Activations]) -> int:
 
 
 def _between_runs(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Count the batches whose tokens differ from the timed pass, over all other processes of the row."""
+    """Count the batches that another process of the row answered with other tokens than the timed pass."""
     if not arm.solo:
         return {}
     known = [fingerprint(batch.tokens) for batch in arm.solo]
@@ -109,8 +114,8 @@ def _between_runs(arm: ArmRecord, run: RunRecord) -> Figures:
 
 
 def _again(arm: ArmRecord, run: RunRecord) -> Iterator[tuple[int, str]]:
-    """Yield (number of the batch, fingerprint) of every batch that a further process of the row answered."""
-    rows = [one for base, one in run.compared if base is arm] if arm.is_baseline else [arm]
+    """Yield (batch number, fingerprint) of every batch that another process of the row answered."""
+    rows = [variant for base, variant in run.compared if base is arm] if arm.is_baseline else [arm]
     for row in rows:
         for unit in run.units_of(row):
             if unit.replies is None or unit.from_run:

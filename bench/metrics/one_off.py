@@ -1,4 +1,4 @@
-"""Compute the cost of an optimisation that is paid once, and how many requests earn it back."""
+"""Compute the one-off cost of an optimisation, and after how many requests it has paid for itself."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ METRICS = (USD, BREAK_EVEN)
 
 
 def seconds(arm: ArmRecord) -> float | None:
-    """Return the measured seconds of calibration and training; 0.0 if there were none, None if not loaded."""
+    """Return the seconds of calibration and training; 0.0 if there was none, None if nothing was loaded."""
     if arm.loaded is None:
         return None
     return sum((float(bill["took_s"]) for bill in arm.loaded.one_off_bills()), 0.0)
 
 
 def _paid_seconds(loaded: Loaded) -> float:
-    """Return the seconds to pay for at the row's price.
+    """Return the seconds that must be paid at the row's price.
 
-    Work on twice as many processors as the row is served with counts twice. On a GPU, the price is that of
-    the GPU, so processors do not count.
+    If the work used twice as many processors as the row uses for serving, its time counts twice. On a GPU the
+    price is that of the GPU, so processors do not matter.
     """
     threads = None if loaded.facts.on_gpu else loaded.facts.threads
     total = 0.0
@@ -41,7 +41,7 @@ def _paid_seconds(loaded: Loaded) -> float:
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Return both figures; None without one-off work. A break-even also needs the verdict ``better``."""
+    """Return both figures; None without one-off work. The break-even also needs the verdict ``better``."""
     found: Figures = {metric.key: None for metric in METRICS}
     spent = seconds(arm)
     if not spent or arm.loaded is None:

@@ -1,4 +1,4 @@
-"""How much the replies of a row repeat themselves, and how many end in a loop."""
+"""Measure how much the replies of a row repeat themselves, and count those that end in a loop."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ METRICS = (RATE, COLLAPSED)
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Return the figures of a row; None for random weights, whole answers, and replies that are too short."""
+    """Return the figures of a row; None for random weights, whole answers, and too short replies."""
     found: Figures = {metric.key: None for metric in METRICS}
     if not _has_replies(arm):
         return found
@@ -45,7 +45,7 @@ def _has_replies(arm: ArmRecord) -> bool:
 
 
 def _beside(arm: ArmRecord, run: RunRecord, said: list[Reply]) -> dict[str, int]:
-    """Return how many replies collapse here and not in the baseline (``new``), and the other way round."""
+    """Count the replies that collapse here but not in the baseline (``new``), and the opposite (``gone``)."""
     base = run.baseline_of(arm)
     if base is None or arm.is_baseline or base.prompts_digest != arm.prompts_digest or not _has_replies(base):
         return {}

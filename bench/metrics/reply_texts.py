@@ -1,7 +1,7 @@
-"""Drift of a server that says nothing of probabilities: its greedy replies beside the baseline's, as text.
+"""Compare a server's greedy replies with the baseline's as text, if the server reports no probabilities.
 
-Tokens of two servers may differ where their texts do not, so characters are compared, and the statistics are
-those of the replies of other rows (``bench.drift.generations``).
+The tokens of two servers may differ although their texts are equal, so characters are compared. The
+statistics are the same as for the replies of other rows (``bench.drift.generations``).
 """
 
 from __future__ import annotations
@@ -43,26 +43,27 @@ METRICS = (EXACT, DIVERGENCE, MEDIAN, EDITS, LENGTH)
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Return the figures of a row whose texts were compared, else None for each."""
+    """Return the figures of a row whose texts were compared; None for any other row."""
     if not arm.said:
         return {metric.key: None for metric in METRICS}
-    itself = [(one.baseline, one.again) for one in arm.said]
+    itself = [(reply.baseline, reply.again) for reply in arm.said]
     return compared(arm.said, itself, run.spec.get("drift", {}).get("window"), run.text.get("name"))
 
 
 def compared(
     said: Sequence[SaidTexts], itself: Sequence[tuple[str, str]], output_tokens: int | None, text: str | None
 ) -> Figures:
-    """Return the figures of these replies of at most ``output_tokens`` tokens to pieces of a ``text``.
+    """Return the figures of replies of at most ``output_tokens`` tokens to pieces of a ``text``.
 
-    ``itself`` are two replies of one server to each prompt. ``again`` in the notes is the same figure of
-    them: what is not beyond it is no drift. ``cut`` is the share of replies of both that reached the limit.
+    ``itself`` holds two replies of the same server to each prompt. ``again`` in the notes is the same figure
+    for these; a figure that is no worse than ``again`` shows no drift. ``cut`` is the share of both sides'
+    replies that reached the limit.
     """
-    pairs = [(letters(one.baseline), letters(one.variant)) for one in said]
-    twice = [(letters(one), letters(other)) for one, other in itself]
+    pairs = [(letters(reply.baseline), letters(reply.variant)) for reply in said]
+    twice = [(letters(first), letters(second)) for first, second in itself]
     known = {"n": len(pairs), "output_tokens": output_tokens, "text": text}
     seen = [survival.followed(a, b) for a, b in pairs]
-    differ, cut = sum(one.differs for one in seen), sum(one.cut for one in said) / (2 * len(said))
+    differ, cut = sum(pair.differs for pair in seen), sum(reply.cut for reply in said) / (2 * len(said))
     length, (low, high) = drift.length_ratio(pairs), drift.GUARD
     outside = length is not None and not low <= length.value <= high
     return {
@@ -77,5 +78,5 @@ def compared(
 
 
 def letters(text: str) -> tuple[int, ...]:
-    """Return the characters of a text by their numbers in Unicode, as the statistics take tokens."""
+    """Return the Unicode code points of a text, which the statistics use in place of tokens."""
     return tuple(map(ord, text))

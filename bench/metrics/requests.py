@@ -1,4 +1,4 @@
-"""Compute the figures of a load from its samples and a price, and from nothing else."""
+"""Compute the figures of a load from its samples and a price only."""
 
 from __future__ import annotations
 
@@ -36,8 +36,11 @@ LIMITS = ("ttft", "tpot", "e2el")
 
 @dataclass(frozen=True)
 class Limits:
-    """The limits of a good request, in milliseconds by name; ``ttft`` and ``e2el`` are counted from the
-    scheduled arrival."""
+    """Hold the limits of a good request in milliseconds, by name.
+
+    ``ttft`` and ``e2el`` are measured from the scheduled arrival. Raises UsageError for an unknown name, or
+    for a limit that is not above 0 and finite.
+    """
 
     most_ms: Mapping[str, float]
 
@@ -47,7 +50,7 @@ class Limits:
                 raise UsageError(f"{name}:{most:g} is no limit of time; known: {', '.join(LIMITS)}")
 
     def good(self, sample: Sample) -> bool:
-        """Return whether a request is whole and within every limit; a reply of one token has no TPOT."""
+        """Return whether a request succeeded and meets every limit; a reply of one token has no TPOT."""
         if not sample.ok:
             return False
         times = {"ttft": sample.ttft_sched_ms, "tpot": sample.tpot_ms, "e2el": sample.e2el_sched_ms}
@@ -56,7 +59,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class Counts:
-    """How many requests there were, how each ended, and how sure their tokens are."""
+    """Count the requests of a load by how they ended, and their tokens.
+
+    ``unverified`` counts requests whose number of tokens could not be verified, and ``several_first`` those
+    whose first event had more than one token.
+    """
 
     all: int
     ok: int
@@ -72,13 +79,16 @@ class Counts:
     wall_s: float
 
     def to_json(self) -> dict[str, float]:
-        """Return it as it stands in a summary."""
+        """Return the counts as JSON for a summary."""
         return dict(vars(self))
 
 
 def counts(samples: Sequence[Sample], limits: Limits, wall_s: float | None = None) -> Counts:
-    """Count the requests of a load. W is the time from the first request sent to the end of the last one,
-    failed requests included. It must be given if the samples come from several loads."""
+    """Count the requests of a load.
+
+    ``wall_s`` (W) is the time from the sending of the first request to the end of the last one, including
+    failed requests. It must be given if the samples come from several loads.
+    """
     ended, ok = Counter(sample.status for sample in samples), [sample for sample in samples if sample.ok]
     if wall_s is None:
         wall_s = (max(sample.end_ns for sample in samples) - min(sample.sent_ns for sample in samples)) / 1e9
@@ -95,8 +105,8 @@ def figures(
 ) -> Figures:
     """Return every figure by its key; None if it cannot be computed. ``wall_s`` is as in ``counts``.
 
-    Latencies are those of whole replies only, so that a failure cannot look fast. Failed requests count in W
-    and in the error rate, and their cost is part of the cost of the others.
+    Only complete replies have latencies, so that a failure cannot look fast. Failed requests count in W and
+    in the error rate, and the successful requests bear their cost.
     """
     totals, ok = counts(samples, limits, wall_s), [sample for sample in samples if sample.ok]
     wall_s, good = totals.wall_s, [sample for sample in ok if limits.good(sample)]

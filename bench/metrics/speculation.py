@@ -1,4 +1,4 @@
-"""Speculative decoding: how much of what was drafted was kept, and the speed-up that this should give."""
+"""Compute the share of drafted tokens that speculative decoding kept, and its predicted speed-up."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
 
 
 def _step_ns(base: ArmRecord | None) -> float | None:
-    """Return the mean time of a decode step of the baseline, alone."""
+    """Return the mean time (ns) of a decode step in the baseline's solo pass."""
     batches = base.solo if base is not None else ()
     steps = sum(len(batch.stamps_ns) - 1 for batch in batches)
     return sum(batch.stamps_ns[-1] - batch.stamps_ns[0] for batch in batches) / steps if steps else None
@@ -57,10 +57,10 @@ def _speedup(done: Speculated, step_ns: float | None) -> Figure | None:
 
 
 def chance(kept: float, gamma: float) -> float:
-    """Return α, the chance that a drafted token is right, from the mean number of tokens kept in a pass.
+    """Return α, the chance that a drafted token is right, from the mean number of tokens kept per pass.
 
-    With equal and independent chances that mean is α·(1 − α^γ) ÷ (1 − α), which grows with α; it is inverted
-    by bisection.
+    If the chances are equal and independent, this mean is α·(1 − α^γ) ÷ (1 − α). It grows with α and is
+    inverted by bisection.
     """
     if kept >= gamma:
         return 1.0

@@ -1,4 +1,4 @@
-"""A model in two processes: where a token's time goes, the bytes that it moves, and what both sides cost."""
+"""Compute where the time of a token goes in a model split over two processes, its bytes, and both costs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ METRICS = (PROMPT, STEP, BYTES, COST)
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Return the figures of the solo pass; None for a model in one process, and dollars without prices."""
+    """Return the figures of the solo pass; None for a model in one process, and for costs without prices."""
     work, sums = arm.split, totals(arm)
     if work is None or sums is None:
         return {metric.key: None for metric in METRICS}
@@ -52,7 +52,7 @@ def _by_part(metric: Metric, phase: SplitPhase) -> Figure | None:
 
 
 def _dollars(work: SplitWork, sums: Totals) -> Figure | None:
-    """Return what a thousand tokens cost on both sides; None unless both hours have a price."""
+    """Return the dollars of a thousand tokens on both sides; None unless both sides have an hourly price."""
     tokens = sums.input_tokens + sums.output_tokens
     if work.edge_usd_per_hour is None or work.cloud_usd_per_hour is None or not tokens:
         return None

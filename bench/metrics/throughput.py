@@ -1,4 +1,4 @@
-"""Throughput of the solo pass, which is always a ratio of sums."""
+"""Compute the throughput of the solo pass, which is always a ratio of sums."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ METRICS = (REQUESTS, OUTPUT, TOTAL, PREFILL, DECODE)
 
 @dataclass(frozen=True)
 class Totals:
-    """Sums over the solo pass: W and the phases in seconds, requests, and tokens in and out.
+    """Hold sums over the solo pass: its duration W, the time of each phase, requests, and tokens in and out.
 
-    The phases are None if the answers came as a whole.
+    The phases are None if answers came all at once.
     """
 
     wall_s: float
@@ -34,7 +34,7 @@ class Totals:
 
 
 def totals(arm: ArmRecord) -> Totals | None:
-    """Return the sums that every throughput and every cost is made of; None without a solo pass."""
+    """Return the sums from which all throughputs and costs are computed; None without a solo pass."""
     if not arm.solo:
         return None
     whole = any(b.whole for b in arm.solo)
@@ -49,9 +49,9 @@ def totals(arm: ArmRecord) -> Totals | None:
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Return the throughputs. Phases are timed apart; decode counts the tokens after each request's first.
+    """Return the throughputs. Each phase divides by its own time; decode leaves out the first tokens.
 
-    An encoder writes no token, so it has no throughput of output.
+    An encoder writes no token, so it has no output throughput.
     """
     sums = totals(arm)
     if sums is None:
@@ -95,7 +95,7 @@ def worked(arm: ArmRecord, _run: RunRecord) -> dict[str, str]:
 
 
 def rate(count: float, seconds: float | None, spread: Interval) -> Interval | None:
-    """Return ``count`` over ``seconds``, with the relative interval of the mean time; None without a time."""
+    """Return ``count`` ÷ ``seconds`` with the relative interval of the mean time; None without a time."""
     if seconds is None:
         return None
     value = count / seconds
