@@ -31,9 +31,9 @@ def likeliest(item: Json, answer: Answer) -> bool:
     return bool(answer.index(max(answer)) == item["right"])
 
 
-def answers(found: SuiteAnswers) -> tuple[Answer | None, ...]:
+def answers(answered: SuiteAnswers) -> tuple[Answer | None, ...]:
     """Return the answer to each item; None for an item that did not fit the model's context."""
-    return found.scores or found.replies or found.judged
+    return answered.scores or answered.replies or answered.judged
 
 
 def on_both(run: RunRecord, arm: ArmRecord, suite: str) -> list[tuple[Json, Answer, Answer]]:
@@ -41,10 +41,10 @@ def on_both(run: RunRecord, arm: ArmRecord, suite: str) -> list[tuple[Json, Answ
 
     Items that trained a cascade's rule are left out.
     """
-    found = _to_same_items(run, arm, suite)
-    if arm.is_baseline or found is None:
+    both_sides = _to_same_items(run, arm, suite)
+    if arm.is_baseline or both_sides is None:
         return []
-    theirs, ours = found
+    theirs, ours = both_sides
     both = zip(theirs.items, answers(theirs), answers(ours), strict=True)
     used = trained_on(arm, suite)
     return [
@@ -62,8 +62,8 @@ def trained_on(arm: ArmRecord, suite: str) -> frozenset[str]:
 
 def items_of(run: RunRecord, arm: ArmRecord, suite: str) -> tuple[Json, ...] | None:
     """Return the items of a suite that a row answered, from its baseline, which keeps them; None if none."""
-    found = _to_same_items(run, arm, suite)
-    return found[0].items if found else None
+    both_sides = _to_same_items(run, arm, suite)
+    return both_sides[0].items if both_sides else None
 
 
 def _to_same_items(run: RunRecord, arm: ArmRecord, suite: str) -> tuple[SuiteAnswers, SuiteAnswers] | None:
@@ -141,23 +141,23 @@ class Suite:
 
         ``both`` is None for a baseline. ``about`` is added to the notes of each figure.
         """
-        found: Figures = {metric.key: None for metric in self.metrics}
+        result: Figures = {metric.key: None for metric in self.metrics}
         if not asked:
-            return found
+            return result
         right = [self.right(item, answer) for item, answer in asked]
         items_asked = [item for item, _answer in asked]
         notes = {"n": len(right), "chance": _chance(items_asked), "by": _by(items_asked, right), **about}
-        found[self.accuracy.key] = self.accuracy.scalar(wilson(sum(right), len(right)), **notes)
+        result[self.accuracy.key] = self.accuracy.scalar(wilson(sum(right), len(right)), **notes)
         if both:
-            found[self.change.key] = self._change(both, about)
-        return found
+            result[self.change.key] = self._change(both, about)
+        return result
 
     def asked(self, arm: ArmRecord, run: RunRecord) -> list[tuple[Json, Answer]]:
         """Return (item, answer) for every item that a row answered, without those that trained its rule."""
-        found = _to_same_items(run, arm, self.name)
-        if found is None:
+        both_sides = _to_same_items(run, arm, self.name)
+        if both_sides is None:
             return []
-        theirs, ours = found
+        theirs, ours = both_sides
         both, used = zip(theirs.items, answers(ours), strict=True), trained_on(arm, self.name)
         return [(item, answer) for item, answer in both if answer is not None and item["id"] not in used]
 
@@ -169,9 +169,9 @@ class Suite:
         lost = sum(a and not b for a, b in zip(before, after, strict=True))
         gained = sum(b and not a for a, b in zip(before, after, strict=True))
         n, base = len(both), sum(before)
-        found = paired_difference(base - lost, lost, gained, n - base - gained)
+        difference = paired_difference(base - lost, lost, gained, n - base - gained)
         return self.change.scalar(
-            found, n=n, lost=lost, gained=gained, p=mcnemar(lost, gained),
+            difference, n=n, lost=lost, gained=gained, p=mcnemar(lost, gained),
             recovery=(base - lost + gained) / base if base else None,
             at_chance=at_chance(base, n, _chance([item for item, _b, _a in both])),
             least_change=least_change(base, n, POWER), **about,
@@ -185,15 +185,15 @@ def suites_of(names: Iterable[object]) -> list[Suite]:
     is left out.
     """
     modules = (plugins.load("drift.suites", name) for name in names if isinstance(name, str))
-    found = (getattr(module, "SUITE", None) for module in modules)
-    return [suite for suite in found if suite is not None]
+    suites = (getattr(module, "SUITE", None) for module in modules)
+    return [suite for suite in suites if suite is not None]
 
 
 @cache
 def shipped(path: Path, chat: bool) -> tuple[Json, ...]:
     """Return the items that this package has for a suite."""
-    found = items.read_items(path)
-    return tuple({**item, "chat": True} for item in found) if chat else found
+    shipped_items = items.read_items(path)
+    return tuple({**item, "chat": True} for item in shipped_items) if chat else shipped_items
 
 
 def _chance(asked: Sequence[Json]) -> float:

@@ -41,14 +41,14 @@ def _strip(one: Sequence[int], rows: Sequence[int], steps: Sequence[int]) -> lis
         places[token] = places.get(token, 0) | 1 << place
     every, last = (1 << len(rows)) - 1, len(rows) - 1
     up, down = every, 0  # where the table rises and falls along the column
-    found = []
+    lowest = []
     for token, above in zip(one, steps, strict=True):
         here = places.get(token, 0)
         vertical = here | down
         here |= above < 0
         same = (((here & up) + up) ^ up) | here
         rises, falls = (down | ~(same | up)) & every, same & up & every
-        found.append((rises >> last) - (falls >> last))
+        lowest.append((rises >> last) - (falls >> last))
         rises, falls = (rises << 1 | (above > 0)) & every, (falls << 1 | (above < 0)) & every
         up, down = (falls | ~(vertical | rises)) & every, rises & vertical
-    return found
+    return lowest

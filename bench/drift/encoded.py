@@ -22,15 +22,15 @@ def embedded(texts: TextSet, base: Encodings, variant: Encodings) -> EncodedText
     vectors.
     """
     ours, theirs = ([_normed(row) for row in side.outputs] for side in (variant, base))
-    found = EncodedTexts(texts.source, texts.digest, len(texts.documents), cut=max(base.cut, variant.cut))
+    result = EncodedTexts(texts.source, texts.digest, len(texts.documents), cut=max(base.cut, variant.cut))
     if len(ours[0]) == len(theirs[0]):
         pairs = zip(theirs, ours, strict=True)
-        found = replace(found, cosines=tuple(round(_dot(*pair), DIGITS) for pair in pairs))
+        result = replace(result, cosines=tuple(round(_dot(*pair), DIGITS) for pair in pairs))
     ranked, queries = list(_ranked(texts, theirs, ours)), len(texts.queries)
     if not queries:
-        return found
+        return result
     return replace(
-        found,
+        result,
         rank_correlations=tuple(round(spearman(before, after), DIGITS) for _, before, after in ranked),
         same_first=tuple(_first(before) == _first(after) for _, before, after in ranked),
         found_before=tuple(_first(before) == right for right, before, _ in ranked),

@@ -32,15 +32,15 @@ SHOWN = 400  # a result keeps this many letters from the end of a prompt
 
 def read_items(path: Path) -> tuple[Json, ...]:
     """Return the items of a file. Raises ValueError with file and line, OSError if it cannot be read."""
-    found = tuple(_lines(path))
-    if not found:
+    items = tuple(_lines(path))
+    if not items:
         raise ValueError(f"{path}: holds no item")
     seen: set[str] = set()
-    for item in found:
+    for item in items:
         if item["id"] in seen:
             raise ValueError(f"{path}: two items are called {item['id']!r}")
         seen.add(item["id"])
-    return found
+    return items
 
 
 def read_closed(file: str) -> tuple[Json, ...]:
@@ -49,17 +49,17 @@ def read_closed(file: str) -> tuple[Json, ...]:
     Raises UsageError, which names the file and the line or item that is wrong.
     """
     try:
-        found = read_items(Path(file))
+        items = read_items(Path(file))
     except OSError as bad:
         raise UsageError(f"{file}: {why(bad)}") from None
     except ValueError as bad:
         raise UsageError(str(bad)) from None
-    for item in found:
+    for item in items:
         if "choices" not in item or item.get("right") is None:
             raise UsageError(
                 f"{file}: item {item['id']!r} needs choices, and right, the place of the right one"
             )
-    return found
+    return items
 
 
 def _lines(path: Path) -> Iterator[Json]:

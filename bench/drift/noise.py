@@ -20,11 +20,11 @@ def floors(baseline: ArmRecord | None, run: RunRecord) -> dict[str, float]:
     """Return the floor of each condition that was measured, in nats."""
     if baseline is None:
         return {}
-    found = {kind: mean_kl(windows).value for kind, windows in baseline.floors.items() if windows}
+    by_condition = {kind: mean_kl(windows).value for kind, windows in baseline.floors.items() if windows}
     if baseline.floor:
-        found[SHAPES] = mean_kl(baseline.floor).value
+        by_condition[SHAPES] = mean_kl(baseline.floor).value
     process = between_processes([arm.drift for base, arm in run.compared if base is baseline])
-    return found if process is None else {**found, PROCESS: process}
+    return by_condition if process is None else {**by_condition, PROCESS: process}
 
 
 def between_processes(scored: Sequence[Sequence[DriftWindow]]) -> float | None:

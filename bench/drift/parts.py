@@ -39,9 +39,9 @@ def _quarter(length: int, number: int) -> range:
 
 def by_token(windows: Sequence[DriftWindow]) -> dict[str, Part]:
     """Group positions by the kind of their true next token; groups are empty if kinds were not recorded."""
-    known = [window for window in windows if window.kinds]
+    with_kinds = [window for window in windows if window.kinds]
     return {
-        name: _part(known, [_places(window.kinds, letter) for window in known])
+        name: _part(with_kinds, [_places(window.kinds, letter) for window in with_kinds])
         for letter, name in KINDS.items()
     }
 

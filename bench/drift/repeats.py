@@ -14,12 +14,12 @@ def repeated(reply: Sequence[int]) -> list[float]:
     The mean of these values is "rep-4" of Welleck et al., arXiv 1908.04319.
     """
     seen: set[tuple[int, ...]] = set()
-    found: list[float] = []
+    occurred: list[float] = []
     for start in range(len(reply) - GRAM + 1):
         gram = tuple(reply[start : start + GRAM])
-        found.append(float(gram in seen))
+        occurred.append(float(gram in seen))
         seen.add(gram)
-    return found
+    return occurred
 
 
 def collapsed(reply: Sequence[int]) -> bool:

@@ -117,10 +117,10 @@ def _labelled(file: str, rows: list[tuple[str, object]]) -> TextSet:
 
 
 def _text(where: str, row: object, key: str) -> str:
-    found = row.get(key) if isinstance(row, dict) else None
-    if not isinstance(found, str) or not found.strip() or not is_unicode(found):
+    text = row.get(key) if isinstance(row, dict) else None
+    if not isinstance(text, str) or not text.strip() or not is_unicode(text):
         raise ValueError(f"{where}: needs {key}, a text")
-    return found
+    return text
 
 
 def places_of(labels: tuple[Label, ...], names: tuple[str, ...]) -> tuple[int, ...]:

@@ -56,11 +56,11 @@ def curve(pairs: Sequence[Followed]) -> tuple[Step, ...]:
     and Prentice 1980, section 1.3).
     """
     events = Counter(pair.token for pair in pairs if pair.differs)
-    seen = sorted(pair.token for pair in pairs)
+    tokens = sorted(pair.token for pair in pairs)
     steps: list[Step] = []
     share, variance = 1.0, 0.0
     for token in sorted(events):
-        at_risk = len(seen) - bisect_left(seen, token)
+        at_risk = len(tokens) - bisect_left(tokens, token)
         left = at_risk - events[token]
         share *= left / at_risk
         variance += events[token] / (at_risk * left) if left else math.inf

@@ -117,16 +117,16 @@ class AnsweringEngine(Engine):
 
         Raises VariantFailed for an answer that is not a string, or that is too long.
         """
-        found = []
+        answers = []
         for ids in prompts:
-            given: Any = self.answer(self._prompts.get(tuple(ids)) or self.text(ids), self._longest)
-            if not isinstance(given, str) or len(given) > MAX_ANSWER:
-                what = f"{len(given)} characters" if isinstance(given, str) else type(given).__name__
+            answer: Any = self.answer(self._prompts.get(tuple(ids)) or self.text(ids), self._longest)
+            if not isinstance(answer, str) or len(answer) > MAX_ANSWER:
+                what = f"{len(answer)} characters" if isinstance(answer, str) else type(answer).__name__
                 raise VariantFailed(
                     Outcome.RUN_ERROR, f"{self.target} gave no text of a sensible length but {what}"
                 )
-            found.append(given)
-        return Answers(found)
+            answers.append(answer)
+        return Answers(answers)
 
     def step(self, generation: Answers) -> None:
         """Do nothing, because the answer is complete after ``prefill``."""

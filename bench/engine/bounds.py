@@ -39,16 +39,16 @@ class Explained:
     def __enter__(self) -> None: ...
 
     def __exit__(self, _kind: object, bad: BaseException | None, _trace: object) -> None:
-        if bad is not None and (said := self._explain(bad)) is not None:
-            raise said from bad
+        if bad is not None and (replacement := self._explain(bad)) is not None:
+            raise replacement from bad
 
 
 def _of_rust(what: str, bad: BaseException) -> VariantFailed | None:
     """Return a VariantFailed for an error of a library in Rust; None for any other error."""
     if type(bad) is not Exception and type(bad).__name__ != PANIC:
         return None
-    said = one_line(str(bad))[:MOST_SAID]
-    return VariantFailed(Outcome.LOAD_ERROR, f"{what} cannot be used ({said})")
+    message = one_line(str(bad))[:MOST_SAID]
+    return VariantFailed(Outcome.LOAD_ERROR, f"{what} cannot be used ({message})")
 
 
 @contextmanager
@@ -97,8 +97,8 @@ def loading(directory: Path) -> Iterator[None]:
     """Limit the block that reads the files of a tokenizer. Raises VariantFailed if they cannot be read."""
 
     def unreadable(bad: BaseException) -> VariantFailed | None:
-        known = isinstance(bad, Exception) or type(bad).__name__ == PANIC  # not Ctrl-C or SystemExit
-        if isinstance(bad, VariantFailed | MemoryError | RecursionError) or not known:
+        ordinary = isinstance(bad, Exception) or type(bad).__name__ == PANIC  # not Ctrl-C or SystemExit
+        if isinstance(bad, VariantFailed | MemoryError | RecursionError) or not ordinary:
             return None
         first = (str(bad).strip().splitlines() or [""])[0]
         return VariantFailed(

@@ -95,8 +95,8 @@ class Cascade(Engine):
         whole, ends = self.edge.tokens(generation), set(self.edge.end_ids())
         cut = [list(before_end(ids, ends)) for ids in whole]
         steps = self.edge.watched(generation)
-        seen = [of[: len(answer) + 1] for of, answer in zip(steps, cut, strict=True)]
-        scores = self.rule.of_answers(self.edge, prompts, cut, seen, tokens)
+        of_tokens = [of[: len(answer) + 1] for of, answer in zip(steps, cut, strict=True)]
+        scores = self.rule.of_answers(self.edge, prompts, cut, of_tokens, tokens)
         if not all(map(math.isfinite, scores)):
             raise NonFiniteOutput("the edge model put out NaN or infinite logits, so its answer has no score")
         answers = [self.in_our_tokens(ids) for ids in whole]
@@ -213,11 +213,11 @@ class Cascade(Engine):
 
     def census(self, *, count_zeros: bool = True) -> Census:
         """Take the census of the large model, and add the bytes of the edge model."""
-        found = self.cloud.census(count_zeros=count_zeros)
-        more = self.edge.census(count_zeros=False)
-        by_dtype: Mapping[str, int] = Counter(found.bytes_by_dtype) + Counter(more.bytes_by_dtype)
-        bytes_of_both = found.weights_bytes + more.weights_bytes
-        return replace(found, weights_bytes=bytes_of_both, bytes_by_dtype=dict(by_dtype))
+        large = self.cloud.census(count_zeros=count_zeros)
+        small = self.edge.census(count_zeros=False)
+        by_dtype: Mapping[str, int] = Counter(large.bytes_by_dtype) + Counter(small.bytes_by_dtype)
+        bytes_of_both = large.weights_bytes + small.weights_bytes
+        return replace(large, weights_bytes=bytes_of_both, bytes_by_dtype=dict(by_dtype))
 
     def parameters(self) -> int:
         """Return the number of parameters of both models."""

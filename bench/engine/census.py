@@ -27,7 +27,7 @@ def take(model: Any, *, count_zeros: bool = True) -> Census:
         weight = _weight(module, packed)
         if weight is not None:
             matrices.append(_matrix(name, module, weight, held, id(module) in heads, count_zeros))
-        others |= _beside(module, weight)
+        others |= _other_tensors(module, weight)
     norms = {
         name: float(weight.detach().double().abs().sum())
         for name, weight in model.named_parameters()
@@ -49,7 +49,7 @@ def linear_layers(model: Any) -> Iterator[tuple[str, Any]]:
             yield name, module
 
 
-def _beside(module: Any, weight: Any | None) -> dict[int, int]:
+def _other_tensors(module: Any, weight: Any | None) -> dict[int, int]:
     """Return {id: elements} of a module's other floating-point tensors of two or more dimensions.
 
     The ids prevent a shared tensor from being counted twice. The weight matrix itself and embeddings are left

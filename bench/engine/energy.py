@@ -162,7 +162,7 @@ def gpu_of_torch(index: int) -> Gpu | NoNvml:
     """
     import torch
 
-    found = getattr(torch.cuda.get_device_properties(index), "uuid", None)
-    if found is None:
+    uuid = getattr(torch.cuda.get_device_properties(index), "uuid", None)
+    if uuid is None:
         return NoNvml("gpu_unknown", "this torch does not say the GPU's UUID, by which NVML knows it")
-    return nvml.gpu_of(str(found))
+    return nvml.gpu_of(str(uuid))

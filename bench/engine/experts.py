@@ -114,19 +114,19 @@ def reading_everything(model: Any) -> Iterator[None]:
 
 def _usable(model: Any) -> list[Any]:
     """Return the stacked mixtures. Raises Unsupported if other weights are stacked by expert, or packed."""
-    found = stacked(model)
-    ours = {id(module) for module in found}
+    usable = stacked(model)
+    ours = {id(module) for module in usable}
     for name, module in model.named_modules():
         if id(module) not in ours and any(map(_is_stack, module._parameters.values())):
             raise Unsupported(
                 f"{type(model).__name__} computes its experts ({name}) in a way of its own: this scheme "
                 "works on linear layers, and on experts that transformers computes by its common interface"
             )
-    for module in found:
+    for module in usable:
         packed = [stack.dtype for stack in _stacks(module).values() if stack.dtype.itemsize < 2]
         if packed:
             raise Unsupported(f"the experts of {type(model).__name__} are already packed ({packed[0]})")
-    return found
+    return usable
 
 
 def _is_stack(weight: Any) -> bool:

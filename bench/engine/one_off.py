@@ -103,11 +103,11 @@ def digest(model: Any, recipe: Mapping[str, object]) -> str:
     """Return the SHA-256 of ``recipe`` and of every tensor of the model by name."""
     import torch
 
-    found = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode())
+    sha256 = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode())
     for name, tensor in sorted(model.state_dict().items()):
-        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return found.hexdigest()
+        sha256.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        sha256.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return sha256.hexdigest()
 
 
 def kept_directory(key: str, make: Callable[[Path], None]) -> Path:

@@ -36,8 +36,8 @@ def watched(engine: Any) -> Iterator[Routing]:
     if not engine.TORCH or engine.compiled_graphs() or next(experts.mixtures(engine.model), None) is None:
         yield Routing([])
     else:
-        with watched_model(engine.model) as found:
-            yield found
+        with watched_model(engine.model) as routing:
+            yield routing
 
 
 @contextmanager

@@ -71,9 +71,9 @@ class Saturation:
             self.reach = max(self.reach, furthest)
         if limit.low < low and high < limit.high:  # False with a NaN, which is then not counted below
             return 0
-        found = int(((held <= limit.low) | (held >= limit.high)).sum())
-        self.reach = max(self.reach, float(found > 0))
-        return found
+        count = int(((held <= limit.low) | (held >= limit.high)).sum())
+        self.reach = max(self.reach, float(count > 0))
+        return count
 
 
 @contextmanager
@@ -82,35 +82,37 @@ def watched(engine: Engine) -> Iterator[Saturation]:
 
     Nothing is counted in an engine whose computation hooks cannot observe completely.
     """
-    seen = Saturation()
-    hooks = list(_hooks(engine.model, seen)) if engine.seen_by_hooks() else []
+    saturation = Saturation()
+    hooks = list(_hooks(engine.model, saturation)) if engine.seen_by_hooks() else []
     try:
-        yield seen
+        yield saturation
     finally:
         for hook in hooks:
             hook.remove()
 
 
-def _hooks(model: Any, seen: Saturation) -> Iterator[Any]:
+def _hooks(model: Any, saturation: Saturation) -> Iterator[Any]:
     import torch
 
     end = torch.finfo(torch.float16).max
     float16 = Limit("float16", -end, end, lambda read: read)
     for name, module in census.linear_layers(model):
         # before the hook of optimum-quanto, which replaces the layer's input by codes
-        yield module.register_forward_pre_hook(_hook(name, _calibrated(module), float16, seen), prepend=True)
+        yield module.register_forward_pre_hook(
+            _hook(name, _calibrated(module), float16, saturation), prepend=True
+        )
 
 
-def _hook(name: str, calibrated: Limit | None, float16: Limit, seen: Saturation) -> Any:
+def _hook(name: str, calibrated: Limit | None, float16: Limit, saturation: Saturation) -> Any:
     import torch
 
     def hook(_module: Any, given: tuple[Any, ...]) -> None:
         if not given or not given[0].numel():
             return
         if calibrated is not None:
-            seen.look(name, calibrated, given[0])
+            saturation.look(name, calibrated, given[0])
         elif given[0].dtype is torch.float16:
-            seen.look(name, float16, given[0])
+            saturation.look(name, float16, given[0])
 
     return hook
 

@@ -51,9 +51,9 @@ class Speculator:
 
     def read(self) -> Speculated:
         """Return the counts and reset them."""
-        found = Speculated(self.passes, self.drafted, self.accepted, self.drafting_ns, self.verifying_ns)
+        counts = Speculated(self.passes, self.drafted, self.accepted, self.drafting_ns, self.verifying_ns)
         self.passes = self.drafted = self.accepted = self.drafting_ns = self.verifying_ns = 0
-        return found
+        return counts
 
 
 @dataclass

@@ -209,7 +209,7 @@ class Rest:
 
     def read(self) -> SplitWork:
         """Return the work since the last call, and reset the counts."""
-        found = SplitWork(
+        work = SplitWork(
             edge_layers=self.edge_layers,
             cloud_layers=self.cloud_layers,
             processes=(os.getpid(), self.cloud.pid),
@@ -222,7 +222,7 @@ class Rest:
         )
         self.prefill, self.decode = Tally(), Tally()
         self.link.read()
-        return found
+        return work
 
     def _codec_of(self, rows: Any) -> Codec:
         return self.codec if rows.is_floating_point() else "as-they-are"

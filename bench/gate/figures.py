@@ -64,8 +64,8 @@ def judge_interval(rule: Rule, key: Key, interval: Interval, cells: int = 1) -> 
         low = number * (interval.low / number) ** wider  # such as a time: widen on the log scale, above 0
     beyond, within = (low > bound, high <= bound) if rule.sign > 0 else (high < bound, low >= bound)
     confidence = 1.0 if low == high else 1 - 0.05 / max(cells, 1)
-    known = {name: end for name, end in (("low", low), ("high", high)) if math.isfinite(end)}
-    shown = {"value": number, **known, "confidence": confidence}
+    finite = {name: end for name, end in (("low", low), ("high", high)) if math.isfinite(end)}
+    shown = {"value": number, **finite, "confidence": confidence}
     if beyond:
         return finding(rule, key, GateVerdict.FAIL, "beyond the limit", **shown)
     if within:

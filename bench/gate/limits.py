@@ -200,7 +200,7 @@ def _of_other_rows(metric: str, *, served: bool, searches: bool) -> Why:
     """Say why rows of this kind do not have the figure; None if they have it."""
     if served and metric not in of_servers():
         return "it is not measured of a server", f"known: {', '.join(sorted(of_servers()))}"
-    if not served and metric in {known.key for known in (*under_load.METRICS, *reply_texts.METRICS)}:
+    if not served and metric in {each.key for each in (*under_load.METRICS, *reply_texts.METRICS)}:
         return "only a server under load has it", "see docs/serving.md"
     if metric == under_load.CAPACITY.key and not searches:
         return "this run does not measure it", "only the workload search does"
@@ -230,7 +230,7 @@ def _not_asked(metric: str, asked: Collection[str], *, good: bool) -> Why:
     """Say which block the config needs for the figure; None if it has it."""
     if metric in energy.NEEDS and energy.NEEDS[metric] not in asked:
         return "this run does not make it", f"give energy: {{{energy.NEEDS[metric]}: ...}}"
-    if metric in {known.key for known in goodput.METRICS} and not good:
+    if metric in {each.key for each in goodput.METRICS} and not good:
         return "this run does not measure it", "say what a good request is, such as slo: {ttft_ms: 500}"
     return None
 
@@ -243,6 +243,6 @@ def _no_drift(metric: str, drift: bool, suites: Sequence[str], statistics: Colle
         if metric == statistic.METRIC.key and name not in statistics:
             return "this run does not measure it", f"drift.statistics has no {name}"
     for name, suite in _suites().items():
-        if metric in {known.key for known in suite.METRICS} and name not in suites:
+        if metric in {each.key for each in suite.METRICS} and name not in suites:
             return "this run does not measure it", f"drift.suites has no {name}"
     return None

@@ -89,19 +89,19 @@ class Effort:
 
     def to_json(self) -> dict[str, Any]:
         """Return the block as JSON for ``run.json``."""
-        known = {key: value for key, value in vars(self).items() if key not in ("details", "calibration")}
+        own = {key: value for key, value in vars(self).items() if key not in ("details", "calibration")}
         calibration = asdict(self.calibration) if self.calibration else None
-        return {**self.details, **known, "calibration": calibration}
+        return {**self.details, **own, "calibration": calibration}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Effort:
         """Read back what ``to_json`` writes."""
-        known = ("mode", "units", "void_units", "units_from_earlier_runs", "seconds_per_unit")
+        own = ("mode", "units", "void_units", "units_from_earlier_runs", "seconds_per_unit")
         calibration = stored.get("calibration")
         return cls(
-            **{key: stored[key] for key in known},
+            **{key: stored[key] for key in own},
             calibration=Calibration(**calibration) if calibration else None,
-            details={k: v for k, v in stored.items() if k not in (*known, "calibration")},
+            details={k: v for k, v in stored.items() if k not in (*own, "calibration")},
         )
 
 

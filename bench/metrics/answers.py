@@ -58,14 +58,14 @@ def worked(arm: ArmRecord, run: RunRecord) -> dict[str, str]:
     if not known(arm):
         return {}
     answers, sums = arm.answers or (), totals(arm)
-    found = {TOKENS.key: f"{sum(answer.tokens for answer in answers)} / {len(answers)}"}
+    arithmetic = {TOKENS.key: f"{sum(answer.tokens for answer in answers)} / {len(answers)}"}
     dollars = cost.worked(arm, run).get(cost.PER_REQUEST.key)
     if dollars and sums:
-        found[PER_ANSWER.key] = f"{dollars} * {seconds(arm):.6g} / {sums.wall_s:.6g}"
+        arithmetic[PER_ANSWER.key] = f"{dollars} * {seconds(arm):.6g} / {sums.wall_s:.6g}"
     reasoning = [answer.reasoning for answer in answers if answer.reasoning is not None]
     if reasoning:
-        found[REASONING.key] = f"{sum(reasoning)} / {len(reasoning)}"
-    return found
+        arithmetic[REASONING.key] = f"{sum(reasoning)} / {len(reasoning)}"
+    return arithmetic
 
 
 def known(arm: ArmRecord) -> bool:

@@ -59,16 +59,16 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     there is then no gap to recover.
     """
     terms, by = arm.cascade, routed.rates_of(arm, cost.price_of(arm, run))
-    found: Figures = {metric.key: None for metric in METRICS}
+    result: Figures = {metric.key: None for metric in METRICS}
     if terms is None or by is None:
-        return found
+        return result
     suite = next((suite for suite in _suites(run) if suite.name in arm.suites), None)
     answered = [] if suite is None else _answered(arm, run, suite)
     if suite is None or not answered:
-        return found
+        return result
     items = tuple(_item(both, suite, by, terms) for both in answered)
     notes = {"suite": suite.name, "n": len(items)}
-    found[GAP.key] = GAP.scalar(
+    result[GAP.key] = GAP.scalar(
         cascades.gap(items),
         **notes,
         curve=_shown(cascades.curve(items), terms),
@@ -78,15 +78,15 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     )
     summed = _summed_up(items)
     if summed[0] is None:
-        return found
+        return result
     points = cascades.curve(items)
     here = cascades.at(items, _doubt(float(terms["threshold"]), terms))
-    found[PGR.key] = PGR.scalar(cascades.pgr(points, here.quality), **notes, threshold=terms["threshold"])
+    result[PGR.key] = PGR.scalar(cascades.pgr(points, here.quality), **notes, threshold=terms["threshold"])
     for metric, interval in zip((APGR, CPT_50, CPT_80), summed, strict=True):
-        found[metric.key] = metric.scalar(interval, **notes)
+        result[metric.key] = metric.scalar(interval, **notes)
     if (pick := thresholds.chosen(items, TARGET)) is not None:
-        found |= _held_out(pick, terms, notes)
-    return found
+        result |= _held_out(pick, terms, notes)
+    return result
 
 
 def _held_out(pick: Chosen, terms: Mapping[str, Any], notes: Mapping[str, Any]) -> Figures:

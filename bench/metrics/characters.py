@@ -44,10 +44,10 @@ def worked(arm: ArmRecord, run: RunRecord) -> dict[str, str]:
         return {}
     sums, characters = counted
     tokens = f"({sums.input_tokens} + {sums.output_tokens})"
-    found = {PER_TOKEN.key: f"{characters} / {tokens}"}
+    arithmetic = {PER_TOKEN.key: f"{characters} / {tokens}"}
     if dollars := cost.worked(arm, run).get(cost.PER_1K.key):
-        found[PER_1K.key] = f"{dollars} * {tokens} / {characters}"
-    return found
+        arithmetic[PER_1K.key] = f"{dollars} * {tokens} / {characters}"
+    return arithmetic
 
 
 def _counted(arm: ArmRecord) -> tuple[Totals, int] | None:

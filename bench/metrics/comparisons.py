@@ -83,17 +83,17 @@ def _comparison(
     alone: Figures,
 ) -> Comparison:
     interval, key = ratio.interval, ratio.metric.key
-    said = verdict_of(interval)
+    verdict = verdict_of(interval)
     if ratio.p is not None:
         better = (interval.value < 1) == (ratio.metric.better == "lower")
         side = Verdict.BETTER if better else Verdict.WORSE
-        said = side if apart[variant.group, variant.name, key] else Verdict.CANNOT_TELL
-        if said == Verdict.BETTER and ratio.fails_more:
-            said = Verdict.CANNOT_TELL
+        verdict = side if apart[variant.group, variant.name, key] else Verdict.CANNOT_TELL
+        if verdict == Verdict.BETTER and ratio.fails_more:
+            verdict = Verdict.CANNOT_TELL
     value = times(alone.get(key), interval)
     return Comparison(
         variant.name, base, variant.group, key, interval.value, interval.low, interval.high, 0.95,
-        said, ratio.design, ratio.pairs, ratio.pair_sd, *(astuple(value) if value else ()),
+        verdict, ratio.design, ratio.pairs, ratio.pair_sd, *(astuple(value) if value else ()),
     )  # fmt: skip
 
 

@@ -49,18 +49,18 @@ def worked(arm: ArmRecord, run: RunRecord) -> dict[str, str]:
     price, usage = price_of(arm, run), _usage(arm, sums)
     run_usd = _run_in_words(arm, price, usage)
     n_in, n_out = sums.input_tokens, sums.output_tokens
-    found = {
+    arithmetic = {
         PER_1K.key: f"1000 * {run_usd} / ({n_in} + {n_out})",
         PER_REQUEST.key: f"{run_usd} / {sums.requests}",
     }
     if n_in and n_out:
-        found[ALL_ON_INPUT.key] = f"1e6 * {run_usd} / {n_in}"
-        found[ALL_ON_OUTPUT.key] = f"1e6 * {run_usd} / {n_out}"
+        arithmetic[ALL_ON_INPUT.key] = f"1e6 * {run_usd} / {n_in}"
+        arithmetic[ALL_ON_OUTPUT.key] = f"1e6 * {run_usd} / {n_out}"
     if model.split_by_phase(1.0, usage) != (None, None):
         prefill, decode = f"{sums.prefill_s:.6g}", f"{sums.decode_s:.6g}"
-        found[PER_1K_IN.key] = f"1000 * {run_usd} * {prefill} / ({prefill} + {decode}) / {n_in}"
-        found[PER_1K_OUT.key] = f"1000 * {run_usd} * {decode} / ({prefill} + {decode}) / {n_out}"
-    return found
+        arithmetic[PER_1K_IN.key] = f"1000 * {run_usd} * {prefill} / ({prefill} + {decode}) / {n_in}"
+        arithmetic[PER_1K_OUT.key] = f"1000 * {run_usd} * {decode} / ({prefill} + {decode}) / {n_out}"
+    return arithmetic
 
 
 def _run_in_words(arm: ArmRecord, price: model.Price, usage: model.Usage) -> str:
@@ -119,8 +119,8 @@ def as_paired(alone: Figures, per_1k: Interval) -> Figures:
 
 
 def _scaled(figure: Figure, per_1k: Interval, scale: float) -> Figure:
-    found, notes = per_1k.times(scale), {**figure.notes, "alone": figure.value}
-    return replace(figure, value=found.value, ci_low=found.low, ci_high=found.high, notes=notes)
+    scaled, notes = per_1k.times(scale), {**figure.notes, "alone": figure.value}
+    return replace(figure, value=scaled.value, ci_low=scaled.low, ci_high=scaled.high, notes=notes)
 
 
 def _joules(arm: ArmRecord, requests: int) -> float | None:

@@ -25,12 +25,12 @@ def figures(arm: ArmRecord, _run: RunRecord) -> Figures:
         OUT: counted.output_tokens,
         FLOPS: counted.flops,
     }
-    found = {
+    per_request_figures = {
         metric.key: metric.scalar(None if total is None else total / requests)
         for metric, total in per_request.items()
     }
     return {
-        **found,
+        **per_request_figures,
         CALLS.key: CALLS.scalar(counted.forward_calls),
         CACHE.key: CACHE.scalar(counted.kv_cache_bytes),
     }

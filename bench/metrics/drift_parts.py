@@ -37,14 +37,14 @@ METRICS = (*PLACES.values(), *TOKENS.values(), *SCRIPTS.values())
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     """Return the figures of a variant; None for a baseline, and for a part without any position."""
-    found: Figures = {metric.key: None for metric in METRICS}
+    result: Figures = {metric.key: None for metric in METRICS}
     if arm.is_baseline or not arm.drift:
-        return found
+        return result
     for metrics, split in ((PLACES, parts.by_place), (TOKENS, parts.by_token), (SCRIPTS, parts.by_script)):
         for name, part in split(arm.drift).items():
             if part.positions:
                 top1 = sum(map(sum, part.same_top)) / part.positions
-                found[metrics[name].key] = metrics[name].scalar(
+                result[metrics[name].key] = metrics[name].scalar(
                     bootstrap_interval(part.kld), n=part.positions, windows=len(part.kld), top1=top1
                 )
-    return found
+    return result

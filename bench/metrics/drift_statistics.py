@@ -14,9 +14,9 @@ METRICS = tuple(statistic.METRIC for statistic in STATISTICS.values())
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     """Return the statistics; None for a baseline, and for those that the config does not name."""
-    found: Figures = {}
+    result: Figures = {}
     for name, statistic in STATISTICS.items():
         windows = [window.more[name] for window in arm.drift if name in window.more]
         value = statistic.figure(windows) if windows else None
-        found[statistic.METRIC.key] = statistic.METRIC.scalar(value, **scored_on(arm.drift, run))
-    return found
+        result[statistic.METRIC.key] = statistic.METRIC.scalar(value, **scored_on(arm.drift, run))
+    return result

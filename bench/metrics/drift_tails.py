@@ -61,19 +61,19 @@ METRICS = (*KLD.values(), MEAN_DELTA_P, *DELTA_P.values(), LN_RATIO, CHANGE)
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     """Return the figures of a variant; None for a baseline, or if nothing was scored."""
-    found: Figures = {metric.key: None for metric in METRICS}
+    result: Figures = {metric.key: None for metric in METRICS}
     if arm.is_baseline or not arm.drift:
-        return found
-    known = scored_on(arm.drift, run)
-    notes = {key: known[key] for key in ("n", "windows")}
+        return result
+    scored = scored_on(arm.drift, run)
+    notes = {key: scored[key] for key in ("n", "windows")}
     kld, changes = [window.kld for window in arm.drift], moments.delta_p(arm.drift)
     for metrics, values in ((KLD, kld), (DELTA_P, changes)):
         intervals = quantile_intervals(values, [_PLACES[name] for name in metrics])
         for metric, interval in zip(metrics.values(), intervals, strict=True):
-            found[metric.key] = metric.scalar(interval, **notes)
+            result[metric.key] = metric.scalar(interval, **notes)
     mean = bootstrap_interval(changes)
-    found[MEAN_DELTA_P.key] = MEAN_DELTA_P.scalar(mean, se=moments.error_of_mean(changes), **notes)
-    return found | _of_perplexity(arm.drift, notes)
+    result[MEAN_DELTA_P.key] = MEAN_DELTA_P.scalar(mean, se=moments.error_of_mean(changes), **notes)
+    return result | _of_perplexity(arm.drift, notes)
 
 
 def _of_perplexity(windows: Sequence[DriftWindow], notes: dict[str, object]) -> Figures:

@@ -46,43 +46,43 @@ def worked(arm: ArmRecord, run: RunRecord) -> dict[str, str]:
     energy = arm.energy
     if energy is None or energy.joules is None:
         return {}
-    found = {PER_REQUEST.key: f"{energy.joules:.6g} / {energy.requests}"}
+    arithmetic = {PER_REQUEST.key: f"{energy.joules:.6g} / {energy.requests}"}
     if energy.output_tokens:
-        found[PER_TOKEN.key] = f"{energy.joules:.6g} / {energy.output_tokens}"
+        arithmetic[PER_TOKEN.key] = f"{energy.joules:.6g} / {energy.output_tokens}"
     idle_w = _idle_watts(arm, run)
     if _net(energy, idle_w) is not None:
         net = f"({energy.joules:.6g} - {idle_w:.6g} * {energy.window_s:.6g})"
-        found[NET_PER_REQUEST.key] = f"{net} / {energy.requests}"
+        arithmetic[NET_PER_REQUEST.key] = f"{net} / {energy.requests}"
         if energy.output_tokens:
-            found[NET_PER_TOKEN.key] = f"{net} / {energy.output_tokens}"
-    return found
+            arithmetic[NET_PER_TOKEN.key] = f"{net} / {energy.output_tokens}"
+    return arithmetic
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     """Return energy per token and per request, with the boundary (GPU board, CPU package) in the notes."""
     energy, asked = arm.energy, run.spec.get("energy") or {}
-    found: Figures = dict.fromkeys(metric.key for metric in METRICS)
+    result: Figures = dict.fromkeys(metric.key for metric in METRICS)
     measured = energy.joules if energy is not None else None
     if energy is not None and measured is not None:
         notes = _notes(energy)
-        found[PER_TOKEN.key] = PER_TOKEN.scalar(_each(measured, energy.output_tokens), **notes)
-        found[PER_REQUEST.key] = PER_REQUEST.scalar(measured / energy.requests, **notes)
+        result[PER_TOKEN.key] = PER_TOKEN.scalar(_each(measured, energy.output_tokens), **notes)
+        result[PER_REQUEST.key] = PER_REQUEST.scalar(measured / energy.requests, **notes)
         idle_w = _idle_watts(arm, run)
         net = _net(energy, idle_w)
         if net is not None:
             notes = {"boundary": energy.boundary, "idle_w": idle_w}
-            found[NET_PER_TOKEN.key] = NET_PER_TOKEN.scalar(_each(net, energy.output_tokens), **notes)
-            found[NET_PER_REQUEST.key] = NET_PER_REQUEST.scalar(net / energy.requests, **notes)
+            result[NET_PER_TOKEN.key] = NET_PER_TOKEN.scalar(_each(net, energy.output_tokens), **notes)
+            result[NET_PER_REQUEST.key] = NET_PER_REQUEST.scalar(net / energy.requests, **notes)
     modelled = _modelled(arm, run, asked) if measured is None else None
     if modelled is not None:
         source = {"basis": "modelled", "watts": asked["modelled_watts"]}
-        found[MODELLED_PER_REQUEST.key] = MODELLED_PER_REQUEST.scalar(modelled, **source)
+        result[MODELLED_PER_REQUEST.key] = MODELLED_PER_REQUEST.scalar(modelled, **source)
     if energy is None or measured is None:
         per_request, basis = modelled, "modelled"
     else:
         per_request, basis = Interval(measured / energy.requests, None, None), "measured"
-    found[CO2_PER_REQUEST.key] = _co2(per_request, asked, basis)
-    return found
+    result[CO2_PER_REQUEST.key] = _co2(per_request, asked, basis)
+    return result
 
 
 def _each(joules: float, tokens: int) -> float | None:

@@ -37,7 +37,7 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     A baseline takes part in the scoring of every row; its figures come from the row with the most tokens. The
     loads of two rows are compared only if they have the same number of experts.
     """
-    found: Figures = dict.fromkeys(metric.key for metric in METRICS)
+    nothing: Figures = dict.fromkeys(metric.key for metric in METRICS)
     if arm.is_baseline:
         rows = [variant for base, variant in run.compared if base is arm]
         sides = [_sum([routed.baseline for routed in row.routed]) for row in rows]
@@ -46,7 +46,7 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
         load = _sum([routed.variant for routed in arm.routed])
         base = _sum([routed.baseline for routed in arm.routed])
     if not _tokens(load):
-        return found
+        return nothing
     same = [len(layer) for layer in load] == [len(layer) for layer in base]
     notes = {"layers": len(load), "tokens": _tokens(load)}
     return {

@@ -45,10 +45,10 @@ def worked(arm: ArmRecord, run: RunRecord) -> dict[str, str]:
     good = count(arm, limits)
     if not limits or sums is None or good is None:
         return {}
-    found = {GOODPUT.key: f"{good} / {sums.wall_s:.6g}", FRACTION.key: f"{good} / {sums.requests}"}
+    arithmetic = {GOODPUT.key: f"{good} / {sums.wall_s:.6g}", FRACTION.key: f"{good} / {sums.requests}"}
     if good and (per_request := cost.worked(arm, run).get(cost.PER_REQUEST.key)):
-        found[PER_GOOD.key] = f"{per_request} * {sums.requests} / {good}"
-    return found
+        arithmetic[PER_GOOD.key] = f"{per_request} * {sums.requests} / {good}"
+    return arithmetic
 
 
 def limits_of(run: RunRecord) -> dict[str, float]:

@@ -22,9 +22,9 @@ def processes_of(arm: ArmRecord, run: RunRecord) -> list[tuple[LoadBlock, ...]]:
     The blocks of each pair with the baseline come from one process. The blocks of a row that was measured
     alone are returned one by one. Void blocks are left out, because the client was the bottleneck in them.
     """
-    beside = [unit.loads.variant for unit in run.valid_units_of(arm) if unit.loads and not arm.is_baseline]
+    in_pairs = [unit.loads.variant for unit in run.valid_units_of(arm) if unit.loads and not arm.is_baseline]
     alone = [(block,) for block in arm.loads if not block.void]
-    return [*alone, *beside]
+    return [*alone, *in_pairs]
 
 
 @dataclass(frozen=True)

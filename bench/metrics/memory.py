@@ -23,18 +23,18 @@ def figures(arm: ArmRecord, _run: RunRecord) -> Figures:
     The notes have the peak of every phase, including loading and the scoring of drift.
     """
     loaded, memory = arm.loaded, arm.memory
-    found: Figures = {
+    result: Figures = {
         WEIGHTS.key: WEIGHTS.scalar((loaded.weights_bytes or None) if loaded else None),
         KV.key: KV.scalar(loaded.facts.kv_bytes_per_token if loaded else None),
         LOAD_RSS.key: LOAD_RSS.scalar(loaded.load_memory.get("peak_rss_bytes") if loaded else None),
     }
     for metric in (RSS, ALLOCATED, DEVICE):
         largest = memory.largest(metric.key) if memory else None
-        found[metric.key] = None
+        result[metric.key] = None
         if memory and largest is not None:
             phases = {**memory.by_phase(metric.key), **_other_phases(arm, metric.key)}
-            found[metric.key] = metric.scalar(largest, phases=phases)
-    return found
+            result[metric.key] = metric.scalar(largest, phases=phases)
+    return result
 
 
 def _other_phases(arm: ArmRecord, kind: str) -> dict[str, float]:
@@ -42,4 +42,4 @@ def _other_phases(arm: ArmRecord, kind: str) -> dict[str, float]:
     if kind == RSS.key:
         return {}
     peaks = {"load": arm.loaded.load_memory if arm.loaded else {}, "drift": arm.drift_memory or {}}
-    return {phase: float(peak) for phase, found in peaks.items() if (peak := found.get(kind)) is not None}
+    return {phase: float(peak) for phase, by_kind in peaks.items() if (peak := by_kind.get(kind)) is not None}

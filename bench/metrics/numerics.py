@@ -43,8 +43,8 @@ MOST_LAYERS = 3  # a note names the layers with the most saturated activations, 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     """Return the figures of a row; None for what was not observed."""
-    found: Figures = {metric.key: None for metric in METRICS}
-    return found | _reach(arm, run) | _saturated(arm, run) | _between_runs(arm, run) | _in_batch(arm)
+    nothing: Figures = {metric.key: None for metric in METRICS}
+    return nothing | _reach(arm, run) | _saturated(arm, run) | _between_runs(arm, run) | _in_batch(arm)
 
 
 def _reach(arm: ArmRecord, run: RunRecord) -> Figures:
@@ -58,12 +58,12 @@ def _reach(arm: ArmRecord, run: RunRecord) -> Figures:
     if not longest:
         return {}
     reaches = [pair[0 if arm.is_baseline else 1] for pair in longest]
-    known = {"windows": len(reaches), "n": len(reaches)}
-    figure = {RANGE.key: RANGE.scalar(bootstrap_interval([[reach] for reach in reaches]), **known)}
+    notes = {"windows": len(reaches), "n": len(reaches)}
+    figure = {RANGE.key: RANGE.scalar(bootstrap_interval([[reach] for reach in reaches]), **notes)}
     of_baseline = [pair[0] for pair in longest]
     if arm.is_baseline or min(*of_baseline, *reaches) <= 0:
         return figure
-    return {**figure, RATIO.key: RATIO.scalar(ratio_interval(reaches, of_baseline), **known)}
+    return {**figure, RATIO.key: RATIO.scalar(ratio_interval(reaches, of_baseline), **notes)}
 
 
 def _paired(base: Reach, variant: Reach) -> list[tuple[float, float]]:
@@ -86,16 +86,16 @@ def _saturated(arm: ArmRecord, run: RunRecord) -> Figures:
     layers = Counter[str]()
     for part in parts:
         layers.update(part.layers)
-    known = {"n": _looked(parts), "format": parts[0].format, "layers": dict(layers.most_common(MOST_LAYERS))}
+    notes = {"n": _looked(parts), "format": parts[0].format, "layers": dict(layers.most_common(MOST_LAYERS))}
     return {
-        SATURATED.key: SATURATED.scalar(float(layers.total()), **known),
-        FURTHEST.key: FURTHEST.scalar(max(part.reach for part in parts), **known),
+        SATURATED.key: SATURATED.scalar(float(layers.total()), **notes),
+        FURTHEST.key: FURTHEST.scalar(max(part.reach for part in parts), **notes),
     }
 
 
 def _all_known(parts: Sequence[Activations | None]) -> tuple[Activations, ...]:
-    known = tuple(part for part in parts if part is not None)
-    return known if len(known) == len(parts) else ()
+    observed = tuple(part for part in parts if part is not None)
+    return observed if len(observed) == len(parts) else ()
 
 
 def _looked(parts: Sequence[Activations]) -> int:
@@ -106,8 +106,10 @@ def _between_runs(arm: ArmRecord, run: RunRecord) -> Figures:
     """Count the batches that another process of the row answered with other tokens than the timed pass."""
     if not arm.solo:
         return {}
-    known = [fingerprint(batch.tokens) for batch in arm.solo]
-    again = [said == known[number % len(known)] for number, said in _again(arm, run)]
+    timed = [fingerprint(batch.tokens) for batch in arm.solo]
+    again = [
+        fingerprint_again == timed[number % len(timed)] for number, fingerprint_again in _again(arm, run)
+    ]
     if not again:
         return {}
     return {OTHER_RUNS.key: OTHER_RUNS.scalar(float(again.count(False)), n=len(again))}
@@ -120,12 +122,12 @@ def _again(arm: ArmRecord, run: RunRecord) -> Iterator[tuple[int, str]]:
         for unit in run.units_of(row):
             if unit.replies is None or unit.from_run:
                 continue
-            said = unit.replies.baseline if arm.is_baseline else unit.replies.variant
-            yield from zip(unit.batches, said, strict=False)
+            fingerprints = unit.replies.baseline if arm.is_baseline else unit.replies.variant
+            yield from zip(unit.batches, fingerprints, strict=False)
 
 
 def _in_batch(arm: ArmRecord) -> Figures:
     if arm.together is None or not arm.together.requests:
         return {}
-    found = arm.together
-    return {IN_BATCH.key: IN_BATCH.scalar(float(found.differ), n=found.requests)}
+    together = arm.together
+    return {IN_BATCH.key: IN_BATCH.scalar(float(together.differ), n=together.requests)}

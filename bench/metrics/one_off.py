@@ -42,17 +42,17 @@ def _paid_seconds(loaded: Loaded) -> float:
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     """Return both figures; None without one-off work. The break-even also needs the verdict ``better``."""
-    found: Figures = {metric.key: None for metric in METRICS}
+    result: Figures = {metric.key: None for metric in METRICS}
     spent = seconds(arm)
     if not spent or arm.loaded is None:
-        return found
+        return result
     usd = _paid_seconds(arm.loaded) * cost.hourly_usd(arm, run) / 3600
-    found[USD.key] = USD.scalar(usd, seconds=spent)
+    result[USD.key] = USD.scalar(usd, seconds=spent)
     base = run.baseline_of(arm)
     paid = value_of(cost.figures(base, run)[cost.PER_REQUEST.key]) if base else None
     ratio = next((each for each in compare(run, arm) if each.metric == cost.PER_REQUEST.key), None)
     if paid is not None and ratio is not None and ratio.verdict == Verdict.BETTER:
-        found[BREAK_EVEN.key] = BREAK_EVEN.scalar(
+        result[BREAK_EVEN.key] = BREAK_EVEN.scalar(
             model.break_even_requests(usd, paid, paid * ratio.ratio), saving_usd=paid * (1 - ratio.ratio)
         )
-    return found
+    return result

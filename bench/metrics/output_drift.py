@@ -32,12 +32,12 @@ METRICS = (KLD, KLD_P99, KLD_MAX, TOP1, PPL, PPL_RATIO, RMS)
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     """Return the drift, with notes about the scored text. A baseline has only a perplexity."""
-    found: Figures = {metric.key: None for metric in METRICS}
+    result: Figures = {metric.key: None for metric in METRICS}
     if arm.is_baseline:
         windows = _baselines_windows(arm, run)
-        return found | {PPL.key: _perplexity([window.ln_p_base for window in windows], run)}
+        return result | {PPL.key: _perplexity([window.ln_p_base for window in windows], run)}
     if not arm.drift:
-        return found
+        return result
     windows, notes = arm.drift, scored_on(arm.drift, run)
     kld, same = [window.kld for window in windows], [window.same_top for window in windows]
     base, means = run.baseline_of(arm), drift.window_means

@@ -13,8 +13,8 @@ METRICS = tuple(metric for probe in PROBES.values() for metric in probe.METRICS)
 
 def figures(arm: ArmRecord, _run: RunRecord) -> Figures:
     """Return the results of the probes; None for what was not measured."""
-    found: Figures = {}
+    result: Figures = {}
     for name, probe in PROBES.items():
-        said = arm.probes.get(name, {})
-        found |= {metric.key: metric.scalar(said.get(metric.key)) for metric in probe.METRICS}
-    return found
+        values = arm.probes.get(name, {})
+        result |= {metric.key: metric.scalar(values.get(metric.key)) for metric in probe.METRICS}
+    return result

@@ -53,7 +53,7 @@ def like_time(value: float, arm: ArmRecord, run: RunRecord) -> Interval:
     return Interval(value, value * time.low / time.value, value * time.high / time.value)
 
 
-def between_starts(value: float | None, seen: Sequence[float]) -> Interval | None:
+def between_starts(value: float | None, values: Sequence[float]) -> Interval | None:
     """Return a value that one process measured once, such as its load time, with bounds from all processes.
 
     The bounds are ``value·exp(±t·s)``, where s is the standard deviation of the logarithms of ``seen``, the
@@ -61,9 +61,9 @@ def between_starts(value: float | None, seen: Sequence[float]) -> Interval | Non
     """
     if value is None:
         return None
-    if len(seen) < LEAST_SAMPLES or min(seen) <= 0 or value <= 0:
+    if len(values) < LEAST_SAMPLES or min(values) <= 0 or value <= 0:
         return Interval(value, None, None)
-    half = t_quantile(len(seen) - 1) * statistics.stdev(map(math.log, seen))
+    half = t_quantile(len(values) - 1) * statistics.stdev(map(math.log, values))
     return Interval(value, value * math.exp(-half), value * math.exp(half))
 
 

@@ -104,8 +104,8 @@ def _from_pairs(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> Iterator
             baseline_ns
         ):  # answers that come all at once have no further tokens
             continue
-        found = pair_ratio(variant_ns, baseline_ns, prior, factors.get(metric.key, 1.0))
-        ratio = Ratio(metric, found.interval, design, found.p, found.pairs, found.sd)
+        estimate = pair_ratio(variant_ns, baseline_ns, prior, factors.get(metric.key, 1.0))
+        ratio = Ratio(metric, estimate.interval, design, estimate.p, estimate.pairs, estimate.sd)
         yield ratio
         if metric is cost.PER_REQUEST and (share := answers.share_ratio(variant, run)):
             yield _of_answers(ratio, share)
@@ -143,9 +143,15 @@ def _from_blocks(run: RunRecord, variant: ArmRecord) -> Iterator[Ratio]:
         if len(measured) == len(units):
             of_variant, of_baseline = zip(*measured, strict=True)
             prior = FIRST_TOKEN if metric is latency.TTFT else OTHER_KERNELS
-            found = pair_ratio(of_variant, of_baseline, prior)
+            estimate = pair_ratio(of_variant, of_baseline, prior)
             yield Ratio(
-                metric, found.interval, RatioDesign.BLOCKS, found.p, found.pairs, found.sd, fails_more
+                metric,
+                estimate.interval,
+                RatioDesign.BLOCKS,
+                estimate.p,
+                estimate.pairs,
+                estimate.sd,
+                fails_more,
             )
 
 
@@ -207,9 +213,9 @@ def _plain(variant: float | None, base: float | None) -> Interval | None:
 def _memory(base: ArmRecord, variant: ArmRecord) -> Iterator[Ratio]:
     """Yield the ratio of peak memory, of the CUDA allocator if both ran on a GPU, else resident memory."""
     for metric in (memory.ALLOCATED, memory.RSS):
-        found = _plain(_peak(variant, metric), _peak(base, metric))
-        if found is not None:
-            yield Ratio(metric, found, RatioDesign.SOLO)
+        ratio = _plain(_peak(variant, metric), _peak(base, metric))
+        if ratio is not None:
+            yield Ratio(metric, ratio, RatioDesign.SOLO)
             return
 
 

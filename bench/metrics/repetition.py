@@ -25,18 +25,18 @@ METRICS = (RATE, COLLAPSED)
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     """Return the figures of a row; None for random weights, whole answers, and too short replies."""
-    found: Figures = {metric.key: None for metric in METRICS}
+    result: Figures = {metric.key: None for metric in METRICS}
     if not _has_replies(arm):
-        return found
-    said = replies(arm)
-    if grams := [runs for reply in said if (runs := repeated(reply))]:
-        found[RATE.key] = RATE.scalar(bootstrap_interval(grams), n=len(grams))
-    if long := [reply for reply in said if len(reply) >= LOOP_TOKENS]:
+        return result
+    own = replies(arm)
+    if grams := [runs for reply in own if (runs := repeated(reply))]:
+        result[RATE.key] = RATE.scalar(bootstrap_interval(grams), n=len(grams))
+    if long := [reply for reply in own if len(reply) >= LOOP_TOKENS]:
         count = sum(map(collapsed, long))
-        found[COLLAPSED.key] = COLLAPSED.scalar(
-            wilson(count, len(long)), n=len(long), **_beside(arm, run, said)
+        result[COLLAPSED.key] = COLLAPSED.scalar(
+            wilson(count, len(long)), n=len(long), **_changes(arm, run, own)
         )
-    return found
+    return result
 
 
 def _has_replies(arm: ArmRecord) -> bool:
@@ -44,11 +44,11 @@ def _has_replies(arm: ArmRecord) -> bool:
     return bool(arm.solo) and not random and not any(batch.whole for batch in arm.solo)
 
 
-def _beside(arm: ArmRecord, run: RunRecord, said: list[Reply]) -> dict[str, int]:
+def _changes(arm: ArmRecord, run: RunRecord, own: list[Reply]) -> dict[str, int]:
     """Count the replies that collapse here but not in the baseline (``new``), and the opposite (``gone``)."""
     base = run.baseline_of(arm)
     if base is None or arm.is_baseline or base.prompts_digest != arm.prompts_digest or not _has_replies(base):
         return {}
-    both = [(collapsed(before), collapsed(after)) for before, after in zip(replies(base), said, strict=False)]
+    both = [(collapsed(before), collapsed(after)) for before, after in zip(replies(base), own, strict=False)]
     new = sum(after and not before for before, after in both)
     return {"new": new, "gone": sum(before and not after for before, after in both)}

@@ -51,7 +51,10 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
 
 
 def compared(
-    said: Sequence[SaidTexts], itself: Sequence[tuple[str, str]], output_tokens: int | None, text: str | None
+    replies: Sequence[SaidTexts],
+    itself: Sequence[tuple[str, str]],
+    output_tokens: int | None,
+    text: str | None,
 ) -> Figures:
     """Return the figures of replies of at most ``output_tokens`` tokens to pieces of a ``text``.
 
@@ -59,21 +62,24 @@ def compared(
     for these; a figure that is no worse than ``again`` shows no drift. ``cut`` is the share of both sides'
     replies that reached the limit.
     """
-    pairs = [(letters(reply.baseline), letters(reply.variant)) for reply in said]
+    pairs = [(letters(reply.baseline), letters(reply.variant)) for reply in replies]
     twice = [(letters(first), letters(second)) for first, second in itself]
-    known = {"n": len(pairs), "output_tokens": output_tokens, "text": text}
-    seen = [survival.followed(a, b) for a, b in pairs]
-    differ, cut = sum(pair.differs for pair in seen), sum(reply.cut for reply in said) / (2 * len(said))
+    notes = {"n": len(pairs), "output_tokens": output_tokens, "text": text}
+    followed = [survival.followed(a, b) for a, b in pairs]
+    differ, cut = (
+        sum(pair.differs for pair in followed),
+        sum(reply.cut for reply in replies) / (2 * len(replies)),
+    )
     length, (low, high) = drift.length_ratio(pairs), drift.GUARD
     outside = length is not None and not low <= length.value <= high
     return {
-        EXACT.key: EXACT.scalar(drift.exact_match(pairs), again=drift.exact_match(twice).value, **known),
+        EXACT.key: EXACT.scalar(drift.exact_match(pairs), again=drift.exact_match(twice).value, **notes),
         DIVERGENCE.key: DIVERGENCE.scalar(
-            drift.first_divergence(pairs), again=drift.first_divergence(twice).value, **known
+            drift.first_divergence(pairs), again=drift.first_divergence(twice).value, **notes
         ),
-        MEDIAN.key: MEDIAN.scalar(survival.median(survival.curve(seen)), differ=differ, **known),
-        EDITS.key: EDITS.scalar(drift.edits(pairs), again=drift.edits(twice).value, **known),
-        LENGTH.key: LENGTH.scalar(length, cut=cut, outside=outside, **known),
+        MEDIAN.key: MEDIAN.scalar(survival.median(survival.curve(followed)), differ=differ, **notes),
+        EDITS.key: EDITS.scalar(drift.edits(pairs), again=drift.edits(twice).value, **notes),
+        LENGTH.key: LENGTH.scalar(length, cut=cut, outside=outside, **notes),
     }
 
 

@@ -46,11 +46,11 @@ def worked(arm: ArmRecord, run: RunRecord) -> dict[str, str]:
     used = _used(arm, run)
     if used is None:
         return {}
-    found = {MFU.key: f"{used.flop:.6g} / {used.prefill_s:.6g} / {used.flop_per_s:.6g}"}
+    arithmetic = {MFU.key: f"{used.flop:.6g} / {used.prefill_s:.6g} / {used.flop_per_s:.6g}"}
     if not arm.speculated:
         read = f"{used.read_bytes:.6g} * {used.steps}"
-        found[MBU.key] = f"{read} / {used.decode_s:.6g} / {used.bytes_per_s:.6g}"
-    return found
+        arithmetic[MBU.key] = f"{read} / {used.decode_s:.6g} / {used.bytes_per_s:.6g}"
+    return arithmetic
 
 
 @dataclass(frozen=True)

@@ -25,16 +25,16 @@ METRICS = (RATE, LENGTH, SPEEDUP)
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     """Return the figures of the solo pass; None for a row that does not speculate."""
-    found: Figures = {metric.key: None for metric in METRICS}
+    result: Figures = {metric.key: None for metric in METRICS}
     done = arm.speculated
     if done is None or not done.passes:
-        return found
+        return result
     counts = {"passes": done.passes, "drafted": done.drafted, "accepted": done.accepted}
-    found[LENGTH.key] = LENGTH.scalar(1 + done.accepted / done.passes, **counts)
+    result[LENGTH.key] = LENGTH.scalar(1 + done.accepted / done.passes, **counts)
     if done.drafted:
-        found[RATE.key] = RATE.scalar(done.accepted / done.drafted, **counts)
-        found[SPEEDUP.key] = _speedup(done, _step_ns(run.baseline_of(arm)))
-    return found
+        result[RATE.key] = RATE.scalar(done.accepted / done.drafted, **counts)
+        result[SPEEDUP.key] = _speedup(done, _step_ns(run.baseline_of(arm)))
+    return result
 
 
 def _step_ns(base: ArmRecord | None) -> float | None:

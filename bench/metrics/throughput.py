@@ -82,16 +82,16 @@ def worked(arm: ArmRecord, _run: RunRecord) -> dict[str, str]:
     if sums is None:
         return {}
     n_in, n_out, wall_s = sums.input_tokens, sums.output_tokens, f"{sums.wall_s:.6g}"
-    found = {
+    arithmetic = {
         REQUESTS.key: f"{sums.requests} / {wall_s}",
         TOTAL.key: f"({n_in} + {n_out}) / {wall_s}",
     }
     if n_out:
-        found[OUTPUT.key] = f"{n_out} / {wall_s}"
+        arithmetic[OUTPUT.key] = f"{n_out} / {wall_s}"
     if sums.prefill_s is not None and sums.decode_s:
-        found[PREFILL.key] = f"{n_in} / {sums.prefill_s:.6g}"
-        found[DECODE.key] = f"({n_out} - {sums.requests}) / {sums.decode_s:.6g}"
-    return found
+        arithmetic[PREFILL.key] = f"{n_in} / {sums.prefill_s:.6g}"
+        arithmetic[DECODE.key] = f"({n_out} - {sums.requests}) / {sums.decode_s:.6g}"
+    return arithmetic
 
 
 def rate(count: float, seconds: float | None, spread: Interval) -> Interval | None:

@@ -68,13 +68,13 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
         return {}
     groups = processes_of(arm, run)
     blocks = [block for group in groups for block in group]
-    found: Figures = {metric.key: None for metric in METRICS}
+    result: Figures = {metric.key: None for metric in METRICS}
     limits = limits_of(run)
     pooled = [sample for block in blocks for sample in block.samples]
     if not any(sample.ok for sample in pooled):
-        return found
+        return result
     price = cost.price_of(arm, run)
-    found |= requests.figures(pooled, limits, price, sums(blocks, limits).wall_s)
+    result |= requests.figures(pooled, limits, price, sums(blocks, limits).wall_s)
     each = [
         requests.figures(
             [sample for block in group for sample in block.samples], limits, price, sums(group, limits).wall_s
@@ -82,14 +82,14 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
         for group in groups
     ]
     between = _between(arm, run)
-    for key, figure in found.items():
+    for key, figure in result.items():
         if figure is not None and key not in (RUN_USD.key, LATE.key):
             prior = FIRST_TOKEN if key.startswith(_FIRST) else OTHER_KERNELS
-            found[key] = _bounded(figure, [of_group.get(key) for of_group in each], between, prior)
-    found |= _shares(pooled, limits, found)
-    found[CACHED.key] = CACHED.scalar(_cached(pooled))
-    found[CAPACITY.key] = CAPACITY.scalar(_capacity(blocks))
-    return found | _percentiles(pooled, found)
+            result[key] = _bounded(figure, [of_group.get(key) for of_group in each], between, prior)
+    result |= _shares(pooled, limits, result)
+    result[CACHED.key] = CACHED.scalar(_cached(pooled))
+    result[CAPACITY.key] = CAPACITY.scalar(_capacity(blocks))
+    return result | _percentiles(pooled, result)
 
 
 def _bounded(figure: Figure, each: Sequence[Figure | None], between: float, prior: Prior) -> Figure:
@@ -105,8 +105,8 @@ def _bounded(figure: Figure, each: Sequence[Figure | None], between: float, prio
 def _half(values: Sequence[float], prior: Prior) -> float:
     """Return the half-width (95 %, log scale) of the mean of these processes, computed as for a ratio."""
     mean = math.fsum(values) / len(values)
-    found = pair_ratio(values, [mean] * len(values), prior)
-    return math.log(found.high / found.value)
+    ratio = pair_ratio(values, [mean] * len(values), prior)
+    return math.log(ratio.high / ratio.value)
 
 
 def _between(arm: ArmRecord, run: RunRecord) -> float:
@@ -127,11 +127,11 @@ def _between(arm: ArmRecord, run: RunRecord) -> float:
     return _half(times, OTHER_KERNELS) * math.sqrt(len(times)) if len(times) > 1 else 0.0
 
 
-def _shares(pooled: Sequence[Sample], limits: Limits, found: Figures) -> Figures:
+def _shares(pooled: Sequence[Sample], limits: Limits, result: Figures) -> Figures:
     """Return the shares of failed and of good requests, with binomial intervals."""
     n, bad, good = len(pooled), sum(not sample.ok for sample in pooled), sum(map(limits.good, pooled))
     shares = {ERRORS.key: ERRORS.scalar(share_interval(bad, n))}
-    if goodput.FRACTION.key in found:
+    if goodput.FRACTION.key in result:
         interval = share_interval(good, n)
         shares[goodput.FRACTION.key] = goodput.FRACTION.scalar(interval, good=good, requests=n)
     return shares
@@ -145,16 +145,16 @@ def _cached(pooled: Sequence[Sample]) -> Interval | None:
 
 def _told(pooled: Sequence[Sample]) -> tuple[int, int]:
     """Return (cached input tokens, all input tokens) of the replies that report how many were cached."""
-    told = [sample for sample in pooled if sample.ok and sample.n_cached is not None]
-    return sum(sample.n_cached or 0 for sample in told), sum(sample.input_tokens for sample in told)
+    reporting = [sample for sample in pooled if sample.ok and sample.n_cached is not None]
+    return sum(sample.n_cached or 0 for sample in reporting), sum(sample.input_tokens for sample in reporting)
 
 
-def _percentiles(samples: Sequence[Sample], found: Figures) -> Figures:
+def _percentiles(samples: Sequence[Sample], means: Figures) -> Figures:
     ok = [sample for sample in samples if sample.ok]
     result: Figures = {}
     for metric, values_of in _OF.items():
         ordered = sorted(value for sample in ok for value in values_of(sample))
-        mean = found.get(metric.key)
+        mean = means.get(metric.key)
         spread = math.log(mean.ci_high / mean.value) if mean and mean.ci_high and mean.value > 0 else 0.0
         for share in _AT:
             enough = len(ok) >= ENOUGH_FOR.get(share, LEAST_SAMPLES) and ordered
@@ -181,7 +181,7 @@ def worked(arm: ArmRecord, run: RunRecord) -> dict[str, str]:
     wall = f"{total.wall_s:.6g}"
     tokens = f"({total.input_tokens} + {total.output_tokens})"
     run_usd = f"{price.hourly_usd:.6g} * {price.devices:g} * {wall} / 3600 / {price.utilisation:g}"
-    found = {
+    arithmetic = {
         throughput.REQUESTS.key: f"{total.ok} / {wall}",
         throughput.OUTPUT.key: f"{total.output_tokens} / {wall}",
         throughput.TOTAL.key: f"{tokens} / {wall}",
@@ -189,14 +189,14 @@ def worked(arm: ArmRecord, run: RunRecord) -> dict[str, str]:
     }
     cached, n_in = _told([sample for block in blocks for sample in block.samples])
     if n_in:
-        found[CACHED.key] = f"{cached} / {n_in}"
+        arithmetic[CACHED.key] = f"{cached} / {n_in}"
     if price.power_basis == "included" and total.ok:
-        found |= {
+        arithmetic |= {
             RUN_USD.key: run_usd,
             cost.PER_1K.key: f"1000 * {run_usd} / {tokens}",
             cost.PER_REQUEST.key: f"{run_usd} / {total.ok}",
         }
         if total.good and limits_of(run).most_ms:
-            found[goodput.PER_GOOD.key] = f"{run_usd} / {total.good}"
-            found[goodput.GOODPUT.key] = f"{total.good} / {wall}"
-    return found
+            arithmetic[goodput.PER_GOOD.key] = f"{run_usd} / {total.good}"
+            arithmetic[goodput.GOODPUT.key] = f"{total.good} / {wall}"
+    return arithmetic

@@ -167,8 +167,10 @@ def _log_dollars(unit: UnitRecord, by: Sides[Payer], metric: str) -> float | Non
     if not usd.variant > 0 or not usd.baseline > 0:
         return None
     requests = unit.requests or Sides(1, 1)
-    found = math.log(usd.variant / usd.baseline * requests.baseline / requests.variant)
-    return found + _more_tokens(unit) if metric == cost.PER_1K.key and unit.tokens is not None else found
+    per_request = math.log(usd.variant / usd.baseline * requests.baseline / requests.variant)
+    if metric == cost.PER_1K.key and unit.tokens is not None:
+        return per_request + _more_tokens(unit)
+    return per_request
 
 
 def _payer(run: RunRecord, arm: ArmRecord) -> Payer:

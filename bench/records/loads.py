@@ -33,32 +33,32 @@ class Honesty:
 
     def reasons(self) -> tuple[str, ...]:
         """Return the reasons why the client was the bottleneck; empty if it was not."""
-        found = []
+        reasons = []
         if self.late_p99_ms > MOST_LATE_MS:
-            found.append(
+            reasons.append(
                 f"the client was the bottleneck: 1 % of the requests were sent {self.late_p99_ms:.1f} ms "
                 f"late or later, and at most {MOST_LATE_MS:g} ms are allowed"
             )
         if self.lag_p99_ms is not None and self.lag_p99_ms > MOST_LAG_MS:
-            found.append(
+            reasons.append(
                 f"the client was the bottleneck: its event loop was {self.lag_p99_ms:.1f} ms late or later "
                 f"in 1 % of the looks, and at most {MOST_LAG_MS:g} ms are allowed"
             )
         if self.cpu_share > MOST_CPU:
-            found.append(
+            reasons.append(
                 f"the client was the bottleneck: it used {self.cpu_share:.0%} of a core, and at most "
                 f"{MOST_CPU:.0%} are allowed"
             )
-        return tuple(found)
+        return tuple(reasons)
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON for the journal."""
         return asdict(self)
 
     @classmethod
-    def from_json(cls, found: Mapping[str, Any]) -> Honesty:
+    def from_json(cls, stored: Mapping[str, Any]) -> Honesty:
         """Read back what ``to_json`` wrote."""
-        return cls(**found)
+        return cls(**stored)
 
 
 @dataclass(frozen=True)

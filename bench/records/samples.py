@@ -107,7 +107,7 @@ class Sample:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, found: Mapping[str, Any]) -> Sample:
+    def from_json(cls, stored: Mapping[str, Any]) -> Sample:
         """Read back what ``to_json`` wrote."""
-        lists = {key: tuple(found[key]) for key in ("events_ns", "tokens")}
-        return cls(**{**found, **lists})
+        lists = {key: tuple(stored[key]) for key in ("events_ns", "tokens")}
+        return cls(**{**stored, **lists})

@@ -46,10 +46,10 @@ class Markers:
         count = place = 0
         while place < len(answer):
             marker = self.end if thinking else self.start
-            found = bool(marker) and tuple(answer[place : place + len(marker)]) == marker
-            step = len(marker) if found else 1
-            count += step if thinking or found else 0
-            thinking ^= found
+            at_marker = bool(marker) and tuple(answer[place : place + len(marker)]) == marker
+            step = len(marker) if at_marker else 1
+            count += step if thinking or at_marker else 0
+            thinking ^= at_marker
             place += step
         return count
 

@@ -44,10 +44,10 @@ def _each(ids: Sequence[int], text: Callable[[Sequence[int]], str]) -> Iterator[
     begun: list[int] = []
     for token in ids:
         begun.append(token)
-        found = text(begun)
-        if UNFINISHED in found and len(begun) < MOST_PARTS:
+        decoded = text(begun)
+        if UNFINISHED in decoded and len(begun) < MOST_PARTS:
             continue
-        yield from kind_of(found) * len(begun)
+        yield from kind_of(decoded) * len(begun)
         begun = []
     if begun:
         yield from "x" * len(begun)

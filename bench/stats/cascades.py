@@ -107,10 +107,10 @@ def pgr(points: Sequence[Point], quality: float) -> float | None:
 def apgr(points: Sequence[Point]) -> float | None:
     """Return the area under PGR over the share of calls, by trapezoids; None if there is no gap."""
     heights = [pgr(points, point.quality) for point in points]
-    known = [height for height in heights if height is not None]
-    if len(known) < len(points):
+    defined = [height for height in heights if height is not None]
+    if len(defined) < len(points):
         return None
-    steps = zip(pairwise(point.escalated for point in points), pairwise(known), strict=True)
+    steps = zip(pairwise(point.escalated for point in points), pairwise(defined), strict=True)
     return math.fsum((b - a) * (low + high) / 2 for (a, b), (low, high) in steps)
 
 

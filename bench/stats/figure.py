@@ -44,15 +44,15 @@ class Figure:
         return {**head, **vars(self.sample), **bounds}
 
     @classmethod
-    def from_json(cls, found: Mapping[str, Any]) -> Figure:
+    def from_json(cls, stored: Mapping[str, Any]) -> Figure:
         """Read back what ``to_json`` writes. Raises KeyError and TypeError for anything else."""
-        head = found["unit"], found["higher_is_better"], found["formula"]
-        bounds = found["ci_low"], found["ci_high"]
-        if "value" in found:
-            notes = {key: found[key] for key in found if key not in _OWN}
-            return cls(*head, found["value"], *bounds, notes=notes)
+        head = stored["unit"], stored["higher_is_better"], stored["formula"]
+        bounds = stored["ci_low"], stored["ci_high"]
+        if "value" in stored:
+            notes = {key: stored[key] for key in stored if key not in _OWN}
+            return cls(*head, stored["value"], *bounds, notes=notes)
         low, high = bounds
-        sample = Distribution(**{key: found[key] for key in _SAMPLE}, ci_low=low, ci_high=high)
+        sample = Distribution(**{key: stored[key] for key in _SAMPLE}, ci_low=low, ci_high=high)
         return cls(*head, sample.mean, *bounds, sample=sample)
 
 

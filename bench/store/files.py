@@ -123,12 +123,12 @@ def _may_have_a_huge_number(data: bytes) -> bool:
 
 
 def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    result = dict(pairs)
+    if len(result) < len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
         raise ValueError(f"key {twice[:_SLUG_LENGTH]!r} stands twice")
-    return found
+    return result
 
 
 def _refuse_constant(word: str) -> NoReturn:

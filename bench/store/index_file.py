@@ -74,9 +74,9 @@ def _content(path: Path) -> bytes | None:
     """Return the bytes of the database if the file is this user's own and undamaged; None otherwise."""
     try:
         with open_regular(path, follow=False) as file:
-            found = os.fstat(file.fileno())
-            others = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-            if found.st_uid != os.geteuid() or others or not 0 < found.st_size <= MOST_BYTES:
+            status = os.fstat(file.fileno())
+            others = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+            if status.st_uid != os.geteuid() or others or not 0 < status.st_size <= MOST_BYTES:
                 return None
             content = file.read(MOST_BYTES)
     except OSError:

@@ -172,8 +172,8 @@ class Journal:
 
     def take_earlier(self) -> tuple[Mapping[str, object], ...]:
         """Return the records that existed when the file was opened, and forget them to free their memory."""
-        found, self._earlier = self._earlier, ()
-        return found
+        earlier, self._earlier = self._earlier, ()
+        return earlier
 
     def append(self, kind: str, payload: Mapping[str, object]) -> None:
         """Write one record. It survives the end of this process, and after ``sync`` that of the machine.

@@ -99,8 +99,8 @@ def _own_directory() -> Path:
     with naming("make", place):
         with suppress(FileExistsError):
             place.mkdir(mode=0o700)
-        found = place.lstat()
-    ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
+        status = place.lstat()
+    ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077
     if not ours:
         raise BenchError(
             f"{place} is not a directory that only this user may enter, so no lock of this machine can be in "

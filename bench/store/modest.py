@@ -37,6 +37,6 @@ def _cells(arm: Record) -> int:
 
     For replies in tokens, the baseline's replies are assumed to be as long as the row's.
     """
-    said = arm.get("said") or ()
-    texts = sum(len(reply["baseline"]) * (len(reply["variant"]) + len(reply["again"])) for reply in said)
+    replies = arm.get("said") or ()
+    texts = sum(len(reply["baseline"]) * (len(reply["variant"]) + len(reply["again"])) for reply in replies)
     return texts + sum(len(reply) ** 2 for batch in arm.get("solo") or () for reply in batch["tokens"])

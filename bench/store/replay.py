@@ -44,12 +44,12 @@ def journal_of(directory: Path) -> Path:
 
     Raises UsageError if there is none, IntegrityError if there are two.
     """
-    found = [path for path in (directory / JOURNAL, directory / f"{JOURNAL}.gz") if os.path.lexists(path)]
-    if len(found) > 1:
+    paths = [path for path in (directory / JOURNAL, directory / f"{JOURNAL}.gz") if os.path.lexists(path)]
+    if len(paths) > 1:
         raise IntegrityError(f"{directory} holds two journals, {JOURNAL} and {JOURNAL}.gz; keep one of them")
-    if not found:
+    if not paths:
         raise UsageError(f"{directory} holds no run (no {JOURNAL})")
-    return found[0]
+    return paths[0]
 
 
 def load_record(directory: Path) -> RunRecord:

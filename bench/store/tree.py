@@ -28,11 +28,11 @@ def restore(root: Path, manifest: Path) -> None:
     If a file of the manifest changed, raise BenchError and mark the side as incomplete, so that it is built
     again.
     """
-    known: dict[str, list[int]] = json.loads(manifest.read_text())
-    found = dict(_files(root))
-    for name in found.keys() - known.keys():
+    as_built: dict[str, list[int]] = json.loads(manifest.read_text())
+    present = dict(_files(root))
+    for name in present.keys() - as_built.keys():
         (root / name).unlink()
-    changed = sorted(name for name in known if found.get(name) != known[name])
+    changed = sorted(name for name in as_built if present.get(name) != as_built[name])
     if changed:
         (manifest.parent / "complete").unlink(missing_ok=True)
         raise BenchError(

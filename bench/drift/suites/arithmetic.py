@@ -12,8 +12,8 @@ NUMBER = re.compile(r"-?\d[\d,]*")
 
 def first_number(item: Json, answer: Answer) -> bool:
     """Return whether the first number of a reply is the right one; commas between digits are ignored."""
-    found = NUMBER.search(str(answer))
-    return found is not None and found.group().replace(",", "") == str(item["number"])
+    match = NUMBER.search(str(answer))
+    return match is not None and match.group().replace(",", "") == str(item["number"])
 
 
 SUITE = Suite("arithmetic", "the first number of the reply is right", first_number, output_tokens=6)

@@ -31,10 +31,10 @@ METRICS = (SHIFT, MOVED, FLIPS)
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     """Return the figures of a variant; None for a baseline, and if the suite was not asked."""
-    found: Figures = {metric.key: None for metric in METRICS}
+    nothing: Figures = {metric.key: None for metric in METRICS}
     both = on_both(run, arm, SUITE.name)
     if not both:
-        return found
+        return nothing
     pairs = [(before[0] - before[1], after[0] - after[1]) for _item, before, after in both]  # type: ignore[operator]
     shifts = [after - before for before, after in pairs]
     to_first = sum(before <= 0 < after for before, after in pairs)

@@ -40,30 +40,30 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     baseline's. They are not compared if ``drift.suites`` of the config leaves them out.
     """
     base = run.baseline_of(arm)
-    found: Figures = {metric.key: None for metric in METRICS}
+    nothing: Figures = {metric.key: None for metric in METRICS}
     if "generation" not in run.spec.get("drift", {}).get("suites", ("generation",)):
-        return found
+        return nothing
     if arm.is_baseline or base is None or not arm.solo or not base.solo:
-        return found
+        return nothing
     if arm.prompts_digest != base.prompts_digest or (arm.loaded and arm.loaded.facts.random_weights):
-        return found
+        return nothing
     if arm.workload.get("output_tokens") != base.workload.get("output_tokens"):
-        return found
+        return nothing
     if arm.runtime.get("task"):  # an encoder writes nothing
-        return found
+        return nothing
     if arm.cascade is not None and not arm.cascade["same_tokens"]:
-        return found | {EXACT.key: _by_text(base, arm)}
+        return nothing | {EXACT.key: _by_text(base, arm)}
     pairs = drift.pairs(base, arm)
-    seen = [survival.followed(a, b) for a, b in pairs]
-    steps, length = survival.curve(seen), drift.length_ratio(pairs)
-    known = {"n": len(pairs), "differ": sum(pair.differs for pair in seen)}
+    followed = [survival.followed(a, b) for a, b in pairs]
+    steps, length = survival.curve(followed), drift.length_ratio(pairs)
+    notes = {"n": len(pairs), "differ": sum(pair.differs for pair in followed)}
     low, high = drift.GUARD
     outside = length is not None and not low <= length.value <= high
     return {
         EXACT.key: EXACT.scalar(drift.exact_match(pairs), n=len(pairs)),
         DIVERGENCE.key: DIVERGENCE.scalar(drift.first_divergence(pairs), survival=_kept(steps)),
-        MEDIAN.key: MEDIAN.scalar(survival.median(steps), **known),
-        RATE.key: RATE.scalar(drift.divergence_rate(seen), **known),
+        MEDIAN.key: MEDIAN.scalar(survival.median(steps), **notes),
+        RATE.key: RATE.scalar(drift.divergence_rate(followed), **notes),
         EDITS.key: EDITS.scalar(drift.edits(pairs), n=len(pairs)),
         LENGTH.key: LENGTH.scalar(length, cut=drift.cut_share(base, arm), outside=outside),
     }

@@ -41,13 +41,15 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     if not names:
         return dict.fromkeys((metric.key for metric in METRICS), None)
     title = f"{NAME} {names[0]}" if len(names) == 1 else f"{NAME}, all tasks"
-    found = TASKS.compared(asked, None if arm.is_baseline else both, suite=title, **_about(arm, asked, names))
+    result = TASKS.compared(
+        asked, None if arm.is_baseline else both, suite=title, **_about(arm, asked, names)
+    )
     for name in names if len(names) > 1 else ():
         of_task = Suite(f"{NAME} {name}", WHAT, says_one)
         ours = [(item, answer) for item, answer in asked if item["group"] == name]
         pairs = [(item, before, after) for item, before, after in both if item["group"] == name]
-        found |= of_task.compared(ours, None if arm.is_baseline else pairs, suite=of_task.name)
-    return found
+        result |= of_task.compared(ours, None if arm.is_baseline else pairs, suite=of_task.name)
+    return result
 
 
 def _about(

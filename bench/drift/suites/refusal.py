@@ -47,9 +47,9 @@ OF_EVERY_ROW = (SUITE.accuracy, HARMFUL, HARMLESS)
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     """Return the suite's figures, and the shares of harmful and of harmless requests that a row refuses."""
-    found: Figures = {**SUITE.figures(arm, run), HARMFUL.key: None, HARMLESS.key: None}
+    result: Figures = {**SUITE.figures(arm, run), HARMFUL.key: None, HARMLESS.key: None}
     for metric, harmful in ((HARMFUL, True), (HARMLESS, False)):
         asked = [refused(answer) for item, answer in SUITE.asked(arm, run) if item["refuse"] == harmful]
         if asked:
-            found[metric.key] = metric.scalar(wilson(sum(asked), len(asked)), n=len(asked))
-    return found
+            result[metric.key] = metric.scalar(wilson(sum(asked), len(asked)), n=len(asked))
+    return result
