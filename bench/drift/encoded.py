@@ -44,7 +44,7 @@ def labelled(texts: TextSet, base: Encodings, variant: Encodings) -> EncodedText
     Raises ValueError if the two models have different labels, or if the model lacks a right label.
     """
     if base.labels != variant.labels:
-        raise ValueError("its labels are other ones than the baseline's")
+        raise ValueError("its labels differ from the baseline's")
     return EncodedTexts(
         texts.source,
         texts.digest,

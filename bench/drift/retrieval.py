@@ -95,7 +95,7 @@ def _pairs() -> Iterator[tuple[str, str]]:
 def _paired(file: str, rows: list[tuple[str, object]]) -> TextSet:
     pairs = [(_text(where, row, "query"), _text(where, row, "document")) for where, row in rows]
     if len(pairs) < 2:
-        raise ValueError(f"{file}: gives {len(pairs)} pairs, and two documents are the fewest to be ranked")
+        raise ValueError(f"{file}: has {len(pairs)} pairs, and a ranking needs at least two")
     documents = tuple(dict.fromkeys(document for _, document in pairs))
     place = {document: number for number, document in enumerate(documents)}
     right = tuple(place[document] for _, document in pairs)

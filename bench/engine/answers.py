@@ -123,7 +123,8 @@ class AnsweringEngine(Engine):
             if not isinstance(answer, str) or len(answer) > MAX_ANSWER:
                 what = f"{len(answer)} characters" if isinstance(answer, str) else type(answer).__name__
                 raise VariantFailed(
-                    Outcome.RUN_ERROR, f"{self.target} gave no text of a sensible length but {what}"
+                    Outcome.RUN_ERROR,
+                    f"{self.target} must return a text of at most {MAX_ANSWER:,} characters, not {what}",
                 )
             answers.append(answer)
         return Answers(answers)

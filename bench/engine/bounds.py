@@ -84,7 +84,7 @@ def bounded(what: str, seconds: float, more_bytes: int) -> Iterator[None]:
         reason = f"{what} needs more than {more_bytes >> 20} MiB"
         raise VariantFailed(Outcome.LOAD_ERROR, reason) from None
     except RecursionError:
-        raise VariantFailed(Outcome.LOAD_ERROR, f"{what} calls itself without an end") from None
+        raise VariantFailed(Outcome.LOAD_ERROR, f"{what} calls itself endlessly") from None
     finally:
         faulthandler.cancel_dump_traceback_later()
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -119,7 +119,7 @@ def _usable(model: Any) -> list[Any]:
     for name, module in model.named_modules():
         if id(module) not in ours and any(map(_is_stack, module._parameters.values())):
             raise Unsupported(
-                f"{type(model).__name__} computes its experts ({name}) in a way of its own: this scheme "
+                f"{type(model).__name__} computes its experts ({name}) in its own way: this scheme "
                 "works on linear layers, and on experts that transformers computes by its common interface"
             )
     for module in usable:

@@ -17,10 +17,10 @@ Key = tuple[str, str]  # a row's group and name
 # Parses what ``str(Rule)`` writes, where the bound is rounded to four digits.
 _RULE = re.compile(rf"(\S+) ({'|'.join(get_args(Limit))}) ([0-9.]+(?:e[+-]?[0-9]+)?)( %)?")
 _ROUNDED = 1e-3  # the relative error that this rounding may add
-NOTHING_RELATIVE = "the baseline's is 0, so nothing can be relative to it: limit it by max or min"
+NOTHING_RELATIVE = "the baseline's figure is 0, so there is no ratio to it: limit it by max or min"
 NO_INTERVAL = (
     "it has no interval, so a change cannot be told from chance: "
-    "five windows, replies or pairs are the fewest that give one"
+    "an interval needs at least five windows, replies or pairs"
 )
 
 
@@ -70,7 +70,7 @@ def judge_interval(rule: Rule, key: Key, interval: Interval, cells: int = 1) -> 
         return finding(rule, key, GateVerdict.FAIL, "beyond the limit", **shown)
     if within:
         return finding(rule, key, GateVerdict.PASS, "within the limit", **shown)
-    reason = "its interval holds the limit: measure more"
+    reason = "the limit is inside its interval: measure more"
     return finding(rule, key, GateVerdict.INCONCLUSIVE, reason, **shown)
 
 

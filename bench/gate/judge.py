@@ -95,7 +95,7 @@ def _findings(run: RunRecord, figures: FiguresOfRows) -> Iterator[Finding]:
             yield finding(rule, ("", CANDIDATE), unreached_verdict(run), reason)
         return
     for row in (run.gate or {}).get("gone", ()):
-        reason = "the candidate has no such row, so nothing of it was measured"
+        reason = "the candidate has no such row, so it was not measured"
         yield finding(wanted[0], (row, CANDIDATE), unreached_verdict(run), reason)
     cells = sum(rule.kind == "interval" for rule in wanted) * len(comparisons)
     reached = any_reached(run, comparisons)
@@ -106,14 +106,14 @@ def _findings(run: RunRecord, figures: FiguresOfRows) -> Iterator[Finding]:
                 reason = f"{failed.name} was not measured: {failed.status}: {failed.reason}"
                 yield finding(rule, _key(variant), GateVerdict.ERROR, reason)
             elif not reached:
-                reason = "nothing that differs between the commits was seen to be read by what is measured"
+                reason = "the measured processes read nothing that differs between the commits"
                 yield finding(rule, _key(variant), unreached_verdict(run), reason)
             elif rule.metric in of_cascades() and base.cascade is None and variant.cascade is None:
                 continue  # it limits the cascades among the rows
             elif rule.kind == "timed":
                 yield _timed(run, rule, base, variant)
             elif rule.kind == "exact" and not counters_hold(run):
-                reason = "counters varied when this machine was calibrated: nothing exact to decide by"
+                reason = "counters varied in the calibration of this machine, so they cannot decide"
                 yield finding(rule, _key(variant), GateVerdict.INCONCLUSIVE, reason)
             else:
                 sides = [figures[_key(arm)].get(rule.metric) for arm in (base, variant)]

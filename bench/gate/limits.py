@@ -220,16 +220,16 @@ def _without_interval(metric: str, *, served: bool) -> Why:
 def _not_relative(metric: str, relative: bool) -> Why:
     """Say why no limit on the figure can be relative to the baseline; None if one can."""
     if relative and metric in OFTEN_NONE:
-        return "a baseline that has none has nothing that it could be relative to", "use max"
+        return "it is 0 for most baselines, and there is no ratio to 0", "use max"
     if relative and metric in beside_baseline():
-        return "the baseline has no such figure that a variant's could be relative to", "use max or min"
+        return "the baseline has no such figure, so no limit can be relative to it", "use max or min"
     return None
 
 
 def _not_asked(metric: str, asked: Collection[str], *, good: bool) -> Why:
     """Say which block the config needs for the figure; None if it has it."""
     if metric in energy.NEEDS and energy.NEEDS[metric] not in asked:
-        return "this run does not make it", f"give energy: {{{energy.NEEDS[metric]}: ...}}"
+        return "this run does not compute it", f"give energy: {{{energy.NEEDS[metric]}: ...}}"
     if metric in {each.key for each in goodput.METRICS} and not good:
         return "this run does not measure it", "say what a good request is, such as slo: {ttft_ms: 500}"
     return None

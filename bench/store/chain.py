@@ -62,7 +62,9 @@ def unseal(line: bytes, chain: Chain) -> dict[str, object]:
     del record["check"]
     seq = record.get("seq")
     if type(seq) is not int or seq != chain.count + 1:
-        raise ValueError(f"record {seq!r:.20} stands where {chain.count + 1} belongs: lines missing or moved")
+        raise ValueError(
+            f"record {seq!r:.20} is in the place of record {chain.count + 1}: lines are missing or moved"
+        )
     if record.get("prev") != chain.digest:
         raise ValueError("the chain is broken: this record was not written after the line before it")
     if not isinstance(record.get("kind"), str) or not isinstance(record.get("at_utc"), str):

@@ -152,4 +152,4 @@ def _notice(directory: Path, holder: Path) -> str | None:
         return None
     pid = _pid(holder)
     who = "a process" if pid is None else f"process {pid}"
-    return f"took over {directory} from {who}, which ended without letting go"
+    return f"took over {directory} from {who}, which ended without releasing it"

@@ -36,8 +36,8 @@ def restore(root: Path, manifest: Path) -> None:
     if changed:
         (manifest.parent / "complete").unlink(missing_ok=True)
         raise BenchError(
-            f"what is measured has changed its own files ({changed[0]}), so the next process would start "
-            "with others; it is built anew next time"
+            f"a measured process changed its own files ({changed[0]}), so the next process would start with "
+            "other files; they are built again next time"
         )
 
 

@@ -80,7 +80,7 @@ def test_labels_by_name_and_by_number() -> None:
     assert (found.labels_before, found.labels_after, found.right_labels) == ((0, 1), (1, 1), (0, 1))
     with pytest.raises(ValueError, match="'awful' is none of the model's \\(bad, good\\)"):
         encoded.labelled(TextSet("mine", documents=("a",), labels=("awful",)), base, variant)
-    with pytest.raises(ValueError, match="other ones than the baseline's"):
+    with pytest.raises(ValueError, match="its labels differ from the baseline's"):
         encoded.labelled(TextSet("mine"), base, Encodings(variant.outputs, labels=("x", "y")))
 
 
