@@ -75,13 +75,13 @@ def _ranked(
         yield texts.right[query], before, after
 
 
-def spearman(one: Sequence[float], other: Sequence[float]) -> float:
+def spearman(x: Sequence[float], y: Sequence[float]) -> float:
     """Return Spearman's ρ, the correlation of the ranks (Spearman 1904). Equal values share their mean rank.
 
     If all values are equal in both lists the result is 1, and if they are in only one list it is 0.
     """
-    first, second = _ranks(one), _ranks(other)
-    middle = (len(one) - 1) / 2
+    first, second = _ranks(x), _ranks(y)
+    middle = (len(x) - 1) / 2
     a, b = ([rank - middle for rank in ranks] for ranks in (first, second))
     spread = math.sqrt(_dot(a, a) * _dot(b, b))
     if spread == 0:
@@ -105,8 +105,8 @@ def _normed(row: Vector) -> list[float]:
     return [value / length for value in row]
 
 
-def _dot(one: Vector, other: Vector) -> float:
-    return float(sum(map(mul, one, other)))
+def _dot(x: Vector, y: Vector) -> float:
+    return float(sum(map(mul, x, y)))
 
 
 def _first(scores: Sequence[float]) -> int:

@@ -43,5 +43,5 @@ def between_processes(scored: Sequence[Sequence[DriftWindow]]) -> float | None:
     return math.fsum(squares) / len(squares) / 2 if squares else None
 
 
-def _squares(one: Iterable[float], other: Iterable[float]) -> list[float]:
-    return [(a - b) ** 2 for a, b in zip(one, other, strict=True)]
+def _squares(x: Iterable[float], y: Iterable[float]) -> list[float]:
+    return [(a - b) ** 2 for a, b in zip(x, y, strict=True)]

@@ -109,7 +109,7 @@ def _findings(run: RunRecord, figures: FiguresOfRows) -> Iterator[Finding]:
                 reason = "the measured processes read nothing that differs between the commits"
                 yield finding(rule, _key(variant), unreached_verdict(run), reason)
             elif rule.metric in of_cascades() and base.cascade is None and variant.cascade is None:
-                continue  # it limits the cascades among the rows
+                continue  # this limit is only for the rows that are cascades
             elif rule.kind == "timed":
                 yield _timed(run, rule, base, variant)
             elif rule.kind == "exact" and not counters_hold(run):

@@ -34,7 +34,7 @@ from bench.stats.verdict import RatioDesign
 # layouts and from changes of the machine.
 APART_IN_TIME_SD = 0.05
 PEAKS_DIFFER_BY = 1.05  # the largest measured difference between peaks of identical processes was 3.4 %
-NORMAL_95 = 1.959964  # standard errors in half a 95 % interval
+NORMAL_95 = 1.959964  # half of a 95 % interval is this many standard errors
 TIMED = (cost.PER_1K, cost.PER_REQUEST, latency.E2EL, latency.TTFT, latency.TPOT, throughput.OUTPUT)
 OF_CASCADES = (cost.PER_1K, cost.PER_REQUEST, latency.E2EL, throughput.OUTPUT)  # answers come all at once
 OF_ENCODERS = (cost.PER_1K, cost.PER_REQUEST, latency.E2EL, throughput.TOTAL)  # no token is written
@@ -100,10 +100,8 @@ def _from_pairs(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> Iterator
         variant_ns, baseline_ns = unit_ratios.sums(units, metric.key)
         if by is not None and metric.key in factors:
             variant_ns = routed.as_cloud_ns(units, by)
-        if not any(variant_ns) or not any(
-            baseline_ns
-        ):  # answers that come all at once have no further tokens
-            continue
+        if not any(variant_ns) or not any(baseline_ns):
+            continue  # answers that come all at once have no times of further tokens
         estimate = pair_ratio(variant_ns, baseline_ns, prior, factors.get(metric.key, 1.0))
         ratio = Ratio(metric, estimate.interval, design, estimate.p, estimate.pairs, estimate.sd)
         yield ratio

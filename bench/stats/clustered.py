@@ -53,10 +53,10 @@ def mean_error(values: Sequence[float]) -> float | None:
     return None if variance is None else math.sqrt(variance)
 
 
-def covariance(one: Sequence[float], other: Sequence[float]) -> float | None:
+def covariance(x: Sequence[float], y: Sequence[float]) -> float | None:
     """Return the covariance of two paired means, (E[ab] − E[a]·E[b])/(N − 1); None for fewer than two."""
-    n = len(one)
+    n = len(x)
     if n < 2:
         return None
-    mean, others = math.fsum(one) / n, math.fsum(other) / n
-    return math.fsum((a - mean) * (b - others) for a, b in zip(one, other, strict=True)) / n / (n - 1)
+    mean_x, mean_y = math.fsum(x) / n, math.fsum(y) / n
+    return math.fsum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True)) / n / (n - 1)

@@ -45,7 +45,7 @@ class Request(Block):
     reconnects: Small
     connect_ns: Clock
     events_ns: list[Clock]
-    tokens: list[Annotated[int, Field(ge=1, le=MOST_REQUEST)]]  # every event has a token at least
+    tokens: list[Annotated[int, Field(ge=1, le=MOST_REQUEST)]]  # every event has at least one token
     thoughts: Small
     n_in: Count | None
     n_cached: Count | None
