@@ -53,17 +53,17 @@ def like_time(value: float, arm: ArmRecord, run: RunRecord) -> Interval:
     return Interval(value, value * time.low / time.value, value * time.high / time.value)
 
 
-def between_starts(value: float | None, values: Sequence[float]) -> Interval | None:
+def between_starts(value: float | None, all_values: Sequence[float]) -> Interval | None:
     """Return a value that one process measured once, such as its load time, with bounds from all processes.
 
-    The bounds are ``value·exp(±t·s)``, where s is the standard deviation of the logarithms of ``seen``, the
-    values of all processes. Fewer than five processes give no bounds. The result is None without a value.
+    The bounds are ``value·exp(±t·s)``, where s is the standard deviation of the logarithms of ``all_values``.
+    Fewer than five processes give no bounds. The result is None without a value.
     """
     if value is None:
         return None
-    if len(values) < LEAST_SAMPLES or min(values) <= 0 or value <= 0:
+    if len(all_values) < LEAST_SAMPLES or min(all_values) <= 0 or value <= 0:
         return Interval(value, None, None)
-    half = t_quantile(len(values) - 1) * statistics.stdev(map(math.log, values))
+    half = t_quantile(len(all_values) - 1) * statistics.stdev(map(math.log, all_values))
     return Interval(value, value * math.exp(-half), value * math.exp(half))
 
 
