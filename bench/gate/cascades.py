@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cache
 
-from bench.metrics import cascade, cascade_curve, drift_keys, latency, throughput, under_load
+from bench.gate.encoders import OF_PHASES, OF_TOKENS
+from bench.metrics import cascade, cascade_curve, drift_keys, under_load
 from bench.records import Json
-
-_OF_TOKENS = (latency.TTFT, latency.TPOT, latency.ITL)
-_OF_PHASES = (throughput.PREFILL, throughput.DECODE, throughput.OUTPUT)
 
 
 @cache
@@ -24,11 +22,11 @@ def not_of_cascades() -> frozenset[str]:
 
     It gives whole answers, and each answer comes from one of two models.
     """
-    tokens = {metric.key for metric in (*_OF_TOKENS, *_OF_PHASES)}
+    tokens = {metric.key for metric in (*OF_TOKENS, *OF_PHASES)}
     percentiles = {
         percentile.key
         for (metric, _share), percentile in under_load.PERCENTILES.items()
-        if metric in _OF_TOKENS
+        if metric in OF_TOKENS
     }
     return frozenset(tokens | percentiles | drift_keys())
 

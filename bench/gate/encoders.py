@@ -7,6 +7,7 @@ from functools import cache
 from bench import plugins
 from bench.metrics import drift_keys, encoded, latency, throughput
 
+# Metrics of single tokens and of phases, which neither an encoder nor a cascade has.
 OF_TOKENS = (latency.TTFT, latency.TPOT, latency.ITL)
 OF_PHASES = (throughput.OUTPUT, throughput.PREFILL, throughput.DECODE)
 
