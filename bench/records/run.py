@@ -54,7 +54,7 @@ class ArmRecord:
 
     The evaluation text is scored in several calls. ``routed`` (tokens per expert of each layer) and
     ``activations`` have one entry per call; ``logits`` has the smallest and the largest logit of each window.
-    ``floor`` compares the baseline with itself at other batch shapes, ``floors`` under other conditions.
+    ``floor`` compares the baseline with itself with other kernel shapes, ``floors`` under other conditions.
 
     ``server`` says how a server was started and what it reported about itself. ``loads`` are the blocks in
     which it alone was under load, ``said`` compares its replies with those of the baseline's server.

@@ -59,7 +59,7 @@ def _inside(promised: Interval, value: float) -> bool:
 def chosen(items: Sequence[Item], share: float, seed: int = 0) -> Chosen | None:
     """Choose a threshold on one half and report it on the other.
 
-    Returns None if a half has fewer than two items, or if the models do not differ on the first half.
+    Returns None if a half has fewer than two items, or if the large model is not better on the first half.
     """
     chosen_on, held_out = halves(items, seed)
     if min(len(chosen_on), len(held_out)) < 2 or (point := choose(chosen_on, share)) is None:
