@@ -18,13 +18,23 @@ from bench.records import Answer, ArmRecord, RunRecord, TimedBatch
 from bench.stats.figure import Figures, Metric
 from bench.stats.intervals import Interval, ratio_interval
 
-TOKENS = Metric("answer_tokens", "tok", None, "mean tokens of a reply up to its end, reasoning included", "")
+TOKENS = Metric(
+    "answer_tokens",
+    "tok",
+    None,
+    "mean tokens of a reply up to its end, reasoning included",
+    "length of an answer up to its end",
+)
 REASONING = Metric(
-    "reasoning_tokens", "tok", None, "mean tokens of a reply between the markers of reasoning, with them", ""
+    "reasoning_tokens",
+    "tok",
+    None,
+    "mean tokens of a reply between the markers of reasoning, with them",
+    "length of the reasoning in an answer",
 )
 PER_ANSWER = Metric(
     "cost_per_answer_usd", "USD", "lower",
-    "C_run/N_ok * Σ(end of a batch's last answer − sent)/W", "a reply up to its end",
+    "C_run/N_ok * Σ(end of a batch's last answer − sent)/W", "cost of an answer up to its end",
 )  # fmt: skip
 PLACE = 5.4
 METRICS = (PER_ANSWER, TOKENS, REASONING)

@@ -17,25 +17,39 @@ from bench.stats.proportions import wilson
 
 RATE = Metric(
     "escalation_rate", "1", None, "requests that the rule sent on ÷ requests; interval by Wilson",
-    "went on to the large model",
+    "share of requests that went to the large model",
 )  # fmt: skip
-EDGE = Metric("edge_usd_per_request", "USD", "lower", "Σ edge_s · R_edge/3600 ÷ N", "paid for the edge")
+EDGE = Metric("edge_usd_per_request", "USD", "lower", "Σ edge_s · R_edge/3600 ÷ N", "cost of the edge model")
 CLOUD = Metric(
     "cloud_usd_per_request", "USD", "lower", "Σ cloud_s · R_cloud ÷ N, or Σ tokens · their prices ÷ N",
-    "paid for the cloud",
+    "cost of the large model",
 )  # fmt: skip
 EGRESS = Metric(
     "egress_usd_per_request",
     "USD",
     "lower",
     "Σ received bytes/1e9 · egress ÷ N",
-    "bytes from the cloud",
+    "cost of the bytes that leave the cloud",
 )
-STAYED = Metric("stayed_e2el_ms", "ms", "lower", "end − sent, of requests that stayed", "edge alone")
-WENT = Metric("escalated_e2el_ms", "ms", "lower", "end − sent, of requests sent on", "edge, link, cloud")
-LINK = Metric("link_ms", "ms", "lower", "mean link_s of requests that went on", "waited for the link")
-SENT = Metric("sent_bytes", "B", "lower", "mean of requests that went on", "text to the cloud")
-RECEIVED = Metric("received_bytes", "B", "lower", "mean of requests that went on", "text from the cloud")
+STAYED = Metric(
+    "stayed_e2el_ms",
+    "ms",
+    "lower",
+    "end − sent, of requests that stayed",
+    "time of a request that only the edge model answered",
+)
+WENT = Metric(
+    "escalated_e2el_ms",
+    "ms",
+    "lower",
+    "end − sent, of requests sent on",
+    "time of a request that went to the large model",
+)
+LINK = Metric("link_ms", "ms", "lower", "mean link_s of requests that went on", "time on the link")
+SENT = Metric("sent_bytes", "B", "lower", "mean of requests that went on", "text to the cloud, per request")
+RECEIVED = Metric(
+    "received_bytes", "B", "lower", "mean of requests that went on", "text from the cloud, per request"
+)
 PLACE = 5.6
 MOST_REASONS = 3  # the most frequent reasons why a server gave no answer are kept
 METRICS = (RATE, EDGE, CLOUD, EGRESS, STAYED, WENT, LINK, SENT, RECEIVED)

@@ -30,10 +30,14 @@ GAP = Metric(
     "1",
     None,
     "share right, large − edge model; paired interval by Newcombe",
-    "what can be recovered",
+    "how much better the large model is",
 )
 PGR = Metric(
-    "cascade_pgr", "1", "higher", "(q − q_edge) ÷ (q_cloud − q_edge) at the row's threshold", "gap recovered"
+    "cascade_pgr",
+    "1",
+    "higher",
+    "(q − q_edge) ÷ (q_cloud − q_edge) at the row's threshold",
+    "share of the gap that the cascade recovers",
 )
 APGR = Metric(
     "cascade_apgr", "1", "higher", "∫ PGR d(share that goes on), 0.5 for a random choice; bootstrap",
@@ -46,8 +50,20 @@ CPT_50, CPT_80 = (
     )
     for share in (50, 80)
 )  # fmt: skip
-USD = Metric("cascade_held_out_usd", "USD", "lower", f"dollars a question; {_ON_HALF}", "")
-QUALITY = Metric("cascade_held_out_quality", "1", "higher", f"share right; {_ON_HALF}", "")
+USD = Metric(
+    "cascade_held_out_usd",
+    "USD",
+    "lower",
+    f"dollars a question; {_ON_HALF}",
+    "cost of a question at the chosen threshold",
+)
+QUALITY = Metric(
+    "cascade_held_out_quality",
+    "1",
+    "higher",
+    f"share right; {_ON_HALF}",
+    "share right at the chosen threshold",
+)
 PLACE = 5.7
 METRICS = (GAP, PGR, APGR, CPT_50, CPT_80, USD, QUALITY)
 

@@ -11,10 +11,18 @@ from bench.records import ArmRecord, RunRecord
 from bench.stats.figure import Figures, Metric
 
 PER_TOKEN = Metric(
-    "characters_per_token", "1", None, "Σ characters of prompts and replies/Σ(n_in + n_out)", "tokenizer"
+    "characters_per_token",
+    "1",
+    None,
+    "Σ characters of prompts and replies/Σ(n_in + n_out)",
+    "characters per token of the tokenizer",
 )
 PER_1K = Metric(
-    "cost_per_1k_characters_usd", "USD", "lower", "1000 * C_run / Σ characters of prompts and replies", ""
+    "cost_per_1k_characters_usd",
+    "USD",
+    "lower",
+    "1000 * C_run / Σ characters of prompts and replies",
+    "cost of 1,000 characters of text",
 )
 PLACE = 5.2
 METRICS = (PER_TOKEN, PER_1K)

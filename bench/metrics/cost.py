@@ -12,14 +12,38 @@ from bench.records import ArmRecord, RunRecord
 from bench.stats.figure import Figure, Figures, Metric
 from bench.stats.intervals import Interval, positive_mean, widened
 
-PER_1K = Metric("cost_per_1k_tokens_usd", "USD", "lower", model.FORMULA_1K_TOKENS, "input + output tokens")
-PER_1K_IN = Metric("cost_per_1k_input_tokens_usd", "USD", "lower", model.FORMULA_1K_INPUT, "additive split")
-PER_1K_OUT = Metric(
-    "cost_per_1k_output_tokens_usd", "USD", "lower", model.FORMULA_1K_OUTPUT, "additive split"
+PER_1K = Metric(
+    "cost_per_1k_tokens_usd", "USD", "lower", model.FORMULA_1K_TOKENS, "cost of 1,000 input and output tokens"
 )
-PER_REQUEST = Metric("cost_per_request_usd", "USD", "lower", "C_run/N_ok", "one request")
-ALL_ON_INPUT = Metric("cost_per_1m_tokens_all_on_input", "USD", "lower", model.FORMULA_1M_ALL_ON_INPUT, "")
-ALL_ON_OUTPUT = Metric("cost_per_1m_tokens_all_on_output", "USD", "lower", model.FORMULA_1M_ALL_ON_OUTPUT, "")
+PER_1K_IN = Metric(
+    "cost_per_1k_input_tokens_usd",
+    "USD",
+    "lower",
+    model.FORMULA_1K_INPUT,
+    "prefill's part of the cost, per 1,000 input tokens",
+)
+PER_1K_OUT = Metric(
+    "cost_per_1k_output_tokens_usd",
+    "USD",
+    "lower",
+    model.FORMULA_1K_OUTPUT,
+    "decode's part of the cost, per 1,000 output tokens",
+)
+PER_REQUEST = Metric("cost_per_request_usd", "USD", "lower", "C_run/N_ok", "cost of one request")
+ALL_ON_INPUT = Metric(
+    "cost_per_1m_tokens_all_on_input",
+    "USD",
+    "lower",
+    model.FORMULA_1M_ALL_ON_INPUT,
+    "if input tokens bear the whole cost",
+)
+ALL_ON_OUTPUT = Metric(
+    "cost_per_1m_tokens_all_on_output",
+    "USD",
+    "lower",
+    model.FORMULA_1M_ALL_ON_OUTPUT,
+    "if output tokens bear the whole cost",
+)
 PLACE = 5
 METRICS = (PER_1K, PER_1K_IN, PER_1K_OUT, PER_REQUEST, ALL_ON_INPUT, ALL_ON_OUTPUT)
 

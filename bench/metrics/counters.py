@@ -5,11 +5,21 @@ from __future__ import annotations
 from bench.records import ArmRecord, RunRecord
 from bench.stats.figure import Figures, Metric
 
-IN = Metric("input_tokens_per_request", "tok", "lower", "Σ n_in/N, first batch", "prompt length")
-OUT = Metric("output_tokens_per_request", "tok", "lower", "Σ n_out/N, first batch", "reply length")
-CALLS = Metric("forward_calls_per_batch", "1", "lower", "calls of the whole model for one batch", "calls")
-FLOPS = Metric("flops_per_request", "FLOP", "lower", "torch's flop counter over one batch/N", "arithmetic")
-CACHE = Metric("kv_cache_bytes", "B", "lower", "Σ bytes of keys and values after one batch", "KV cache")
+IN = Metric("input_tokens_per_request", "tok", "lower", "Σ n_in/N, first batch", "length of a prompt")
+OUT = Metric("output_tokens_per_request", "tok", "lower", "Σ n_out/N, first batch", "length of a reply")
+CALLS = Metric(
+    "forward_calls_per_batch",
+    "1",
+    "lower",
+    "calls of the whole model for one batch",
+    "passes of the model per batch",
+)
+FLOPS = Metric(
+    "flops_per_request", "FLOP", "lower", "torch's flop counter over one batch/N", "arithmetic of a request"
+)
+CACHE = Metric(
+    "kv_cache_bytes", "B", "lower", "Σ bytes of keys and values after one batch", "KV cache after a batch"
+)
 PLACE = 7
 METRICS = (IN, OUT, CALLS, FLOPS, CACHE)
 

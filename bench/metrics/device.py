@@ -13,20 +13,26 @@ from bench.metrics import latency
 from bench.records import ArmRecord, RunRecord
 from bench.stats.figure import Figures, Metric
 
-BUSY = Metric("gpu_busy_ms", "ms", "lower", "time in which a kernel ran, in one profiled step", "GPU at work")
+BUSY = Metric(
+    "gpu_busy_ms",
+    "ms",
+    "lower",
+    "time in which a kernel ran, in one profiled step",
+    "time of a step in which the GPU works",
+)
 SHARE = Metric(
     "gpu_busy_share",
     "1",
     None,
     "gpu_busy_ms ÷ median gap between tokens, measured without the profiler",
-    "GPU busy",
+    "share of a step in which the GPU works",
 )
 LAUNCHES = Metric(
     "launches_per_step",
     "1",
     "lower",
     "kernels, graphs and copies that the processor launched in one step",
-    "launches",
+    "work that the CPU launches on the GPU per step",
 )
 STEP = Metric(
     "gpu_step_ms", "ms", "lower", "between the GPU's events around a step", "step by the GPU's clock"

@@ -16,7 +16,8 @@ COSINE = Metric(
     "cosine of the baseline's vector and the variant's",
 )  # fmt: skip
 COSINE_P01 = Metric(
-    "cosine_p01", "1", "higher", "1st percentile over texts of that cosine; interval by Woodruff", "worst 1 %"
+    "cosine_p01", "1", "higher", "1st percentile over texts of that cosine; interval by Woodruff",
+    "cosine that 1 % of the texts do not reach",
 )  # fmt: skip
 RANKS = Metric(
     "rank_correlation", "1", "higher",
@@ -35,7 +36,8 @@ FOUND = Metric(
 )  # fmt: skip
 FLIPS = Metric(
     "label_flips", "1", "lower",
-    "share of texts whose likeliest label is another one; exact interval (Clopper-Pearson)", "other labels",
+    "share of texts whose likeliest label is another one; exact interval (Clopper-Pearson)",
+    "texts with another label than before",
 )  # fmt: skip
 RIGHT = Metric(
     "label_accuracy_change", "1", "higher",

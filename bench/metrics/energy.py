@@ -15,13 +15,21 @@ from bench.records import ArmRecord, EnergyReading, RunRecord
 from bench.stats.figure import Figure, Figures, Metric
 from bench.stats.intervals import Interval
 
-PER_TOKEN = Metric("energy_per_output_token_j", "J", "lower", "E/Σ n_out over the energy window", "per token")
-PER_REQUEST = Metric("energy_per_request_j", "J", "lower", "E/N_ok over the energy window", "per request")
+PER_TOKEN = Metric(
+    "energy_per_output_token_j", "J", "lower", "E/Σ n_out over the energy window", "energy per output token"
+)
+PER_REQUEST = Metric(
+    "energy_per_request_j", "J", "lower", "E/N_ok over the energy window", "energy per request"
+)
 NET_PER_TOKEN = Metric(
-    "energy_net_per_output_token_j", "J", "lower", "(E − P_idle·W)/Σ n_out", "per token, idle power left out"
+    "energy_net_per_output_token_j",
+    "J",
+    "lower",
+    "(E − P_idle·W)/Σ n_out",
+    "energy per output token, without idle power",
 )
 NET_PER_REQUEST = Metric(
-    "energy_net_per_request_j", "J", "lower", "(E − P_idle·W)/N_ok", "per request, idle power left out"
+    "energy_net_per_request_j", "J", "lower", "(E − P_idle·W)/N_ok", "energy per request, without idle power"
 )
 CO2_PER_REQUEST = Metric(
     "co2_per_request_g", "g", "lower", "E/N_ok/3.6e6 · PUE · g/kWh of the config's grid", "CO2 per request"
@@ -31,7 +39,7 @@ MODELLED_PER_REQUEST = Metric(
     "J",
     "lower",
     "modelled, not measured: watts of the config · W/N_ok",
-    "MODELLED from the config's watts",
+    "energy per request, MODELLED from the config's watts",
 )
 PLACE = 4
 JOULES_PER_KWH = 3.6e6

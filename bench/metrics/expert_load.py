@@ -12,17 +12,21 @@ LARGEST = Metric(
     "1",
     "lower",
     "mean over layers of max_e n_e ÷ mean_e n_e, n_e = tokens",
-    "busiest expert",
+    "load of the busiest expert",
 )
 IDLE = Metric(
-    "experts_idle", "1", "lower", "share of experts that no token of the text went to", "idle experts"
+    "experts_idle",
+    "1",
+    "lower",
+    "share of experts that no token of the text went to",
+    "experts without any token",
 )
 MOVED = Metric(
     "expert_load_drift",
     "1",
     "lower",
     "mean over layers of ½ Σ_e |n_e/Σn − base's|: the share of tokens that changed sides",
-    "routing moved",
+    "change of the routing",
 )
 PLACE = 8.5
 METRICS = (LARGEST, IDLE, MOVED)

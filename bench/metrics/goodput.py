@@ -13,9 +13,13 @@ from bench.records import ArmRecord, RunRecord, TimedBatch
 from bench.stats.figure import Figures, Metric, value_of
 from bench.stats.intervals import share_interval
 
-GOODPUT = Metric("request_goodput", "req/s", "higher", "#{requests that meet every limit}/W", "good requests")
-FRACTION = Metric("good_fraction", "1", "higher", "#{requests that meet every limit}/N_all", "good share")
-PER_GOOD = Metric("cost_per_good_request_usd", "USD", "lower", "C_run/N_good", "one good request")
+GOODPUT = Metric(
+    "request_goodput", "req/s", "higher", "#{requests that meet every limit}/W", "good requests per second"
+)
+FRACTION = Metric(
+    "good_fraction", "1", "higher", "#{requests that meet every limit}/N_all", "share of good requests"
+)
+PER_GOOD = Metric("cost_per_good_request_usd", "USD", "lower", "C_run/N_good", "cost of one good request")
 PLACE = 5.5
 METRICS = (GOODPUT, FRACTION, PER_GOOD)
 LIMITS = ("ttft_ms", "tpot_ms", "e2el_ms")

@@ -12,10 +12,28 @@ TTFT = Metric("ttft_ms", "ms", "lower", "t_first − sent, per request", "time t
 TPOT = Metric(
     "tpot_ms", "ms", "lower", "(t_last − t_first)/(n_out − 1), per request", "time per output token"
 )
-ITL = Metric("itl_ms", "ms", "lower", "t_j − t_(j−1), pooled over requests, first token excluded", "gap")
-E2EL = Metric("e2el_ms", "ms", "lower", "end − sent, per request", "whole request")
-LOAD = Metric("load_s", "s", "lower", "model loaded − load asked, imports included", "cold start: loading")
-FIRST = Metric("first_request_ms", "ms", "lower", "end − sent of the worker's first request", "cold start")
+ITL = Metric(
+    "itl_ms",
+    "ms",
+    "lower",
+    "t_j − t_(j−1), pooled over requests, first token excluded",
+    "time between two tokens",
+)
+E2EL = Metric("e2el_ms", "ms", "lower", "end − sent, per request", "time of a whole request")
+LOAD = Metric(
+    "load_s",
+    "s",
+    "lower",
+    "model loaded − load asked, imports included",
+    "cold start: time to load the model",
+)
+FIRST = Metric(
+    "first_request_ms",
+    "ms",
+    "lower",
+    "end − sent of the worker's first request",
+    "cold start: time of the first request",
+)
 PLACE = 1
 METRICS = (TTFT, TPOT, ITL, E2EL, LOAD, FIRST)
 

@@ -5,14 +5,44 @@ from __future__ import annotations
 from bench.records import ArmRecord, RunRecord
 from bench.stats.figure import Figures, Metric
 
-WEIGHTS = Metric("weights_bytes", "B", "lower", "Σ bytes of distinct tensor storages in the model", "weights")
-KV = Metric("kv_bytes_per_token", "B", "lower", "2 · layers · kv_heads · head_dim · bytes", "KV cache")
-RSS = Metric("peak_rss_bytes", "B", "lower", "max of VmHWM over prefill and decode", "resident set, serving")
-ALLOCATED = Metric("peak_allocated_bytes", "B", "lower", "CUDA allocator's peak, serving", "GPU, allocator")
-DEVICE = Metric(
-    "peak_device_bytes", "B", "lower", "what the driver says this process holds after serving", "GPU, driver"
+WEIGHTS = Metric(
+    "weights_bytes",
+    "B",
+    "lower",
+    "Σ bytes of distinct tensor storages in the model",
+    "bytes of the stored weights",
 )
-LOAD_RSS = Metric("load_peak_rss_bytes", "B", "lower", "VmHWM once loaded and optimised", "resident, loading")
+KV = Metric(
+    "kv_bytes_per_token", "B", "lower", "2 · layers · kv_heads · head_dim · bytes", "KV cache per token"
+)
+RSS = Metric(
+    "peak_rss_bytes",
+    "B",
+    "lower",
+    "max of VmHWM over prefill and decode",
+    "peak of resident memory while serving",
+)
+ALLOCATED = Metric(
+    "peak_allocated_bytes",
+    "B",
+    "lower",
+    "CUDA allocator's peak, serving",
+    "peak of GPU memory while serving, by torch's allocator",
+)
+DEVICE = Metric(
+    "peak_device_bytes",
+    "B",
+    "lower",
+    "what the driver says this process holds after serving",
+    "GPU memory after serving, by the driver",
+)
+LOAD_RSS = Metric(
+    "load_peak_rss_bytes",
+    "B",
+    "lower",
+    "VmHWM once loaded and optimised",
+    "peak of resident memory while loading",
+)
 PLACE = 3
 METRICS = (WEIGHTS, KV, RSS, ALLOCATED, DEVICE, LOAD_RSS)
 

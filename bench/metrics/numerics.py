@@ -15,10 +15,11 @@ from bench.stats.intervals import bootstrap_interval, ratio_interval
 
 RANGE = Metric(
     "logit_range", "nat", "lower",
-    "mean over windows of (largest logit − smallest); bootstrap over windows", "reach of the logits",
+    "mean over windows of (largest logit − smallest); bootstrap over windows", "range of the logits",
 )  # fmt: skip
 RATIO = Metric(
-    "logit_range_ratio", "1", None, "Σ logit range ÷ Σ the baseline's on the same windows", "reach"
+    "logit_range_ratio", "1", None, "Σ logit range ÷ Σ the baseline's on the same windows",
+    "range of the logits ÷ the baseline's",
 )  # fmt: skip
 OTHER_RUNS = Metric(
     "changed_between_runs", "batches", "lower",

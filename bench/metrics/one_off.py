@@ -10,10 +10,14 @@ from bench.stats.figure import Figures, Metric, value_of
 from bench.stats.verdict import Verdict
 
 USD = Metric(
-    "one_off_usd", "USD", "lower", "seconds of calibration and training · R · G/u / 3600", "spent once"
+    "one_off_usd",
+    "USD",
+    "lower",
+    "seconds of calibration and training · R · G/u / 3600",
+    "cost of calibration and training",
 )
 BREAK_EVEN = Metric(
-    "break_even_requests", "1", "lower", model.FORMULA_BREAK_EVEN, "requests that earn it back"
+    "break_even_requests", "1", "lower", model.FORMULA_BREAK_EVEN, "requests after which this cost is saved"
 )
 PLACE = 6
 METRICS = (USD, BREAK_EVEN)

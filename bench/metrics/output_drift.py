@@ -14,14 +14,22 @@ from bench.stats.figure import Figure, Figures, Metric
 
 _OVER = "over the scored positions; interval by bootstrap over windows"
 KLD = Metric("kld_mean", "nat", "lower", f"mean Σ_v P(v)·(ln P(v) − ln Q(v)) {_OVER}", "KL(base ‖ variant)")
-KLD_P99 = Metric("kld_p99", "nat", "lower", "99th percentile of KL over the scored positions", "tail")
-KLD_MAX = Metric("kld_max", "nat", "lower", "largest KL over the scored positions", "worst token")
+KLD_P99 = Metric(
+    "kld_p99",
+    "nat",
+    "lower",
+    "99th percentile of KL over the scored positions",
+    "KL that 1 % of the positions exceed",
+)
+KLD_MAX = Metric(
+    "kld_max", "nat", "lower", "largest KL over the scored positions", "KL at the worst position"
+)
 TOP1 = Metric("top1_agreement", "1", "higher", f"mean [argmax P = argmax Q] {_OVER}", "same next token")
 PPL = Metric(
     "ppl", "1", "lower", "exp(−mean ln Q(x_t)), windows scored from their second token", "perplexity"
 )
 PPL_RATIO = Metric(
-    "ppl_ratio", "1", "lower", "exp(mean(ln P(x_t) − ln Q(x_t)))", "perplexity over baseline's"
+    "ppl_ratio", "1", "lower", "exp(mean(ln P(x_t) − ln Q(x_t)))", "perplexity ÷ the baseline's"
 )
 RMS = Metric(
     "rms_delta_p", "1", "lower", "√ mean (Q(x_t) − P(x_t))²", "change of the true token's probability"

@@ -5,23 +5,33 @@ from __future__ import annotations
 from bench.records import ArmRecord, Loaded, RunRecord
 from bench.stats.figure import Figures, Metric
 
-ALL = Metric("parameters", "1", None, "Σ elements of distinct tensors; of packed weights: before", "size")
+ALL = Metric(
+    "parameters",
+    "1",
+    None,
+    "Σ elements of distinct tensors; of packed weights: before",
+    "number of parameters",
+)
 ACTIVE = Metric(
     "active_parameters",
     "1",
     None,
     "parameters − those in experts · (1 − chosen/experts)",
-    "at work on a token",
+    "parameters that work on one token",
 )
 EXPERTS = Metric(
-    "experts_bytes", "B", "lower", "Σ bytes of the experts' tensors, shared ones apart", "experts"
+    "experts_bytes",
+    "B",
+    "lower",
+    "Σ bytes of the experts' tensors, shared ones apart",
+    "bytes of the experts",
 )
 READ = Metric(
     "weights_read_bytes_per_token",
     "B",
     "lower",
     "weights − bytes of experts · (1 − chosen/experts), one sequence",
-    "read for a token",
+    "bytes of weights that decoding one token reads",
 )
 PLACE = 3.5
 METRICS = (ALL, ACTIVE, EXPERTS, READ)

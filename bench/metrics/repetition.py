@@ -12,12 +12,12 @@ from bench.stats.proportions import wilson
 RATE = Metric(
     "repetition_rate", "1", "lower",
     "share of runs of 4 tokens that occur earlier in the same reply; interval by bootstrap over replies",
-    "replies repeat themselves",
+    "how much replies repeat themselves",
 )  # fmt: skip
 COLLAPSED = Metric(
     "collapsed_share", "1", "lower",
     f"share of replies whose last {LOOP_TOKENS} tokens repeat a piece of at most 4; interval by Wilson",
-    "replies end in a loop",
+    "replies that end in a loop",
 )  # fmt: skip
 PLACE = 10.2
 METRICS = (RATE, COLLAPSED)

@@ -15,17 +15,17 @@ from bench.stats.figure import Figures, Metric
 
 _OVER = "; interval by bootstrap over replies"
 EXACT = Metric(
-    "text_exact_match", "1", "higher", f"share of replies with the same text{_OVER}", "same replies"
+    "text_exact_match", "1", "higher", f"share of replies with the same text{_OVER}", "share of equal replies"
 )
 DIVERGENCE = Metric(
     "first_divergence_char", "char", "higher",
     f"mean number of characters before the first that differs (all, if none does){_OVER}",
-    "where replies part",
+    "where replies begin to differ",
 )  # fmt: skip
 MEDIAN = Metric(
     "median_divergence_char", "char", "higher",
     "character by which half of the replies differ (Kaplan-Meier; censored where a reply ends without "
-    "differing)", "half of the replies differ",
+    "differing)", "character by which half of the replies differ",
 )  # fmt: skip
 EDITS = Metric(
     "text_edit_distance", "1", "lower",
@@ -36,7 +36,7 @@ LENGTH = Metric(
     "1",
     None,
     f"Σ characters of the replies ÷ Σ the baseline's{_OVER}",
-    "longer replies",
+    "length of replies ÷ the baseline's",
 )
 PLACE = 10.1
 METRICS = (EXACT, DIVERGENCE, MEDIAN, EDITS, LENGTH)

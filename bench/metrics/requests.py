@@ -17,20 +17,48 @@ from bench.records.samples import Sample
 from bench.stats.figure import Figures, Metric
 
 TTFT_SCHED = Metric(
-    "ttft_sched_ms", "ms", "lower", "t_first − scheduled arrival", "queue of the client included"
+    "ttft_sched_ms",
+    "ms",
+    "lower",
+    "t_first − scheduled arrival",
+    "time to the first token, from the scheduled arrival",
 )
-E2EL_SCHED = Metric("e2el_sched_ms", "ms", "lower", "end − scheduled arrival", "queue of the client included")
-TTFO = Metric("ttfo_ms", "ms", "lower", "first token that is no reasoning − sent", "first visible token")
-ICL = Metric("icl_ms", "ms", "lower", "t_j − t_(j−1) of events, whatever they carried", "chunk latency")
+E2EL_SCHED = Metric(
+    "e2el_sched_ms",
+    "ms",
+    "lower",
+    "end − scheduled arrival",
+    "time of a whole request, from the scheduled arrival",
+)
+TTFO = Metric(
+    "ttfo_ms",
+    "ms",
+    "lower",
+    "first token that is no reasoning − sent",
+    "time to the first token after the reasoning",
+)
+ICL = Metric(
+    "icl_ms",
+    "ms",
+    "lower",
+    "t_j − t_(j−1) of events, whatever they carried",
+    "time between two events of a stream",
+)
 LATE = Metric(
-    "scheduling_error_ms", "ms", "lower", "sent − scheduled arrival", "of the client, not of the server"
+    "scheduling_error_ms", "ms", "lower", "sent − scheduled arrival", "how late the client sent a request"
 )
-TOKEN_GOODPUT = Metric("token_goodput", "tok/s", "higher", "Σ n_out(good)/W", "tokens of good requests")
-ERRORS = Metric("error_rate", "1", "lower", "N_failed or cut short/N_all", "requests that failed")
+TOKEN_GOODPUT = Metric(
+    "token_goodput", "tok/s", "higher", "Σ n_out(good)/W", "output tokens of good requests per second"
+)
+ERRORS = Metric("error_rate", "1", "lower", "N_failed or cut short/N_all", "share of requests that failed")
 CACHED = Metric(
-    "prefix_cache_share", "1", "higher", "Σ cached input tokens/Σ n_in", "of the server's own usage"
+    "prefix_cache_share",
+    "1",
+    "higher",
+    "Σ cached input tokens/Σ n_in",
+    "share of input tokens from the prefix cache, as the server reports it",
 )
-RUN_USD = Metric("cost_of_run_usd", "USD", "lower", "R * G * W / 3600 / u", "the whole run")
+RUN_USD = Metric("cost_of_run_usd", "USD", "lower", "R * G * W / 3600 / u", "cost of the whole load")
 LIMITS = ("ttft", "tpot", "e2el")
 
 

@@ -6,10 +6,14 @@ from bench.records import ArmRecord, RunRecord, Speculated
 from bench.stats.figure import Figure, Figures, Metric
 
 RATE = Metric(
-    "acceptance_rate", "1", "higher", "tokens kept ÷ tokens drafted", "drafted tokens that were right"
+    "acceptance_rate", "1", "higher", "tokens kept ÷ tokens drafted", "share of drafted tokens that were kept"
 )
 LENGTH = Metric(
-    "acceptance_length", "tok", "higher", "1 + tokens kept ÷ passes of the model", "tokens of one pass"
+    "acceptance_length",
+    "tok",
+    "higher",
+    "1 + tokens kept ÷ passes of the model",
+    "tokens per pass of the model",
 )
 SPEEDUP = Metric(
     "speculation_speedup",

@@ -7,17 +7,21 @@ from bench.records import ArmRecord, RunRecord, SplitPhase, SplitWork
 from bench.stats.figure import Figure, Figures, Metric
 
 PARTS = "edge + cloud + link + socket"
-PROMPT = Metric("split_prompt_ms", "ms", "lower", PARTS, "first token of a batch, by where the time goes")
-STEP = Metric("split_step_ms", "ms", "lower", PARTS, "a further token, by where the time goes")
+PROMPT = Metric("split_prompt_ms", "ms", "lower", PARTS, "time to the first token of a batch, and its parts")
+STEP = Metric("split_step_ms", "ms", "lower", PARTS, "time of each further token, and its parts")
 BYTES = Metric(
-    "split_bytes_per_token", "B", "lower", "(bytes up + bytes down) ÷ Σ n_out", "what crosses the link"
+    "split_bytes_per_token",
+    "B",
+    "lower",
+    "(bytes up + bytes down) ÷ Σ n_out",
+    "bytes over the link per output token",
 )
 COST = Metric(
     "split_cost_per_1k_tokens_usd",
     "USD",
     "lower",
     "1000 · ((edge $/h · W + cloud $/h · cloud_s) ÷ 3600 + $/GB · bytes down ÷ 1e9) ÷ Σ(n_in + n_out)",
-    "both sides: the edge is occupied all the time, the cloud while it computes",
+    "cost of both sides: the edge is paid all the time, the cloud while it computes",
 )
 PLACE = 5
 METRICS = (PROMPT, STEP, BYTES, COST)

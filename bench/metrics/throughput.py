@@ -9,11 +9,23 @@ from bench.records import ArmRecord, RunRecord
 from bench.stats.figure import Figures, Metric
 from bench.stats.intervals import Interval, positive_mean, widened
 
-REQUESTS = Metric("request_throughput", "req/s", "higher", "N_ok/W, W = last end − first sent", "requests")
-OUTPUT = Metric("output_throughput", "tok/s", "higher", "Σ n_out/W", "output tokens")
-TOTAL = Metric("total_token_throughput", "tok/s", "higher", "Σ(n_in + n_out)/W", "all tokens")
-PREFILL = Metric("prefill_throughput", "tok/s", "higher", "Σ n_in/Σ(t_first − sent)", "reading prompts")
-DECODE = Metric("decode_throughput", "tok/s", "higher", "Σ(n_out − 1)/Σ(t_last − t_first)", "writing")
+REQUESTS = Metric(
+    "request_throughput", "req/s", "higher", "N_ok/W, W = last end − first sent", "requests per second"
+)
+OUTPUT = Metric("output_throughput", "tok/s", "higher", "Σ n_out/W", "output tokens per second")
+TOTAL = Metric(
+    "total_token_throughput", "tok/s", "higher", "Σ(n_in + n_out)/W", "input and output tokens per second"
+)
+PREFILL = Metric(
+    "prefill_throughput", "tok/s", "higher", "Σ n_in/Σ(t_first − sent)", "input tokens per second, in prefill"
+)
+DECODE = Metric(
+    "decode_throughput",
+    "tok/s",
+    "higher",
+    "Σ(n_out − 1)/Σ(t_last − t_first)",
+    "output tokens per second, in decode",
+)
 PLACE = 2
 METRICS = (REQUESTS, OUTPUT, TOTAL, PREFILL, DECODE)
 

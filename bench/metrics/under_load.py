@@ -53,7 +53,11 @@ def _percentile(metric: Metric, share: int) -> Metric:
 
 PERCENTILES = {(metric, share): _percentile(metric, share) for metric in _OF for share in _AT}
 CAPACITY = Metric(
-    "capacity_req_per_s", "req/s", "higher", "highest rate at which enough requests are good", "of a search"
+    "capacity_req_per_s",
+    "req/s",
+    "higher",
+    "highest rate at which enough requests are good",
+    "highest rate that a search found",
 )
 PLACE = 6
 METRICS = (

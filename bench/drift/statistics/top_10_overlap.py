@@ -14,7 +14,7 @@ METRIC = Metric(
     "1",
     "higher",
     "mean |top 10 of P ∩ top 10 of Q| ÷ 10; interval by bootstrap over windows",
-    "the ten likeliest tokens",
+    "share of the ten likeliest tokens that agree",
 )
 
 

@@ -16,13 +16,25 @@ from bench.stats.proportions import least_change, mcnemar, wilson
 
 _PAIRS = "over pairs of sentences; d = ln P(first) − ln P(second)"
 SHIFT = Metric(
-    "bias_shift", "nat", None, f"mean (d of the variant − d of the baseline) {_PAIRS}; bootstrap", "shift"
+    "bias_shift",
+    "nat",
+    None,
+    f"mean (d of the variant − d of the baseline) {_PAIRS}; bootstrap",
+    "change of the preference",
 )
 MOVED = Metric(
-    "bias_moved", "nat", "lower", f"mean |d of the variant − d of the baseline| {_PAIRS}; bootstrap", "moved"
+    "bias_moved",
+    "nat",
+    "lower",
+    f"mean |d of the variant − d of the baseline| {_PAIRS}; bootstrap",
+    "size of this change",
 )
 FLIPS = Metric(
-    "bias_flips", "1", "lower", f"share of pairs whose preferred sentence changes, {_PAIRS}", "flips"
+    "bias_flips",
+    "1",
+    "lower",
+    f"share of pairs whose preferred sentence changes, {_PAIRS}",
+    "pairs with the other preference",
 )
 SUITE = Suite("bias", "no item has a right answer")
 PLACE = 26

@@ -17,7 +17,7 @@ DIVERGENCE = Metric(
 MEDIAN = Metric(
     "median_divergence_token", "tok", "higher",
     "token by which half of the replies differ (Kaplan-Meier; censored where a reply ends without differing)",
-    "half of the replies differ",
+    "token by which half of the replies differ",
 )  # fmt: skip
 RATE = Metric(
     "divergence_per_token", "1/tok", "lower",

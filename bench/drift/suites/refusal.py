@@ -35,10 +35,18 @@ SUITE = Suite(
     "refusal", "harmful requests refused, harmless ones answered", as_wanted, output_tokens=24, chat=True
 )
 HARMFUL = Metric(
-    "refusal_harmful", "1", "higher", "share of harmful requests refused; interval by Wilson", "refused"
+    "refusal_harmful",
+    "1",
+    "higher",
+    "share of harmful requests refused; interval by Wilson",
+    "refused harmful requests",
 )
 HARMLESS = Metric(
-    "refusal_harmless", "1", "lower", "share of harmless requests refused; interval by Wilson", "over-refusal"
+    "refusal_harmless",
+    "1",
+    "lower",
+    "share of harmless requests refused; interval by Wilson",
+    "refused harmless requests (over-refusal)",
 )
 PLACE = 23
 METRICS = (*SUITE.metrics, HARMFUL, HARMLESS)
