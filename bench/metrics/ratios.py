@@ -127,9 +127,9 @@ def _of_answers(request: Ratio, share: Interval) -> Ratio:
 def _from_blocks(run: RunRecord, variant: ArmRecord) -> Iterator[Ratio]:
     """Yield the ratios of two servers from the pairs in which they were under load in alternating blocks.
 
-    Blocks take longer than tokens, so the machine changes between the two sides, about as much as it affects
-    different kernels differently. So all pairs of servers use the prior of other kernels, and a wider one for
-    the time to the first token.
+    Blocks are long, so the machine may change between the two sides. This spreads the ratios about as much
+    as different kernels do. So all pairs of servers use the prior of other kernels, and a wider one for the
+    time to the first token.
     """
     units, limits = run.valid_units_of(variant), load_blocks.limits_of(run)
     if run.gate is not None or not units:
