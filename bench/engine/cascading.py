@@ -40,7 +40,7 @@ class _Tried:
 
 
 class Cascade(Engine):
-    """Combine two engines into one. Everything but the answers comes from the large model: text, tokens, facts.
+    """Combine two engines into one. All but the answers comes from the large model: text, tokens, facts.
 
     ``same_tokens`` says that both models have the same tokenizer. ``threshold`` may be changed between
     requests.
