@@ -112,7 +112,7 @@ def test_queries_of_a_file_may_share_a_document(tmp_path: Path) -> None:
     [
         ("embedding", [{"query": "a"}], ":1: needs document, a text"),
         ("embedding", [["a", "b"]], ":1: needs query, a text"),
-        ("embedding", [{"query": "a", "document": "b"}], "gives 1 pairs"),
+        ("embedding", [{"query": "a", "document": "b"}], "has 1 pairs"),
         ("classification", [{"text": " "}], ":1: needs text"),
         ("classification", [{"text": "a", "label": 1}, {"text": "b"}], "1 of 2 texts have a label"),
         ("classification", [{"text": "a", "label": 1.5}], ":1: label must be the name"),
