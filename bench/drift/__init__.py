@@ -1,1 +1,1 @@
-"""Compare two output streams by statistics. Pure functions."""
+"""Compare the outputs of two models by statistics, with pure functions."""

@@ -1,8 +1,8 @@
-"""Behaviour suites: the same items answered by the baseline and by a variant, and what changed.
+"""Judge behaviour suites: the baseline and a variant answer the same items, and their answers are compared.
 
-Answers to the same item belong together, so everything is paired: an item that was right and is wrong now is
-``lost``, the other way round ``gained``. Equal accuracy can hide many of both (arXiv 2407.09141, "Accuracy is
-Not All You Need"). Pure functions of what was answered.
+The comparison is paired by item. An item that the baseline answered right and the variant wrong is ``lost``,
+and the other way round it is ``gained``. Equal accuracy can hide many of both (arXiv 2407.09141, "Accuracy is
+Not All You Need"). All functions are pure functions of the answers.
 """
 
 from __future__ import annotations
@@ -20,28 +20,31 @@ from bench.records import ArmRecord, Json, RunRecord, SuiteAnswers
 from bench.stats.figure import Figure, Figures, Metric
 from bench.stats.proportions import least_change, mcnemar, paired_difference, wilson
 
-Answer = tuple[float, ...] | str  # log-likelihoods of the choices, the text of a reply, or lm-eval's values
-Right = Callable[[Json, Answer], bool]
-POWER = 0.8
+Answer = tuple[float, ...] | str  # log-likelihoods of the choices, lm-eval's values, or the text of a reply
+Right = Callable[[Json, Answer], bool]  # says whether an answer to an item is right
+POWER = 0.8  # ``least_change`` is the smallest change that is detected with this probability
 
 
 def likeliest(item: Json, answer: Answer) -> bool:
-    """Return whether the right choice has the highest log-likelihood; the first of equals counts."""
+    """Return whether the right choice has the highest log-likelihood; of equal choices the first counts."""
     assert isinstance(answer, tuple)
     return bool(answer.index(max(answer)) == item["right"])
 
 
-def answers(found: SuiteAnswers) -> tuple[Answer | None, ...]:
+def answers(answered: SuiteAnswers) -> tuple[Answer | None, ...]:
     """Return the answer to each item; None for an item that did not fit the model's context."""
-    return found.scores or found.replies or found.judged
+    return answered.scores or answered.replies or answered.judged
 
 
 def on_both(run: RunRecord, arm: ArmRecord, suite: str) -> list[tuple[Json, Answer, Answer]]:
-    """Return (item, the baseline's answer, the variant's) for every item that both answered."""
-    found = _to_same_items(run, arm, suite)
-    if arm.is_baseline or found is None:
+    """Return (item, baseline's answer, variant's answer) for every item that both answered.
+
+    Items that trained a cascade's rule are left out.
+    """
+    both_sides = _to_same_items(run, arm, suite)
+    if arm.is_baseline or both_sides is None:
         return []
-    theirs, ours = found
+    theirs, ours = both_sides
     both = zip(theirs.items, answers(theirs), answers(ours), strict=True)
     used = trained_on(arm, suite)
     return [
@@ -52,20 +55,22 @@ def on_both(run: RunRecord, arm: ArmRecord, suite: str) -> list[tuple[Json, Answ
 
 
 def trained_on(arm: ArmRecord, suite: str) -> frozenset[str]:
-    """Return the names of the items that trained the rule of a row that is a cascade: no figure has them."""
+    """Return the ids of the items that trained the rule of a cascade, so that no figure may use them."""
     learnt = (arm.cascade or {}).get("learnt", ())
-    return frozenset(name for one in learnt if one["suite"] == suite for name in one["ids"])
+    return frozenset(item for form in learnt if form["suite"] == suite for item in form["ids"])
 
 
 def items_of(run: RunRecord, arm: ArmRecord, suite: str) -> tuple[Json, ...] | None:
-    """Return the items of a suite that a row answered, which its baseline keeps; None without them."""
-    found = _to_same_items(run, arm, suite)
-    return found[0].items if found else None
+    """Return the items of a suite that a row answered, from its baseline, which keeps them; None if none."""
+    both_sides = _to_same_items(run, arm, suite)
+    return both_sides[0].items if both_sides else None
 
 
 def _to_same_items(run: RunRecord, arm: ArmRecord, suite: str) -> tuple[SuiteAnswers, SuiteAnswers] | None:
-    """Return the baseline's answers, which have the items, and the row's; None if either has none, or if they
-    are to other items."""
+    """Return (baseline's answers, row's answers); None if one is missing, or if the items differ.
+
+    Only the baseline's answers keep the items themselves.
+    """
     base = run.baseline_of(arm)
     ours, theirs = arm.suites.get(suite), base.suites.get(suite) if base else None
     return (theirs, ours) if ours and theirs and ours.digest == theirs.digest else None
@@ -73,11 +78,12 @@ def _to_same_items(run: RunRecord, arm: ArmRecord, suite: str) -> tuple[SuiteAns
 
 @dataclass(frozen=True)
 class Suite:
-    """A suite with right and wrong answers; a file in bench/drift/suites makes its module of one.
+    """Define a suite with right and wrong answers; a module in bench/drift/suites is built from one.
 
-    ``what`` says what is counted as right. ``output_tokens`` is the length of a reply, 0 where choices are
-    scored; ``chat`` puts the prompts into the model's chat template. The items are
-    in ``path``, or with the suites of this package; with ``from_file`` they are those of ``drift.items``.
+    ``what`` says in words which answers are right, and ``right`` decides it. ``output_tokens`` is the length
+    of a reply; 0 means that the choices are scored. ``chat`` puts the prompts into the model's chat template.
+    The items are in ``path``, or in the data of this package. With ``from_file`` they are in the user's file
+    that ``drift.items`` names.
     """
 
     name: str
@@ -90,18 +96,18 @@ class Suite:
 
     @property
     def key(self) -> str:
-        """Return the name as it begins the keys of metrics, and the name of the file of items."""
+        """Return the name in the form in which keys of metrics and the file of items begin."""
         return self.name.replace("-", "_").replace(" ", "_")
 
     @cached_property
     def accuracy(self) -> Metric:
-        """Return the metric of the share that is right."""
+        """Return the metric for the share of right answers."""
         formula = f"share of items: {self.what}; interval by Wilson"
         return Metric(f"{self.key}_accuracy", "1", "higher", formula, f"{self.name}: share right")
 
     @cached_property
     def change(self) -> Metric:
-        """Return the metric of the difference to the baseline."""
+        """Return the metric for the difference of this share from the baseline's."""
         formula = (
             "(gained − lost) ÷ items, paired; interval by Newcombe's method 10; p by McNemar's exact test"
         )
@@ -115,13 +121,13 @@ class Suite:
         return self.accuracy, self.change
 
     def items(self, file: str | None = None) -> tuple[Json, ...]:
-        """Return the items, with ``chat`` where the suite asks in the chat template."""
+        """Return the items; each has ``chat: True`` if the suite uses the chat template."""
         if self.from_file and file:
             return items.read_closed(file)
         return shipped(self.path or items.DATA / f"{self.key}.jsonl", self.chat)
 
     def figures(self, arm: ArmRecord, run: RunRecord) -> Figures:
-        """Return the accuracy of a row, and for a variant its change; None where the suite was not asked."""
+        """Return the accuracy of a row, and the change of a variant; None if the suite was not asked."""
         both = None if arm.is_baseline else on_both(run, arm, self.name)
         return self.compared(self.asked(arm, run), both)
 
@@ -131,25 +137,27 @@ class Suite:
         both: Sequence[tuple[Json, Answer, Answer]] | None,
         **about: object,
     ) -> Figures:
-        """Return the figures of what a row answered and of what both sides did; ``both`` is None for a
-        baseline, and ``about`` stands in the notes of each figure."""
-        found: Figures = {metric.key: None for metric in self.metrics}
+        """Return the figures of a row's answers and of the answers that both sides gave.
+
+        ``both`` is None for a baseline. ``about`` is added to the notes of each figure.
+        """
+        result: Figures = {metric.key: None for metric in self.metrics}
         if not asked:
-            return found
+            return result
         right = [self.right(item, answer) for item, answer in asked]
         items_asked = [item for item, _answer in asked]
         notes = {"n": len(right), "chance": _chance(items_asked), "by": _by(items_asked, right), **about}
-        found[self.accuracy.key] = self.accuracy.scalar(wilson(sum(right), len(right)), **notes)
+        result[self.accuracy.key] = self.accuracy.scalar(wilson(sum(right), len(right)), **notes)
         if both:
-            found[self.change.key] = self._change(both, about)
-        return found
+            result[self.change.key] = self._change(both, about)
+        return result
 
     def asked(self, arm: ArmRecord, run: RunRecord) -> list[tuple[Json, Answer]]:
-        """Return (item, answer) for every item that a row answered."""
-        found = _to_same_items(run, arm, self.name)
-        if found is None:
+        """Return (item, answer) for every item that a row answered, without those that trained its rule."""
+        both_sides = _to_same_items(run, arm, self.name)
+        if both_sides is None:
             return []
-        theirs, ours = found
+        theirs, ours = both_sides
         both, used = zip(theirs.items, answers(ours), strict=True), trained_on(arm, self.name)
         return [(item, answer) for item, answer in both if answer is not None and item["id"] not in used]
 
@@ -161,9 +169,9 @@ class Suite:
         lost = sum(a and not b for a, b in zip(before, after, strict=True))
         gained = sum(b and not a for a, b in zip(before, after, strict=True))
         n, base = len(both), sum(before)
-        found = paired_difference(base - lost, lost, gained, n - base - gained)
+        difference = paired_difference(base - lost, lost, gained, n - base - gained)
         return self.change.scalar(
-            found, n=n, lost=lost, gained=gained, p=mcnemar(lost, gained),
+            difference, n=n, lost=lost, gained=gained, p=mcnemar(lost, gained),
             recovery=(base - lost + gained) / base if base else None,
             at_chance=at_chance(base, n, _chance([item for item, _b, _a in both])),
             least_change=least_change(base, n, POWER), **about,
@@ -171,22 +179,25 @@ class Suite:
 
 
 def suites_of(names: Iterable[object]) -> list[Suite]:
-    """Return the suites among these names that ask the model items of their own; the others compare what is
-    measured anyway. What is no name, but says what lm-eval is asked, is left out."""
+    """Return the suites among these names that ask the model their own items.
+
+    The other suites compare what is measured anyway. An entry that is not a name, but the block for lm-eval,
+    is left out.
+    """
     modules = (plugins.load("drift.suites", name) for name in names if isinstance(name, str))
-    found = (getattr(module, "SUITE", None) for module in modules)
-    return [suite for suite in found if suite is not None]
+    suites = (getattr(module, "SUITE", None) for module in modules)
+    return [suite for suite in suites if suite is not None]
 
 
 @cache
 def shipped(path: Path, chat: bool) -> tuple[Json, ...]:
-    """Return the items that are shipped with a suite."""
-    found = items.read_items(path)
-    return tuple({**item, "chat": True} for item in found) if chat else found
+    """Return the items that this package has for a suite."""
+    shipped_items = items.read_items(path)
+    return tuple({**item, "chat": True} for item in shipped_items) if chat else shipped_items
 
 
 def _chance(asked: Sequence[Json]) -> float:
-    """Return the share that blind guessing would have right: nothing where replies are free text."""
+    """Return the share of right answers by blind guessing, which is 0 if replies are free text."""
     return math.fsum(map(_chance_of, asked)) / len(asked)
 
 
@@ -195,10 +206,10 @@ def _chance_of(item: Json) -> float:
 
 
 def at_chance(right: int, n: int, chance: float) -> bool:
-    """Return whether a baseline is not shown to be better than guessing, so that it has nothing to lose.
+    """Return whether a baseline is not shown to be better than guessing, so that no loss can be measured.
 
-    Free text cannot be right by chance, but fewer than six right items cannot show a loss at all: six lost
-    of six have p = 2 · 0.5⁶ = 0.03.
+    Free text cannot be right by chance. But at least six right items are needed to show a loss: if six of six
+    are lost, p = 2 · 0.5⁶ = 0.03.
     """
     if chance == 0:
         return right < 6
@@ -207,7 +218,7 @@ def at_chance(right: int, n: int, chance: float) -> bool:
 
 
 def _by(asked: Sequence[Json], right: Sequence[bool]) -> dict[str, list[int]]:
-    """Return [right, asked] by language and by group, where there is more than one."""
+    """Return {value: [right, asked]} by language, group and kind, if the items have more than one of them."""
     counts: dict[str, Counter[bool]] = {}
     for key in ("lang", "group", "kind"):
         values = [item.get(key) for item in asked]

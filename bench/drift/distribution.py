@@ -1,6 +1,6 @@
-"""Compare two teacher-forced token streams by statistics (after llama.cpp's, in float32).
+"""Compute statistics of two models that read the same text (the statistics are those of llama.cpp).
 
-The input is one DriftWindow for each window of text; every interval is a bootstrap over windows.
+The input is one DriftWindow per window of text. Every interval is a bootstrap over windows.
 """
 
 from __future__ import annotations
@@ -15,14 +15,17 @@ Windows = Sequence[DriftWindow]
 
 
 def window_starts(length: int, window: int, tokens: int) -> list[int]:
-    """Return the first token of each window. There are as many whole windows as fit ``tokens``, but at least
-    one, spread evenly without overlap; none if the text is shorter than one window."""
+    """Return the index of the first token of each window in a text of ``length`` tokens.
+
+    As many whole windows as fit into ``tokens``, but at least one, are spread evenly over the text without
+    overlap. There is none if the text is shorter than one window.
+    """
     count = min(max(tokens // window, 1), length // window)
     return [round(i * (length - window) / max(count - 1, 1)) for i in range(count)]
 
 
 def window_means(values: Sequence[Sequence[float]]) -> list[float]:
-    """Return the mean of each window, to nine digits; two runs on the same windows are compared by them."""
+    """Return the mean of each window, to nine digits; ``run.json`` keeps them to compare two runs."""
     return [float(f"{math.fsum(window) / len(window):.9g}") for window in values]
 
 
@@ -37,17 +40,17 @@ def kl_quantile(windows: Windows, q: float) -> float:
 
 
 def top1_agreement(windows: Windows) -> Interval:
-    """Return the share of positions where both models put the same token first."""
+    """Return the share of positions at which both models rank the same token first."""
     return bootstrap_interval([window.same_top for window in windows])
 
 
 def perplexity(ln_p: Sequence[Sequence[float]]) -> Interval:
-    """Return exp(−mean ln p) of the true next tokens."""
+    """Return exp(−mean ln p), where p is the probability of the true next token."""
     return bootstrap_interval(ln_p, lambda mean: math.exp(-mean))
 
 
 def ln_p_lost(windows: Windows) -> list[list[float]]:
-    """Return ln P − ln Q of the true next token, position by position."""
+    """Return ln P − ln Q of the true next token at each position (P: baseline, Q: variant)."""
     return [[p - q for p, q in zip(w.ln_p_base, w.ln_p_variant, strict=True)] for w in windows]
 
 
@@ -66,7 +69,7 @@ def rms_delta_p(windows: Windows) -> Interval:
 
 
 def kl_floor(baseline: ArmRecord | None) -> float | None:
-    """Return the mean KL of the baseline against itself with other kernel shapes; less than that is noise."""
+    """Return the mean KL of the baseline against itself with other kernel shapes; a smaller KL is noise."""
     if baseline is None or not baseline.floor:
         return None
     return mean_kl(baseline.floor).value

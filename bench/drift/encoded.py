@@ -1,4 +1,4 @@
-"""Compare what two encoders make of the same texts: cosines, rankings, labels. Pure functions of numbers."""
+"""Compare the outputs of two encoders for the same texts by cosines, rankings and labels."""
 
 from __future__ import annotations
 
@@ -12,24 +12,25 @@ from bench.drift.retrieval import MOST_RANKED, TextSet, places_of
 from bench.records import EncodedTexts, Encodings
 
 Vector = Sequence[float]
-DIGITS = 9  # of a cosine: vectors in float32 have seven
+DIGITS = 9  # decimals of a stored cosine; float32 has about seven digits
 
 
 def embedded(texts: TextSet, base: Encodings, variant: Encodings) -> EncodedTexts:
-    """Return the cosines of both vectors of each text, and how both sides rank the documents.
+    """Return the cosine of both vectors of each text, and compare how both sides rank the documents.
 
-    Without vectors of one length there are no cosines; each side ranks with its own.
+    If the vectors of the two sides differ in length, there are no cosines; each side still ranks by its own
+    vectors.
     """
     ours, theirs = ([_normed(row) for row in side.outputs] for side in (variant, base))
-    found = EncodedTexts(texts.source, texts.digest, len(texts.documents), cut=max(base.cut, variant.cut))
+    result = EncodedTexts(texts.source, texts.digest, len(texts.documents), cut=max(base.cut, variant.cut))
     if len(ours[0]) == len(theirs[0]):
         pairs = zip(theirs, ours, strict=True)
-        found = replace(found, cosines=tuple(round(_dot(*pair), DIGITS) for pair in pairs))
+        result = replace(result, cosines=tuple(round(_dot(*pair), DIGITS) for pair in pairs))
     ranked, queries = list(_ranked(texts, theirs, ours)), len(texts.queries)
     if not queries:
-        return found
+        return result
     return replace(
-        found,
+        result,
         rank_correlations=tuple(round(spearman(before, after), DIGITS) for _, before, after in ranked),
         same_first=tuple(_first(before) == _first(after) for _, before, after in ranked),
         found_before=tuple(_first(before) == right for right, before, _ in ranked),
@@ -38,10 +39,12 @@ def embedded(texts: TextSet, base: Encodings, variant: Encodings) -> EncodedText
 
 
 def labelled(texts: TextSet, base: Encodings, variant: Encodings) -> EncodedTexts:
-    """Return the likeliest label of each text on both sides. Raises ValueError for a right label that is none
-    of the model's, and for sides with other labels."""
+    """Return the likeliest label of each text on both sides.
+
+    Raises ValueError if the two models have different labels, or if the model lacks a right label.
+    """
     if base.labels != variant.labels:
-        raise ValueError("its labels are other ones than the baseline's")
+        raise ValueError("its labels differ from the baseline's")
     return EncodedTexts(
         texts.source,
         texts.digest,
@@ -53,28 +56,32 @@ def labelled(texts: TextSet, base: Encodings, variant: Encodings) -> EncodedText
 
 
 def same(once: Encodings, again: Encodings) -> tuple[float, ...]:
-    """Return the cosine of two vectors of each text."""
+    """Return the cosine of the two vectors of each text, from two passes of the same model."""
     pairs = zip(once.outputs, again.outputs, strict=True)
-    return tuple(round(_dot(_normed(one), _normed(other)), DIGITS) for one, other in pairs)
+    return tuple(round(_dot(_normed(first), _normed(second)), DIGITS) for first, second in pairs)
 
 
 def _ranked(
     texts: TextSet, base: Sequence[Vector], variant: Sequence[Vector]
 ) -> Iterator[tuple[int, list[float], list[float]]]:
-    """Yield (place of the right document, the baseline's cosines with every document, the variant's) of up to
-    ``MOST_RANKED`` queries, evenly spread."""
+    """Yield (index of the right document, baseline's cosines, variant's cosines) for up to ``MOST_RANKED``
+    queries, evenly spread. The cosines are those of the query with every document."""
     count = len(texts.queries)
     step = max(count / MOST_RANKED, 1.0)
     for query in (int(number * step) for number in range(min(count, MOST_RANKED))):
-        before, after = ([_dot(side[query], one) for one in side[count:]] for side in (base, variant))
+        before, after = (
+            [_dot(side[query], document) for document in side[count:]] for side in (base, variant)
+        )
         yield texts.right[query], before, after
 
 
-def spearman(one: Sequence[float], other: Sequence[float]) -> float:
-    """Return Spearman's ρ: the correlation of the ranks, of equals the mean rank (Spearman 1904). It is 1 for
-    two lists of equals, and 0 if only one is."""
-    first, second = _ranks(one), _ranks(other)
-    middle = (len(one) - 1) / 2
+def spearman(x: Sequence[float], y: Sequence[float]) -> float:
+    """Return Spearman's ρ, the correlation of the ranks (Spearman 1904). Equal values share their mean rank.
+
+    If all values are equal in both lists the result is 1, and if they are in only one list it is 0.
+    """
+    first, second = _ranks(x), _ranks(y)
+    middle = (len(x) - 1) / 2
     a, b = ([rank - middle for rank in ranks] for ranks in (first, second))
     spread = math.sqrt(_dot(a, a) * _dot(b, b))
     if spread == 0:
@@ -98,10 +105,10 @@ def _normed(row: Vector) -> list[float]:
     return [value / length for value in row]
 
 
-def _dot(one: Vector, other: Vector) -> float:
-    return float(sum(map(mul, one, other)))
+def _dot(x: Vector, y: Vector) -> float:
+    return float(sum(map(mul, x, y)))
 
 
 def _first(scores: Sequence[float]) -> int:
-    """Return the place of the largest; of equals the first."""
+    """Return the index of the largest score; of equal scores the first."""
     return max(range(len(scores)), key=scores.__getitem__)

@@ -1,7 +1,8 @@
-"""The items of behaviour suites: JSON lines, each a prompt and what a right answer is.
+"""Read the items of behaviour suites from JSON lines, and check them.
 
-An item has ``id``, ``prompt`` and ``lang``, and either ``choices`` (the model's log-likelihood chooses one;
-``right`` is the place of the right one) or something that its suite checks in a reply, such as ``number``.
+An item has ``id``, ``prompt`` and ``lang``. It also has either ``choices``, of which the model's
+log-likelihood chooses one and ``right`` is the index of the right one, or something that its suite checks in
+a reply, such as ``number``.
 """
 
 from __future__ import annotations
@@ -22,43 +23,43 @@ from bench.store.files import is_unicode, json_lines
 DATA = Path(__file__).parent / "suites" / "data"
 MOST_ITEMS, MOST_CHOICES = 5000, 20
 MAX_LINE_BYTES, MAX_FILE_BYTES = 1 * MIB, 64 * MIB
-MOST_IN_AN_ITEM = Contents(20_000, 100_000, 20_000)  # all of it is kept; signs in texts count, too
-MOST_LETTERS = 200_000  # of a prompt or a choice: a text of 8,000 tokens has about 40,000
+MOST_IN_AN_ITEM = Contents(20_000, 100_000, 20_000)  # brackets and commas in texts count too
+MOST_LETTERS = 200_000  # of a prompt or a choice; a text of 8,000 tokens has about 40,000
 LANGUAGE = re.compile(r"any|[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 CHINESE = re.compile(r"[一-鿿]")
-SHOWN = 400  # letters of a prompt that a result keeps, from its end
+SHOWN = 400  # a result keeps this many letters from the end of a prompt
 
 
 def read_items(path: Path) -> tuple[Json, ...]:
-    """Return the items of a file. Raises ValueError with file and line, OSError without a file."""
-    found = tuple(_lines(path))
-    if not found:
+    """Return the items of a file. Raises ValueError with file and line, OSError if it cannot be read."""
+    items = tuple(_lines(path))
+    if not items:
         raise ValueError(f"{path}: holds no item")
     seen: set[str] = set()
-    for item in found:
+    for item in items:
         if item["id"] in seen:
             raise ValueError(f"{path}: two items are called {item['id']!r}")
         seen.add(item["id"])
-    return found
+    return items
 
 
 def read_closed(file: str) -> tuple[Json, ...]:
-    """Return the items of a user's file, each of which has choices and a right one.
+    """Return the items of a user's file, each with choices and the index of the right one.
 
-    Raises UsageError with the file, the line or the item that is wrong.
+    Raises UsageError, which names the file and the line or item that is wrong.
     """
     try:
-        found = read_items(Path(file))
+        items = read_items(Path(file))
     except OSError as bad:
         raise UsageError(f"{file}: {why(bad)}") from None
     except ValueError as bad:
         raise UsageError(str(bad)) from None
-    for item in found:
+    for item in items:
         if "choices" not in item or item.get("right") is None:
             raise UsageError(
                 f"{file}: item {item['id']!r} needs choices, and right, the place of the right one"
             )
-    return found
+    return items
 
 
 def _lines(path: Path) -> Iterator[Json]:
@@ -73,7 +74,7 @@ def _lines(path: Path) -> Iterator[Json]:
 
 
 def _problem(item: Json) -> str | None:
-    """Say what is wrong with an item; None if nothing is."""
+    """Say what is wrong with an item; None if it is valid."""
     for key in ("id", "lang"):
         value = item.get(key)
         if not isinstance(value, str) or not 0 < len(value) <= 100 or not value.isprintable():
@@ -102,10 +103,10 @@ def _is_text(value: object) -> bool:
 
 
 def digest(items: Sequence[Json]) -> str:
-    """Return the SHA-256 of the items: answers to other items are not compared."""
+    """Return the SHA-256 of the items; answers are compared only if their items have the same digest."""
     return hashlib.sha256(json.dumps(list(items), sort_keys=True).encode()).hexdigest()
 
 
 def kept(item: Json) -> dict[str, Any]:
-    """Return what a result keeps of an item: all that judging needs, and the end of a long prompt."""
+    """Return an item as a result keeps it: with all that judging needs, but only the end of a long prompt."""
     return {**item, "prompt": item["prompt"][-SHOWN:]}

@@ -1,7 +1,7 @@
-"""The statistics of llama.cpp's ``llama-perplexity --kl-divergence`` that are made from single positions.
+"""Compute the statistics of single positions that llama.cpp's ``llama-perplexity --kl-divergence`` prints.
 
-Its standard errors take the positions for independent. They are not, so they stand beside the intervals over
-windows and never in their place.
+Its standard errors assume that positions are independent, which they are not. So these errors are given in
+addition to the intervals over windows, and never instead of them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Windows = Sequence[DriftWindow]
 
 
 def delta_p(windows: Windows) -> list[list[float]]:
-    """Return Q(x) − P(x) of the true next token, position by position."""
+    """Return Q(x) − P(x) of the true next token x at each position (P: baseline, Q: variant)."""
     return [
         [math.exp(q) - math.exp(p) for p, q in zip(w.ln_p_base, w.ln_p_variant, strict=True)] for w in windows
     ]
@@ -30,14 +30,14 @@ def error_of_mean(windows: Sequence[Sequence[float]]) -> float | None:
 
 
 def error_of_rms(changes: Sequence[Sequence[float]]) -> float | None:
-    """Return SE(Δp²)/(2·RMS), the standard error of a root mean square; None where that is 0."""
+    """Return SE(Δp²)/(2·RMS), the standard error of a root mean square; None if the RMS is 0."""
     squares = [change * change for window in changes for change in window]
     error, mean = mean_error(squares), math.fsum(squares) / len(squares)
     return None if error is None or mean == 0 else error / (2 * math.sqrt(mean))
 
 
 def error_of_share(windows: Sequence[Sequence[float]]) -> float | None:
-    """Return √(p(1 − p)/(N − 1)) of a share of positions."""
+    """Return √(p(1 − p)/(N − 1)), the standard error of a share of positions."""
     n = sum(map(len, windows))
     share = math.fsum(chain.from_iterable(windows)) / n
     return None if n < 2 else math.sqrt(max(share * (1 - share), 0.0) / (n - 1))
@@ -45,11 +45,11 @@ def error_of_share(windows: Sequence[Sequence[float]]) -> float | None:
 
 @dataclass(frozen=True)
 class Perplexities:
-    """Both perplexities on the same positions, paired.
+    """Compare both perplexities on the same positions.
 
-    ``ln_ratio`` is ln(PPL(variant)/PPL(base)), ``change`` their difference; each ``_error`` is a standard
-    error that uses the pairing, ``√(σ_Q² + σ_P² − 2·cov)``. ``correlation`` is cov/(σ_Q·σ_P); None where one
-    of them does not vary.
+    ``ln_ratio`` is ln(PPL(variant)/PPL(base)), and ``change`` is PPL(variant) − PPL(base). Each ``_error`` is
+    a standard error that uses the pairing, ``√(σ_Q² + σ_P² − 2·cov)``. ``correlation`` is cov/(σ_Q·σ_P); None
+    if one of the two sides does not vary.
     """
 
     base: float

@@ -1,8 +1,8 @@
-"""The noise floor: how far the baseline is from itself when nothing but the circumstances differ.
+"""Compute the noise floor: how far the baseline is from itself under other conditions.
 
-Other shapes, another number of threads and a batch are measured by a pass of their own (mean KL). Another
-process is read off the drift of the variants: each was scored beside a baseline of its own process, on the
-same windows.
+The conditions are other kernel shapes, another number of threads, a batch, and another process. The first
+three have their own pass each, with a mean KL. The last comes from the drift of the variants, because each
+variant was scored next to a baseline in a new process, on the same windows.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ SHAPES, PROCESS = "shapes", "process"
 
 
 def floors(baseline: ArmRecord | None, run: RunRecord) -> dict[str, float]:
-    """Return the floor of each circumstance that was measured, in nats."""
+    """Return the floor of each condition that was measured, in nats."""
     if baseline is None:
         return {}
-    found = {kind: mean_kl(windows).value for kind, windows in baseline.floors.items() if windows}
+    by_condition = {kind: mean_kl(windows).value for kind, windows in baseline.floors.items() if windows}
     if baseline.floor:
-        found[SHAPES] = mean_kl(baseline.floor).value
+        by_condition[SHAPES] = mean_kl(baseline.floor).value
     process = between_processes([arm.drift for base, arm in run.compared if base is baseline])
-    return found if process is None else {**found, PROCESS: process}
+    return by_condition if process is None else {**by_condition, PROCESS: process}
 
 
 def between_processes(scored: Sequence[Sequence[DriftWindow]]) -> float | None:
-    """Return the KL between baselines of different processes, to second order: ½·mean(ln P − ln P′)².
+    """Return the KL between baselines in different processes, to second order: ½·mean(ln P − ln P′)².
 
-    The mean is over the true next tokens of all windows, each process against the first (Kullback 1959,
-    section 2.6: KL is half the variance of the difference of logarithms where that is small). None unless two
-    processes scored windows of the same lengths.
+    The mean is over the true next tokens of all windows, and compares each process with the first. A small KL
+    is half the variance of the difference of the logarithms (Kullback 1959, section 2.6). The result is None
+    unless at least two processes scored windows of the same lengths.
     """
     first, *others = scored or [()]
     squares: list[float] = []
     for other in others:
-        for one, same in zip(first, other, strict=False):
-            if len(one.ln_p_base) == len(same.ln_p_base):
-                squares += _squares(one.ln_p_base, same.ln_p_base)
+        for window, same in zip(first, other, strict=False):
+            if len(window.ln_p_base) == len(same.ln_p_base):
+                squares += _squares(window.ln_p_base, same.ln_p_base)
     return math.fsum(squares) / len(squares) / 2 if squares else None
 
 
-def _squares(one: Iterable[float], other: Iterable[float]) -> list[float]:
-    return [(a - b) ** 2 for a, b in zip(one, other, strict=True)]
+def _squares(x: Iterable[float], y: Iterable[float]) -> list[float]:
+    return [(a - b) ** 2 for a, b in zip(x, y, strict=True)]

@@ -1,8 +1,8 @@
-"""The texts on which two encoders are compared: queries with their documents, or texts with labels.
+"""Provide the texts on which two encoders are compared: queries with their documents, or texts with labels.
 
-Without a file of the user's they are docstrings of Python's standard library: the first paragraph of each is
-a query, the rest of it the document that belongs to it. Nothing is copied into this repository; the result
-keeps a digest of the texts, which differ between Python versions.
+If the user gives no file, the texts are docstrings of Python's standard library: the first paragraph of each
+is a query, and the rest is the document that belongs to it. They are read from the installed Python and not
+copied into this repository. They differ between Python versions, so a result keeps a digest of them.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from bench.store.files import is_unicode, json_lines
 from bench.texts import docstrings
 
 MOST_ITEMS, MAX_LINE_BYTES = 5000, 1 * MIB
-PAIRS = 256  # as many texts again are documents: one in a hundred of 512 is five
-MOST_RANKED = 128  # queries; each ranks every document
+PAIRS = 256  # 512 texts, so that the worst 1 % of the cosines are five texts
+MOST_RANKED = 128  # queries; every document is ranked for each of them
 SHORTEST, LONGEST_QUERY, SHORTEST_DOCUMENT = 20, 300, 80  # letters
 SHIPPED = "docstrings of Python"
 Label = str | int
@@ -30,8 +30,10 @@ Label = str | int
 
 @dataclass(frozen=True)
 class TextSet:
-    """Texts for encoders. The first ``len(right)`` of them are queries, and ``right`` has the place of each
-    query's own document among the ``documents``. ``labels`` has the right label of each text, if it is known.
+    """Hold texts for encoders.
+
+    ``right`` has, for each of the ``queries``, the index of its own document in ``documents``. ``labels`` has
+    the right label of each text, if labels are known.
     """
 
     source: str
@@ -42,18 +44,21 @@ class TextSet:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """Return every text, queries first."""
+        """Return all texts, queries first."""
         return (*self.queries, *self.documents)
 
     @property
     def digest(self) -> str:
-        """Return the SHA-256 of the texts and of what belongs to them."""
+        """Return the SHA-256 of the texts, pairs and labels."""
         content = [self.queries, self.documents, self.right, self.labels]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def set_for(task: str, file: str | None) -> TextSet:
-    """Return the texts of a user's file, or those of Python's docstrings. Raises UsageError for a file."""
+    """Return the texts of a user's file, or those of Python's docstrings without a file.
+
+    Raises UsageError if the file cannot be read or is not valid.
+    """
     if file is None:
         return shipped() if task == "embedding" else TextSet(SHIPPED, documents=shipped().texts)
     try:
@@ -67,17 +72,16 @@ def set_for(task: str, file: str | None) -> TextSet:
 
 @cache
 def shipped() -> TextSet:
-    """Return pairs from Python's docstrings, evenly spread over them."""
-    found = dict(_pairs())
-    chosen = list(found.items())
-    step = max(len(chosen) / PAIRS, 1.0)
-    pairs = [chosen[int(number * step)] for number in range(min(PAIRS, len(chosen)))]
+    """Return up to ``PAIRS`` pairs from Python's docstrings, evenly spread over them."""
+    every = list(dict(_pairs()).items())  # a query that comes again keeps its last document
+    step = max(len(every) / PAIRS, 1.0)
+    pairs = [every[int(number * step)] for number in range(min(PAIRS, len(every)))]
     queries, documents = tuple(query for query, _ in pairs), tuple(text for _, text in pairs)
     return TextSet(SHIPPED, queries, documents, tuple(range(len(pairs))))
 
 
 def _pairs() -> Iterator[tuple[str, str]]:
-    """Yield (first paragraph, the rest of it) of each docstring with enough letters in both."""
+    """Yield (first paragraph, the rest) of each docstring that is long enough in both parts."""
     seen: set[str] = set()
     for text in docstrings.each():
         head, _, rest = text.partition("\n\n")
@@ -91,7 +95,7 @@ def _pairs() -> Iterator[tuple[str, str]]:
 def _paired(file: str, rows: list[tuple[str, object]]) -> TextSet:
     pairs = [(_text(where, row, "query"), _text(where, row, "document")) for where, row in rows]
     if len(pairs) < 2:
-        raise ValueError(f"{file}: gives {len(pairs)} pairs, and two documents are the fewest to be ranked")
+        raise ValueError(f"{file}: has {len(pairs)} pairs, and a ranking needs at least two")
     documents = tuple(dict.fromkeys(document for _, document in pairs))
     place = {document: number for number, document in enumerate(documents)}
     right = tuple(place[document] for _, document in pairs)
@@ -113,18 +117,20 @@ def _labelled(file: str, rows: list[tuple[str, object]]) -> TextSet:
 
 
 def _text(where: str, row: object, key: str) -> str:
-    found = row.get(key) if isinstance(row, dict) else None
-    if not isinstance(found, str) or not found.strip() or not is_unicode(found):
+    text = row.get(key) if isinstance(row, dict) else None
+    if not isinstance(text, str) or not text.strip() or not is_unicode(text):
         raise ValueError(f"{where}: needs {key}, a text")
-    return found
+    return text
 
 
 def places_of(labels: tuple[Label, ...], names: tuple[str, ...]) -> tuple[int, ...]:
-    """Return the place of each label among the ``names`` of a model. Raises ValueError for one that is none
-    of them."""
-    place = {name: number for number, name in enumerate(names)}
-    found = [label if type(label) is int else place.get(str(label), -1) for label in labels]
-    for label, number in zip(labels, found, strict=True):
+    """Return the index of each label in the ``names`` of a model's labels.
+
+    Raises ValueError for a label that the model does not have.
+    """
+    index = {name: number for number, name in enumerate(names)}
+    numbers = [label if type(label) is int else index.get(str(label), -1) for label in labels]
+    for label, number in zip(labels, numbers, strict=True):
         if not 0 <= number < len(names):
             raise ValueError(f"the label {str(label)[:40]!r} is none of the model's ({', '.join(names[:8])})")
-    return tuple(found)
+    return tuple(numbers)

@@ -1,7 +1,7 @@
-"""The survival curve of greedy replies: the share that is still the baseline's after so many tokens.
+"""Compute the survival curve of greedy replies: the share that still equals the baseline's after n tokens.
 
-A reply that ends, or is cut, without having differed says only that it did not differ so far: it is censored
-there, and not counted as a reply that never differs (Kaplan and Meier 1958, JASA 53:457).
+A reply that ends, or is cut, before it differs says only that it did not differ so far. It is censored at
+that token, and not counted as a reply that never differs (Kaplan and Meier 1958, JASA 53:457).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ HALF = 0.5
 
 @dataclass(frozen=True)
 class Followed:
-    """One pair of replies: the number of the token at which they differ, or of the last one seen."""
+    """Record for a pair of replies the first token that differs (counted from 1), or the last one if none."""
 
     token: int
     differs: bool
@@ -28,8 +28,11 @@ class Followed:
 
 @dataclass(frozen=True)
 class Step:
-    """The share of replies that is still the same after ``token`` tokens, of ``at_risk`` that were seen so
-    far; the bounds are None where all have differed or none has."""
+    """Hold the share of replies that are still the same after ``token`` tokens.
+
+    ``at_risk`` replies were still the same before this token. The bounds are None if all replies have
+    differed.
+    """
 
     token: int
     share: Interval
@@ -37,7 +40,7 @@ class Step:
 
 
 def followed(base: Sequence[int], variant: Sequence[int]) -> Followed:
-    """Follow two replies up to the token at which they differ; an end where the other goes on differs too."""
+    """Follow two replies up to the first token that differs; if only one goes on, they differ there."""
     same = next(
         (n for n, (a, b) in enumerate(zip(base, variant, strict=False)) if a != b),
         min(len(base), len(variant)),
@@ -47,17 +50,17 @@ def followed(base: Sequence[int], variant: Sequence[int]) -> Followed:
 
 
 def curve(pairs: Sequence[Followed]) -> tuple[Step, ...]:
-    """Return a step for each token at which some reply differs.
+    """Return one step of the survival curve for each token at which some reply differs.
 
     The variance is Greenwood's; the bounds are those of ln(−ln S), which stay between 0 and 1 (Kalbfleisch
     and Prentice 1980, section 1.3).
     """
-    events = Counter(one.token for one in pairs if one.differs)
-    seen = sorted(one.token for one in pairs)
+    events = Counter(pair.token for pair in pairs if pair.differs)
+    tokens = sorted(pair.token for pair in pairs)
     steps: list[Step] = []
     share, variance = 1.0, 0.0
     for token in sorted(events):
-        at_risk = len(seen) - bisect_left(seen, token)
+        at_risk = len(tokens) - bisect_left(tokens, token)
         left = at_risk - events[token]
         share *= left / at_risk
         variance += events[token] / (at_risk * left) if left else math.inf
@@ -73,9 +76,10 @@ def _bounds(share: float, variance: float) -> Interval:
 
 
 def median(steps: Sequence[Step]) -> Interval | None:
-    """Return by which token half of the replies differ; None if fewer than half are seen to.
+    """Return the token by which half of the replies differ; None if fewer than half were seen to differ.
 
-    Its bounds are where those of the curve pass one half (Brookmeyer and Crowley 1982, Biometrics 38:29).
+    Its bounds are the tokens at which the bounds of the curve pass one half (Brookmeyer and Crowley 1982,
+    Biometrics 38:29).
     """
     value = _passes([(step.token, step.share.value) for step in steps])
     if value is None:
@@ -88,4 +92,5 @@ def median(steps: Sequence[Step]) -> Interval | None:
 
 
 def _passes(points: Sequence[tuple[int, float]]) -> float | None:
+    """Return the first token at which the share is one half or less."""
     return next((float(token) for token, share in points if share <= HALF), None)

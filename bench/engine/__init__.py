@@ -1,4 +1,4 @@
-"""The contract between harness and worker: what an engine is, and what is measured in it.
+"""Define the interface of an engine, which loads a model, decodes, and reports what can be measured in it.
 
 Token ids cross this interface as plain lists of int; tensors stay inside the engine.
 """
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options:
-    """The settings of the config's ``runtime`` block for an engine, with defaults filled in."""
+    """Hold the settings of the config's ``runtime`` block for an engine, with defaults filled in."""
 
     device: str = "auto"
     dtype: str = "float32"
     threads: int | None = None
     attention: str = "sdpa"
     random: bool = False
-    task: str | None = None  # of an encoder: embedding or classification
-    own: Mapping[str, Any] = field(default_factory=dict)  # the engine's own keys of the block
+    task: str | None = None  # for an encoder: embedding or classification
+    own: Mapping[str, Any] = field(default_factory=dict)  # keys that only this engine has
 
 
 @dataclass(frozen=True)
 class Work:
-    """The work that a model has done since it was loaded."""
+    """Count the work that a model has done since it was loaded."""
 
     forward_calls: int
     flops: int
@@ -47,7 +47,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Changed:
-    """The result of a scheme that changes more than the model.
+    """Hold the result of a scheme that changes more than the model.
 
     ``make_cache(sequences, tokens)`` returns an empty KV cache of another kind than the engine's own.
     ``step`` is called instead of ``model`` to decode one more token of every sequence. ``drafter`` proposes
@@ -63,14 +63,14 @@ class Changed:
 
 @dataclass(frozen=True)
 class Teacher:
-    """The baseline's model, for schemes that learn from it: its directory and a function that loads it."""
+    """Give the baseline's model to schemes that learn from it: its directory and a function to load it."""
 
     directory: Path
     load: Callable[[], Any]
 
 
 class Engine(ABC):
-    """A loaded model that decodes greedily, one step at a time, and scores text.
+    """Decode greedily with a loaded model, one step at a time, and score text with it.
 
     Schemes change ``model``. Only the engine itself knows what its ``generation`` objects contain. An engine
     whose model is not a torch module sets ``TORCH = False`` and has its own ``census`` and ``parameters``.
@@ -89,19 +89,19 @@ class Engine(ABC):
         """Return what the loaded model reports about itself."""
 
     def census(self, *, count_zeros: bool = True) -> Census:
-        """Describe every weight matrix as it is stored. Counting zeros reads every floating-point weight."""
+        """Describe every weight matrix as it is stored; ``count_zeros`` reads every floating-point weight."""
         return census.take(self.model, count_zeros=count_zeros)
 
     def parameters(self) -> int:
         """Return the number of parameters; tied ones are counted once."""
-        return sum(one.numel() for one in self.model.parameters())
+        return sum(parameter.numel() for parameter in self.model.parameters())
 
     def change(self, changed: Changed) -> None:
         """Use the model that a scheme returned."""
         self.model = changed.model
 
     def as_asked(self, options: Options) -> list[Check]:
-        """Check that what was loaded has the dtype, attention and threads that the config asked for."""
+        """Check that the loaded model has the dtype, attention and threads that the config asks for."""
         facts = self.facts()
         checks = [
             check("dtype", facts.dtype, facts.dtype == options.dtype, options.dtype),
@@ -112,18 +112,18 @@ class Engine(ABC):
         return checks
 
     def as_decoded(self) -> tuple[list[Check], float | None]:
-        """Check that decoding step by step computes what one pass computes.
+        """Check that decoding step by step computes the same as one pass over all tokens.
 
-        Also return the bytes that one more token added to the cache, or None if they cannot be seen.
+        Also return the bytes that one more token adds to the cache, or None if they cannot be read.
         """
         return by_steps(self, self.facts())
 
     def as_batched(self) -> list[Check]:
-        """Check that a padded prompt of a batch is decoded as if it were alone, in an engine that pads."""
+        """Check that a padded prompt of a batch is decoded as it is alone; no check if nothing is padded."""
         return []
 
-    def longest_answer(self, tokens: int) -> None:  # noqa: B027 - an engine that decodes has no use for it
-        """Hear how many tokens an answer may have, before any request."""
+    def longest_answer(self, tokens: int) -> None:  # noqa: B027 - only engines of whole answers need it
+        """Learn how many tokens an answer may have; called before any request."""
 
     # ---- text ------------------------------------------------------------------------------------
 
@@ -132,15 +132,15 @@ class Engine(ABC):
         """Return the token ids of plain text, without special tokens."""
 
     def begin_ids(self) -> tuple[int, ...]:
-        """Return the ids with which every text begins for this model, such as a BOS token; most have none."""
+        """Return the ids with which the model expects every text to begin, such as BOS; most have none."""
         return ()
 
     def reads(self) -> str | None:
-        """Say in what form the model reads a text, for the result; None for an engine without a tokenizer."""
+        """Say for the result in what form the model reads a text; None if the engine has no tokenizer."""
         return None
 
     def read(self, text: str, longest: int | None = None) -> list[int]:
-        """Return the token ids of plain text as a request, cut to ``longest``."""
+        """Return the token ids of a request: the begin ids, then the plain text, cut to ``longest`` ids."""
         ids = [*self.begin_ids(), *self.encode(text)]
         return ids[:longest] if longest else ids
 
@@ -160,7 +160,7 @@ class Engine(ABC):
 
     @abstractmethod
     def prefill(self, prompts: Sequence[Sequence[int]], new_tokens: int) -> Any:
-        """Read the prompts, choose the first token of each, and reserve room for ``new_tokens``. Returns the
+        """Read the prompts, choose the first token of each, reserve room for ``new_tokens``, and return the
         generation, which ``step`` continues."""
 
     @abstractmethod
@@ -176,43 +176,43 @@ class Engine(ABC):
         """Return teacher-forced float32 logits, shape [len(ids), vocabulary]; row t predicts token t + 1."""
 
     def encoded(self, generation: Any) -> list[list[float]]:
-        """Return what an encoder made of each text of a batch. Raises Unsupported for any other engine."""
+        """Return an encoder's output for each text of a batch. Raises Unsupported for any other engine."""
         raise Unsupported(f"{type(self).__name__} is no encoder")
 
     def labels(self) -> tuple[str, ...]:
-        """Return the names of a classifier's labels in their order; any other model has none."""
+        """Return the names of a classifier's labels, in the order of its logits; other models have none."""
         return ()
 
     def logits_in_batch(self, ids: Sequence[int], beside: Sequence[int]) -> Any | None:
-        """Return the logits of ``ids`` from one pass over it and a text of the same length; None if the
+        """Return the logits of ``ids`` from a batch with ``beside``, a text of the same length; None if the
         engine computes windows one at a time."""
         return None
 
     def finite(self, ids: Sequence[int]) -> bool:
-        """Return whether all logits of a prompt are finite numbers."""
+        """Return whether all logits of a prompt are finite numbers (no NaN, no infinity)."""
         return bool(self.logits(ids).isfinite().all())
 
     def synchronise(self) -> None:
         """Wait until the device has finished all work it was given."""
         self.runs_on.synchronise()
 
-    # ---- what is counted -------------------------------------------------------------------------
+    # ---- counters --------------------------------------------------------------------------------
 
     def work(self) -> Work | None:
         """Return the work of the model so far; None if the engine does not count it itself."""
         return None
 
     def drafted(self, context: Sequence[int], most: int) -> int | None:
-        """Return how many tokens are drafted behind ``context``; None if the engine does not speculate."""
+        """Return how many tokens are drafted after ``context``; None if the engine does not speculate."""
         return None
 
     def speculated(self) -> Speculated | None:
-        """Return what was drafted and kept since the last call; None if the engine does not speculate."""
+        """Return the counts of speculation since the last call; None if the engine does not speculate."""
         return None
 
     def watch(self, statistic: Callable[[Any], Any]) -> None:
-        """Compute ``statistic`` of the logits [sequences, vocabulary] from which each token is chosen, from
-        now on. Raises Unsupported for an engine that does not show them."""
+        """From now on, compute ``statistic`` of the logits [sequences, vocabulary] from which each token is
+        chosen. Raises Unsupported for an engine that does not give access to its logits."""
         raise Unsupported(f"{type(self).__name__} does not show the logits of its tokens")
 
     def watched(self, generation: Any) -> list[list[Any]]:
@@ -220,21 +220,21 @@ class Engine(ABC):
         raise Unsupported(f"{type(self).__name__} does not show the logits of its tokens")
 
     def choosing(self, choose: Callable[[Any], Any]) -> AbstractContextManager[None]:
-        """Choose tokens with ``choose`` within the block, and not greedily: it gets the logits [sequences,
-        vocabulary] and returns ids [sequences, 1]. Nothing is watched meanwhile. Raises Unsupported for an
-        engine that does not show its logits."""
+        """Choose tokens with ``choose`` inside the block, and not greedily: it maps logits [sequences,
+        vocabulary] to ids [sequences, 1]. The statistic of ``watch`` is not computed meanwhile. Raises
+        Unsupported for an engine that does not give access to its logits."""
         raise Unsupported(f"{type(self).__name__} does not show the logits of its tokens")
 
     def cascaded(self) -> tuple[Cascaded, ...]:
-        """Return what was done with each request since the last call; nothing if this is no cascade."""
+        """Return what a cascade did with each request since the last call; empty for any other engine."""
         return ()
 
     def split_work(self) -> SplitWork | None:
-        """Return what both processes did since the last call; None if the model is in one."""
+        """Return the work of both processes since the last call; None if the model is in one process."""
         return None
 
     def cache_bytes(self, generation: Any) -> int | None:
-        """Return the bytes of the generation's keys and values; None if they cannot be seen."""
+        """Return the bytes of the generation's keys and values; None if they cannot be read."""
         return None
 
     def cache_class(self, generation: Any) -> str:
@@ -246,5 +246,5 @@ class Engine(ABC):
         return 0
 
     def seen_by_hooks(self) -> bool:
-        """Return whether hooks of torch modules see all that is computed."""
+        """Return whether hooks on torch modules observe the whole computation."""
         return self.TORCH and not self.compiled_graphs()

@@ -1,8 +1,8 @@
-"""Engines that answer whole requests: the user's own code, which decodes in its own way or calls something.
+"""Run engines that answer whole requests: the user's own code, which decodes by itself or calls a service.
 
-The harness sees no single token of such an engine, so a request is one turn, and the figures are those of
-whole requests: duration, cost, and the tokens of prompt and answer. Tokens are counted by the tokenizer of
-the config's ``model``, in the same way on both sides; the model's weights are not loaded.
+The harness does not see the single tokens of such an engine. So a request is one turn, and the figures are
+those of whole requests: duration, cost, and the tokens of prompt and answer. The tokenizer of the config's
+``model`` counts the tokens on both sides; the weights of that model are not loaded.
 """
 
 from __future__ import annotations
@@ -19,18 +19,21 @@ from bench.engine.evidence import Census, Check, check
 from bench.errors import Outcome, Unsupported, VariantFailed
 from bench.records import Facts
 
-MAX_ANSWER = 10_000_000  # characters: a loop in the user's code must not fill the memory
+MAX_ANSWER = 10_000_000  # characters; an endless loop in the user's code must not fill the memory
 
 
 @dataclass
 class Answers:
-    """The answers to a batch of requests."""
+    """Hold the answers to a batch of requests."""
 
     texts: list[str]
 
 
 class AnsweringEngine(Engine):
-    """The base of these engines; a subclass has ``answer`` and says by ``target`` what it runs."""
+    """Answer whole requests. A subclass defines ``answer``, and names as ``target`` what it runs.
+
+    Raises Unsupported if the model's directory has no tokenizer.
+    """
 
     TORCH = False
     WHOLE_ANSWERS = True
@@ -51,10 +54,10 @@ class AnsweringEngine(Engine):
 
     @abstractmethod
     def answer(self, prompt: str, longest: int) -> str:
-        """Return the answer to one request, of at most ``longest`` tokens if the user's code heeds it."""
+        """Return the answer to one request. The user's code may keep to ``longest`` tokens or ignore it."""
 
     def facts(self) -> Facts:
-        """Say what is run; nothing is known of a model behind it."""
+        """Return the target and the settings; the model that the user's code uses is not known."""
         return Facts(
             engine=self.target,
             device="cpu",
@@ -68,19 +71,19 @@ class AnsweringEngine(Engine):
         )
 
     def as_asked(self, options: Options) -> list[Check]:
-        """Check that the target answers; dtype, attention and threads are the user's own affair."""
+        """Return a check that names the target; dtype, attention and threads are up to the user's code."""
         return [check("target", self.target, True, self.target)]
 
     def as_decoded(self) -> tuple[list[Check], float | None]:
-        """Return nothing: the harness sees no single token."""
+        """Return no check, because the harness does not see single tokens."""
         return [], None
 
     def census(self, *, count_zeros: bool = True) -> Census:
-        """Return an empty census: there are no weights to look at."""
+        """Return an empty census, because there are no weights."""
         return Census((), 0, {})
 
     def parameters(self) -> int:
-        """Return 0: there are no weights to count."""
+        """Return 0, because there are no weights."""
         return 0
 
     # ---- text ------------------------------------------------------------------------------------
@@ -92,7 +95,7 @@ class AnsweringEngine(Engine):
         return ids
 
     def encode_chat(self, message: str) -> list[int]:
-        """Return the tokens of the message itself: the template is the user's own."""
+        """Return the tokens of the message alone; the user's code applies a chat template if it needs one."""
         return self.encode(message)
 
     def text(self, ids: Sequence[int]) -> str:
@@ -100,7 +103,7 @@ class AnsweringEngine(Engine):
         return decoded(lambda: self._tokenizer.decode(list(ids)), len(ids))
 
     def end_ids(self) -> tuple[int, ...]:
-        """Return nothing: an answer ends where it ends."""
+        """Return no ids, because an answer ends where its text ends."""
         return ()
 
     # ---- answering -------------------------------------------------------------------------------
@@ -110,20 +113,24 @@ class AnsweringEngine(Engine):
         self._longest = tokens
 
     def prefill(self, prompts: Sequence[Sequence[int]], new_tokens: int) -> Answers:
-        """Answer every prompt, one after the other. Raises VariantFailed for an answer that is no text."""
-        found = []
+        """Answer every prompt, one after the other.
+
+        Raises VariantFailed for an answer that is not a string, or that is too long.
+        """
+        answers = []
         for ids in prompts:
-            given: Any = self.answer(self._prompts.get(tuple(ids)) or self.text(ids), self._longest)
-            if not isinstance(given, str) or len(given) > MAX_ANSWER:
-                what = f"{len(given)} characters" if isinstance(given, str) else type(given).__name__
+            answer: Any = self.answer(self._prompts.get(tuple(ids)) or self.text(ids), self._longest)
+            if not isinstance(answer, str) or len(answer) > MAX_ANSWER:
+                what = f"{len(answer)} characters" if isinstance(answer, str) else type(answer).__name__
                 raise VariantFailed(
-                    Outcome.RUN_ERROR, f"{self.target} gave no text of a sensible length but {what}"
+                    Outcome.RUN_ERROR,
+                    f"{self.target} must return a text of at most {MAX_ANSWER:,} characters, not {what}",
                 )
-            found.append(given)
-        return Answers(found)
+            answers.append(answer)
+        return Answers(answers)
 
     def step(self, generation: Answers) -> None:
-        """Do nothing: the answer is complete."""
+        """Do nothing, because the answer is complete after ``prefill``."""
 
     def tokens(self, generation: Answers) -> list[list[int]]:
         """Return the tokens of every answer."""
@@ -134,12 +141,12 @@ class AnsweringEngine(Engine):
             return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
     def logits(self, ids: Sequence[int]) -> Any:
-        """Refuse: whole answers have no logits."""
+        """Raise Unsupported, because whole answers have no logits."""
         raise Unsupported("whole answers have no logits")
 
     def finite(self, ids: Sequence[int]) -> bool:
-        """Return True: there are no logits that could be infinite."""
+        """Return True, because there are no logits that could be infinite."""
         return True
 
     def synchronise(self) -> None:
-        """Do nothing: an answer that is there is complete."""
+        """Do nothing, because no work is pending once an answer is returned."""

@@ -1,4 +1,4 @@
-"""Bound what foreign logic may take: a chat template is a program, and it comes with the model."""
+"""Limit the time and memory of code that comes with a model, such as a chat template or a tokenizer."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ from bench.errors import Outcome, VariantFailed
 from bench.formatting import one_line
 from bench.machine.proc import numbers_in
 
-LATEST = 3
-PANIC, MOST_SAID = "PanicException", 200  # how Rust's libraries end, if not in a bare Exception
-# What a tokenizer may take: it is a program too, and so is its decoder. Real ones make a million letters a
-# second, of at most some hundred letters a token.
+LATEST = 3  # the process is ended after this many times the time limit
+PANIC = "PanicException"  # libraries in Rust raise this or a bare Exception
+MOST_SAID = 200  # characters of an error that are shown
+# The limits of a tokenizer and of its decoder, which are programs too. Real ones handle a million characters
+# per second, and a token has at most some hundred characters.
 TOKENS_S, TOKENS_A_S = 60.0, 10_000
 TOKENS_BYTES, BYTES_A_LETTER = 1 << 30, 500
 DECODING_S, DECODING_BYTES, BYTES_A_TOKEN = 10.0, 256 << 20, 10_000
-LOADING_S, LOADING_BYTES = 300.0, 4 << 30  # some are converted in Python first, a piece at a time
+LOADING_S, LOADING_BYTES = 300.0, 4 << 30  # large, because some are first converted in Python, which is slow
 MOST_LETTERS, LETTERS_A_TOKEN = 10_000, 1000
-TOKENS_A_LETTER = 64  # a letter of Arabic stands for eighteen, each of up to three bytes
+TOKENS_A_LETTER = 64  # one Arabic ligature is normalised to eighteen characters of up to three bytes each
 _STATM = Path("/proc/self/statm")
 _DATA = 5  # the field of statm with the pages of data and stack (proc(5))
 
 
 class Explained:
-    """A context manager that raises another error in the place of one for which ``explain`` returns it."""
+    """Replace an error of the block by the one that ``explain`` returns for it; None keeps the error."""
 
     def __init__(self, explain: Callable[[BaseException], Exception | None]) -> None:
         self._explain = explain
@@ -38,24 +39,26 @@ class Explained:
     def __enter__(self) -> None: ...
 
     def __exit__(self, _kind: object, bad: BaseException | None, _trace: object) -> None:
-        if bad is not None and (said := self._explain(bad)) is not None:
-            raise said from bad
+        if bad is not None and (replacement := self._explain(bad)) is not None:
+            raise replacement from bad
 
 
 def _of_rust(what: str, bad: BaseException) -> VariantFailed | None:
+    """Return a VariantFailed for an error of a library in Rust; None for any other error."""
     if type(bad) is not Exception and type(bad).__name__ != PANIC:
         return None
-    said = one_line(str(bad))[:MOST_SAID]
-    return VariantFailed(Outcome.LOAD_ERROR, f"{what} cannot be used ({said})")
+    message = one_line(str(bad))[:MOST_SAID]
+    return VariantFailed(Outcome.LOAD_ERROR, f"{what} cannot be used ({message})")
 
 
 @contextmanager
 def bounded(what: str, seconds: float, more_bytes: int) -> Iterator[None]:
-    """Run the block in this time and with at most so much further memory.
+    """Limit the block to ``seconds`` and to ``more_bytes`` of additional memory.
 
-    Raises VariantFailed, which calls the block ``what``, if it needs more of either. What does not listen (a
-    single operation of a library) ends the process after three times as long. Only the main thread can
-    be interrupted; elsewhere, and where the kernel does not say how much memory is in use, there is no bound.
+    Raises VariantFailed, which names the block ``what``, if it needs more of either. A single call into a
+    library cannot be interrupted: after three times the limit it ends the process. Signals reach only the
+    main thread, so the block has no limit in any other thread. It has no memory limit if the kernel does not
+    say how much memory is in use.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -72,7 +75,7 @@ def bounded(what: str, seconds: float, more_bytes: int) -> Iterator[None]:
         wanted = most if soft == resource.RLIM_INFINITY else min(most, soft)
         resource.setrlimit(resource.RLIMIT_DATA, (wanted, hard))
     signal.setitimer(signal.ITIMER_REAL, seconds)
-    # Python sees a signal between two of its own steps. What never returns from one ends the process.
+    # Python handles a signal only between two bytecodes, so a C call that never returns must end the process.
     faulthandler.dump_traceback_later(LATEST * seconds, exit=True)
     try:
         with Explained(lambda bad: _of_rust(what, bad)):
@@ -81,7 +84,7 @@ def bounded(what: str, seconds: float, more_bytes: int) -> Iterator[None]:
         reason = f"{what} needs more than {more_bytes >> 20} MiB"
         raise VariantFailed(Outcome.LOAD_ERROR, reason) from None
     except RecursionError:
-        raise VariantFailed(Outcome.LOAD_ERROR, f"{what} calls itself without an end") from None
+        raise VariantFailed(Outcome.LOAD_ERROR, f"{what} calls itself endlessly") from None
     finally:
         faulthandler.cancel_dump_traceback_later()
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -91,11 +94,11 @@ def bounded(what: str, seconds: float, more_bytes: int) -> Iterator[None]:
 
 @contextmanager
 def loading(directory: Path) -> Iterator[None]:
-    """Bound the block in which the files of a tokenizer are read. Raises VariantFailed if they cannot be."""
+    """Limit the block that reads the files of a tokenizer. Raises VariantFailed if they cannot be read."""
 
     def unreadable(bad: BaseException) -> VariantFailed | None:
-        known = isinstance(bad, Exception) or type(bad).__name__ == PANIC  # else somebody ends the process
-        if isinstance(bad, VariantFailed | MemoryError | RecursionError) or not known:
+        ordinary = isinstance(bad, Exception) or type(bad).__name__ == PANIC  # not Ctrl-C or SystemExit
+        if isinstance(bad, VariantFailed | MemoryError | RecursionError) or not ordinary:
             return None
         first = (str(bad).strip().splitlines() or [""])[0]
         return VariantFailed(
@@ -109,8 +112,11 @@ def loading(directory: Path) -> Iterator[None]:
 
 
 def within(vocabulary: int, ids: list[int], word: Callable[[int], object], letters: int) -> list[int]:
-    """Return the ids that a tokenizer made of so many ``letters``. Raises VariantFailed for one that the
-    model has no row for, and for more than any tokenizer makes; ``word`` returns the token of an id."""
+    """Check and return the ids that a tokenizer made from a text of ``letters`` characters.
+
+    ``word`` returns the token of an id, for the message. Raises VariantFailed for an id outside the model's
+    vocabulary, and for more ids than any tokenizer makes from such a text.
+    """
     if len(ids) > TOKENS_A_LETTER * (letters + 1):
         raise VariantFailed(
             Outcome.LOAD_ERROR, f"the tokenizer makes {len(ids)} tokens of a text of {letters} letters"
@@ -125,14 +131,15 @@ def within(vocabulary: int, ids: list[int], word: Callable[[int], object], lette
 
 
 def encoding(letters: int) -> AbstractContextManager[None]:
-    """Bound the block in which a tokenizer makes tokens of a text of so many letters."""
+    """Limit the block in which a tokenizer encodes a text of ``letters`` characters."""
     return bounded("the tokenizer", TOKENS_S + letters / TOKENS_A_S, TOKENS_BYTES + BYTES_A_LETTER * letters)
 
 
 def decoded(decode: Callable[[], object], tokens: int) -> str:
-    """Return the text that a tokenizer makes of so many tokens. Raises VariantFailed for more than any makes.
+    """Return the text of ``tokens`` tokens, from ``decode``. Raises VariantFailed if it is improbably long.
 
-    A decoder is a list of replacements, and eight of them can make a hundred million letters of one token.
+    A decoder is a list of replacements, and eight of them can turn one token into a hundred million
+    characters.
     """
     with bounded(
         "the tokenizer's decoder", DECODING_S + tokens / TOKENS_A_S, DECODING_BYTES + BYTES_A_TOKEN * tokens

@@ -1,7 +1,7 @@
-"""A cascade: a small model answers each request, and a rule decides whether it goes on to a large one.
+"""Run a cascade: a small model answers each request, and a rule decides whether a large model answers it too.
 
-Its answers come as a whole: the rule needs the edge model's whole answer, so no token is shown before that.
-The large model reads the request afresh; nothing of the edge's work reaches it but the bytes of the text.
+The rule needs the edge model's whole answer, so each answer comes all at once, and no token is shown before.
+The large model reads the request from its beginning; only the bytes of the text reach it over the link.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from bench.records.thinking import before_end
 
 @dataclass
 class Routed:
-    """The answers to a batch of requests, in the large model's tokens."""
+    """Hold the answers to a batch of requests, in the large model's tokens."""
 
     answers: list[list[int]]
 
 
 @dataclass
 class _Tried:
-    """The edge model's answers to a batch in the large model's tokens, with their scores; ``seconds`` are
-    those of one."""
+    """Hold the edge model's answers to a batch in the large model's tokens, their scores, and the seconds
+    per answer."""
 
     answers: list[list[int]]
     scores: list[float]
@@ -40,7 +40,7 @@ class _Tried:
 
 
 class Cascade(Engine):
-    """An engine made of two. Text, tokens and everything that is not an answer are the large model's.
+    """Combine two engines into one. All but the answers comes from the large model: text, tokens, facts.
 
     ``same_tokens`` says that both models have the same tokenizer. ``threshold`` may be changed between
     requests.
@@ -63,11 +63,11 @@ class Cascade(Engine):
     # ---- answering -------------------------------------------------------------------------------
 
     def longest_answer(self, tokens: int) -> None:
-        """Remember how many tokens each model decodes for an answer."""
+        """Set how many tokens each model decodes for an answer."""
         self._longest = tokens
 
     def prefill(self, prompts: Sequence[Sequence[int]], new_tokens: int) -> Routed:
-        """Answer a batch: the edge model all of it, the large model those requests that the rule sends on."""
+        """Answer a batch: the edge model answers all of it, the large model what the rule escalates."""
         tokens = self._longest or new_tokens
         read = [self.edge_reads(prompt) for prompt in prompts]
         tried = self._try([ids for ids, _text in read], tokens)
@@ -89,14 +89,14 @@ class Cascade(Engine):
         return Routed(answers)
 
     def _try(self, prompts: Sequence[Sequence[int]], tokens: int) -> _Tried:
-        """Let the edge model answer, and compute the score of each answer up to its end."""
+        """Let the edge model answer, and score each answer up to its end token."""
         started = perf_counter_ns()
         generation = _decode(self.edge, prompts, tokens)
         whole, ends = self.edge.tokens(generation), set(self.edge.end_ids())
         cut = [list(before_end(ids, ends)) for ids in whole]
         steps = self.edge.watched(generation)
-        seen = [of[: len(answer) + 1] for of, answer in zip(steps, cut, strict=True)]
-        scores = self.rule.of_answers(self.edge, prompts, cut, seen, tokens)
+        of_tokens = [of[: len(answer) + 1] for of, answer in zip(steps, cut, strict=True)]
+        scores = self.rule.of_answers(self.edge, prompts, cut, of_tokens, tokens)
         if not all(map(math.isfinite, scores)):
             raise NonFiniteOutput("the edge model put out NaN or infinite logits, so its answer has no score")
         answers = [self.in_our_tokens(ids) for ids in whole]
@@ -111,10 +111,10 @@ class Cascade(Engine):
     def _escalate(
         self, prompts: Sequence[Sequence[int]], texts: Sequence[str], before: Sequence[Cascaded], tokens: int
     ) -> tuple[list[list[int]], list[Cascaded]]:
-        """Send requests over the link, let the large model answer them, and carry the answers back.
+        """Send requests over the link, let the large model answer them, and return (answers, records).
 
-        Requests of a batch cross the link together. Where the link is down, the edge's answers stand, and
-        what was spent until then is counted.
+        The requests of a batch cross the link together. If the link is down, the edge model's answers are
+        used, and the time and bytes spent until then are counted.
         """
         count, cloud_s, link_s = len(prompts), 0.0, 0.0
         sizes = [len(text.encode()) for text in texts]
@@ -135,20 +135,20 @@ class Cascade(Engine):
             link_s, offline = link_s + down.waited_s, True
         return answers, [
             replace(
-                one,
+                request,
                 cloud_s=cloud_s / count,
                 link_s=link_s / count,
                 sent_bytes=size,
                 received_bytes=back,
                 offline=offline,
             )
-            for one, size, back in zip(before, crossed, received, strict=True)
+            for request, size, back in zip(before, crossed, received, strict=True)
         ]
 
     def edge_reads(self, prompt: Sequence[int]) -> tuple[list[int], str]:
         """Return a prompt in the edge model's tokens, and its text."""
         known = self._known.get(tuple(prompt))
-        if known is None:  # it was cut, or the beginning of a text was put before it
+        if known is None:  # the prompt is not exactly what ``encode`` returned: it was cut, for example
             begin = self.cloud.begin_ids()
             bare = list(prompt[len(begin) :]) if tuple(prompt[: len(begin)]) == tuple(begin) else list(prompt)
             text = self.cloud.text(bare)
@@ -157,22 +157,22 @@ class Cascade(Engine):
         return known
 
     def step(self, generation: Routed) -> None:
-        """Do nothing: the answers are complete."""
+        """Do nothing, because the answers are complete after ``prefill``."""
 
     def tokens(self, generation: Routed) -> list[list[int]]:
-        """Return the tokens of every answer. Those of an edge model with another tokenizer are its text,
-        up to its end, in the large model's tokens."""
+        """Return the large model's tokens of every answer. If the edge model has another tokenizer, the text
+        of its answer is encoded again."""
         return generation.answers
 
     def cascaded(self) -> tuple[Cascaded, ...]:
-        """Return what was done with each request since the last call."""
+        """Return the records of all requests since the last call."""
         done, self._done = tuple(self._done), []
         return done
 
     # ---- text ------------------------------------------------------------------------------------
 
     def encode(self, text: str) -> list[int]:
-        """Return the large model's tokens, and remember what the edge model reads instead."""
+        """Return the large model's tokens, and keep the edge model's tokens of the same text."""
         ids = self.cloud.encode(text)
         theirs = ids if self.same_tokens else [*self.edge.begin_ids(), *self.edge.encode(text)]
         begin = self.cloud.begin_ids()
@@ -181,18 +181,18 @@ class Cascade(Engine):
         return ids
 
     def encode_chat(self, message: str) -> list[int]:
-        """Return a chat message in the large model's template, and remember it in the edge model's."""
+        """Return a message in the large model's chat template, and keep it in the edge model's template."""
         ids = self.cloud.encode_chat(message)
         theirs = ids if self.same_tokens else self.edge.encode_chat(message)
         self._known[tuple(ids)] = theirs, message
         return ids
 
     def begin_ids(self) -> tuple[int, ...]:
-        """Return those of the large model."""
+        """Return the begin ids of the large model."""
         return self.cloud.begin_ids()
 
     def reads(self) -> str | None:
-        """Return what the large model says of itself."""
+        """Return the form in which the large model reads a text."""
         return self.cloud.reads()
 
     def text(self, ids: Sequence[int]) -> str:
@@ -200,31 +200,31 @@ class Cascade(Engine):
         return self.cloud.text(ids)
 
     def end_ids(self) -> tuple[int, ...]:
-        """Return those of the large model."""
+        """Return the end ids of the large model."""
         return self.cloud.end_ids()
 
     # ---- what is loaded --------------------------------------------------------------------------
 
     def facts(self) -> Facts:
-        """Return the large model's facts, and say what answers first."""
+        """Return the large model's facts, and describe the edge model in ``loaded``."""
         small = self.edge.facts()
         words = f"a cascade; the edge model is {small.dtype} on {small.device} in {small.engine}"
         return replace(self.cloud.facts(), loaded=words)
 
     def census(self, *, count_zeros: bool = True) -> Census:
         """Take the census of the large model, and add the bytes of the edge model."""
-        found = self.cloud.census(count_zeros=count_zeros)
-        more = self.edge.census(count_zeros=False)
-        by_dtype: Mapping[str, int] = Counter(found.bytes_by_dtype) + Counter(more.bytes_by_dtype)
-        bytes_of_both = found.weights_bytes + more.weights_bytes
-        return replace(found, weights_bytes=bytes_of_both, bytes_by_dtype=dict(by_dtype))
+        large = self.cloud.census(count_zeros=count_zeros)
+        small = self.edge.census(count_zeros=False)
+        by_dtype: Mapping[str, int] = Counter(large.bytes_by_dtype) + Counter(small.bytes_by_dtype)
+        bytes_of_both = large.weights_bytes + small.weights_bytes
+        return replace(large, weights_bytes=bytes_of_both, bytes_by_dtype=dict(by_dtype))
 
     def parameters(self) -> int:
         """Return the number of parameters of both models."""
         return self.edge.parameters() + self.cloud.parameters()
 
     def logits(self, ids: Sequence[int]) -> Any:
-        """Return the large model's logits: the cascade itself has no distribution over the next token."""
+        """Return the large model's logits; a cascade has no distribution over the next token itself."""
         return self.cloud.logits(ids)
 
     def finite(self, ids: Sequence[int]) -> bool:

@@ -1,4 +1,4 @@
-"""The census of a loaded torch model: every weight matrix, its storage and its zeros."""
+"""Take the census of a loaded torch model: list every weight matrix with its storage and its zeros."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from bench.engine.evidence import Census, Matrix
 
 
 def take(model: Any, *, count_zeros: bool = True) -> Census:
-    """Return the census of ``model``. Counting zeros and summing norms reads every floating-point weight."""
+    """Return the census of ``model``.
+
+    With ``count_zeros`` it also counts zeros and sums magnitudes, which reads every floating-point weight.
+    """
     heads = {id(model.get_output_embeddings())}
     matrices: list[Matrix] = []
     bytes_by_dtype: Counter[str] = Counter()
@@ -24,11 +27,11 @@ def take(model: Any, *, count_zeros: bool = True) -> Census:
         weight = _weight(module, packed)
         if weight is not None:
             matrices.append(_matrix(name, module, weight, held, id(module) in heads, count_zeros))
-        others |= _beside(module, weight)
+        others |= _other_tensors(module, weight)
     norms = {
-        name: float(one.detach().double().abs().sum())
-        for name, one in model.named_parameters()
-        if count_zeros and one.dim() == 1 and one.is_floating_point() and name.endswith("weight")
+        name: float(weight.detach().double().abs().sum())
+        for name, weight in model.named_parameters()
+        if count_zeros and weight.dim() == 1 and weight.is_floating_point() and name.endswith("weight")
     }
     return Census(
         tuple(matrices), sum(bytes_by_dtype.values()), dict(bytes_by_dtype), norms=norms,
@@ -37,29 +40,37 @@ def take(model: Any, *, count_zeros: bool = True) -> Census:
 
 
 def linear_layers(model: Any) -> Iterator[tuple[str, Any]]:
-    """Yield (name, module) of every module with a weight matrix, packed or not; those of torch.ao, whose
-    weights have to be unpacked to be seen, are left out."""
+    """Yield (name, module) of every module with a weight matrix, packed or not.
+
+    Modules of torch.ao are left out, because their weights must be unpacked first.
+    """
     for name, module in model.named_modules():
         if _weight(module, ()) is not None:
             yield name, module
 
 
-def _beside(module: Any, weight: Any | None) -> dict[int, int]:
-    """Return the sizes of a module's tensors of two and more dimensions that are not its matrix, by id."""
+def _other_tensors(module: Any, weight: Any | None) -> dict[int, int]:
+    """Return {id: elements} of a module's other floating-point tensors of two or more dimensions.
+
+    The ids prevent a shared tensor from being counted twice. The weight matrix itself and embeddings are left
+    out.
+    """
     import torch
 
     if isinstance(module, torch.nn.Embedding):
         return {}
-    own = (one for one in module._parameters.values() if one is not None and one is not weight)
-    return {id(one): one.numel() for one in own if one.dim() > 1 and one.is_floating_point()}
+    others = (tensor for tensor in module._parameters.values() if tensor is not None and tensor is not weight)
+    return {
+        id(tensor): tensor.numel() for tensor in others if tensor.dim() > 1 and tensor.is_floating_point()
+    }
 
 
-# The names of packed weights in layers without ``weight``: HQQ, compressed-tensors.
+# The names of packed weights in layers that have no ``weight``: HQQ, compressed-tensors.
 PACKED = ("W_q", "weight_packed")
 
 
 def _unpacked(module: Any) -> tuple[Any, ...]:
-    """Return (weight, bias) of a torch.ao layer, where ``weight`` is a method that unpacks; empty for others.
+    """Return (weight, bias) of a torch.ao layer, whose ``weight`` is a method that unpacks; () for others.
 
     Unpacking copies both and is slow, so it is done once per module.
     """
@@ -117,7 +128,7 @@ def _two_of_four(weight: Any) -> bool:
 
 
 def _unique(keyed: Iterable[Keyed], seen: set[object]) -> Iterator[Any]:
-    """Yield each storage once, because tied weights and views must not be counted twice. Adds to ``seen``."""
+    """Yield one tensor per storage, because tied weights and views must not count twice. Adds to ``seen``."""
     for key, tensor in keyed:
         if tensor.numel() and key not in seen:
             seen.add(key)
@@ -125,8 +136,10 @@ def _unique(keyed: Iterable[Keyed], seen: set[object]) -> Iterator[Any]:
 
 
 def _tensors_in(module: Any, packed: tuple[Any, ...]) -> Iterator[Keyed]:
-    """Yield parameters, buffers, packed weights, and the scales that engines store as attributes. Unpacking
-    makes a copy, so a packed weight is identified by its module and not by its storage."""
+    """Yield all tensors of a module: parameters, buffers, packed weights, and scales stored as attributes.
+
+    Unpacking makes a copy, so a packed weight is identified by its module and not by its storage.
+    """
     for number, tensor in enumerate(packed):
         if tensor is not None:
             yield (id(module), number), tensor
@@ -155,8 +168,10 @@ def _storage(tensor: Any) -> object:
 
 
 def _attached(attributes: Mapping[Any, Any], depth: int) -> Iterator[Keyed]:
-    """Yield the tensors in ``attributes``. Plain objects, dicts, lists and tuples in them are searched too,
-    down to ``depth`` levels."""
+    """Yield the tensors in ``attributes``, and in plain objects, dicts, lists and tuples among them.
+
+    The search goes down ``depth`` levels.
+    """
     import torch
 
     for value in attributes.values():
@@ -170,7 +185,7 @@ def _attached(attributes: Mapping[Any, Any], depth: int) -> Iterator[Keyed]:
 
 
 def bytes_in(modules: Iterable[Any]) -> int:
-    """Return the bytes of all tensors in ``modules`` and what they contain; tied tensors are counted once."""
+    """Return the bytes of all tensors in ``modules`` and their submodules; tied tensors are counted once."""
     seen: set[object] = set()
     parts = (part for module in modules for part in module.modules())
     tensors = (tensor for part in parts for tensor in _unique(_tensors_in(part, _unpacked(part)), seen))
@@ -178,13 +193,12 @@ def bytes_in(modules: Iterable[Any]) -> int:
 
 
 def held_bytes(holder: object) -> int:
-    """Return the bytes of all tensors that a plain object holds. Nested objects, dicts, lists and tuples are
-    searched too."""
+    """Return the bytes of all tensors in a plain object, and in objects and containers inside it."""
     return sum(tensor.nbytes for tensor in _unique(_attached(vars(holder), depth=4), set()))
 
 
 def _bytes(tensor: Any) -> int:
-    """Return the bytes of the tensor's storage, which can be larger than the tensor."""
+    """Return the bytes of the tensor's storage, which can be larger than the tensor itself."""
     return int(tensor.untyped_storage().nbytes())
 
 

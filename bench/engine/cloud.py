@@ -1,7 +1,7 @@
-"""The other process of a split model, as the worker sees it: started, asked, and ended with the worker.
+"""Start, use and end the second process of a split model, which plays the cloud.
 
-It is a real process behind a real TCP connection on this machine. It stays in the worker's session, so that
-its time and memory are counted as the worker's, and the kernel ends it when the worker dies.
+It is a real process with a real TCP connection on this machine. It stays in the worker's session, so that its
+time and memory count as the worker's, and the kernel ends it when the worker dies.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from bench.engine.wire import Frame, Gone, Op
 from bench.errors import Outcome, VariantFailed
 
 ENTRY = Path(bench.__file__).parent / "worker" / "__main__.py"
-LEAVES_WITHIN_S = 2.0
+LEAVES_WITHIN_S = 2.0  # how long to wait for the exit code of a process that closed its connection
 
 
 class Cloud:
-    """The cloud's process and the connection to it. It ends with this object, at the latest."""
+    """Own the cloud's process and the connection to it. The process ends with this object at the latest."""
 
     def __init__(self) -> None:
         self._channel, theirs = connected_pair()
@@ -43,11 +43,11 @@ class Cloud:
         return self._process.pid
 
     def close(self) -> None:
-        """End the process now; done once."""
+        """End the process now; a second call does nothing."""
         self._end()
 
     def ask(self, frame: Frame) -> tuple[Frame, int, int]:
-        """Send one frame and wait for the reply. Return it, the bytes sent and the bytes received.
+        """Send one frame and return (the reply, bytes sent, bytes received).
 
         Raises VariantFailed if the process failed or is gone.
         """
@@ -56,14 +56,14 @@ class Cloud:
         return reply, wire.HEADER.size + len(frame.payload), wire.HEADER.size + len(reply.payload)
 
     def send(self, frame: Frame) -> int:
-        """Send one frame and return its bytes. Raises VariantFailed."""
+        """Send one frame and return its size in bytes. Raises VariantFailed if the process is gone."""
         try:
             return wire.send(self._channel, frame)
         except Gone as bad:
             raise self._lost(bad) from None
 
     def receive(self) -> Frame:
-        """Wait for one frame. Raises VariantFailed if it tells of a failure, or if none comes."""
+        """Wait for one frame. Raises VariantFailed if it reports a failure, or if the process is gone."""
         try:
             reply = wire.receive(self._channel)
         except Gone as bad:
@@ -74,7 +74,7 @@ class Cloud:
         return reply
 
     def stream(self, tensors: Iterable[Any]) -> None:
-        """Send the bytes of tensors, one after the other. Raises VariantFailed."""
+        """Send the bytes of tensors, one after the other. Raises VariantFailed if the process is gone."""
         for tensor in tensors:
             try:
                 self._channel.sendall(wire.view(tensor.detach().cpu().contiguous()))
@@ -90,7 +90,10 @@ class Cloud:
 
 
 def connected_pair() -> tuple[socket.socket, socket.socket]:
-    """Return both ends of a TCP connection on the loopback device; nobody else can have taken one of them."""
+    """Return both ends of a TCP connection on the loopback device.
+
+    Another program may connect to the listener first; its connection is closed.
+    """
     with socket.create_server(("127.0.0.1", 0), backlog=1) as listener:
         ours = socket.create_connection(listener.getsockname())
         while True:
@@ -104,7 +107,7 @@ def connected_pair() -> tuple[socket.socket, socket.socket]:
 
 
 def _end(process: subprocess.Popen[bytes], channel: socket.socket) -> None:
-    """Close the connection, which tells the process to leave, and make sure that it does."""
+    """Close the connection and end the process."""
     channel.close()
     process.kill()
     process.wait()

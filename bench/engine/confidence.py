@@ -1,4 +1,4 @@
-"""The rules of a cascade: from the edge model's distributions to one number that says how sure it was."""
+"""Define the rules of a cascade, which turn the edge model's distributions into one score of confidence."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 
 
 class Rule(ABC):
-    """Scores an answer by its distributions over the next token.
+    """Score an answer by the distributions from which its tokens were chosen.
 
-    The score of an answer is the mean over its tokens, the one that ended it included. ``sure`` is the side
-    of the threshold on which the edge's answer is kept, and ``range`` holds every score that can be.
+    The score of an answer is the mean over its tokens, including the end token. ``sure`` is the side of the
+    threshold on which the edge model's answer is kept. ``range`` is the lowest and the highest possible
+    score. ``scored_twice`` names the check that a score of decoding equals that of one pass.
     """
 
     sure: ClassVar[Literal["above", "below"]] = "above"
@@ -30,8 +31,10 @@ class Rule(ABC):
         """
 
     def of_answer(self, steps: Sequence[Any], most: int) -> float:
-        """Return the score of an answer from what ``of_step`` gave for each of its tokens. ``most`` is how
-        many tokens it was allowed."""
+        """Return the score of an answer from the result of ``of_step`` for each of its tokens.
+
+        ``most`` is the most tokens that the answer could have.
+        """
         return math.fsum(steps) / len(steps)
 
     def of_answers(
@@ -42,43 +45,45 @@ class Rule(ABC):
         steps: Sequence[Sequence[Any]],
         most: int,
     ) -> list[float]:
-        """Return the score of each answer of a batch: what ``of_answer`` says of its steps.
+        """Return the score of each answer of a batch, by default that of ``of_answer``.
 
-        ``prompts`` and ``answers`` are the edge model's tokens, an answer without the token that ended it. A
-        rule may ask the edge model more; its time is the edge's.
+        ``prompts`` and ``answers`` are in the edge model's tokens; answers have no end token. A rule may ask
+        the edge model again; that time counts as the edge model's.
         """
         return [self.of_answer(of, most) for of in steps]
 
     def of_choices(self, scores: Sequence[float]) -> float:
-        """Return the score of a closed question from the log-likelihoods of its choices (nats), which are the
-        logits of a distribution over the choices."""
+        """Return the score of a closed question from the log-likelihoods of its choices (nats).
+
+        They are used as the logits of a distribution over the choices.
+        """
         import torch
 
         return float(self.of_step(torch.tensor([list(scores)], dtype=torch.float64))[0])
 
     def with_settings(self, settings: Mapping[str, Any]) -> Rule:
-        """Return the rule with settings of its own, from the YAML; most have none."""
+        """Return the rule with its own settings from the YAML; most rules have none."""
         return self
 
     def escalates(self, score: float, threshold: float) -> bool:
-        """Return whether a request with this score goes on to the large model. At the threshold it stays."""
+        """Return whether a request with this score goes to the large model; at the threshold it does not."""
         return score < threshold if self.sure == "above" else score > threshold
 
 
 class LearningRule(Rule):
-    """A rule with a classifier for each form of question, ``choices`` and ``replies``, that must be trained.
+    """Score answers with trained classifiers, one for each form of question (``choices`` and ``replies``).
 
-    Its features are what the classifiers see. A worker trains it before the first request.
+    A worker trains the classifiers on the features below, before the first request.
     """
 
     @abstractmethod
     def features(self, steps: Sequence[Any], most: int) -> tuple[float, ...]:
-        """Return the features of a reply, from the same as ``of_answer`` gets."""
+        """Return the features of a reply; the arguments are those of ``of_answer``."""
 
     @abstractmethod
     def features_of_choices(self, scores: Sequence[float]) -> tuple[float, ...]:
-        """Return the features of a closed question, from the log-likelihoods of its choices."""
+        """Return the features of a closed question from the log-likelihoods of its choices (nats)."""
 
     @abstractmethod
     def trained(self, by_form: Mapping[str, Any]) -> LearningRule:
-        """Return the rule with these classifiers."""
+        """Return the rule with these trained classifiers, by form of question."""

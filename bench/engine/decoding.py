@@ -1,4 +1,4 @@
-"""Decode replies of which each may end before the others."""
+"""Decode a batch of replies until every one of them has ended."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bench.engine import Engine
 
-LOOK = 4  # steps between two looks at whether all replies have ended
+CHECK_EVERY = 4  # steps; checking whether all replies have ended costs time
 
 
 def until_ended(
@@ -17,12 +17,14 @@ def until_ended(
     tokens: int,
     enough: Callable[[Sequence[int]], bool] | None = None,
 ) -> Any:
-    """Decode up to ``tokens`` tokens, or until all replies have ended, and return the generation. ``enough``
-    says of the tokens of a reply that no more of them are needed."""
+    """Decode up to ``tokens`` tokens, or until all replies have ended, and return the generation.
+
+    ``enough`` may say for the tokens of a reply that no more are needed.
+    """
     ends = set(engine.end_ids())
     generation = engine.prefill(prompts, 1 if engine.WHOLE_ANSWERS else tokens)
     for step in range(1, 1 if engine.WHOLE_ANSWERS else tokens):
-        if step % LOOK == 0 and all(
+        if step % CHECK_EVERY == 0 and all(
             ends & set(ids) or (enough is not None and enough(ids)) for ids in engine.tokens(generation)
         ):
             break

@@ -1,7 +1,7 @@
-"""Energy counters of the hardware: RAPL for the CPU, NVML for the GPU. Energy is never estimated here.
+"""Read the energy counters of the hardware: RAPL for the CPU, NVML for the GPU. Nothing is estimated here.
 
-A GPU counts the energy of its board, updated about ten times a second (Volta and later). Where it does not,
-its power is integrated. RAPL counts microjoules and wraps around after minutes to hours.
+A GPU (Volta and later) counts the energy of its board, and updates the counter about ten times a second. If
+it has no counter, its power is integrated. RAPL counts microjoules and wraps around after minutes to hours.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from bench.machine import nvml
 from bench.machine.nvml import Gpu, NoNvml
 
 _POWERCAP = Path("/sys/class/powercap")
-MOST_STEP_J = 50_000.0  # a counter that seems to have gone further between two looks was set back
-INSTANT = "NVML_FI_DEV_POWER_INSTANT"  # since Hopper, the ordinary figure is a mean over a second
+MOST_STEP_J = 50_000.0  # a larger step between two readings means that the counter was reset
+INSTANT = "NVML_FI_DEV_POWER_INSTANT"  # since Hopper, ``nvmlDeviceGetPowerUsage`` is a mean over a second
 
 
 class CounterReset(Exception):
-    """A counter went backwards: the driver was loaded again, or the machine was suspended."""
+    """Raised when a counter went backwards: the driver was reloaded, or the machine was suspended."""
 
 
 @dataclass(frozen=True)
 class Counter:
-    """A source of energy figures. ``boundary`` names the hardware that they include.
+    """Give access to an energy counter. ``boundary`` names the hardware whose energy it includes.
 
-    ``read`` returns joules since some fixed moment, and raises CounterReset if it cannot go on from there; it
-    is None where only power is known. ``power`` returns watts at this moment, or None.
+    ``read`` returns the joules since some fixed moment, and raises CounterReset if the counter was reset; it
+    is None if only the power is known. ``power`` returns the present power in watts, or None.
     """
 
     boundary: str
@@ -38,7 +38,7 @@ class Counter:
 
 @dataclass(frozen=True)
 class NoCounter:
-    """The reason why energy cannot be measured here: a reason code and a sentence."""
+    """Say why energy cannot be measured here: a reason code and a sentence."""
 
     code: str
     reason: str
@@ -47,7 +47,7 @@ class NoCounter:
 def find(device: str, gpu: Gpu | NoNvml | None = None) -> Counter | NoCounter:
     """Return the counter of ``device`` (``cpu`` or ``cuda:N``), or the reason why there is none.
 
-    In a worker torch says which ``gpu`` that is. Who has no torch says it, and takes no room on the GPU.
+    Without ``gpu``, torch says which GPU ``cuda:N`` is. A process that has no torch gives the ``gpu`` itself.
     """
     if not device.startswith("cuda"):
         return _rapl()
@@ -58,8 +58,10 @@ def find(device: str, gpu: Gpu | NoNvml | None = None) -> Counter | NoCounter:
 
 
 def _rapl() -> Counter | NoCounter:
-    """Return the counter of the CPU packages: the sum of all ``intel-rapl:N`` domains that are packages. AMD
-    processors use the same interface. The domain ``psys`` counts the packages again."""
+    """Return the counter of the CPU packages, which sums all ``intel-rapl:N`` domains that are packages.
+
+    AMD processors use the same interface. The domain ``psys`` is left out, because it includes the packages.
+    """
     domains = [
         domain
         for domain in sorted(_POWERCAP.glob("intel-rapl:[0-9]*"))
@@ -89,7 +91,7 @@ def _is_package(domain: Path) -> bool:
 
 
 def _unwrapped(files: list[Path], limits: list[int]) -> Callable[[], float]:
-    """Return a function that reads joules and keeps growing when a counter wraps around at its limit."""
+    """Return a function that reads joules, and goes on growing when a counter wraps around at its limit."""
     last = [int(file.read_text()) for file in files]
     total = [0]
 
@@ -110,7 +112,7 @@ def _unwrapped(files: list[Path], limits: list[int]) -> Callable[[], float]:
 
 
 def _nvml(gpu: Gpu | NoNvml) -> Counter | NoCounter:
-    """Return the counter of the board, or its power where it has no counter."""
+    """Return the energy counter of the board, or its power without one, or the reason for neither."""
     library = nvml.library()
     if isinstance(gpu, NoNvml) or isinstance(library, NoNvml):
         return NoCounter(gpu.code, gpu.reason) if isinstance(gpu, NoNvml) else NoCounter("nvml_failed", "")
@@ -126,7 +128,7 @@ def _nvml(gpu: Gpu | NoNvml) -> Counter | NoCounter:
 
 
 def _growing(library: Any, gpu: Gpu) -> Callable[[], float]:
-    """Return a function that reads joules, of a counter that starts again when the driver is loaded."""
+    """Return a function that reads joules from a counter that starts at 0 when the driver is loaded."""
     last = [0.0]
 
     def read() -> float:
@@ -140,6 +142,7 @@ def _growing(library: Any, gpu: Gpu) -> Callable[[], float]:
 
 
 def _power(library: Any, gpu: Gpu) -> Callable[[], float | None]:
+    """Return a function that reads the board's power in watts, instantaneous if the driver offers that."""
     field = getattr(library, INSTANT, None)
 
     def power() -> float | None:
@@ -153,11 +156,13 @@ def _power(library: Any, gpu: Gpu) -> Callable[[], float | None]:
 
 
 def gpu_of_torch(index: int) -> Gpu | NoNvml:
-    """Return torch's GPU ``index``. Torch numbers only the GPUs in CUDA_VISIBLE_DEVICES, NVML all of them, so
-    the GPU is known by its UUID."""
+    """Return the GPU with torch's number ``index``, or the reason why NVML does not know it.
+
+    Torch numbers only the GPUs in CUDA_VISIBLE_DEVICES and NVML numbers all of them, so this uses the UUID.
+    """
     import torch
 
-    found = getattr(torch.cuda.get_device_properties(index), "uuid", None)
-    if found is None:
+    uuid = getattr(torch.cuda.get_device_properties(index), "uuid", None)
+    if uuid is None:
         return NoNvml("gpu_unknown", "this torch does not say the GPU's UUID, by which NVML knows it")
-    return nvml.gpu_of(str(found))
+    return nvml.gpu_of(str(uuid))

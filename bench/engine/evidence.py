@@ -1,6 +1,7 @@
-"""The content of a loaded model, and the checks of what an optimisation claims about it.
+"""Describe the content of a loaded model, and check what an optimisation claims about it.
 
-The harness takes the census, never the scheme that is being checked. Standard library only.
+The harness takes the census, never the scheme that is being checked. This module uses only the standard
+library.
 """
 
 from __future__ import annotations
@@ -10,18 +11,18 @@ from dataclasses import dataclass, field
 
 from bench.records.splits import SplitWork
 
-LEAST_TOUCHED = 0.5
+LEAST_TOUCHED = 0.5  # a scheme must change at least this share of the weights
 NONE_DENSE = "some, but no layer was dense before this step"
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """One weight matrix as it is stored.
+    """Describe one weight matrix as it is stored.
 
     ``shape`` is [outputs, inputs] as stored. ``zero_fraction`` is None for packed values. ``magnitude`` is
-    the sum of |weights| if they are floats. ``two_of_four`` says that every four weights in a row have at
-    least two zeros. ``is_head`` marks the output projection, which most schemes leave alone. ``scalars`` are
-    the single numbers that the module holds beside the matrix, such as the scale of its input.
+    the sum of |weights| if they are floats. ``two_of_four`` says that every group of four weights in a row
+    has at least two zeros (2:4 sparsity). ``is_head`` marks the output projection, which most schemes do not
+    change. ``scalars`` are single numbers of the same module, such as the scale of its input.
     """
 
     name: str
@@ -39,10 +40,12 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Decoding:
-    """How a short request was decoded: the class that held the keys and values, the bytes it held per token
-    (``None`` if the engine cannot count them), whether the decode step ran as a compiled graph, how many
-    tokens were drafted (None if the engine does not speculate), and what two processes did (None if there is
-    one)."""
+    """Describe how a short request was decoded.
+
+    ``cache`` is the class that held the keys and values, and ``cache_bytes_a_token`` its bytes per token
+    (None if the engine cannot count them). ``compiled`` says whether the decode step ran as a compiled graph.
+    ``drafted`` is None if the engine does not speculate, and ``split`` is None if there is one process.
+    """
 
     cache: str
     cache_bytes_a_token: float | None
@@ -53,12 +56,11 @@ class Decoding:
 
 @dataclass(frozen=True)
 class Census:
-    """Every weight matrix of a model, and the bytes of all its tensors; tied tensors are counted once.
+    """List every weight matrix of a model, and count the bytes of all tensors; tied ones are counted once.
 
-    ``norms`` is the sum of the magnitudes of each one-dimensional weight. ``others`` is the number of weights
-    in tensors of two and more dimensions that are no matrix of a layer, such as the stacked experts of a
-    mixture; embeddings do not count. ``decoding`` is present only for schemes that ask for it (``DECODING =
-    True``).
+    ``norms`` maps each one-dimensional weight to the sum of its magnitudes. ``others`` counts the weights in
+    tensors of two or more dimensions that are not the matrix of a layer, such as stacked experts; embeddings
+    do not count. ``decoding`` is there only for schemes that ask for it (``DECODING = True``).
     """
 
     matrices: tuple[Matrix, ...]
@@ -75,7 +77,7 @@ class Census:
 
 @dataclass(frozen=True)
 class Check:
-    """One check: what the scheme claims, what is expected, what was found, and whether the claim holds."""
+    """Record one check: the claim, the expected and the found value as text, and whether the claim holds."""
 
     claim: str
     expected: str
@@ -89,8 +91,10 @@ def check(claim: str, found: object, holds: bool, expected: object) -> Check:
 
 
 def replaced(before: Census, after: Census, module: str, *dtypes: str, was: str = "Linear") -> list[Check]:
-    """Return the checks that all weight quantisers share: the class and dtype of the layers, and fewer bytes.
-    ``was`` is the class of the layers before."""
+    """Return the checks that all weight quantisers share: class and dtype of the layers, and fewer bytes.
+
+    ``module`` is the class of the layers now, and ``was`` their class before.
+    """
     wanted = sum(m.module == was and not m.is_head for m in before.matrices)
     new = [m for m in after.of(module) if not m.is_head]
     done = sum(m.dtype in dtypes for m in new)
@@ -107,10 +111,10 @@ def replaced(before: Census, after: Census, module: str, *dtypes: str, was: str 
 
 
 def touched(weights: int, left: int) -> list[Check]:
-    """Check that a scheme has touched at least half of the weights; ``left`` are those that it left alone.
+    """Check that a scheme changed at least half of the weights; it did not change ``left`` of them.
 
-    Half of a mixture of experts is little more than nothing: most schemes look for linear layers, and the
-    experts lie in tensors of three dimensions. There is no check if no weight was left.
+    The check finds schemes that change linear layers only, and so miss the experts of a mixture, which lie in
+    tensors of three dimensions and are most of the weights. There is no check if ``left`` is 0.
     """
     if not left:
         return []
@@ -120,8 +124,10 @@ def touched(weights: int, left: int) -> list[Check]:
 
 
 def left_alone(after: Census, module: str) -> int:
-    """Return the number of weights in matrices and stacks that no layer of class ``module`` holds: routers,
-    experts that are still stacked. The head does not count."""
+    """Return the number of weights that no layer of class ``module`` holds, such as stacked experts.
+
+    The head and embeddings do not count.
+    """
     return after.others + sum(m.elements for m in after.matrices if m.module != module and not m.is_head)
 
 
@@ -130,7 +136,7 @@ def bits_a_weight(
 ) -> Check:
     """Check the stored bits per weight, scales and zero points included: from ``bits`` to ``bits + scales``.
 
-    ``tables`` is the number of bytes of constant tables in each layer, which outweigh very small matrices.
+    ``tables`` is the size in bytes of constant tables in each layer, which matter for very small matrices.
     """
     new = [m for m in after.of(module) if not m.is_head]
     elements = {m.name: m.elements for m in before.matrices}

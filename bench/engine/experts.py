@@ -1,11 +1,11 @@
-"""The experts of a mixture: stacks of three dimensions, taken apart into a linear layer for each expert.
+"""Convert the stacked experts of a mixture into linear layers, two per expert.
 
 transformers holds the experts of a layer as two stacks, [experts, outputs, inputs] each, and multiplies them
-in one grouped product. A scheme that packs or prunes linear layers does not see them, although they are most
+in one grouped product. A scheme that packs or prunes linear layers does not find them, although they are most
 of the weights. Here each expert becomes two linear layers, which any scheme treats like the others.
 
-Source: the layout is that of ``transformers.integrations.moe``, whose ``ALL_EXPERTS_FUNCTIONS`` is the place
-for another way to compute experts. Routers, activations and gates stay the architecture's own.
+The layout is that of ``transformers.integrations.moe``. Its ``ALL_EXPERTS_FUNCTIONS`` allows us to register
+another way to compute experts. Routers, activations and gates stay those of the architecture.
 """
 
 from __future__ import annotations
@@ -19,17 +19,20 @@ from bench.engine.evidence import Check, check
 from bench.errors import Unsupported
 
 ONE_BY_ONE = "bench_one_by_one"  # the name under which transformers finds ``_one_by_one``
-MARKS = ("has_gate", "has_bias", "is_transposed", "num_experts")  # of a class that transformers computes so
-# How far an output may move, in standard deviations: other products round otherwise.
-MOST_APART, MOST_APART_ROUNDED = 1e-4, 0.05
+MARKS = ("has_gate", "has_bias", "is_transposed", "num_experts")  # attributes of transformers' expert classes
+# How far an output may move, in standard deviations: separate products round differently than grouped ones.
+MOST_APART, MOST_APART_ROUNDED = 1e-4, 0.05  # in float32, and in dtypes with fewer bits
 NOTE = "its experts are computed one by one; add a row {rearrange: experts} to see what that alone costs"
-TOKENS = 4  # at least, on which both ways are compared
+TOKENS = 4  # the outputs before and after are compared on at least this many tokens
 
 
 @dataclass(frozen=True)
 class Taken:
-    """What was taken apart: experts of how many layers, with how many ``weights``; how far their outputs are
-    ``apart`` from those of the stacks, in standard deviations, of which ``most`` is allowed."""
+    """Count the experts that were converted, in how many layers and with how many ``weights``.
+
+    ``apart`` is how far their outputs are from those of the stacks, in standard deviations of the output, and
+    ``most`` is how far they may be.
+    """
 
     experts: int = 0
     layers: int = 0
@@ -38,7 +41,7 @@ class Taken:
     most: float = MOST_APART
 
     def checks(self, all_weights: int) -> list[Check]:
-        """Return the checks for a model with ``all_weights`` weights in matrices and stacks."""
+        """Return the checks for a model that has ``all_weights`` weights in matrices and stacks."""
         share = self.weights / max(all_weights, 1)
         found = f"{self.experts} of {self.layers} layers, with {share:.1%} of the weights"
         apart = f"{self.apart:.2g} sd of the output apart"
@@ -51,7 +54,7 @@ class Taken:
 
 
 def mixtures(model: Any) -> Iterator[Any]:
-    """Yield every module that holds experts, as stacks or taken apart, in order."""
+    """Yield every module that holds experts, stacked or converted, in the order of the model."""
     for module in getattr(model, "modules", list)():
         if all(hasattr(module, mark) for mark in MARKS) and hasattr(module, "down_proj"):
             yield module
@@ -63,25 +66,25 @@ def stacked(model: Any) -> list[Any]:
 
 
 def has_stacks(model: Any) -> bool:
-    """Return whether a torch module holds stacked matrices, which no linear layer is."""
+    """Return whether a model holds stacked matrices, which schemes for linear layers do not find."""
     modules: Iterable[Any] = getattr(model, "modules", list)()
-    return any(_is_stack(one) for module in modules for one in module._parameters.values())
+    return any(_is_stack(weight) for module in modules for weight in module._parameters.values())
 
 
 def into_linears(model: Any) -> Taken:
     """Replace the stacks of every mixture by linear layers, one mixture after the other.
 
-    Each expert gets memory of its own, so that a packed one frees what it was made from. Raises Unsupported
-    for experts that transformers does not compute by its common interface.
+    The weights are copied, so that packing an expert frees the memory of its original weights. Raises
+    Unsupported for experts that transformers does not compute by its common interface.
     """
     return _all_apart(_usable(model), views=False)
 
 
 @contextmanager
 def lent_as_linears(model: Any) -> Iterator[Taken]:
-    """Let the block see linear layers whose weights are views of the stacks; put the stacks back after it.
+    """Give the block linear layers whose weights are views of the stacks, and restore the stacks after it.
 
-    What is changed in place is changed in the stacks. Raises Unsupported as ``into_linears`` does.
+    A change in place changes the stacks. Raises Unsupported as ``into_linears`` does.
     """
     modules = _usable(model)
     before = [(module, module.config._experts_implementation, dict(module._parameters)) for module in modules]
@@ -98,7 +101,7 @@ def lent_as_linears(model: Any) -> Iterator[Taken]:
 
 @contextmanager
 def reading_everything(model: Any) -> Iterator[None]:
-    """Let every expert read every token in the block, as a calibration needs it; no output changes."""
+    """Let every expert compute every token in the block, as calibration needs it; no output changes."""
     modules = [module for module in mixtures(model) if _is_apart(module)]
     for module in modules:
         module.reads_everything = True
@@ -111,23 +114,23 @@ def reading_everything(model: Any) -> Iterator[None]:
 
 def _usable(model: Any) -> list[Any]:
     """Return the stacked mixtures. Raises Unsupported if other weights are stacked by expert, or packed."""
-    found = stacked(model)
-    ours = {id(module) for module in found}
+    usable = stacked(model)
+    ours = {id(module) for module in usable}
     for name, module in model.named_modules():
         if id(module) not in ours and any(map(_is_stack, module._parameters.values())):
             raise Unsupported(
-                f"{type(model).__name__} computes its experts ({name}) in a way of its own: this scheme "
+                f"{type(model).__name__} computes its experts ({name}) in its own way: this scheme "
                 "works on linear layers, and on experts that transformers computes by its common interface"
             )
-    for module in found:
-        packed = [one.dtype for one in _stacks(module).values() if one.dtype.itemsize < 2]
+    for module in usable:
+        packed = [stack.dtype for stack in _stacks(module).values() if stack.dtype.itemsize < 2]
         if packed:
             raise Unsupported(f"the experts of {type(model).__name__} are already packed ({packed[0]})")
-    return found
+    return usable
 
 
 def _is_stack(weight: Any) -> bool:
-    """Return whether a parameter is a stack of matrices, which the weight of a convolution is not."""
+    """Return whether a parameter is a stack of matrices, and not the weight of a convolution."""
     return weight is not None and weight.dim() == 3 and weight.shape[0] > 1 and min(weight.shape[1:]) >= 8
 
 
@@ -144,7 +147,7 @@ def _is_apart(module: Any) -> bool:
 
 
 def _all_apart(modules: list[Any], *, views: bool) -> Taken:
-    """Take every mixture apart, and then let transformers compute all of them by ``_one_by_one``."""
+    """Convert every mixture, and then let transformers compute all of them by ``_one_by_one``."""
     from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
     ALL_EXPERTS_FUNCTIONS.register(ONE_BY_ONE, _one_by_one)
@@ -160,10 +163,10 @@ def _take_apart(module: Any, views: bool) -> None:
 
     for name in _names(module):
         stack, biases = getattr(module, name), getattr(module, f"{name}_bias") if module.has_bias else None
-        matrices = (one.T if module.is_transposed else one for one in stack.data)
+        matrices = (matrix.T if module.is_transposed else matrix for matrix in stack.data)
         layers = torch.nn.ModuleList(
-            _linear(one if views else _own(one), None if biases is None else biases.data[number])
-            for number, one in enumerate(matrices)
+            _linear(matrix if views else _own(matrix), None if biases is None else biases.data[number])
+            for number, matrix in enumerate(matrices)
         )
         delattr(module, name)
         if biases is not None:
@@ -189,9 +192,10 @@ def _linear(weight: Any, bias: Any | None) -> Any:
 
 
 def _one_by_one(self: Any, hidden_states: Any, top_k_index: Any, top_k_weights: Any) -> Any:
-    """Compute [tokens, width] from [tokens, width] and the experts and their weights, both [tokens, chosen].
+    """Compute the output [tokens, width] of a mixture from its input [tokens, width].
 
-    Each expert that was chosen reads its tokens; products and sums are in the order of transformers'
+    ``top_k_index`` and ``top_k_weights`` are the chosen experts and their weights, both [tokens, chosen].
+    Each chosen expert reads its tokens. Products and sums are in the same order as in transformers'
     ``batched_mm_experts_forward``.
     """
     import torch
@@ -214,7 +218,7 @@ def _one_by_one(self: Any, hidden_states: Any, top_k_index: Any, top_k_weights: 
 
 
 def _compared(module: Any, views: bool) -> Taken:
-    """Take one mixture apart, and compare its outputs before and after for tokens that reach every expert."""
+    """Convert one mixture, and compare its outputs before and after on tokens that reach every expert."""
     import torch
 
     up, down = _stacks(module).values()
@@ -240,6 +244,6 @@ def _together(taken: list[Taken]) -> Taken:
     if not taken:
         return Taken()
     return Taken(
-        sum(one.experts for one in taken), len(taken), sum(one.weights for one in taken),
-        max(one.apart for one in taken), taken[0].most,
+        sum(each.experts for each in taken), len(taken), sum(each.weights for each in taken),
+        max(each.apart for each in taken), taken[0].most,
     )  # fmt: skip

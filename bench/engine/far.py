@@ -1,4 +1,4 @@
-"""A large model that answers somewhere else, and what is known of each of its answers."""
+"""Use a large model behind an API as the second model of a cascade, and record each of its answers."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from bench.records import Cascaded
 
 @dataclass(frozen=True)
 class FarAnswer:
-    """One answer: its text, None if none came, and then the ``reason``.
+    """Hold one answer: its text, or None and the ``reason`` why no answer came.
 
-    ``seconds`` are those from asking to the end. ``billed_in`` and ``billed_out`` are the tokens that have to
-    be paid: none if the server refused the request, and what it may have computed if the answer was lost.
+    ``seconds`` is the time from asking to the end. ``billed_in`` and ``billed_out`` are the tokens that must
+    be paid: none if the server refused the request, and all that it may have computed if the answer was lost.
     """
 
     text: str | None
@@ -25,10 +25,10 @@ class FarAnswer:
     reason: str = ""
 
     def told(self, request: Cascaded, sent_bytes: int) -> Cascaded:
-        """Return what was done with a request that went on, with this answer.
+        """Return the record of an escalated request, completed with this answer.
 
-        Network and model cannot be told apart from here. The seconds of a request that the server worked on
-        are those of the cloud, and of any other one they were waited for the network.
+        The time of the network cannot be separated from the time of the model. If the server worked on the
+        request, all seconds count as the cloud's; if not, they count as the link's.
         """
         worked = self.billed_in > 0
         return replace(
@@ -45,17 +45,23 @@ class FarAnswer:
 
 
 class Far(Protocol):
-    """Whatever asks such a model."""
+    """Define the client that asks such a model."""
 
     def ask(self, text: str, input_tokens: int, output_tokens: int) -> FarAnswer:
-        """Ask for a greedy answer of at most so many tokens; ``input_tokens`` are those of the text as far as
-        they are known here. It never raises for what the server or the network does."""
+        """Ask for a greedy answer of at most ``output_tokens`` tokens.
+
+        ``input_tokens`` is the length of the text by our own tokenizer, which may differ from the server's.
+        This never raises for an error of the server or the network; the answer then has a ``reason``.
+        """
         ...
 
 
 class FarCascade(Cascade):
-    """A cascade whose large model is a server elsewhere. The tokenizer of the row's own model reads its
-    answers, so that they can be compared with the baseline's."""
+    """Run a cascade whose large model is an API.
+
+    The tokenizer of the row's own model encodes the answers, so that they can be compared with the
+    baseline's.
+    """
 
     def __init__(self, *both: Any, same_tokens: bool, far: Far) -> None:
         super().__init__(*both, same_tokens=same_tokens)
@@ -64,9 +70,11 @@ class FarCascade(Cascade):
     def _escalate(
         self, prompts: Sequence[Sequence[int]], texts: Sequence[str], before: Sequence[Cascaded], tokens: int
     ) -> tuple[list[list[int]], list[Cascaded]]:
-        """Let the server answer, one request after the other. Where no answer of it comes, the edge's
-        stands, and what was spent until then is counted."""
-        found = [self.far.ask(text, len(ids), tokens) for ids, text in zip(prompts, texts, strict=True)]
-        answers = [self.cloud.encode(one.text or "") for one in found]
-        each = zip(found, before, texts, strict=True)
-        return answers, [one.told(request, len(text.encode())) for one, request, text in each]
+        """Let the server answer, one request after the other.
+
+        If no answer comes, the edge model's answer is used, and the time and tokens spent are counted.
+        """
+        replies = [self.far.ask(text, len(ids), tokens) for ids, text in zip(prompts, texts, strict=True)]
+        answers = [self.cloud.encode(reply.text or "") for reply in replies]
+        each = zip(replies, before, texts, strict=True)
+        return answers, [reply.told(request, len(text.encode())) for reply, request, text in each]

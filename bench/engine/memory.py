@@ -1,6 +1,6 @@
-"""Memory of this worker in each phase, from the kernel's own high-water mark; nothing is sampled.
+"""Read the peak memory of this worker in each phase from the kernel's high-water mark, without sampling.
 
-Writing ``5`` to ``/proc/self/clear_refs`` resets ``VmHWM``, so each phase has its own exact peak.
+Writing ``5`` to ``/proc/self/clear_refs`` resets ``VmHWM`` (proc(5)), so each phase has its own exact peak.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ _CLEAR = Path("/proc/self/clear_refs")
 
 
 def reset_peak(engine: Any | None = None) -> None:
-    """Return freed memory to the system and reset the peaks. If the kernel refuses, the peak stays that of
-    the whole process."""
+    """Return freed memory to the system and reset the peaks.
+
+    If the kernel does not allow the reset, the peak stays that of the whole process.
+    """
     give_back()
     cuda = _cuda(engine)
     if cuda is not None:
@@ -37,9 +39,11 @@ def reset_peak(engine: Any | None = None) -> None:
 
 
 def give_back() -> None:
-    """Return freed memory to the system and to the GPU; glibc (see ``KEEPS_ITS_MEMORY``) and torch keep it.
-    Otherwise a serving peak would include the weights that were replaced. C libraries without ``malloc_trim``
-    do not need it."""
+    """Return freed memory to the system and to the GPU, because glibc and torch keep it for reuse.
+
+    Otherwise the peak of serving would include the weights that a scheme replaced (see ``KEEPS_ITS_MEMORY``).
+    C libraries without ``malloc_trim`` do not need it.
+    """
     cuda = _cuda(None)
     if cuda is not None:
         cuda.empty_cache()
@@ -52,10 +56,10 @@ def read_peak(engine: Any | None = None) -> dict[str, int | None]:
     """Return the peak bytes since the last reset, by kind.
 
     ``peak_rss_bytes`` is the peak resident set, plus what live children hold now. ``peak_allocated_bytes`` is
-    what CUDA's allocator has given out, ``peak_reserved_bytes`` what it has taken from the GPU for that.
-    ``peak_device_bytes`` is what the driver says that this process holds now: context, kernels and what the
-    allocator has taken, which stays taken until the next reset. It is None where the driver does not know
-    this process, as in most containers; what others hold is never in it.
+    the peak of the tensors in torch's CUDA allocator, and ``peak_reserved_bytes`` of the GPU memory that the
+    allocator has reserved. ``peak_device_bytes`` is what this process holds now by the driver: context,
+    kernels and reserved memory, which stays reserved until the next reset. It never includes other processes,
+    and it is None if the driver does not know this process, as in most containers.
     """
     peaks: dict[str, int | None] = {
         "peak_rss_bytes": _high_water() + _children(),
@@ -72,8 +76,7 @@ def read_peak(engine: Any | None = None) -> dict[str, int | None]:
 
 
 def held_on_gpu(index: int) -> int | None:
-    """Return the bytes that this process holds on torch's GPU ``index``, as the driver says; None if it does
-    not name this process, or does not say how much that is."""
+    """Return the bytes that this process holds on torch's GPU ``index``; None if the driver does not say."""
     gpu, library = gpu_of_torch(index), nvml.library()
     if isinstance(gpu, NoNvml) or isinstance(library, NoNvml):
         return None
@@ -96,8 +99,10 @@ def _high_water() -> int:
 
 
 def _children() -> int:
-    """Return the resident bytes of this process's live children; 0 for an engine that starts none. A thread
-    or child that ends meanwhile is not counted."""
+    """Return the resident bytes of this process's live children; 0 if the engine starts none.
+
+    A thread or child that ends meanwhile is not counted.
+    """
     total = 0
     for task in entries(_TASKS):
         for pid in numbers_in(task / "children"):

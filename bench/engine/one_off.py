@@ -1,7 +1,7 @@
-"""One-off costs of an optimisation before it serves, such as calibration and training.
+"""Time and cache the one-off work of an optimisation, such as calibration and training.
 
-The work is timed, and its result is cached by digest. A scheme wraps the work in ``spent``, or lets ``kept``
-cache its result; afterwards the session takes the bill.
+A scheme wraps the work in ``spent``, or lets ``kept`` cache its result by a digest. Afterwards the worker
+takes the bill.
 """
 
 from __future__ import annotations
@@ -23,12 +23,11 @@ TENSORS = "tensors.safetensors"
 
 @dataclass(frozen=True)
 class Spent:
-    """One piece of one-off work: it took ``took_s`` seconds, and its result serves every later run.
+    """Record one piece of one-off work, which took ``took_s`` seconds and serves every later run.
 
-    ``peak_bytes`` is the most memory that the process had held by then, loading included (on CUDA by the
-    allocator). ``reused`` says that an earlier run did the work; the figures are then from that run.
-    ``details`` are figures from the work itself; ``processors`` is among them if it used more processors than
-    the row.
+    ``peak_bytes`` is the peak memory of the process until the end of the work, including loading (on CUDA, of
+    the allocator). ``reused`` says that an earlier run did the work; the figures are then from that run.
+    ``details`` are figures from the work itself, with ``processors`` if it used more processors than the row.
     """
 
     what: str
@@ -43,14 +42,16 @@ _details: dict[str, float] = {}
 
 
 def detail(**figures: float) -> None:
-    """Add figures to the bill of the current work. ``earlier_s`` is the time that the work took before it was
-    interrupted; it is added to the time that it takes now."""
+    """Add figures to the bill of the current work.
+
+    ``earlier_s`` is the time that the work took before it was interrupted; it is added to the time now.
+    """
     _details.update(figures)
 
 
 def take_bill() -> list[dict[str, object]]:
     """Return the work billed since the last call."""
-    taken = [asdict(one) for one in _bill]
+    taken = [asdict(work) for work in _bill]
     _bill.clear()
     return taken
 
@@ -62,7 +63,7 @@ def clock() -> float:
 
 @contextmanager
 def spent(what: str) -> Iterator[None]:
-    """Time the block and bill it; the memory peak is that of the process so far."""
+    """Time the block and bill it; its memory peak is that of the process so far."""
     _details.clear()
     started = clock()
     yield
@@ -82,9 +83,9 @@ def kept(
     """Return the tensors that ``make`` creates for this model, from the cache if they exist there.
 
     The key is a digest of the model's tensors as they are now, of ``recipe`` (JSON) and of the versions of
-    ``packages``. For tensors from the cache the bill is the one of the time when they were made.
+    ``packages``. For tensors from the cache, the bill is that of the run that made them.
     """
-    from importlib.metadata import version  # with a parser of mails, which no process of a pair needs
+    from importlib.metadata import version  # slow to import, and not needed in a timed process
 
     from safetensors.torch import load_file, save_file
 
@@ -102,11 +103,11 @@ def digest(model: Any, recipe: Mapping[str, object]) -> str:
     """Return the SHA-256 of ``recipe`` and of every tensor of the model by name."""
     import torch
 
-    found = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode())
+    sha256 = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode())
     for name, tensor in sorted(model.state_dict().items()):
-        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return found.hexdigest()
+        sha256.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        sha256.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return sha256.hexdigest()
 
 
 def kept_directory(key: str, make: Callable[[Path], None]) -> Path:

@@ -1,6 +1,6 @@
-"""The number of processors this process may use, counted at its start.
+"""Count the processors that this process may use, at its start.
 
-OpenMP later binds threads, the main thread included, to some of them; the system then no longer reports all.
+Later OpenMP binds threads, including the main thread, to some processors, and the system reports fewer.
 """
 
 import os

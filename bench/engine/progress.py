@@ -1,4 +1,4 @@
-"""Progress messages of a worker; sent rarely, and only during work that is not timed."""
+"""Send progress messages from a worker, rarely, and only during work that is not timed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ WIDTH = 20
 
 
 def _nowhere(_text: str) -> None:
-    """Drop the message; used until there is a listener."""
+    """Drop the message; this is the sink until ``use`` sets another one."""
 
 
 _sink: Callable[[str], None] = _nowhere
@@ -28,7 +28,7 @@ def use(sink: Callable[[str], None]) -> None:
 def say(text: str, *, now: bool = False) -> None:
     """Send ``text``, unless a message was sent in the last five seconds; with ``now`` it is sent anyway."""
     global _last
-    with _one_at_a_time:  # a build of kernels speaks from a thread
+    with _one_at_a_time:  # a build of kernels calls this from another thread
         moment = monotonic()
         if now or moment - _last >= EVERY_S:
             _last = moment

@@ -1,4 +1,4 @@
-"""Which experts of a mixture get the tokens that a model reads, and what experts it has."""
+"""Count which experts of a mixture get the tokens that a model reads, and describe its experts."""
 
 from __future__ import annotations
 
@@ -13,28 +13,31 @@ from bench.records import Mixture
 
 @dataclass
 class Routing:
-    """How many tokens each expert of each layer got while it was watched, [layers][experts], and how many
-    experts work on one token."""
+    """Count the tokens that each expert of each layer got, [layers][experts].
+
+    ``chosen`` is how many experts of a layer work on one token.
+    """
 
     counts: list[Any]
     chosen: int = 0
 
     def tokens(self) -> tuple[tuple[int, ...], ...]:
-        """Return the counts."""
-        return tuple(tuple(one.tolist()) for one in self.counts)
+        """Return the counts as tuples."""
+        return tuple(tuple(layer.tolist()) for layer in self.counts)
 
 
 @contextmanager
 def watched(engine: Any) -> Iterator[Routing]:
     """Count in the block which experts get the tokens that the model reads.
 
-    Nothing is counted in a compiled model, which would be compiled again, or in an engine of no torch module.
+    Nothing is counted in a compiled model, because hooks would make torch compile it again, or in an engine
+    whose model is not a torch module.
     """
     if not engine.TORCH or engine.compiled_graphs() or next(experts.mixtures(engine.model), None) is None:
         yield Routing([])
     else:
-        with watched_model(engine.model) as found:
-            yield found
+        with watched_model(engine.model) as routing:
+            yield routing
 
 
 @contextmanager
@@ -43,40 +46,41 @@ def watched_model(model: Any) -> Iterator[Routing]:
     import torch
 
     modules = list(experts.mixtures(model))
+    routing = Routing([torch.zeros(module.num_experts, dtype=torch.long) for module in modules])
 
-    found = Routing([torch.zeros(one.num_experts, dtype=torch.long) for one in modules])
-
-    def adds_to(count: Any) -> Any:
-        def look(_module: Any, given: tuple[Any, ...], named: Mapping[str, Any]) -> None:
-            index = next(one for one in (*given, *named.values()) if not one.is_floating_point())
-            found.chosen = index.shape[-1]
+    def counting_into(count: Any) -> Any:
+        def hook(_module: Any, given: tuple[Any, ...], named: Mapping[str, Any]) -> None:
+            tensors = (*given, *named.values())
+            index = next(tensor for tensor in tensors if not tensor.is_floating_point())  # chosen experts
+            routing.chosen = index.shape[-1]
             count.add_(torch.bincount(index.flatten().cpu(), minlength=len(count))[: len(count)])
 
-        return look
+        return hook
 
     hooks = [
-        module.register_forward_pre_hook(adds_to(count), with_kwargs=True)
-        for module, count in zip(modules, found.counts, strict=True)
+        module.register_forward_pre_hook(counting_into(count), with_kwargs=True)
+        for module, count in zip(modules, routing.counts, strict=True)
     ]
     try:
-        yield found
+        yield routing
     finally:
         for hook in hooks:
             hook.remove()
 
 
 def described(engine: Any, as_loaded: Mixture | None, chosen: int = 0) -> Mixture | None:
-    """Return what experts the model has; None without any, or for an engine that is no torch module.
+    """Describe the experts of a model; None if it has none, or if it is not a torch module.
 
-    ``as_loaded`` is the same before any optimisation: packed weights are not parameters, so an expert has as
-    many as then. Without it they are counted, and ``chosen`` work on a token.
+    ``as_loaded`` is the description from before any optimisation. It gives the parameters per expert, because
+    packed weights cannot be counted as parameters. Without it the parameters are counted, and ``chosen`` must
+    say how many experts work on a token.
     """
     modules = list(experts.mixtures(engine.model)) if engine.TORCH else []
     if not modules or not (as_loaded or chosen):
         return None
     count = sum(module.num_experts for module in modules)
     if as_loaded is None:
-        parameters = sum(one.numel() for module in modules for one in module.parameters())
+        parameters = sum(weight.numel() for module in modules for weight in module.parameters())
     else:
         parameters = as_loaded.parameters * count // as_loaded.experts
     return Mixture(

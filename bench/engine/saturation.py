@@ -1,9 +1,9 @@
-"""How many numbers that linear layers read are at the end of their format, and how near the others come.
+"""Count the inputs of linear layers that are at the end of their number format, and how near the others come.
 
-Two kinds of formats have an end that a model can reach. float16 ends at 65504: what is larger becomes
-infinite. A scale that was set before, as optimum-quanto calibrates one for each layer, ends at the largest
-code: what is larger is cut. float32 and bfloat16 reach to 3e38, and a scale that is taken from each token
-fits whatever comes, so neither is looked at.
+A model can reach the end of two kinds of formats. float16 ends at 65504; a larger number becomes infinite. A
+fixed scale, such as the one that optimum-quanto calibrates for each layer, ends at the largest code; a larger
+number is cut to it. The other formats need no check: float32 and bfloat16 reach 3e38, and a scale that is
+computed anew for each token fits any number.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bench.records import Activations
 
 @dataclass(frozen=True)
 class Limit:
-    """The lowest and the largest number of a format; ``held`` gives what the format holds of a tensor."""
+    """Hold the lowest and the largest number of a format; ``held`` converts a tensor to the format."""
 
     format: str
     low: float
@@ -31,8 +31,11 @@ class Limit:
 
 @dataclass
 class Saturation:
-    """What was seen so far: numbers by format, how many are at an end by layer, and the share of its format
-    that the furthest one uses."""
+    """Collect the counts so far.
+
+    ``looked`` counts the numbers by format, and ``layers`` those at an end of the format by layer. ``reach``
+    is the largest number divided by the largest one of its format.
+    """
 
     looked: Counter[str] = field(default_factory=Counter)
     layers: Counter[str] = field(default_factory=Counter)
@@ -48,8 +51,11 @@ class Saturation:
         return Activations(formats, self.looked.total(), float(f"{self.reach:.6g}"), dict(self.layers))
 
     def look(self, name: str, limit: Limit, read: Any) -> None:
-        """Look at what a layer reads. Queries, keys and values read one tensor: it is looked at once, and
-        counted for each of them."""
+        """Count the numbers that a layer reads.
+
+        The layers of queries, keys and values read the same tensor. It is examined once, and counted for each
+        of them.
+        """
         tensor, its_limit, at_end = self._last
         if read is not tensor or limit is not its_limit:
             at_end = self._at_end(limit, limit.held(read))
@@ -59,63 +65,66 @@ class Saturation:
             self.layers[name] += at_end
 
     def _at_end(self, limit: Limit, held: Any) -> int:
-        low, high = (float(one) for one in held.aminmax())
+        low, high = (float(end) for end in held.aminmax())
         furthest = max(low / limit.low, high / limit.high)
         if math.isfinite(furthest):
             self.reach = max(self.reach, furthest)
-        if limit.low < low and high < limit.high:  # NaN is neither, and is not counted below
+        if limit.low < low and high < limit.high:  # False with a NaN, which is then not counted below
             return 0
-        found = int(((held <= limit.low) | (held >= limit.high)).sum())
-        self.reach = max(self.reach, float(found > 0))
-        return found
+        count = int(((held <= limit.low) | (held >= limit.high)).sum())
+        self.reach = max(self.reach, float(count > 0))
+        return count
 
 
 @contextmanager
 def watched(engine: Engine) -> Iterator[Saturation]:
-    """Look in the block at what every linear layer of the engine reads; at nothing in an engine that hooks do
-    not see, or not as a whole."""
-    seen = Saturation()
-    hooks = list(_hooks(engine.model, seen)) if engine.seen_by_hooks() else []
+    """Count in the block what every linear layer of the engine reads.
+
+    Nothing is counted in an engine whose computation hooks cannot observe completely.
+    """
+    saturation = Saturation()
+    hooks = list(_hooks(engine.model, saturation)) if engine.seen_by_hooks() else []
     try:
-        yield seen
+        yield saturation
     finally:
         for hook in hooks:
             hook.remove()
 
 
-def _hooks(model: Any, seen: Saturation) -> Iterator[Any]:
+def _hooks(model: Any, saturation: Saturation) -> Iterator[Any]:
     import torch
 
     end = torch.finfo(torch.float16).max
     float16 = Limit("float16", -end, end, lambda read: read)
     for name, module in census.linear_layers(model):
-        # in front of the hook with which optimum-quanto turns what the layer reads into codes
-        yield module.register_forward_pre_hook(_hook(name, _calibrated(module), float16, seen), prepend=True)
+        # before the hook of optimum-quanto, which replaces the layer's input by codes
+        yield module.register_forward_pre_hook(
+            _hook(name, _calibrated(module), float16, saturation), prepend=True
+        )
 
 
-def _hook(name: str, calibrated: Limit | None, float16: Limit, seen: Saturation) -> Any:
+def _hook(name: str, calibrated: Limit | None, float16: Limit, saturation: Saturation) -> Any:
     import torch
 
-    def look(_module: Any, given: tuple[Any, ...]) -> None:
+    def hook(_module: Any, given: tuple[Any, ...]) -> None:
         if not given or not given[0].numel():
             return
         if calibrated is not None:
-            seen.look(name, calibrated, given[0])
+            saturation.look(name, calibrated, given[0])
         elif given[0].dtype is torch.float16:
-            seen.look(name, float16, given[0])
+            saturation.look(name, float16, given[0])
 
-    return look
+    return hook
 
 
 def _calibrated(module: Any) -> Limit | None:
-    """Return the limit of a layer of optimum-quanto whose activations have a calibrated scale; None for any
-    other layer."""
+    """Return the limit of an optimum-quanto layer with a calibrated scale; None for any other layer."""
     kind = getattr(module, "activation_qtype", None)
     if kind is None:
         return None
 
     def codes(read: Any) -> Any:
-        if hasattr(read, "_data"):  # the layer before has made codes already
+        if hasattr(read, "_data"):  # the previous layer has already converted its output to codes
             return read._data.float()
         scaled = read.float() / module.input_scale.float()
         rounded = scaled if kind.is_floating_point else scaled.round()

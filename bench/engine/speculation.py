@@ -1,9 +1,9 @@
-"""Speculative decoding: what drafts tokens, and the loop that verifies them with the model itself.
+"""Decode speculatively: a drafter proposes tokens, and the model verifies them.
 
-A round drafts up to γ tokens, reads them in one pass of the model, and keeps those that the model would
-have chosen itself, and one more, which that pass has chosen (Leviathan et al., arXiv 2211.17192, at
-temperature 0). The text is that of the model alone, except where rounding decides between two tokens with
-nearly equal logits.
+A round drafts up to γ tokens and reads them in one pass of the model. It keeps the drafted tokens that the
+model would have chosen itself, and adds the next token, which the same pass chose (Leviathan et al., arXiv
+2211.17192, at temperature 0). The text is that of the model alone, except where rounding decides between two
+tokens with nearly equal logits.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ Forget = Callable[[int], None]
 
 
 class Drafter(ABC):
-    """Proposes the next tokens of one sequence."""
+    """Propose the next tokens of one sequence."""
 
-    model: Any = None  # the weights that it has beside the model's own; None if there are none
+    model: Any = None  # the drafter's own model; None if it has no weights
 
     @abstractmethod
     def begin(self) -> None:
-        """Forget the sequence before."""
+        """Start a new sequence, and forget the previous one."""
 
     @abstractmethod
     def propose(self, context: Sequence[int], most: int) -> list[int]:
-        """Return up to ``most`` tokens that may follow ``context``, the prompt and all tokens so far."""
+        """Return up to ``most`` tokens that may follow ``context``, the prompt with all tokens so far."""
 
     def cache_bytes(self) -> int:
-        """Return the bytes that it holds for the sequence."""
+        """Return the bytes that the drafter keeps for the sequence."""
         return 0
 
 
 @dataclass
 class Speculator:
-    """Counts what a drafter proposed and what was kept, over all sequences since it was last read."""
+    """Count the tokens that a drafter proposed and that were kept, since the last call of ``read``."""
 
     drafter: Drafter
     passes: int = 0
@@ -50,15 +50,19 @@ class Speculator:
     verifying_ns: int = 0
 
     def read(self) -> Speculated:
-        """Return the counts and begin anew."""
-        found = Speculated(self.passes, self.drafted, self.accepted, self.drafting_ns, self.verifying_ns)
+        """Return the counts and reset them."""
+        counts = Speculated(self.passes, self.drafted, self.accepted, self.drafting_ns, self.verifying_ns)
         self.passes = self.drafted = self.accepted = self.drafting_ns = self.verifying_ns = 0
-        return found
+        return counts
 
 
 @dataclass
 class Speculation:
-    """A sequence that is being decoded: its tokens so far, and those that are verified but not given yet."""
+    """Decode one sequence.
+
+    ``context`` holds all tokens so far, ``ready`` those that are verified but not returned yet, and ``room``
+    is how many tokens may still be returned.
+    """
 
     context: list[int]
     room: int
@@ -68,8 +72,9 @@ class Speculation:
         """Return the next token.
 
         ``verify`` reads the last token of the context, which is not in the cache yet, and the draft, and
-        returns what the model chooses after each. ``forget`` takes so many tokens out of the cache, and is
-        called after every pass, because a cache with a window then lets go of what it kept for it.
+        returns the token that the model chooses after each. ``forget`` removes the last n tokens from the
+        cache. It is called after every pass, also with 0, because a cache with a window then drops the tokens
+        that it kept for this call.
         """
         if not self.ready:
             self.ready = self._round(speculator, verify, forget)

@@ -1,4 +1,4 @@
-"""The edge's side of a split model: it sends what its layers computed over a link, and gets tokens back."""
+"""Run the edge's side of a split model: send what its layers computed over a link, and receive tokens."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from bench.records.splits import SplitPhase, SplitWork
 
 
 def rows_of(edge: Any, ids: Any, **given: Any) -> Any:
-    """Return what the edge sends for token ids [sequences, tokens]: the activations behind its last layer
-    [sequences, tokens, size], or the ids themselves if it has no layer."""
+    """Return what the edge sends for token ids [sequences, tokens].
+
+    These are the activations after its last layer [sequences, tokens, size], or the ids if it has no layer.
+    """
     if not len(edge.model.layers):
         return ids
     return edge.model(input_ids=ids, **given).last_hidden_state
@@ -26,7 +28,7 @@ def rows_of(edge: Any, ids: Any, **given: Any) -> Any:
 
 @dataclass(frozen=True)
 class Prices:
-    """What an hour of each side and a gigabyte out of the cloud cost, in dollars; None if it was not said."""
+    """Hold the prices of an hour of each side and of a gigabyte out of the cloud; None if not given."""
 
     edge_usd_per_hour: float | None = None
     cloud_usd_per_hour: float | None = None
@@ -35,7 +37,7 @@ class Prices:
 
 @dataclass(frozen=True)
 class CacheShape:
-    """What a KV cache holds of a token: layers, heads of a layer, numbers of a head, and their dtype."""
+    """Describe what a KV cache holds per token: layers, heads per layer, numbers per head, and dtype."""
 
     layers: int
     heads: int
@@ -44,7 +46,7 @@ class CacheShape:
 
 
 def cache_shape(model: Any) -> CacheShape:
-    """Return what a plain cache of the model holds of a token."""
+    """Return what a plain KV cache of the model holds per token."""
     config = model.config.get_text_config(decoder=True)
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     numbers = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
@@ -53,7 +55,7 @@ def cache_shape(model: Any) -> CacheShape:
 
 @dataclass(frozen=True)
 class Prompts:
-    """What the cloud made of prompts: the next token of each, and (keys, values) of every layer."""
+    """Hold what the cloud computed from prompts: the next token of each, and (keys, values) per layer."""
 
     tokens: list[int]
     layers: tuple[tuple[Any, Any], ...]
@@ -61,7 +63,7 @@ class Prompts:
 
 @dataclass
 class Tally:
-    """The sums of one phase since it was last read, in nanoseconds and bytes."""
+    """Sum up the passes of one phase since the last call of ``Rest.read``."""
 
     passes: int = 0
     positions: int = 0
@@ -74,7 +76,7 @@ class Tally:
     received_bytes: int = 0
 
     def phase(self) -> SplitPhase:
-        """Return the sums as a record; what no part of it explains is the socket's."""
+        """Return the sums as a record; the time that belongs to no other part is that of the socket."""
         edge_s, cloud_s, total_s = self.edge_ns / 1e9, self.cloud_ns / 1e9, self.total_ns / 1e9
         return SplitPhase(
             passes=self.passes,
@@ -91,10 +93,11 @@ class Tally:
 
 @dataclass
 class Rest:
-    """The part of a model that is in another process, the link to it, and what both have done.
+    """Use the part of a model that is in another process, over a link, and count the work of both.
 
-    With ``edge_layers`` 0 the token ids cross the link, else the activations behind the last layer of the
-    edge. ``prompts_only`` says that the cloud reads prompts with all layers and sends its KV cache back.
+    If ``edge_layers`` is 0, token ids cross the link; otherwise the activations after the last layer of the
+    edge do. ``prompts_only`` says that the cloud reads the prompts with all layers and sends its KV cache
+    back.
     """
 
     cloud: Cloud
@@ -112,11 +115,11 @@ class Rest:
     _batch: int = 0
 
     def choose(self, rows: Any, pads: Sequence[int] | None, started_ns: int) -> list[int]:
-        """Send what the edge computed and return the token that the cloud chose for each sequence.
+        """Send what the edge computed, and return the token that the cloud chose for each sequence.
 
-        ``rows`` are activations [sequences, tokens, size], or token ids [sequences, tokens]. ``pads`` says
-        how many positions of each sequence are padding; it begins a batch, and None continues it. The edge
-        began with this pass at ``started_ns``.
+        ``rows`` are activations [sequences, tokens, size], or token ids [sequences, tokens]. ``pads`` begins
+        a batch, and says how many positions of each sequence are padding; None continues the batch. The edge
+        began this pass at ``started_ns``.
         """
         begins = pads is not None
         payload = (wire.pack_ids(pads) if pads is not None else b"") + self._packed(rows)
@@ -131,8 +134,7 @@ class Rest:
     ) -> Prompts:
         """Let the cloud read whole prompts [sequences, tokens], and return its tokens and its KV cache.
 
-        With ``started_ns`` None the prompts are for scoring, which is not timed, so they do not cross the
-        link.
+        If ``started_ns`` is None the prompts are for scoring, which is not timed, so they bypass the link.
         """
         sequences, tokens = ids.shape
         payload = wire.pack_ids(pads) + wire.pack_ids(ids.flatten().tolist())
@@ -155,9 +157,9 @@ class Rest:
         return Prompts(wire.unpack_ids(reply[:head]), tuple(zip(parts[::2], parts[1::2], strict=True)))
 
     def over_link(self, frame: Frame, tally: Tally, started_ns: int) -> bytes:
-        """Carry a frame to the cloud and its reply back, count both, and return what the reply holds.
+        """Send a frame over the link, count it and its reply in ``tally``, and return the reply's payload.
 
-        Raises LinkDown, and VariantFailed if the cloud's process failed.
+        Raises LinkDown if the link is down, and VariantFailed if the cloud's process failed.
         """
         carried = self.link.carried
         asked_before = carried.asked_s
@@ -178,7 +180,7 @@ class Rest:
     def logits(self, rows: Any) -> Any:
         """Return the cloud's logits for all rows of one sequence, float32 [tokens, vocabulary].
 
-        They are for scoring, which is not timed, so they do not cross the link.
+        They are for scoring, which is not timed, so they bypass the link.
         """
         import torch
 
@@ -187,7 +189,7 @@ class Rest:
         return wire.unpack(reply.payload, (rows.shape[1], -1), torch.float32, "as-they-are")
 
     def held_bytes(self) -> int:
-        """Return the bytes of the keys and values in the cloud."""
+        """Return the bytes of the keys and values that the cloud holds."""
         reply, _sent, _received = self.cloud.ask(Frame(Op.HELD))
         return int(wire.NANOSECONDS.unpack(reply.payload)[0])
 
@@ -196,18 +198,18 @@ class Rest:
         return perf_counter_ns()
 
     def begin_batch(self) -> int:
-        """Return the number of a new batch. The cloud has a cache for one at a time."""
+        """Return the number of a new batch. The cloud holds the cache of only one batch at a time."""
         self._batch += 1
         return self._batch
 
     def must_be_current(self, batch: int) -> None:
-        """Raise Unsupported for an earlier batch."""
+        """Raise Unsupported if ``batch`` is not the newest one, because the cloud has dropped its cache."""
         if batch != self._batch:
             raise Unsupported("a split model decodes one batch at a time, and another one has begun")
 
     def read(self) -> SplitWork:
-        """Return what was done since the last call and begin anew."""
-        found = SplitWork(
+        """Return the work since the last call, and reset the counts."""
+        work = SplitWork(
             edge_layers=self.edge_layers,
             cloud_layers=self.cloud_layers,
             processes=(os.getpid(), self.cloud.pid),
@@ -220,13 +222,13 @@ class Rest:
         )
         self.prefill, self.decode = Tally(), Tally()
         self.link.read()
-        return found
+        return work
 
     def _codec_of(self, rows: Any) -> Codec:
         return self.codec if rows.is_floating_point() else "as-they-are"
 
     def _packed(self, rows: Any) -> bytes:
-        """Return activations as the codec packs them, and token ids as they are."""
+        """Return activations packed by the codec, or token ids as they are."""
         if rows.is_floating_point():
             return wire.pack(rows, self.codec)
         return wire.pack_ids(rows.flatten().tolist())

@@ -1,8 +1,8 @@
-"""Check after loading that decoding step by step computes what one pass over the same tokens computes.
+"""Check after loading that decoding step by step computes the same as one pass over all tokens.
 
-A model that takes no cache and ignores the argument decodes each token without its context; a model that sees
-the future, or whose mask is wrong, scores a text that it could never have written. Both run at full speed and
-without an error, and every figure of them is of another model than the one that is scored.
+A model that ignores its cache decodes each token without the context. A model with a wrong mask uses later
+tokens when it scores a text. Both run at full speed and without an error, but the model whose speed is
+measured is then not the model whose text is scored.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from bench.engine import Engine
 
 PROMPT_TOKENS, STEPS = 48, 12
-# How far below the best logit of the whole pass a decoded token may lie, as a mean over the tokens, in
-# standard deviations of the logits: in float32, and in dtypes that round or with packed weights. Rounding
-# gives 1e-4 and 0.05; tokens that were decoded without their context lie 1 to 4 below.
+# How far below the best logit of the single pass a decoded token may lie, as a mean over the tokens and in
+# standard deviations of the logits. The first is for float32, the second for dtypes with fewer bits and for
+# packed weights. Rounding gives 1e-4 and 0.05; tokens decoded without their context lie 1 to 4 below.
 MOST_BELOW, MOST_BELOW_ROUNDED = 0.02, 0.3
-# The same for a padded batch in float32: learned positions that padding has moved lie 0.007 to 0.1 below.
+# The same for a padded batch in float32: if padding shifts learned positions, tokens lie 0.007 to 0.1 below.
 MOST_BELOW_PADDED = 0.002
 CAUSAL = "logits of a token do not depend on later tokens"
 ALONE = "a shorter prompt of a batch is decoded as it is alone"
@@ -30,19 +30,20 @@ AS_ONE_PASS = "tokens decoded step by step are those of one pass"
 
 
 def probe(length: int, vocabulary: int, shift: int = 0, kinds: int = 97) -> list[int]:
-    """Return a prompt of tokens that every model has: they count from 3 on, behind the usual special tokens,
-    and begin again after so many ``kinds``. A model of letters has fewer."""
+    """Return a prompt of ``length`` token ids that every model has.
+
+    The ids count up from 3, which is after the usual special tokens, and start again after ``kinds`` ids, or
+    fewer for a small vocabulary.
+    """
     kinds = max(min(kinds, vocabulary - 3), 1)
     return [((number + shift) % kinds + 3) % vocabulary for number in range(length)]
 
 
 def by_steps(engine: Engine, facts: Facts) -> tuple[list[Check], float | None]:
-    """Return the checks, and the bytes that one more token added to the cache; None if they cannot be seen.
+    """Return the checks, and the bytes that one more token adds to the cache (None if they cannot be read).
 
-    What does not grow is not a token's, such as the state of a linear layer.
-
-    There are none for a model whose logits are not finite, which is found elsewhere, or for an engine that
-    has none.
+    Memory that does not grow, such as the state of linear attention, does not belong to a token. There are no
+    checks for an engine without logits, or for logits that are not finite, which another check reports.
     """
     room = facts.context or PROMPT_TOKENS + STEPS
     length = max(min(PROMPT_TOKENS, room - STEPS), 1)
@@ -75,8 +76,8 @@ def by_steps(engine: Engine, facts: Facts) -> tuple[list[Check], float | None]:
 def by_batch(engine: Engine, facts: Facts) -> list[Check]:
     """Return the check of a batch of two lengths, in which the shorter prompt is padded on the left.
 
-    An architecture that reads the padding, or counts positions from it, writes another text than it would
-    alone. There is no check of logits that are not finite.
+    An architecture that reads the padding, or counts positions from it, writes another text in the batch than
+    alone. There is no check if the logits are not finite.
     """
     room = facts.context or PROMPT_TOKENS + STEPS
     steps = max(min(STEPS, room // 2), 1)
@@ -98,9 +99,9 @@ def by_batch(engine: Engine, facts: Facts) -> list[Check]:
     return [check(ALONE, f"{mean:.2g} sd of the logits below the best{hint}", holds, f"at most {most}")]
 
 
-def _most(facts: Facts, exactly: float = MOST_BELOW) -> float:
+def _most(facts: Facts, in_float32: float = MOST_BELOW) -> float:
     exact = facts.dtype == "float32" and facts.quantised_checkpoint is None
-    return exactly if exact else MOST_BELOW_ROUNDED
+    return in_float32 if exact else MOST_BELOW_ROUNDED
 
 
 def _all_below(rows: Any, tokens: Sequence[int]) -> list[float]:
@@ -108,12 +109,12 @@ def _all_below(rows: Any, tokens: Sequence[int]) -> list[float]:
 
 
 def _below(row: Any, token: int) -> float:
-    """Return how far a token lies below the best one, in standard deviations of the row."""
+    """Return how far a token's logit lies below the best one, in standard deviations of the row."""
     spread = float(row.std())
     return float(row.max() - row[token]) / spread if spread > 0 else 0.0
 
 
 def _apart(row: Any, other: Any) -> float:
-    """Return how far two rows of logits are apart, as a mean and in standard deviations of the first."""
+    """Return the mean absolute difference of two rows of logits, in standard deviations of the first."""
     spread = float(row.std())
     return float(abs(row - other).mean()) / spread if spread > 0 else 0.0

@@ -1,6 +1,6 @@
-"""What crosses the socket between the two halves of a model: frames whose size follows from their shapes.
+"""Send and receive the frames that cross the socket between the two halves of a model.
 
-A frame is a header of 16 bytes and a payload. Integers are little-endian.
+A frame is a header of 16 bytes and a payload, whose size follows from its shape. Integers are little-endian.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from enum import IntEnum
 from typing import Any, Literal
 
 HEADER = struct.Struct("<BBHIQ")  # operation, codec, sequences, tokens, bytes of the payload
-NANOSECONDS = struct.Struct("<Q")  # at the head of a reply: the time that the cloud computed
+NANOSECONDS = struct.Struct("<Q")  # a reply begins with the time for which the cloud computed
 ID_BYTES = 4
 SCALE_BYTES = 4
 MOST_PAYLOAD = 1 << 36
@@ -25,7 +25,7 @@ CODECS: tuple[Codec, ...] = ("as-they-are", "int8", "float8")
 
 
 class Op(IntEnum):
-    """What the edge asks of the cloud; replies repeat it, or say FAILED."""
+    """List what the edge asks of the cloud. A reply has the same operation, or FAILED."""
 
     BUILD = 1
     PROMPT = 2
@@ -37,12 +37,12 @@ class Op(IntEnum):
 
 
 class Gone(Exception):
-    """The other process has closed its end."""
+    """Raised when the other process has closed its end of the connection."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One message. ``sequences`` and ``tokens`` are the shape of what the payload holds, if it has one."""
+    """Hold one message. ``sequences`` and ``tokens`` are the shape of the payload, if it has one."""
 
     op: Op
     payload: bytes = b""
@@ -52,7 +52,7 @@ class Frame:
 
 
 def send(channel: socket.socket, frame: Frame) -> int:
-    """Send one frame and return its bytes. Raises Gone."""
+    """Send one frame and return its size in bytes. Raises Gone if the connection is closed."""
     size = len(frame.payload)
     head = HEADER.pack(frame.op, CODECS.index(frame.codec), frame.sequences, frame.tokens, size)
     try:
@@ -63,7 +63,7 @@ def send(channel: socket.socket, frame: Frame) -> int:
 
 
 def receive(channel: socket.socket) -> Frame:
-    """Wait for one frame. Raises Gone if the other side closes, ValueError for what is no frame."""
+    """Wait for one frame. Raises Gone if the connection is closed, ValueError if the data is not a frame."""
     head = bytearray(HEADER.size)
     fill(channel, memoryview(head))
     op, codec, sequences, tokens, size = HEADER.unpack(head)
@@ -75,7 +75,7 @@ def receive(channel: socket.socket) -> Frame:
 
 
 def fill(channel: socket.socket, room: memoryview) -> None:
-    """Fill the whole buffer from the socket. Raises Gone if it ends before."""
+    """Fill the whole buffer from the socket. Raises Gone if the connection is closed before."""
     while room:
         try:
             count = channel.recv_into(room)
@@ -90,7 +90,7 @@ def fill(channel: socket.socket, room: memoryview) -> None:
 
 
 def packed_bytes(shape: Sequence[int], item_bytes: int, codec: Codec) -> int:
-    """Return the bytes of numbers of this shape; int8 and float8 have a float32 scale for each last row."""
+    """Return the size in bytes of packed numbers; int8 and float8 add one float32 scale per last-axis row."""
     numbers = math.prod(shape)
     if codec == "as-they-are":
         return numbers * item_bytes
@@ -98,7 +98,10 @@ def packed_bytes(shape: Sequence[int], item_bytes: int, codec: Codec) -> int:
 
 
 def pack(numbers: Any, codec: Codec) -> bytes:
-    """Return a tensor as bytes, scales first. A scale is the row's largest magnitude over the codec's."""
+    """Return a tensor as bytes, scales first.
+
+    The scale of a row is its largest magnitude divided by the largest number of the codec.
+    """
     import torch
 
     if codec == "as-they-are":
@@ -111,7 +114,7 @@ def pack(numbers: Any, codec: Codec) -> bytes:
 
 
 def unpack(payload: bytes | memoryview, shape: Sequence[int], dtype: Any, codec: Codec) -> Any:
-    """Return the tensor that ``pack`` wrote, on the CPU in ``dtype``; int8 and float8 come back rounded."""
+    """Return the tensor that ``pack`` wrote, on the CPU in ``dtype``; int8 and float8 have rounded it."""
     import torch
 
     if codec == "as-they-are":
@@ -133,7 +136,7 @@ def unpack_ids(payload: bytes) -> list[int]:
 
 
 def view(tensor: Any) -> memoryview:
-    """Return the bytes of a contiguous tensor on the CPU, which can be read and written in place."""
+    """Return the bytes of a contiguous tensor on the CPU as a view, to read and write them in place."""
     import torch
 
     return memoryview(tensor.detach().reshape(-1).view(torch.uint8).numpy())

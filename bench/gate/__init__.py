@@ -1,4 +1,4 @@
-"""Judge figures against limits: the result is a verdict with an exit code. Nothing here measures."""
+"""Judge figures against limits. The result is a verdict with an exit code; nothing here measures."""
 
-LEAST_CAP = 8  # with one timed limit; sequential.least_cap says why, and how many units several limits need
+LEAST_CAP = 8  # for one timed limit; several limits need more (see ``sequential.least_cap``)
 DEFAULT_CAP = 40

@@ -1,7 +1,8 @@
-"""Estimate the noise of this machine from a calibration: units in which both sides are the same.
+"""Estimate the noise of this machine from a calibration, which is a set of units with two equal sides.
 
-The log ratio of a unit of ``m`` batches has the variance ``σ² = σ²_process + σ²_batch/m``: what a process
-keeps for its life does not average out, but what changes from batch to batch does (Kalibera & Jones 2013).
+The log ratio of a unit of ``m`` batches has the variance ``σ² = σ²_process + σ²_batch/m``: the effect that a
+process keeps for its whole life does not average out, but the effects that change from batch to batch do
+(Kalibera & Jones 2013).
 """
 
 from __future__ import annotations
@@ -23,20 +24,19 @@ from bench.metrics.unit_ratios import NO_LIMITS, log_ratio
 from bench.records import RunRecord, UnitRecord
 from bench.store.replay import Head, judging, load_record
 
-VALID = timedelta(days=7)
+VALID = timedelta(days=7)  # an older calibration may describe another state of the machine
 ENOUGH_UNITS = 6
-# The margin for which detectability is computed, and the most batches per unit.
-USUAL_MARGIN = 0.03
-MOST_BATCHES = 16
+USUAL_MARGIN = 0.03  # the smallest detectable increase is computed for a limit of this share
+MOST_BATCHES = 16  # per unit
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """The components of the noise (sd of log ratios) and what follows from them.
+    """Hold the components of the noise (standard deviations of log ratios) and what follows from them.
 
     ``batches`` is the recommended number per unit, ``√(s_fixed/s_batch · σ²_batch/σ²_process)``, which is the
-    cheapest for a given precision. ``detectable`` is the smallest increase, as a share, that is found in 95 %
-    of gates of at most ``cap`` units.
+    cheapest for a given precision. ``detectable`` is the smallest increase, as a share, that at least 95 % of
+    gates of at most ``cap`` units detect.
     """
 
     run_id: str
@@ -57,14 +57,14 @@ class Calibration:
 
 
 def calibration_of(run: RunRecord) -> Calibration | None:
-    """Return the ``calibration`` block of ``run.json``; None without a calibration, or with too few units."""
+    """Return the ``calibration`` block of ``run.json``; None for any other run, or with too few units."""
     if run.gate is None or run.gate.get("mode") != "calibration":
         return None
     return estimate(run)
 
 
 def estimate(run: RunRecord) -> Calibration | None:
-    """Estimate the components from the valid units, by the one-way random-effects model."""
+    """Estimate the components from the valid units by the one-way random-effects model; None if too few."""
     units = [unit for unit in run.units if not unit.void]
     if len(units) < ENOUGH_UNITS:
         return None
@@ -72,7 +72,7 @@ def estimate(run: RunRecord) -> Calibration | None:
     inner = [_batch_ratios(unit) for unit in units]
     m = len(inner[0])
     batch_variance = statistics.fmean(statistics.variance(ratios) for ratios in inner) if m > 1 else 0.0
-    # Both sides are the same, so the true change is known to be 0: no mean is estimated, so divide by n.
+    # Both sides are the same, so the true mean is 0. It need not be estimated, so divide by n, not n − 1.
     unit_variance = math.fsum(change**2 for change in changes) / len(changes)
     process_variance = max(unit_variance - batch_variance / m, 0.0)
     timed_s = statistics.fmean(_timed_s(unit) for unit in units)
@@ -80,7 +80,7 @@ def estimate(run: RunRecord) -> Calibration | None:
     start_s = max(unit_s - timed_s, 0.0)
     batches = _batches(process_variance, batch_variance, max(start_s, 0.1), timed_s / m)
     if units[0].loads:
-        batches = m  # the blocks of a pair of servers are always as many
+        batches = m  # a pair of servers always has the same number of blocks
     unit_sd = math.sqrt(process_variance + batch_variance / batches)
     test = Test(margin=math.log1p(USUAL_MARGIN), prior_sd=max(unit_sd, SCALE_FLOOR))
     return Calibration(
@@ -112,14 +112,14 @@ def _batch_ratios(unit: UnitRecord) -> list[float]:
 
 
 def _timed_s(unit: UnitRecord) -> float:
-    """Return the seconds in which a unit was timed, both sides together."""
+    """Return the timed seconds of a unit, of both sides together."""
     if unit.loads:
         return sum(sums(side, NO_LIMITS).wall_s for side in (unit.loads.baseline, unit.loads.variant))
     return sum(sum(turns) for side in (unit.baseline_ns, unit.variant_ns) for turns in side) / 1e9
 
 
 def _batches(process_variance: float, batch_variance: float, fixed_s: float, batch_s: float) -> int:
-    """Return the best number of batches per unit (Kalibera & Jones 2013, eq. 3), within bounds."""
+    """Return the best number of batches per unit (Kalibera & Jones 2013, eq. 3), from 1 to MOST_BATCHES."""
     if process_variance == 0:
         return MOST_BATCHES if batch_variance else 1
     best = math.sqrt(fixed_s / batch_s * batch_variance / process_variance)
@@ -135,14 +135,16 @@ def _lag1(values: Sequence[float]) -> float:
 
 
 def latest(runs: Iterable[Head], conditions: Mapping[str, Any], now_utc: str) -> Calibration | None:
-    """Return the newest calibration under the same conditions, if it is at most 7 days old. ``runs`` are the
-    heads of all runs in the directory, the newest first."""
+    """Return the newest calibration under the same conditions, if it is at most 7 days old.
+
+    ``runs`` are the heads of all runs in the results directory, the newest first.
+    """
     for directory, head in runs:
         gate = head.get("gate") or {}
         if gate.get("mode") != "calibration" or gate.get("conditions") != conditions:
             continue
         age = datetime.fromisoformat(now_utc) - datetime.fromisoformat(str(head["at_utc"]))
-        if not timedelta() <= age <= VALID:  # below 0 if a clock was wrong, or if the journal was edited
+        if not timedelta() <= age <= VALID:  # the age is below 0 after a wrong clock or an edited journal
             continue
         try:
             with judging(directory):

@@ -1,4 +1,4 @@
-"""Which figures an encoder has that other models do not have, and which it does not have."""
+"""List the metrics that only an encoder has, and those that an encoder cannot have."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from functools import cache
 from bench import plugins
 from bench.metrics import drift_keys, encoded, latency, throughput
 
+# Metrics of single tokens and of phases, which neither an encoder nor a cascade has.
 OF_TOKENS = (latency.TTFT, latency.TPOT, latency.ITL)
 OF_PHASES = (throughput.OUTPUT, throughput.PREFILL, throughput.DECODE)
 
@@ -20,7 +21,7 @@ def of_encoders(task: str | None, *, labelled: bool = False) -> frozenset[str]:
 
 @cache
 def not_of_encoders() -> frozenset[str]:
-    """Return the metrics of what a model writes: drift of tokens, suites of replies, times of tokens."""
+    """Return the metrics of generated text, which an encoder cannot have: drift, suites, times of tokens."""
     of_tokens = drift_keys() - {metric.key for metric in encoded.METRICS}
     suites = {metric.key for _name, suite in plugins.each("drift.suites") for metric in suite.METRICS}
     return of_tokens | suites | {metric.key for metric in (*OF_TOKENS, *OF_PHASES)}

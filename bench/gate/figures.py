@@ -1,4 +1,4 @@
-"""Judge a figure of a whole run against its limit: by its own interval, or a count by the plain number."""
+"""Judge a figure of a whole run against its limit: by its interval, or directly if it is a count."""
 
 from __future__ import annotations
 
@@ -14,23 +14,27 @@ from bench.stats.intervals import Interval
 
 _Z = NormalDist().inv_cdf
 Key = tuple[str, str]  # a row's group and name
-# As ``str(Rule)`` writes it: the bound has four digits.
+# Parses what ``str(Rule)`` writes, where the bound is rounded to four digits.
 _RULE = re.compile(rf"(\S+) ({'|'.join(get_args(Limit))}) ([0-9.]+(?:e[+-]?[0-9]+)?)( %)?")
-_ROUNDED = 1e-3
-NOTHING_RELATIVE = "the baseline's is 0, so nothing can be relative to it: limit it by max or min"
+_ROUNDED = 1e-3  # the relative error that this rounding may add
+NOTHING_RELATIVE = "the baseline's figure is 0, so there is no ratio to it: limit it by max or min"
 NO_INTERVAL = (
     "it has no interval, so a change cannot be told from chance: "
-    "five windows, replies or pairs are the fewest that give one"
+    "an interval needs at least five windows, replies or pairs"
 )
 
 
 def judge_figure(rule: Rule, key: Key, base: Figure | None, figure: Figure | None, cells: int = 1) -> Finding:
-    """Judge a figure, or its ratio to the baseline's, against the bound."""
+    """Judge a figure, or its ratio to the baseline's figure, against the bound of a rule.
+
+    ``cells`` is the number of rules that share the error rate (see ``judge_interval``). A figure that was not
+    measured, or a ratio to a baseline of 0, gives ERROR.
+    """
     if figure is None or (rule.relative and base is None):
         return finding(rule, key, GateVerdict.ERROR, "it was not measured in this run")
     if rule.relative and base is not None and not base.value:
         if rule.kind == "exact" and not figure.value:
-            return judge_interval(rule, key, Interval(1.0, None, None), cells)  # nothing stayed nothing
+            return judge_interval(rule, key, Interval(1.0, None, None), cells)  # both are 0: no change
         return finding(rule, key, GateVerdict.ERROR, NOTHING_RELATIVE)
     if not rule.relative or base is None:
         return judge_interval(rule, key, figure.interval, cells)
@@ -42,9 +46,9 @@ def judge_interval(rule: Rule, key: Key, interval: Interval, cells: int = 1) -> 
     """Decide PASS or FAIL only if the whole interval lies on one side of the limit.
 
     A count is exact and needs no interval. Any other number needs one, because without it nobody knows
-    whether a second run would give the same; a bound that is missing is taken to be infinite. The bounds are
-    those of 95 %. If ``cells`` rules share that error, the interval is widened to ``1 − 5 %/cells`` as if it
-    were normal (Bonferroni).
+    whether a second run would give the same result; a missing bound counts as infinite. The bounds are 95 %
+    bounds. If ``cells`` rules share the error of 5 %, the interval is widened to ``1 − 5 %/cells``, as if it
+    were that of a normal distribution (Bonferroni).
     """
     number = interval.value
     bound = math.exp(rule.sign * rule.margin) if rule.relative else rule.bound
@@ -56,26 +60,26 @@ def judge_interval(rule: Rule, key: Key, interval: Interval, cells: int = 1) -> 
         infinite if end is None else number + wider * (end - number)
         for end, infinite in zip(bounds, (-math.inf, math.inf), strict=True)
     )
-    if low <= 0 and interval.low is not None and 0 < interval.low < number:  # a time is above 0: log scale
-        low = number * (interval.low / number) ** wider
+    if low <= 0 and interval.low is not None and 0 < interval.low < number:
+        low = number * (interval.low / number) ** wider  # such as a time: widen on the log scale, above 0
     beyond, within = (low > bound, high <= bound) if rule.sign > 0 else (high < bound, low >= bound)
     confidence = 1.0 if low == high else 1 - 0.05 / max(cells, 1)
-    known = {name: end for name, end in (("low", low), ("high", high)) if math.isfinite(end)}
-    shown = {"value": number, **known, "confidence": confidence}
+    finite = {name: end for name, end in (("low", low), ("high", high)) if math.isfinite(end)}
+    shown = {"value": number, **finite, "confidence": confidence}
     if beyond:
         return finding(rule, key, GateVerdict.FAIL, "beyond the limit", **shown)
     if within:
         return finding(rule, key, GateVerdict.PASS, "within the limit", **shown)
-    reason = "its interval holds the limit: measure more"
+    reason = "the limit is inside its interval: measure more"
     return finding(rule, key, GateVerdict.INCONCLUSIVE, reason, **shown)
 
 
 def contradicts(stored: Finding) -> bool:
-    """Return whether a stored PASS or FAIL cannot be the verdict on the figures beside it.
+    """Return whether a stored PASS or FAIL cannot follow from the figures that are stored with it.
 
-    PASS needs an interval that reaches the good side of its limit, FAIL one that reaches the bad side. The
-    test of a timed rule proves an increase, so there the bad side begins at the baseline. A rule that cannot
-    be parsed, because another version wrote it, contradicts nothing.
+    PASS needs an interval that reaches the good side of the limit, and FAIL one that reaches the bad side.
+    For a timed rule FAIL proves an increase, not that the limit is exceeded, so the bad side begins at a
+    ratio of 1. A rule that another version wrote, and that cannot be parsed here, contradicts nothing.
     """
     if stored.verdict not in (GateVerdict.PASS, GateVerdict.FAIL):
         return False

@@ -1,7 +1,7 @@
-"""Judge what was measured against the limits: a verdict for every rule, and one for the whole gate.
+"""Judge a run against its limits: give a verdict on every rule and variant, and one on the whole gate.
 
-Each rule is judged in one of three ways, by its ``kind``: times by a sequential test over units, counts by a
-plain comparison, and every other figure by its own interval.
+The ``kind`` of a rule says how it is judged: times by a sequential test over units, counts by a plain
+comparison, and every other figure by its own interval.
 """
 
 from __future__ import annotations
@@ -24,22 +24,25 @@ from bench.records import ArmRecord, RunRecord, UnitRecord
 from bench.stats.figure import Figures
 from bench.stats.intervals import LEAST_SAMPLES
 
-MAX_VOID_SHARE = 0.2
 CANDIDATE = "candidate"
-MOST_VOID = 5
+MAX_VOID_SHARE = 0.2  # with a larger share of void units the machine is not fit to judge times
+MOST_VOID = 5  # the share is judged from this many units on
 FiguresOfRows = Mapping[tuple[str, str], Figures]  # by a row's group and name
 
 
 def judge(run: RunRecord, figures: FiguresOfRows) -> GateBlock | None:
-    """Make the ``gate`` block of ``run.json``; None for a run that is no gate. This is a pure function."""
+    """Make the ``gate`` block of ``run.json`` from a run alone; None for a run that is not a gate."""
     if run.gate is None or run.gate.get("mode") == "calibration":
         return None
     return block(list(_findings(run, figures)), _effort(run.gate, run.units))
 
 
 def undecided(run: RunRecord) -> set[tuple[str, str]]:
-    """Return (group, variant) of every comparison that needs another unit: a timed rule has no verdict yet,
-    or an absolute limit is on a cold start and there are too few starts for an interval."""
+    """Return (group, variant) of every comparison that needs another unit.
+
+    It needs one if a timed rule has no verdict yet, or if an absolute limit is on a cold start and there are
+    too few starts for an interval.
+    """
     undecided_rows, reached = set(), any_reached(run, run.compared)
     timed = [rule for rule in _rules(run) if rule.kind == "timed"]
     starts = any(rule.kind == "interval" and rule.metric in COLD for rule in _rules(run))
@@ -55,8 +58,11 @@ def undecided(run: RunRecord) -> set[tuple[str, str]]:
 
 
 def _too_few_starts(run: RunRecord, variant: ArmRecord) -> bool:
-    """Return whether the interval of a cold start needs another process. Only the number of starts decides
-    when to stop, not what was measured, so the interval of a fixed sample is right."""
+    """Return whether the interval of a cold start needs another process.
+
+    Only the number of starts decides when to stop, and not the measured times, so the interval for a sample
+    of fixed size is valid.
+    """
     units = run.units_of(variant)
     cap = int((run.gate or {}).get("test", {}).get("cap", Test.cap))
     return sum(not unit.void for unit in units) < LEAST_SAMPLES and len(units) < cap
@@ -89,7 +95,7 @@ def _findings(run: RunRecord, figures: FiguresOfRows) -> Iterator[Finding]:
             yield finding(rule, ("", CANDIDATE), unreached_verdict(run), reason)
         return
     for row in (run.gate or {}).get("gone", ()):
-        reason = "the candidate has no such row, so nothing of it was measured"
+        reason = "the candidate has no such row, so it was not measured"
         yield finding(wanted[0], (row, CANDIDATE), unreached_verdict(run), reason)
     cells = sum(rule.kind == "interval" for rule in wanted) * len(comparisons)
     reached = any_reached(run, comparisons)
@@ -100,14 +106,14 @@ def _findings(run: RunRecord, figures: FiguresOfRows) -> Iterator[Finding]:
                 reason = f"{failed.name} was not measured: {failed.status}: {failed.reason}"
                 yield finding(rule, _key(variant), GateVerdict.ERROR, reason)
             elif not reached:
-                reason = "nothing that differs between the commits was seen to be read by what is measured"
+                reason = "the measured processes read nothing that differs between the commits"
                 yield finding(rule, _key(variant), unreached_verdict(run), reason)
             elif rule.metric in of_cascades() and base.cascade is None and variant.cascade is None:
-                continue  # it limits the cascades among the rows
+                continue  # this limit is only for the rows that are cascades
             elif rule.kind == "timed":
                 yield _timed(run, rule, base, variant)
             elif rule.kind == "exact" and not counters_hold(run):
-                reason = "counters varied when this machine was calibrated: nothing exact to decide by"
+                reason = "counters varied in the calibration of this machine, so they cannot decide"
                 yield finding(rule, _key(variant), GateVerdict.INCONCLUSIVE, reason)
             else:
                 sides = [figures[_key(arm)].get(rule.metric) for arm in (base, variant)]
@@ -115,7 +121,7 @@ def _findings(run: RunRecord, figures: FiguresOfRows) -> Iterator[Finding]:
 
 
 def _measured(base: ArmRecord, variant: ArmRecord) -> bool:
-    """Return whether both rows of a comparison are complete; only then is it known which files they read."""
+    """Return whether both rows of a comparison are complete, so that the files they read are known."""
     return base.status == variant.status == Outcome.OK
 
 
@@ -124,16 +130,19 @@ def _key(arm: ArmRecord) -> tuple[str, str]:
 
 
 def _failed(base: ArmRecord, variant: ArmRecord) -> ArmRecord | None:
-    """Return the side that failed, and not one that was interrupted because of it; None if neither failed."""
+    """Return the side that failed; None if both are complete.
+
+    If one side failed and the other was interrupted because of that, this returns the one that failed.
+    """
     failed = [arm for arm in (base, variant) if arm.status != Outcome.OK]
     return min(failed, key=lambda arm: arm.status == Outcome.INTERRUPTED, default=None)
 
 
-# ---- the timed channel ---------------------------------------------------------------------------
+# ---- timed rules ---------------------------------------------------------------------------------
 
 
 def _open(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) -> bool:
-    """Return whether another unit may decide a rule. This leaves out the bounds, which take longest."""
+    """Return whether another unit may decide a rule; faster than ``_timed``, which also computes bounds."""
     changes = _changes(run, rule, base, variant)
     if isinstance(changes, Finding):
         return changes.verdict == GateVerdict.INCONCLUSIVE and changes.more_may_help
@@ -143,7 +152,7 @@ def _open(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) -> bo
 
 
 def _timed(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) -> Finding:
-    """Judge a timed rule by the sequential test, unless it is decided without one (see ``_changes``)."""
+    """Judge a timed rule by the sequential test, unless no test is needed or possible (see ``_changes``)."""
     changes = _changes(run, rule, base, variant)
     if isinstance(changes, Finding):
         return changes
@@ -151,10 +160,10 @@ def _timed(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) -> F
 
 
 def _changes(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) -> list[float] | Finding:
-    """Return the log ratio of each unit for the sequential test, or a finding that needs no test.
+    """Return the log ratio of each unit for the sequential test, or a finding if there is nothing to test.
 
-    Counts that show more work or a higher price need no test. No test is possible if too many units are void,
-    or if the units did not measure the rule's metric.
+    No test is needed if counts show more work or a higher price. No test is possible if too many units are
+    void, or if the units did not measure the rule's metric.
     """
     counted = more_work(run, rule, base, variant)
     if counted is not None:
@@ -170,16 +179,16 @@ def _changes(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) ->
         return finding(
             rule, _key(variant), GateVerdict.INCONCLUSIVE, reason, more_may_help=len(measured) < MOST_VOID
         )
-    found = log_ratios(run, base, variant, units, rule.metric)
-    if any(one is None for one in found):
+    changes = log_ratios(run, base, variant, units, rule.metric)
+    if any(change is None for change in changes):
         return finding(rule, _key(variant), GateVerdict.ERROR, "a unit did not measure it")
-    return [one for one in found if one is not None]
+    return [change for change in changes if change is not None]
 
 
 def _by_test(
     run: RunRecord, rule: Rule, key: tuple[str, str], changes: Sequence[float], *, alike: bool
 ) -> Finding:
-    """Decide from one log ratio per unit. ``alike`` says that only code differs between the sides."""
+    """Decide from one log ratio per unit. ``alike`` says that both sides run the same config."""
     test = _sequential_test(run, rule)
     decision = decide([rule.sign * change for change in changes], test)
     low, high = (math.exp(bound) for bound in confidence_sequence(changes, test.prior_sd))

@@ -1,4 +1,4 @@
-"""Read a config's limits as rules: each has a figure, a direction, a bound, and a way to be judged."""
+"""Read a config's limits as rules. Each rule has a metric, a direction, a bound, and a kind of judgement."""
 
 from __future__ import annotations
 
@@ -35,25 +35,25 @@ from bench.metrics import (
 from bench.metrics.drift_statistics import STATISTICS
 from bench.metrics.unit_ratios import MEMORY, TIMED
 
-# Limits times rows; a sweep of 50 rows with 10 limits on times has 500.
+# The most timed limits, and the most limits, times rows. A sweep of 50 rows with 10 timed limits has 500.
 MOST_TIMED, MOST_FINDINGS = 1000, 5000
 Kind = Literal["timed", "exact", "interval"]
 Limit = Literal["max_increase", "max_decrease", "max", "min"]
-# Counts that are 0 for most baselines.
+# Counts that are 0 for most baselines, so that no ratio to the baseline exists.
 OFTEN_NONE = frozenset(
     metric.key for metric in (
         requests.ERRORS, numerics.OTHER_RUNS, numerics.IN_BATCH, numerics.SATURATED, repetition.COLLAPSED,
     )
 )  # fmt: skip
-# A number in these units is counted, and is what it is without an interval.
+# Figures in these units are counted, so they are exact and have no interval.
 COUNTED = frozenset({"B", "batches", "requests", "activations"})
-# The largest or smallest value on one text: another text has another, and no interval bounds it.
+# The largest or smallest value on one text has no interval. The second metric is the one to limit instead.
 EXTREMES = {
     "kld_max": "kld_p99", "kld_min": "kld_p01", "delta_p_max": "rms_delta_p", "delta_p_min": "rms_delta_p",
     numerics.FURTHEST.key: numerics.SATURATED.key,
 }  # fmt: skip
-# Figures of one process and one window, which nothing bounds: joules that a counter counts, shares of a
-# ceiling, the time of the GPU, the load of experts, and the bill of making a variant.
+# Figures that are measured once, in one process, and so have no interval: energy, shares of the roofline, the
+# busy time of the GPU, the load of experts, and the cost of making a variant.
 MEASURED_ONCE = frozenset(
     metric.key
     for metric in (
@@ -61,15 +61,15 @@ MEASURED_ONCE = frozenset(
         one_off.USD,
     )
 )  # fmt: skip
-# Of rows that are no servers: the share of good requests has an interval, these have none.
+# For rows that are not servers these rates have no interval, but the share of good requests has one.
 RATES_OF_GOOD = frozenset({goodput.GOODPUT.key, goodput.PER_GOOD.key})
-# These are equal in every run of the same code, so any difference is real and decides at once.
+# These are equal in every run of the same code, so any difference is real and needs no statistics.
 EXACT = frozenset(metric.key for metric in (*counters.METRICS, memory.WEIGHTS, memory.KV))
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One limit. ``bound`` is a share for the relative limits, and in the metric's unit for the others."""
+    """Hold one limit. ``bound`` is a share for relative limits, and in the metric's unit for the others."""
 
     metric: str
     limit: Limit
@@ -85,7 +85,7 @@ class Rule:
         """Return how the rule is judged.
 
         ``timed``: by the sequential test over units. ``exact``: by a plain comparison of counters, or of how
-        many of the same requests two cascades sent on. ``interval``: by the figure's own confidence interval.
+        many of the same requests two cascades escalated. ``interval``: by the figure's confidence interval.
         """
         if self.metric in EXACT or (self.relative and self.metric == cascade.RATE.key):
             return "exact"
@@ -93,25 +93,25 @@ class Rule:
 
     @property
     def needs_rows(self) -> bool:
-        """Return whether the rule is judged by figures of a whole row, which units do not have."""
+        """Return whether the rule needs figures of a whole row, because units do not have them."""
         return self.kind == "interval" or self.metric == cascade.RATE.key
 
     @property
     def counted(self) -> bool:
-        """Return whether the figure is a count or a size: exact by nature, so that it needs no interval."""
+        """Return whether the figure is a count or a size, which is exact and needs no interval."""
         metric = all_metrics().get(self.metric)
         return self.kind == "exact" or (metric is not None and metric.unit in COUNTED)
 
     @property
     def margin(self) -> float:
-        """Return the bound of a relative limit on the log scale, as a positive number."""
+        """Return the bound of a relative limit as a positive number on the log scale."""
         if self.limit == "max_increase":
             return math.log1p(self.bound)
         return -math.log1p(-self.bound) if self.bound < 1 else math.inf
 
     @property
     def sign(self) -> int:
-        """Return +1 if growing is bad, −1 if shrinking is."""
+        """Return +1 if the limit forbids an increase, −1 if it forbids a decrease."""
         return 1 if self.limit in ("max_increase", "max") else -1
 
     def __str__(self) -> str:
@@ -120,7 +120,7 @@ class Rule:
 
 
 def rules(limits: Mapping[str, Mapping[str, Any]]) -> Iterator[Rule]:
-    """Yield the rules of a ``gate`` block in its order."""
+    """Yield the rules of a config's ``gate`` block, metrics in its order."""
     for metric, block in limits.items():
         for limit in ("max_increase", "max_decrease", "max", "min"):
             value = block.get(limit)
@@ -130,16 +130,16 @@ def rules(limits: Mapping[str, Mapping[str, Any]]) -> Iterator[Rule]:
 
 
 def timed_cells(wanted: Sequence[Rule], comparisons: int) -> int:
-    """Return how many sequential tests a gate makes, which share its error rates.
+    """Return the number of sequential tests of a gate, which share its error rates.
 
-    There is one for each limit on a time and each of the ``comparisons``, the rows with a baseline.
+    There is one test for each timed limit and each of the ``comparisons`` of a row with its baseline.
     """
     return sum(rule.kind == "timed" for rule in wanted) * comparisons
 
 
 @cache
 def beside_baseline() -> frozenset[str]:
-    """Return the metrics that only a variant has, beside its baseline: no limit can be relative to them."""
+    """Return the metrics that a baseline does not have, so that no limit on them can be relative."""
     suites = {metric.key for suite in _suites().values() for metric in suite.METRICS}
     own = {metric.key for suite in _suites().values() for metric in getattr(suite, "OF_EVERY_ROW", ())}
     return (
@@ -149,14 +149,14 @@ def beside_baseline() -> frozenset[str]:
 
 @cache
 def of_servers() -> frozenset[str]:
-    """Return the metrics that a server under load has, those of suites that are judged by replies too."""
+    """Return the metrics that a server under load has, including those of suites that judge replies."""
     judged = {
         metric.key
-        for suite in _suites().values()
-        if (one := getattr(suite, "SUITE", None)) is not None and one.output_tokens
-        for metric in suite.METRICS
+        for module in _suites().values()
+        if (suite := getattr(module, "SUITE", None)) is not None and suite.output_tokens
+        for metric in module.METRICS
     }
-    alone = {one.key for one in (*under_load.METRICS, latency.ITL, goodput.FRACTION)}
+    alone = {metric.key for metric in (*under_load.METRICS, latency.ITL, goodput.FRACTION)}
     return load_blocks.COMPARED | alone | judged
 
 
@@ -177,12 +177,12 @@ def never_judged(
     asked: Collection[str] = (),
     statistics: Collection[str] = (),
 ) -> tuple[str, str] | None:
-    """Return (reason, hint) if a limit could not be judged in this run, else None.
+    """Return (reason, hint) if this run could never judge a limit on ``metric``, else None.
 
-    ``drift`` says whether the run scores a text, ``suites`` which comparisons of replies it makes, ``good``
-    whether it says what a good request is, ``served`` whether its rows are servers, ``searches`` whether they
-    are searched for the highest rate. ``asked`` are the keys that are given in the config's ``energy`` block,
-    ``statistics`` the further statistics of drift that it names.
+    ``relative`` says whether the limit is relative to the baseline. The rest describes the run: ``drift``
+    whether it scores a text, ``suites`` its behaviour suites, ``good`` whether it has an ``slo``, ``served``
+    whether its rows are servers, ``searches`` whether it searches for their highest rate, ``asked`` the keys
+    of its ``energy`` block, and ``statistics`` its further statistics of drift.
     """
     return (
         _of_other_rows(metric, served=served, searches=searches)
@@ -197,10 +197,10 @@ Why = tuple[str, str] | None  # reason and hint
 
 
 def _of_other_rows(metric: str, *, served: bool, searches: bool) -> Why:
-    """Say that rows of this kind do not have the figure."""
+    """Say why rows of this kind do not have the figure; None if they have it."""
     if served and metric not in of_servers():
         return "it is not measured of a server", f"known: {', '.join(sorted(of_servers()))}"
-    if not served and metric in {one.key for one in (*under_load.METRICS, *reply_texts.METRICS)}:
+    if not served and metric in {each.key for each in (*under_load.METRICS, *reply_texts.METRICS)}:
         return "only a server under load has it", "see docs/serving.md"
     if metric == under_load.CAPACITY.key and not searches:
         return "this run does not measure it", "only the workload search does"
@@ -208,7 +208,7 @@ def _of_other_rows(metric: str, *, served: bool, searches: bool) -> Why:
 
 
 def _without_interval(metric: str, *, served: bool) -> Why:
-    """Say that the figure never has bounds: every verdict would be INCONCLUSIVE."""
+    """Say why the figure never has bounds, so that every verdict would be INCONCLUSIVE; None if it has."""
     if metric in EXTREMES:
         return "nothing bounds the most extreme position of a text", f"limit {EXTREMES[metric]}"
     if metric in MEASURED_ONCE or (not served and metric in RATES_OF_GOOD):
@@ -218,31 +218,31 @@ def _without_interval(metric: str, *, served: bool) -> Why:
 
 
 def _not_relative(metric: str, relative: bool) -> Why:
-    """Say that the baseline has nothing to which a limit could be relative."""
+    """Say why no limit on the figure can be relative to the baseline; None if one can."""
     if relative and metric in OFTEN_NONE:
-        return "a baseline that has none has nothing that it could be relative to", "use max"
+        return "it is 0 for most baselines, and there is no ratio to 0", "use max"
     if relative and metric in beside_baseline():
-        return "the baseline has no such figure that a variant's could be relative to", "use max or min"
+        return "the baseline has no such figure, so no limit can be relative to it", "use max or min"
     return None
 
 
 def _not_asked(metric: str, asked: Collection[str], *, good: bool) -> Why:
-    """Say which block of the config is missing."""
+    """Say which block the config needs for the figure; None if it has it."""
     if metric in energy.NEEDS and energy.NEEDS[metric] not in asked:
-        return "this run does not make it", f"give energy: {{{energy.NEEDS[metric]}: ...}}"
-    if metric in {one.key for one in goodput.METRICS} and not good:
+        return "this run does not compute it", f"give energy: {{{energy.NEEDS[metric]}: ...}}"
+    if metric in {each.key for each in goodput.METRICS} and not good:
         return "this run does not measure it", "say what a good request is, such as slo: {ttft_ms: 500}"
     return None
 
 
 def _no_drift(metric: str, drift: bool, suites: Sequence[str], statistics: Collection[str]) -> Why:
-    """Say that the run does not measure this part of drift."""
+    """Say why the run does not measure this figure of drift or behaviour; None if it does."""
     if metric in drift_keys() and not drift:
         return "this run does not measure it", "drift.tokens is 0, or all weights are random"
     for name, statistic in STATISTICS.items():
         if metric == statistic.METRIC.key and name not in statistics:
             return "this run does not measure it", f"drift.statistics has no {name}"
     for name, suite in _suites().items():
-        if metric in {one.key for one in suite.METRICS} and name not in suites:
+        if metric in {each.key for each in suite.METRICS} and name not in suites:
             return "this run does not measure it", f"drift.suites has no {name}"
     return None

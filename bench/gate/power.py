@@ -1,4 +1,4 @@
-"""Find what a gate can see, by simulating the test: the share of gates that fail under a true change."""
+"""Find the smallest change that a gate detects, by simulating its test on units with a known change."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from bench.gate.sequential import BETS, MAD_TO_SD, PRIOR_UNITS, SCALE_FLOOR, Tes
 
 POWER = 0.95
 GATES = 400
-# The changes that are tried, as shares, smallest first; the answer is one of them.
+# The changes that are simulated, as shares, smallest first; the answer is one of them.
 CHANGES = (0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3)
 
 
 def smallest_detectable(unit_sd: float, test: Test, changes: Sequence[float] = CHANGES) -> float | None:
-    """Return the smallest of ``changes`` (shares) on which at least 95 % of gates fail, or None.
+    """Return the smallest of ``changes`` (shares) on which at least 95 % of gates fail; None without one.
 
-    Units are drawn from a normal distribution with ``unit_sd`` on the log scale, so the answer holds for
-    noise like that of the calibration.
+    The log ratios of units are drawn from a normal distribution with the standard deviation ``unit_sd``, so
+    the answer holds for noise like that of the calibration.
     """
     for change in changes:
         if failing_share(math.log1p(change), unit_sd, test) >= POWER:
@@ -35,9 +35,10 @@ def failing_share(shift: float, unit_sd: float, test: Test, gates: int = GATES) 
 
 
 def verdicts(units: Any, test: Test) -> Any:
-    """Decide each row of units (array of shape [gates, cap]): −1 FAIL, 1 PASS, 0 undecided at the cap.
+    """Decide each gate of an array of log ratios with the shape [gates, cap].
 
-    The rule is that of ``sequential.decide``, applied to all gates at once.
+    Returns an array of shape [gates]: −1 for FAIL, 1 for PASS, 0 for undecided at the cap. The rule is that
+    of ``sequential.decide``, applied to all gates at once.
     """
     import numpy as np
 

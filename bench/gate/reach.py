@@ -1,8 +1,8 @@
-"""Find out whether what differs between two commits can have reached what was measured.
+"""Find out whether a difference between two commits can have reached the measured processes.
 
-A gate on commits measures the same row in both. If the measured processes read the same files, with the same
-config, the same weights and the same prompts, then their times say nothing about the change, and the verdict
-must not be PASS. The journal says which files were read (``ArmRecord.reached``).
+A gate on commits measures the same row in both commits. If the measured processes read the same files, with
+the same config, weights and prompts, then their times say nothing about the change, and the verdict must not
+be PASS. The journal records which files were read (``ArmRecord.reached``).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def differences(run: RunRecord) -> Json | None:
 
 
 def nothing_differs(run: RunRecord) -> bool:
-    """Return whether the commits are the same to the last file, so that there is nothing to measure."""
+    """Return whether the two commits do not differ in any file, so that there is nothing to measure."""
     between = differences(run)
     if between is None:
         return False
@@ -30,13 +30,13 @@ def nothing_differs(run: RunRecord) -> bool:
 
 
 def reached(run: RunRecord, base: ArmRecord, candidate: ArmRecord) -> bool:
-    """Return whether something that differs was part of what this row measured, or may have been."""
+    """Return whether a difference between the commits reached this row, or may have reached it."""
     between = differences(run)
     return between is None or any(True for _reason in reasons(between, base, candidate))
 
 
 def reasons(between: Json, base: ArmRecord, candidate: ArmRecord) -> Iterator[str]:
-    """Yield the differences that the measured row has seen: files, and parts of the config."""
+    """Yield the differences that reached the measured row: files, packages, and parts of the config."""
     if ANY in candidate.reached:
         yield from (*between["files"], *(change["what"] for change in between["packages"]))
     yield from files(base.reached, candidate.reached)
@@ -46,7 +46,7 @@ def reasons(between: Json, base: ArmRecord, candidate: ArmRecord) -> Iterator[st
     for what in ("optimise", "prompts_digest"):
         if getattr(base, what) != getattr(candidate, what):
             yield what
-    for file in between.get("inputs", ()):  # prompts have a digest of their own
+    for file in between.get("inputs", ()):  # files of prompts are compared by ``prompts_digest`` above
         if file["row"] == candidate.group and file["what"].partition(".")[0] in ("model", "optimise"):
             yield file["what"]
     yield from _other_models(base, candidate)
@@ -55,7 +55,7 @@ def reasons(between: Json, base: ArmRecord, candidate: ArmRecord) -> Iterator[st
 
 
 def _other_models(base: ArmRecord, candidate: ArmRecord) -> Iterator[str]:
-    """Yield the models that are not the same on both sides, the row's own and those that its steps name."""
+    """Yield the models that differ between the sides: the row's own, and those that its steps name."""
     for key in ("weights_sha256", "files_sha256"):
         if base.model.get(key) != candidate.model.get(key):
             yield "the model's weights" if key == "weights_sha256" else "the model's files"
@@ -67,29 +67,32 @@ def _other_models(base: ArmRecord, candidate: ArmRecord) -> Iterator[str]:
 
 
 def files(base: Mapping[str, str], candidate: Mapping[str, str]) -> list[str]:
-    """Return the files that were read and differ between the sides, without the names of their roots."""
+    """Return the files that were read and differ between the sides; of ``root:path`` only the path."""
     names = sorted(base.keys() | candidate.keys())
     return [name.partition(":")[2] or name for name in names if base.get(name) != candidate.get(name)]
 
 
 def _without_paths(block: Json) -> Json:
-    """Leave out the paths that differ in every commit: of the interpreter, and of a file of prompts."""
+    """Remove the paths that differ in every commit: the interpreter's, and that of a file of prompts."""
     return {key: value for key, value in block.items() if key not in ("python", "file")}
 
 
 def any_reached(run: RunRecord, pairs: Iterable[Pair]) -> bool:
-    """Return whether the change reaches any row. If it does, all rows are judged by their times: not all that
-    a process reads is seen, so the change may have reached the other rows too."""
+    """Return whether the change reached any row.
+
+    If it did, all rows are judged by their times. Not every file that a process reads can be observed, so the
+    change may have reached the other rows too.
+    """
     return differences(run) is None or any(reached(run, *pair) for pair in pairs)
 
 
 def unreached_verdict(run: RunRecord) -> GateVerdict:
-    """Return the verdict on what was not measured: UNREACHED, or IDENTICAL where the user allows it."""
+    """Return the verdict on a row that the change did not reach: UNREACHED, or IDENTICAL if allowed."""
     return GateVerdict.IDENTICAL if (run.gate or {}).get("allow_identical") else GateVerdict.UNREACHED
 
 
 def same_row(base: ArmRecord, candidate: ArmRecord) -> bool:
-    """Return whether both sides of a row have the same config and models, but for paths."""
+    """Return whether both sides of a row have the same config and models, apart from paths."""
     return (
         all(
             _without_paths(getattr(base, what)) == _without_paths(getattr(candidate, what))

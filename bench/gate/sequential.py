@@ -1,14 +1,15 @@
-"""The test of timed limits: an anytime-valid test of paired differences, and its confidence sequence.
+"""Test timed limits by an anytime-valid test of paired differences, and compute its confidence sequence.
 
-The data are one number for each *unit*, a pair of freshly started workers: ``d = log(Σcost_B / Σcost_A)``.
-Two workers of identical code are exchangeable, so ``d`` is then symmetric about 0, whatever drift, bursts or
-autocorrelation there was inside the unit. Nothing else is assumed.
+The data are one number for each *unit*, a pair of freshly started workers: ``d = log(Σcost_B / Σcost_A)``,
+where A is the baseline and B the variant. Two workers of identical code are exchangeable, so ``d`` is then
+symmetric about 0, whatever drift, bursts or autocorrelation there was inside the unit. The test assumes
+nothing else.
 
-For ``x`` symmetric about 0, ``1 + tanh(c·x/s)`` has mean 1 for every scale ``s`` that is fixed before ``x``
-is seen; for ``x`` shifted down the mean is at most 1. The products over units, and their mean over several
-``c``, are therefore non-negative supermartingales. By Ville's inequality (Ville 1939) the chance that one
-*ever* reaches ``1/α`` is at most ``α``: it is allowed to look after every unit, to stop early and to go on
-later.
+If ``x`` is symmetric about 0, ``1 + tanh(c·x/s)`` has mean 1 for every scale ``s`` that is fixed before ``x``
+is known; if ``x`` is shifted down, the mean is at most 1. The products over units, and their mean over
+several ``c``, are therefore non-negative supermartingales. By Ville's inequality (Ville 1939) the chance that
+such a process *ever* reaches ``1/α`` is at most ``α``. So the error rate holds even if we look after every
+unit, stop early, or continue later.
 """
 
 from __future__ import annotations
@@ -21,19 +22,23 @@ from dataclasses import dataclass
 from bench.gate import DEFAULT_CAP
 
 CONFIDENCE = 0.99
-BETS = (0.25, 0.5, 1.0, 2.0, 4.0)
-PRIOR_UNITS = 3
-SCALE_FLOOR = 0.001
-MAD_TO_SD = 1.4826
+BETS = (0.25, 0.5, 1.0, 2.0, 4.0)  # the values of c
+PRIOR_UNITS = 3  # the first units use ``Test.prior_sd`` as their scale
+SCALE_FLOOR = 0.001  # the smallest scale, on the log scale of d
+MAD_TO_SD = 1.4826  # the sd of a normal distribution with a median absolute deviation of 1
 BISECTIONS = 40
-ROUNDING = 1 - 1e-9
-MOST_TIED = 8  # beginnings whose bounds differ by a few steps of the bisection: there is nearly always one
-FARTHEST = 6.0  # log scale: a factor of 400 either way
+ROUNDING = 1 - 1e-9  # the fast evidence may be too small by rounding; near a threshold the exact one decides
+MOST_TIED = 8  # the most numbers of units that are bisected one by one; nearly always only one is needed
+FARTHEST = 6.0  # the widest bound, on the log scale: a factor of 400 either way
 
 
 @dataclass(frozen=True)
 class Test:
-    """The settings of the test of one limit, set before the first unit; margins are on the log scale."""
+    """Hold the settings of the test of one limit, which are fixed before the first unit.
+
+    ``margin`` and ``prior_sd`` are on the log scale. ``alpha_fail`` and ``alpha_pass`` are the error rates of
+    FAIL and PASS, divided over ``cells`` tests. ``least`` and ``cap`` are the fewest and the most units.
+    """
 
     margin: float
     alpha_fail: float = 0.005
@@ -46,7 +51,7 @@ class Test:
 
 @dataclass(frozen=True)
 class Decision:
-    """The state of a test: ``verdict`` is None until it is decided, ``at`` is the number of units used."""
+    """Hold the state of a test: ``verdict`` is None until it is decided, after ``at`` units."""
 
     verdict: str | None
     at: int
@@ -55,9 +60,10 @@ class Decision:
 
 
 def scales(differences: Sequence[float], prior_sd: float) -> list[float]:
-    """Return the scale of each unit's bet, which depends on earlier units alone.
+    """Return the scale ``s`` of each unit, which depends only on earlier units.
 
-    It is their median absolute deviation as a standard deviation, and ``prior_sd`` for the first three units.
+    It is ``prior_sd`` for the first three units, and then the standard deviation of the earlier units,
+    estimated by their median absolute deviation.
     """
     scale: list[float] = []
     before: list[float] = []
@@ -79,7 +85,7 @@ def _middle(ordered: Sequence[float]) -> float:
 
 
 def evidence(shifted: Sequence[float], scale: Sequence[float]) -> float:
-    """Return ``mean over c of Π (1 + tanh(c·xᵢ/sᵢ))``: the wealth of a gambler who bets on ``x > 0``."""
+    """Return the evidence that ``x`` tends to be above 0: the mean over c of ``Π (1 + tanh(c·xᵢ/sᵢ))``."""
     logs = [
         math.fsum(_log_stake(c * x / s) for x, s in zip(shifted, scale, strict=True)) - math.log(len(BETS))
         for c in BETS
@@ -88,21 +94,23 @@ def evidence(shifted: Sequence[float], scale: Sequence[float]) -> float:
 
 
 def _log_stake(z: float) -> float:
-    """Return ``log(1 + tanh z)``, also where tanh rounds to −1."""
+    """Return ``log(1 + tanh z)``, also for ``z`` so small that tanh rounds to −1."""
     return max(2 * z + math.log(2), -700.0) if z < -15 else math.log1p(math.tanh(z))
 
 
 def least_cap(cells: int) -> int:
-    """Return the smallest cap with which one of ``cells`` timed limits can FAIL. FAIL needs evidence of
-    ``cells / alpha_fail``, and each unit at most doubles the evidence."""
+    """Return the smallest cap with which one of ``cells`` timed limits can FAIL.
+
+    FAIL needs evidence of ``cells / alpha_fail``, and each unit at most doubles the evidence.
+    """
     return math.ceil(math.log2(cells / Test.alpha_fail))
 
 
 def decide(differences: Sequence[float], test: Test) -> Decision:
-    """Find the first crossing, unit by unit; later units change nothing.
+    """Return the verdict after the first unit whose evidence is enough; later units do not change it.
 
-    PASS: it is proven that the increase stays within the margin. FAIL: an increase is proven, and not that it
-    stays within the margin.
+    PASS means that the increase is proven to be within the margin. FAIL means that an increase is proven,
+    while it is not proven to be within the margin.
     """
     counted = differences[: test.cap]
     scale = scales(counted, test.prior_sd)
@@ -123,8 +131,10 @@ def decide(differences: Sequence[float], test: Test) -> Decision:
 
 
 def _running(shifted: Sequence[float], scale: Sequence[float]) -> list[float]:
-    """Return the evidence after each unit, in time linear in the units. Up to rounding, entry n is
-    ``evidence`` of the first n + 1 units."""
+    """Return the evidence after each unit, in time linear in the number of units.
+
+    Entry n is ``evidence`` of the first n + 1 units, except for rounding.
+    """
     import numpy as np
 
     bets = np.multiply.outer(BETS, np.divide(shifted, scale))
@@ -139,10 +149,10 @@ def _running(shifted: Sequence[float], scale: Sequence[float]) -> list[float]:
 def confidence_sequence(
     differences: Sequence[float], prior_sd: float = 0.02, alpha: float = 1 - CONFIDENCE
 ) -> tuple[float, float]:
-    """Return bounds on the true log ratio that hold at every unit at once, with probability ``1 − α``.
+    """Return bounds on the true log ratio that hold after every unit at once, with probability ``1 − α``.
 
-    A value is inside if neither one-sided test of it, each at ``α/2``, has rejected it after any number of
-    units. So the tests above are inverted, and the intervals after each unit are intersected.
+    A value is inside the bounds if neither one-sided test of it, each at ``α/2``, has rejected it after any
+    number of units. So this inverts the tests above and intersects the intervals after each unit.
     """
     scale = scales(differences, prior_sd)
     low = _lower(differences, scale, alpha / 2)
@@ -152,9 +162,10 @@ def confidence_sequence(
 def _lower(differences: Sequence[float], scale: Sequence[float], alpha: float) -> float:
     """Return the largest value for which the test of "the truth is at most this" rejects after any unit.
 
-    Evidence falls as the value grows, so one bisection over all numbers of units at once finds it, in time
-    linear in the units. The numbers of units that reject there are then bisected one by one. That is how all
-    of them were computed until 27 November 2026, so stored figures stay the same to the last bit.
+    The evidence falls as the value grows. So one bisection over all numbers of units at once finds the value,
+    in time linear in the number of units. Then each number of units that rejects there is bisected on its
+    own. Until 27 November 2026 all of them were computed in this way, so stored figures stay the same to the
+    last bit.
     """
     if len(differences) * math.log(2) < math.log(1 / alpha):
         return -FARTHEST
@@ -177,8 +188,10 @@ def _lower(differences: Sequence[float], scale: Sequence[float], alpha: float) -
 def _lower_of(
     differences: Sequence[float], scale: Sequence[float], alpha: float, near: float, step: float
 ) -> float:
-    """Return the largest value that the test rejects after exactly these units. It lies within a few steps of
-    ``near``, so the evidence is computed only there."""
+    """Return the largest value that the test rejects after exactly these units.
+
+    The value lies within a few steps of ``near``, so the evidence is computed only there.
+    """
     low, high = -FARTHEST, max(differences)
     for _ in range(BISECTIONS):
         middle = (low + high) / 2

@@ -1,4 +1,4 @@
-"""The verdicts of a gate as records: a finding for each rule and variant, and the worst of their verdicts."""
+"""Define the result of a gate: a finding for each rule and variant, and the worst verdict of all findings."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from bench.formatting import row_title
 from bench.gate.calibration import Calibration
 from bench.gate.limits import Rule
 
-NO_BASE = "nothing to compare with"  # how the reason of such a finding begins
+NO_BASE = "nothing to compare with"  # the first words of the reason if the base has no such config
 
 
 class GateVerdict(StrEnum):
-    """The verdicts of a gate, the worst first: the worst of its findings is the verdict of the gate.
+    """List the verdicts from the worst to the best. The worst of all findings is the verdict of the gate.
 
-    UNREACHED: the measured process reads nothing that differs between the commits, or the base has no such
-    config, so nothing was measured. IDENTICAL is the same where the user allows it, or where another row was
-    measured.
+    UNREACHED means that nothing was judged: the measured process reads nothing that differs between the
+    commits, or the base has no such config. IDENTICAL means the same, if the user allows it.
     """
 
     FAIL = "FAIL"
@@ -45,7 +44,10 @@ EXIT_CODES = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One rule applied to one variant. ``low`` and ``high`` bound ``value`` (a ratio for relative limits)."""
+    """Record the verdict of one rule on one variant.
+
+    ``value`` has the bounds ``low`` and ``high``; all three are ratios for relative limits.
+    """
 
     rule: str
     metric: str
@@ -65,16 +67,16 @@ class Finding:
 
     @property
     def title(self) -> str:
-        """Return the variant that was judged, with its cell of the sweep if there is one."""
+        """Return the name of the variant that was judged, with its values of the sweep if there is one."""
         return row_title(self.group, self.variant)
 
 
 @dataclass(frozen=True)
 class Effort:
-    """The measurements behind a gate.
+    """Describe the measurements on which a gate is based.
 
-    ``mode`` is what was compared (``commits``, ``code``, ``config``, ``run``, ``stored``); ``details`` holds
-    what else the gate's journal says about it.
+    ``mode`` is what was compared (``commits``, ``code``, ``config``, ``run``, ``stored``). ``details`` holds
+    everything else that the gate's journal says about it.
     """
 
     mode: str
@@ -86,26 +88,26 @@ class Effort:
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the block as it is in ``run.json``."""
-        known = {key: value for key, value in vars(self).items() if key not in ("details", "calibration")}
+        """Return the block as JSON for ``run.json``."""
+        own = {key: value for key, value in vars(self).items() if key not in ("details", "calibration")}
         calibration = asdict(self.calibration) if self.calibration else None
-        return {**self.details, **known, "calibration": calibration}
+        return {**self.details, **own, "calibration": calibration}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Effort:
         """Read back what ``to_json`` writes."""
-        known = ("mode", "units", "void_units", "units_from_earlier_runs", "seconds_per_unit")
+        own = ("mode", "units", "void_units", "units_from_earlier_runs", "seconds_per_unit")
         calibration = stored.get("calibration")
         return cls(
-            **{key: stored[key] for key in known},
+            **{key: stored[key] for key in own},
             calibration=Calibration(**calibration) if calibration else None,
-            details={k: v for k, v in stored.items() if k not in (*known, "calibration")},
+            details={k: v for k, v in stored.items() if k not in (*own, "calibration")},
         )
 
 
 @dataclass(frozen=True)
 class GateBlock:
-    """The ``gate`` block of ``run.json``."""
+    """Hold the ``gate`` block of ``run.json``."""
 
     verdict: GateVerdict
     rules: tuple[Finding, ...]
@@ -117,7 +119,7 @@ class GateBlock:
         return EXIT_CODES[self.verdict]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the block as it is in ``run.json``."""
+        """Return the block as JSON for ``run.json``."""
         return {
             "verdict": self.verdict,
             "exit_code": int(self.exit_code),
@@ -135,15 +137,15 @@ class GateBlock:
 
 
 def finding(rule: Rule, key: tuple[str, str], verdict: GateVerdict, reason: str, **more: Any) -> Finding:
-    """Make the finding of a rule about a variant; ``key`` is its group and its name.
+    """Make the finding of a rule on the variant ``key``, which is its group and name.
 
-    ``more`` has the figures by which it was judged.
+    ``more`` holds the other fields of the finding: the figures by which it was judged.
     """
     return Finding(str(rule), rule.metric, *key, rule.kind, verdict, reason, **more)
 
 
 def block(findings: Sequence[Finding], effort: Effort) -> GateBlock:
-    """Take the worst verdict of all rules. Without any rule nothing was judged, which is an ERROR."""
+    """Make the block of a gate, whose verdict is the worst of all findings; ERROR if there is no finding."""
     verdicts = {each.verdict for each in findings}
     worst = next((verdict for verdict in GateVerdict if verdict in verdicts), GateVerdict.ERROR)
     return GateBlock(worst, tuple(findings), effort)

@@ -1,8 +1,9 @@
-"""Compute the figures of a row from its record, with one file for each family. No clock, no torch.
+"""Compute the figures of a row from its record, with one file per family of metrics.
 
-A family has ``METRICS`` and ``figures(arm, run)``, which is a pure function. It may have ``PLACE``, a number
-that orders the list of families, and ``worked(arm, run)``, which returns the arithmetic of some of its
-metrics with the row's own numbers. ``bench explain`` prints it, and a test computes it again.
+Nothing here reads a clock or imports torch. A family defines ``METRICS`` and ``figures(arm, run)``, a pure
+function. It may define ``PLACE``, a number that orders the list of families, and ``worked(arm, run)``, which
+returns the arithmetic of some of its metrics with the row's own numbers. ``bench explain`` prints this
+arithmetic, and a test computes it again.
 """
 
 from __future__ import annotations
@@ -39,8 +40,7 @@ def all_metrics() -> dict[str, Metric]:
 
 
 def worked(arm: ArmRecord, run: RunRecord) -> dict[str, str]:
-    """Return the arithmetic of a row's figures with its own numbers, by metric, as far as families have
-    it."""
+    """Return {metric: arithmetic with the row's own numbers}, from the families that define ``worked``."""
     arithmetic: dict[str, str] = {}
     for family in families():
         if hasattr(family, "worked"):

@@ -1,8 +1,8 @@
-"""Compute what an answer costs: a reply up to its end, with the reasoning before it.
+"""Compute the cost of an answer, which is a reply up to its end token, including the reasoning in it.
 
 A pass decodes ``output_tokens`` for every request, so that both sides time the same number of steps. The time
-stamp of the token that ended a reply says how long that answer took; for a batch it is that of its last
-answer. A run has these figures if its workers counted the tokens of its answers.
+stamp of a reply's end token says how long the answer took; for a batch, the last answer to end counts. A run
+has these figures if its workers counted the tokens of its answers.
 """
 
 from __future__ import annotations
@@ -18,18 +18,28 @@ from bench.records import Answer, ArmRecord, RunRecord, TimedBatch
 from bench.stats.figure import Figures, Metric
 from bench.stats.intervals import Interval, ratio_interval
 
-TOKENS = Metric("answer_tokens", "tok", None, "mean tokens of a reply up to its end, reasoning included", "")
+TOKENS = Metric(
+    "answer_tokens",
+    "tok",
+    None,
+    "mean tokens of a reply up to its end, reasoning included",
+    "length of an answer up to its end",
+)
 REASONING = Metric(
-    "reasoning_tokens", "tok", None, "mean tokens of a reply between the markers of reasoning, with them", ""
+    "reasoning_tokens",
+    "tok",
+    None,
+    "mean tokens of a reply between the markers of reasoning, with them",
+    "length of the reasoning in an answer",
 )
 PER_ANSWER = Metric(
     "cost_per_answer_usd", "USD", "lower",
-    "C_run/N_ok * Σ(end of a batch's last answer − sent)/W", "a reply up to its end",
+    "C_run/N_ok * Σ(end of a batch's last answer − sent)/W", "cost of an answer up to its end",
 )  # fmt: skip
 PLACE = 5.4
 METRICS = (PER_ANSWER, TOKENS, REASONING)
-# If lengths differ by more than this, a row is judged by its answers and not by its tokens. MLPerf flags the
-# same band.
+# If the ratio of lengths is outside this band, a row is judged by its answers and not by its tokens. MLPerf
+# flags the same band.
 SAME_LENGTH = (0.9, 1.1)
 
 
@@ -42,44 +52,44 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
         return {}
     if not known(arm):
         return {metric.key: None for metric in METRICS}
-    reasoning = [one.reasoning for one in arm.answers if one.reasoning is not None]
+    reasoning = [answer.reasoning for answer in arm.answers if answer.reasoning is not None]
     cut, sums = cut_share(arm.answers), totals(arm)
     dollars = cost.figures(arm, run)[cost.PER_REQUEST.key]
     usd = None if dollars is None or sums is None else dollars.interval.times(seconds(arm) / sums.wall_s)
     return {
         PER_ANSWER.key: PER_ANSWER.scalar(usd, cut=cut),
-        TOKENS.key: TOKENS.scalar(_mean([one.tokens for one in arm.answers]), cut=cut),
+        TOKENS.key: TOKENS.scalar(_mean([answer.tokens for answer in arm.answers]), cut=cut),
         REASONING.key: REASONING.scalar(_mean(reasoning)) if reasoning else None,
     }
 
 
 def worked(arm: ArmRecord, run: RunRecord) -> dict[str, str]:
-    """Return the arithmetic of the cost of an answer, and of the mean lengths."""
+    """Return the arithmetic of the cost of an answer and of the mean lengths."""
     if not known(arm):
         return {}
     answers, sums = arm.answers or (), totals(arm)
-    found = {TOKENS.key: f"{sum(one.tokens for one in answers)} / {len(answers)}"}
+    arithmetic = {TOKENS.key: f"{sum(answer.tokens for answer in answers)} / {len(answers)}"}
     dollars = cost.worked(arm, run).get(cost.PER_REQUEST.key)
     if dollars and sums:
-        found[PER_ANSWER.key] = f"{dollars} * {seconds(arm):.6g} / {sums.wall_s:.6g}"
-    reasoning = [one.reasoning for one in answers if one.reasoning is not None]
+        arithmetic[PER_ANSWER.key] = f"{dollars} * {seconds(arm):.6g} / {sums.wall_s:.6g}"
+    reasoning = [answer.reasoning for answer in answers if answer.reasoning is not None]
     if reasoning:
-        found[REASONING.key] = f"{sum(reasoning)} / {len(reasoning)}"
-    return found
+        arithmetic[REASONING.key] = f"{sum(reasoning)} / {len(reasoning)}"
+    return arithmetic
 
 
 def known(arm: ArmRecord) -> bool:
-    """Return whether the ends of at least half of the answers were seen."""
+    """Return whether at least half of the answers ended within ``output_tokens``."""
     return bool(arm.answers) and bool(arm.solo) and cut_share(arm.answers or ()) <= MOST_CUT
 
 
 def cut_share(answers: Sequence[Answer]) -> float:
-    """Return the share of answers that reached ``output_tokens`` and have no end."""
-    return sum(not one.ended for one in answers) / len(answers)
+    """Return the share of answers that were cut at ``output_tokens`` before they ended."""
+    return sum(not answer.ended for answer in answers) / len(answers)
 
 
 def seconds(arm: ArmRecord) -> float:
-    """Return the time of all answers of the solo pass, each batch up to the end of its last answer."""
+    """Return the seconds of all answers of the solo pass, each batch up to the end of its last answer."""
     return math.fsum(_seconds_of_batches(arm))
 
 
@@ -96,16 +106,16 @@ def _by_batch(arm: ArmRecord) -> Iterator[tuple[TimedBatch, tuple[Answer, ...]]]
 def _until_end(batch: TimedBatch, answers: Sequence[Answer]) -> float:
     if batch.whole:
         return batch.duration_s
-    longest = max(one.tokens for one in answers)
+    longest = max(answer.tokens for answer in answers)
     return (batch.stamps_ns[longest - 1] - batch.sent_ns) / 1e9
 
 
 def share_ratio(arm: ArmRecord, run: RunRecord) -> Interval | None:
-    """Return the factor that turns a ratio of whole passes into a ratio of answers; None if the answers
-    cannot be compared.
+    """Return the factor that turns a ratio of whole passes into a ratio of answers.
 
     Each side has a share: the time up to the end of its answers ÷ the time of its whole pass. The factor is
-    the variant's share ÷ the baseline's, with an interval over batches of the same prompts.
+    the variant's share ÷ the baseline's, with an interval over batches of the same prompts. It is None if the
+    answers cannot be compared.
     """
     base = run.baseline_of(arm)
     if base is None or arm.is_baseline or not (known(arm) and known(base)):

@@ -1,7 +1,7 @@
-"""The curve of a cascade: cost and quality at every threshold, from a suite that both models answered.
+"""Compute the cost and quality of a cascade at every threshold, from a suite that both models answered.
 
-The suite is the first of ``drift.suites`` that has right and wrong answers. Quality is the share that is
-right. The figures with a threshold of their own choose it on one half of the items and report the other half.
+The suite is the first one in ``drift.suites`` that has right and wrong answers. Quality is the share of right
+answers. Some figures choose their own threshold: on one half of the items, to report it on the other half.
 """
 
 from __future__ import annotations
@@ -21,19 +21,23 @@ from bench.stats.intervals import Interval
 from bench.stats.proportions import wilson
 from bench.stats.thresholds import Chosen
 
-Both = tuple[Mapping[str, Any], Cascaded, Answer, Answer]  # an item, what was done, both answers
-TARGET = 0.8  # of the gap: what the chosen threshold must recover
-SHOWN_POINTS = 41  # of the curve, in the notes of the gap
+Both = tuple[Mapping[str, Any], Cascaded, Answer, Answer]  # item, its record, edge's answer, cloud's answer
+TARGET = 0.8  # the chosen threshold must recover this share of the gap
+SHOWN_POINTS = 41  # the notes of the gap keep at most this many points of the curve
 _ON_HALF = "threshold chosen on one half of the items for PGR ≥ 0.8, reported on the other"
 GAP = Metric(
     "cascade_gap",
     "1",
     None,
     "share right, large − edge model; paired interval by Newcombe",
-    "what can be recovered",
+    "how much better the large model is",
 )
 PGR = Metric(
-    "cascade_pgr", "1", "higher", "(q − q_edge) ÷ (q_cloud − q_edge) at the row's threshold", "gap recovered"
+    "cascade_pgr",
+    "1",
+    "higher",
+    "(q − q_edge) ÷ (q_cloud − q_edge) at the row's threshold",
+    "share of the gap that the cascade recovers",
 )
 APGR = Metric(
     "cascade_apgr", "1", "higher", "∫ PGR d(share that goes on), 0.5 for a random choice; bootstrap",
@@ -46,29 +50,41 @@ CPT_50, CPT_80 = (
     )
     for share in (50, 80)
 )  # fmt: skip
-USD = Metric("cascade_held_out_usd", "USD", "lower", f"dollars a question; {_ON_HALF}", "")
-QUALITY = Metric("cascade_held_out_quality", "1", "higher", f"share right; {_ON_HALF}", "")
+USD = Metric(
+    "cascade_held_out_usd",
+    "USD",
+    "lower",
+    f"dollars a question; {_ON_HALF}",
+    "cost of a question at the chosen threshold",
+)
+QUALITY = Metric(
+    "cascade_held_out_quality",
+    "1",
+    "higher",
+    f"share right; {_ON_HALF}",
+    "share right at the chosen threshold",
+)
 PLACE = 5.7
 METRICS = (GAP, PGR, APGR, CPT_50, CPT_80, USD, QUALITY)
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Return the figures; None for a row that is no cascade, and where no suite was asked of both.
+    """Return the figures; None for a row that is not a cascade, or if both models answered no suite.
 
-    All but the gap and the curve are None where the large model is not shown to be better on these items:
+    All figures but the gap are None if the large model is not shown to be better on these items, because
     there is then no gap to recover.
     """
     terms, by = arm.cascade, routed.rates_of(arm, cost.price_of(arm, run))
-    found: Figures = {metric.key: None for metric in METRICS}
+    result: Figures = {metric.key: None for metric in METRICS}
     if terms is None or by is None:
-        return found
-    suite = next((one for one in _suites(run) if one.name in arm.suites), None)
+        return result
+    suite = next((suite for suite in _suites(run) if suite.name in arm.suites), None)
     answered = [] if suite is None else _answered(arm, run, suite)
     if suite is None or not answered:
-        return found
-    items = tuple(_item(one, suite, by, terms) for one in answered)
+        return result
+    items = tuple(_item(both, suite, by, terms) for both in answered)
     notes = {"suite": suite.name, "n": len(items)}
-    found[GAP.key] = GAP.scalar(
+    result[GAP.key] = GAP.scalar(
         cascades.gap(items),
         **notes,
         curve=_shown(cascades.curve(items), terms),
@@ -78,19 +94,19 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     )
     summed = _summed_up(items)
     if summed[0] is None:
-        return found
+        return result
     points = cascades.curve(items)
     here = cascades.at(items, _doubt(float(terms["threshold"]), terms))
-    found[PGR.key] = PGR.scalar(cascades.pgr(points, here.quality), **notes, threshold=terms["threshold"])
+    result[PGR.key] = PGR.scalar(cascades.pgr(points, here.quality), **notes, threshold=terms["threshold"])
     for metric, interval in zip((APGR, CPT_50, CPT_80), summed, strict=True):
-        found[metric.key] = metric.scalar(interval, **notes)
+        result[metric.key] = metric.scalar(interval, **notes)
     if (pick := thresholds.chosen(items, TARGET)) is not None:
-        found |= _held_out(pick, terms, notes)
-    return found
+        result |= _held_out(pick, terms, notes)
+    return result
 
 
 def _held_out(pick: Chosen, terms: Mapping[str, Any], notes: Mapping[str, Any]) -> Figures:
-    """Return what the chosen threshold costs and keeps, on the half of the items that did not choose it."""
+    """Return the cost and the quality at the chosen threshold, on the half of the items held out for it."""
     usd, quality = pick.kept
     right = wilson(round(pick.held_out.quality * pick.others), pick.others)
     return {
@@ -113,8 +129,11 @@ def _suites(run: RunRecord) -> list[Suite]:
 
 
 def _answered(arm: ArmRecord, run: RunRecord, suite: Suite) -> list[Both]:
-    """Return every item that both models answered, but those that trained the rule, and those of which the
-    link lost the question or the answer: no threshold would have had the large model's answer there."""
+    """Return every item that both models answered, except two kinds.
+
+    Items that trained the rule are left out, and so are items whose question or answer was lost on the link,
+    because no threshold would have given the large model's answer there.
+    """
     both, items = arm.suites[suite.name].both, items_of(run, arm, suite.name)
     if both is None or items is None:
         return []
@@ -143,33 +162,33 @@ def _item(both: Both, suite: Suite, by: Rates, terms: Mapping[str, Any]) -> Item
 
 
 def _doubt(score: float, terms: Mapping[str, Any]) -> float:
-    """Turn a score, or a threshold, so that the requests above it go on; and a doubt into its score."""
+    """Turn a score or threshold into a doubt, which is larger for a less sure answer, or a doubt back."""
     return -score if terms["sure"] == "above" else score
 
 
 def _shown(points: Sequence[Point], terms: Mapping[str, Any]) -> list[list[float]]:
-    """Return [threshold, share that goes on, USD, share right, seconds] of the ends and of points between."""
+    """Return [threshold, share escalated, USD, share right, seconds] of up to 41 points, ends included."""
     step = max((len(points) - 1) / (SHOWN_POINTS - 1), 1.0)
     places = sorted({min(round(n * step), len(points) - 1) for n in range(SHOWN_POINTS)})
     return [
-        [_doubt(one.limit, terms), one.escalated, one.usd, one.quality, one.seconds]
-        for one in (points[place] for place in places)
+        [_doubt(point.limit, terms), point.escalated, point.usd, point.quality, point.seconds]
+        for point in (points[place] for place in places)
     ]
 
 
 def _differing(arm: ArmRecord, run: RunRecord, suite: Suite, answered: Sequence[Both]) -> int:
-    """Return on how many items the baseline was judged otherwise than the large model within the cascade."""
+    """Return on how many items the baseline is right and the cascade's large model wrong, or the opposite."""
     base = run.baseline_of(arm)
     judged = list(suite.asked(base, run)) if base else []
     if judged and base is not None and base.cascade is not None:  # a gate compares a cascade with itself
         judged = [(item, cloud) for item, _done, _edge, cloud in _answered(base, run, suite)]
     alone = {item["id"]: suite.right(item, answer) for item, answer in judged}
     within = {item["id"]: suite.right(item, cloud) for item, _done, _edge, cloud in answered}
-    return sum(alone[one] != right for one, right in within.items() if one in alone)
+    return sum(alone[name] != right for name, right in within.items() if name in alone)
 
 
 def _of_choice(pick: Chosen, promised: Interval, terms: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the other half promised, for the notes of a figure of the half that was held out."""
+    """Return the choice and the prediction of the first half, as notes of a figure of the other half."""
     return {
         "target": TARGET,
         "threshold": _doubt(pick.limit, terms),

@@ -1,6 +1,6 @@
-"""Cost by the character: models with other tokenizers count other tokens of the same text.
+"""Compute the cost per character, because models with different tokenizers split a text into other tokens.
 
-A run has these figures if its model has a tokenizer and weights of its own.
+A run has these figures if its model has a tokenizer and trained weights.
 """
 
 from __future__ import annotations
@@ -11,17 +11,25 @@ from bench.records import ArmRecord, RunRecord
 from bench.stats.figure import Figures, Metric
 
 PER_TOKEN = Metric(
-    "characters_per_token", "1", None, "Σ characters of prompts and replies/Σ(n_in + n_out)", "tokenizer"
+    "characters_per_token",
+    "1",
+    None,
+    "Σ characters of prompts and replies/Σ(n_in + n_out)",
+    "characters per token of the tokenizer",
 )
 PER_1K = Metric(
-    "cost_per_1k_characters_usd", "USD", "lower", "1000 * C_run / Σ characters of prompts and replies", ""
+    "cost_per_1k_characters_usd",
+    "USD",
+    "lower",
+    "1000 * C_run / Σ characters of prompts and replies",
+    "cost of 1,000 characters of text",
 )
 PLACE = 5.2
 METRICS = (PER_TOKEN, PER_1K)
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Return both figures; none at all where characters were not counted."""
+    """Return both figures; an empty dict if characters were not counted."""
     if arm.characters is None:
         return {}
     counted = _counted(arm)
@@ -38,16 +46,16 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
 
 
 def worked(arm: ArmRecord, run: RunRecord) -> dict[str, str]:
-    """Return the arithmetic of both."""
+    """Return the arithmetic of both figures."""
     counted = _counted(arm)
     if counted is None:
         return {}
     sums, characters = counted
     tokens = f"({sums.input_tokens} + {sums.output_tokens})"
-    found = {PER_TOKEN.key: f"{characters} / {tokens}"}
+    arithmetic = {PER_TOKEN.key: f"{characters} / {tokens}"}
     if dollars := cost.worked(arm, run).get(cost.PER_1K.key):
-        found[PER_1K.key] = f"{dollars} * {tokens} / {characters}"
-    return found
+        arithmetic[PER_1K.key] = f"{dollars} * {tokens} / {characters}"
+    return arithmetic
 
 
 def _counted(arm: ArmRecord) -> tuple[Totals, int] | None:

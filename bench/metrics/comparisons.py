@@ -1,6 +1,6 @@
 """Compare variants with their baseline: ratios (variant ÷ baseline) with 95 % intervals and a verdict.
 
-A timed figure is called better or worse by the error rate of the whole table (see ``compare_all``).
+The verdicts on a timed figure keep an error rate for the whole table (see ``compare_all``).
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from bench.stats.verdict import RatioDesign, Verdict, verdict_of
 
 @dataclass(frozen=True)
 class Comparison:
-    """A ratio in the ``comparisons`` of ``run.json``: variant ÷ baseline, with its verdict.
+    """Hold a ratio variant ÷ baseline with its verdict, as in ``comparisons`` of ``run.json``.
 
-    ``design`` says what it was computed from, ``pairs`` how many pairs of fresh processes that were, and
-    ``pair_sd`` how far their log ratios lie apart (None for a single pair). ``value``, with its bounds, is
-    the ratio times the baseline's own figure, which was measured alone.
+    ``design`` says what the ratio was computed from, ``pairs`` how many pairs of fresh processes there were,
+    and ``pair_sd`` is the standard deviation of their log ratios (None for a single pair). ``value`` is the
+    ratio times the baseline's own figure, which was measured alone.
     """
 
     variant: str
@@ -47,9 +47,8 @@ class Comparison:
 def compare_all(run: RunRecord) -> list[Comparison]:
     """Return every ratio of every variant, row by row.
 
-    For each timed metric all rows of the run share one error rate (``stats.pairs.told_apart``), so that a
-    table of forty rows is no more likely to call a row ``better`` or ``worse`` by mistake than a table of
-    one.
+    For each timed metric, all rows of the run share one error rate (``stats.pairs.told_apart``). So a table
+    of forty rows is no more likely to call a row ``better`` or ``worse`` by mistake than a table of one row.
     """
     ratios = [(arm, ratio) for arm in run.arms for ratio in ratios_of(run, arm)]
     apart: dict[tuple[str, str, str], bool] = {}
@@ -71,7 +70,7 @@ def _alone(base: ArmRecord, run: RunRecord) -> Figures:
 
 
 def compare(run: RunRecord, variant: ArmRecord) -> list[Comparison]:
-    """Return every ratio of one variant to the baseline of its cell, judged among all rows of the run."""
+    """Return every ratio of one variant; its verdicts share their error rate with all rows of the run."""
     key = variant.group, variant.name
     return [ratio for ratio in compare_all(run) if (ratio.group, ratio.variant) == key]
 
@@ -84,22 +83,22 @@ def _comparison(
     alone: Figures,
 ) -> Comparison:
     interval, key = ratio.interval, ratio.metric.key
-    said = verdict_of(interval)
+    verdict = verdict_of(interval)
     if ratio.p is not None:
         better = (interval.value < 1) == (ratio.metric.better == "lower")
         side = Verdict.BETTER if better else Verdict.WORSE
-        said = side if apart[variant.group, variant.name, key] else Verdict.CANNOT_TELL
-        if said == Verdict.BETTER and ratio.fails_more:
-            said = Verdict.CANNOT_TELL
+        verdict = side if apart[variant.group, variant.name, key] else Verdict.CANNOT_TELL
+        if verdict == Verdict.BETTER and ratio.fails_more:
+            verdict = Verdict.CANNOT_TELL
     value = times(alone.get(key), interval)
     return Comparison(
         variant.name, base, variant.group, key, interval.value, interval.low, interval.high, 0.95,
-        said, ratio.design, ratio.pairs, ratio.pair_sd, *(astuple(value) if value else ()),
+        verdict, ratio.design, ratio.pairs, ratio.pair_sd, *(astuple(value) if value else ()),
     )  # fmt: skip
 
 
 def times(figure: Figure | None, ratio: Interval) -> Interval | None:
-    """Multiply a figure by a ratio, and combine their log half-widths in quadrature.
+    """Multiply a figure by a ratio, and add their half-widths on the log scale in quadrature.
 
     The result is None without a figure, and has no bounds if either of the two has none.
     """

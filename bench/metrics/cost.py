@@ -1,4 +1,4 @@
-"""Cost in dollars, from the solo pass and a dated price."""
+"""Compute the cost in dollars, from the solo pass and a dated price."""
 
 from __future__ import annotations
 
@@ -12,14 +12,38 @@ from bench.records import ArmRecord, RunRecord
 from bench.stats.figure import Figure, Figures, Metric
 from bench.stats.intervals import Interval, positive_mean, widened
 
-PER_1K = Metric("cost_per_1k_tokens_usd", "USD", "lower", model.FORMULA_1K_TOKENS, "input + output tokens")
-PER_1K_IN = Metric("cost_per_1k_input_tokens_usd", "USD", "lower", model.FORMULA_1K_INPUT, "additive split")
-PER_1K_OUT = Metric(
-    "cost_per_1k_output_tokens_usd", "USD", "lower", model.FORMULA_1K_OUTPUT, "additive split"
+PER_1K = Metric(
+    "cost_per_1k_tokens_usd", "USD", "lower", model.FORMULA_1K_TOKENS, "cost of 1,000 input and output tokens"
 )
-PER_REQUEST = Metric("cost_per_request_usd", "USD", "lower", "C_run/N_ok", "one request")
-ALL_ON_INPUT = Metric("cost_per_1m_tokens_all_on_input", "USD", "lower", model.FORMULA_1M_ALL_ON_INPUT, "")
-ALL_ON_OUTPUT = Metric("cost_per_1m_tokens_all_on_output", "USD", "lower", model.FORMULA_1M_ALL_ON_OUTPUT, "")
+PER_1K_IN = Metric(
+    "cost_per_1k_input_tokens_usd",
+    "USD",
+    "lower",
+    model.FORMULA_1K_INPUT,
+    "prefill's part of the cost, per 1,000 input tokens",
+)
+PER_1K_OUT = Metric(
+    "cost_per_1k_output_tokens_usd",
+    "USD",
+    "lower",
+    model.FORMULA_1K_OUTPUT,
+    "decode's part of the cost, per 1,000 output tokens",
+)
+PER_REQUEST = Metric("cost_per_request_usd", "USD", "lower", "C_run/N_ok", "cost of one request")
+ALL_ON_INPUT = Metric(
+    "cost_per_1m_tokens_all_on_input",
+    "USD",
+    "lower",
+    model.FORMULA_1M_ALL_ON_INPUT,
+    "if input tokens bear the whole cost",
+)
+ALL_ON_OUTPUT = Metric(
+    "cost_per_1m_tokens_all_on_output",
+    "USD",
+    "lower",
+    model.FORMULA_1M_ALL_ON_OUTPUT,
+    "if output tokens bear the whole cost",
+)
 PLACE = 5
 METRICS = (PER_1K, PER_1K_IN, PER_1K_OUT, PER_REQUEST, ALL_ON_INPUT, ALL_ON_OUTPUT)
 
@@ -42,29 +66,29 @@ def _usage(arm: ArmRecord, sums: Totals) -> model.Usage:
 
 
 def worked(arm: ArmRecord, run: RunRecord) -> dict[str, str]:
-    """Return the arithmetic of the dollars of the row alone, C_run written out in each."""
+    """Return the arithmetic of the dollars of the solo pass, each with C_run written out."""
     sums = totals(arm)
     if sums is None:
         return {}
     price, usage = price_of(arm, run), _usage(arm, sums)
     run_usd = _run_in_words(arm, price, usage)
     n_in, n_out = sums.input_tokens, sums.output_tokens
-    found = {
+    arithmetic = {
         PER_1K.key: f"1000 * {run_usd} / ({n_in} + {n_out})",
         PER_REQUEST.key: f"{run_usd} / {sums.requests}",
     }
     if n_in and n_out:
-        found[ALL_ON_INPUT.key] = f"1e6 * {run_usd} / {n_in}"
-        found[ALL_ON_OUTPUT.key] = f"1e6 * {run_usd} / {n_out}"
+        arithmetic[ALL_ON_INPUT.key] = f"1e6 * {run_usd} / {n_in}"
+        arithmetic[ALL_ON_OUTPUT.key] = f"1e6 * {run_usd} / {n_out}"
     if model.split_by_phase(1.0, usage) != (None, None):
         prefill, decode = f"{sums.prefill_s:.6g}", f"{sums.decode_s:.6g}"
-        found[PER_1K_IN.key] = f"1000 * {run_usd} * {prefill} / ({prefill} + {decode}) / {n_in}"
-        found[PER_1K_OUT.key] = f"1000 * {run_usd} * {decode} / ({prefill} + {decode}) / {n_out}"
-    return found
+        arithmetic[PER_1K_IN.key] = f"1000 * {run_usd} * {prefill} / ({prefill} + {decode}) / {n_in}"
+        arithmetic[PER_1K_OUT.key] = f"1000 * {run_usd} * {decode} / ({prefill} + {decode}) / {n_out}"
+    return arithmetic
 
 
 def _run_in_words(arm: ArmRecord, price: model.Price, usage: model.Usage) -> str:
-    """Return the arithmetic of C_run; that of a cascade has two prices, and egress."""
+    """Return the arithmetic of C_run; a cascade has the dollars of two models and of egress."""
     if (paid := routed.bill_of(arm, price)) is not None:
         return f"({paid.edge_usd:.6g} + {paid.cloud_usd:.6g} + {paid.egress_usd:.6g})"
     hour = f"{price.hourly_usd:.6g} * {price.devices:g}"
@@ -74,7 +98,7 @@ def _run_in_words(arm: ArmRecord, price: model.Price, usage: model.Usage) -> str
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Compute the dollars. Intervals come from the spread of request durations; the price itself has none."""
+    """Compute the dollars. Their intervals come from the measured requests; the price itself has none."""
     sums = totals(arm)
     if sums is None:
         return {metric.key: None for metric in METRICS}
@@ -104,11 +128,11 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
 
 
 def as_paired(alone: Figures, per_1k: Interval) -> Figures:
-    """Return the dollars of a variant that ran in turns with its baseline: the baseline's times the ratio.
+    """Return the dollars of a variant that ran in turns with its baseline: baseline's dollars × ratio.
 
-    ``per_1k`` is that product for a thousand tokens. The others are scaled in proportion, so that the dollars
-    of two rows have the ratio of the table, and the figure of the solo pass is kept in the notes. Dollars
-    that include an energy bill stay as they are.
+    ``per_1k`` is that product for a thousand tokens. The other figures are scaled in proportion, so that the
+    dollars of two rows have the same ratio as the table shows. The figure of the solo pass is kept in the
+    notes. Dollars that include an energy bill are not changed.
     """
     before = alone[PER_1K.key]
     if before is None or before.notes["power_basis"] != "included" or not before.value:
@@ -119,17 +143,17 @@ def as_paired(alone: Figures, per_1k: Interval) -> Figures:
 
 
 def _scaled(figure: Figure, per_1k: Interval, scale: float) -> Figure:
-    found, notes = per_1k.times(scale), {**figure.notes, "alone": figure.value}
-    return replace(figure, value=found.value, ci_low=found.low, ci_high=found.high, notes=notes)
+    scaled, notes = per_1k.times(scale), {**figure.notes, "alone": figure.value}
+    return replace(figure, value=scaled.value, ci_low=scaled.low, ci_high=scaled.high, notes=notes)
 
 
 def _joules(arm: ArmRecord, requests: int) -> float | None:
-    """Return the energy of the solo pass, from the energy pass's joules per request."""
+    """Return the joules of the solo pass, from the joules per request of the energy pass."""
     energy = arm.energy
     return None if energy is None or energy.joules is None else energy.joules / energy.requests * requests
 
 
 def hourly_usd(arm: ArmRecord, run: RunRecord) -> float:
-    """Return dollars per hour for what this arm occupies: R · G/u, without power."""
+    """Return the dollars per hour of the hardware that this arm occupies: R · G/u, without power."""
     price = price_of(arm, run)
     return price.hourly_usd * price.devices / price.utilisation

@@ -1,6 +1,7 @@
-"""Which tokens move: mean KL by place in the window, by the kind of the next token, and by script.
+"""Compute mean KL by place in the window, kind of the next token, and script, to show which tokens move.
 
-Beside each stands the share of the same next token (``top1``) and the number of positions (``n``).
+The notes of each figure have the share of positions with the same next token (``top1``) and their number
+(``n``).
 """
 
 from __future__ import annotations
@@ -35,15 +36,15 @@ METRICS = (*PLACES.values(), *TOKENS.values(), *SCRIPTS.values())
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Return the figures of a variant; None for a baseline, and for parts of which there is no position."""
-    found: Figures = {metric.key: None for metric in METRICS}
+    """Return the figures of a variant; None for a baseline, and for a part without any position."""
+    result: Figures = {metric.key: None for metric in METRICS}
     if arm.is_baseline or not arm.drift:
-        return found
+        return result
     for metrics, split in ((PLACES, parts.by_place), (TOKENS, parts.by_token), (SCRIPTS, parts.by_script)):
         for name, part in split(arm.drift).items():
             if part.positions:
                 top1 = sum(map(sum, part.same_top)) / part.positions
-                found[metrics[name].key] = metrics[name].scalar(
+                result[metrics[name].key] = metrics[name].scalar(
                     bootstrap_interval(part.kld), n=part.positions, windows=len(part.kld), top1=top1
                 )
-    return found
+    return result

@@ -1,4 +1,4 @@
-"""Further statistics of drift, each with the metric in its own file."""
+"""Compute further statistics of drift, each of which is defined in its own file."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ METRICS = tuple(statistic.METRIC for statistic in STATISTICS.values())
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Return the statistics; None for those that the run did not ask for, and for a baseline."""
-    found: Figures = {}
+    """Return the statistics; None for a baseline, and for those that the config does not name."""
+    result: Figures = {}
     for name, statistic in STATISTICS.items():
         windows = [window.more[name] for window in arm.drift if name in window.more]
         value = statistic.figure(windows) if windows else None
-        found[statistic.METRIC.key] = statistic.METRIC.scalar(value, **scored_on(arm.drift, run))
-    return found
+        result[statistic.METRIC.key] = statistic.METRIC.scalar(value, **scored_on(arm.drift, run))
+    return result

@@ -1,7 +1,7 @@
-"""Quantiles of KL and of Δp, and the paired change of perplexity: the statistics of llama.cpp in full.
+"""Compute the other statistics of llama.cpp: quantiles of KL and Δp, and the paired change of perplexity.
 
-They need no further pass: they come from the values of every scored position. ``se`` in a figure is
-llama.cpp's standard error, which takes positions for independent; the interval is over windows.
+They need no further pass, because they come from the values of every scored position. ``se`` in a figure is
+llama.cpp's standard error, which assumes independent positions; the interval is over windows.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PLACES = {
     "min": 0.0, "p01": 0.01, "p05": 0.05, "p10": 0.1, "median": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99,
     "p999": 0.999, "max": 1.0,
 }  # fmt: skip
-_ELSEWHERE = ("p99", "max")  # of KL: in the family of output drift
+_ELSEWHERE = ("p99", "max")  # these two of KL are in the family of output drift
 Better = Literal["lower", "higher"] | None
 _BY = "interval by Woodruff's method over windows"
 
@@ -31,7 +31,7 @@ _BY = "interval by Woodruff's method over windows"
 def _quantile(key: str, unit: str, what: str, name: str, better: Better) -> Metric:
     place = _PLACES[name]
     words = {"min": "smallest", "median": "median", "max": "largest"}.get(name)
-    # "1th" for 0.01: kept runs have it, and ``formatting.with_ordinals`` shows it as "1st".
+    # This gives "1th" for 0.01. Stored runs have it, and ``formatting.with_ordinals`` shows it as "1st".
     which = f"{words} {what}" if words else f"{100 * place:.4g}th percentile of {what}"
     with_interval = "" if name in ("min", "max") else f"; {_BY}"
     return Metric(f"{key}_{name}", unit, better, f"{which} over the scored positions{with_interval}", "")
@@ -60,20 +60,20 @@ METRICS = (*KLD.values(), MEAN_DELTA_P, *DELTA_P.values(), LN_RATIO, CHANGE)
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Return the figures of a variant; None for a baseline, and where nothing was scored."""
-    found: Figures = {metric.key: None for metric in METRICS}
+    """Return the figures of a variant; None for a baseline, or if nothing was scored."""
+    result: Figures = {metric.key: None for metric in METRICS}
     if arm.is_baseline or not arm.drift:
-        return found
-    known = scored_on(arm.drift, run)
-    notes = {key: known[key] for key in ("n", "windows")}
+        return result
+    scored = scored_on(arm.drift, run)
+    notes = {key: scored[key] for key in ("n", "windows")}
     kld, changes = [window.kld for window in arm.drift], moments.delta_p(arm.drift)
     for metrics, values in ((KLD, kld), (DELTA_P, changes)):
         intervals = quantile_intervals(values, [_PLACES[name] for name in metrics])
         for metric, interval in zip(metrics.values(), intervals, strict=True):
-            found[metric.key] = metric.scalar(interval, **notes)
+            result[metric.key] = metric.scalar(interval, **notes)
     mean = bootstrap_interval(changes)
-    found[MEAN_DELTA_P.key] = MEAN_DELTA_P.scalar(mean, se=moments.error_of_mean(changes), **notes)
-    return found | _of_perplexity(arm.drift, notes)
+    result[MEAN_DELTA_P.key] = MEAN_DELTA_P.scalar(mean, se=moments.error_of_mean(changes), **notes)
+    return result | _of_perplexity(arm.drift, notes)
 
 
 def _of_perplexity(windows: Sequence[DriftWindow], notes: dict[str, object]) -> Figures:
@@ -91,7 +91,7 @@ def _of_perplexity(windows: Sequence[DriftWindow], notes: dict[str, object]) -> 
 
 
 def _linearised(windows: Sequence[DriftWindow], paired: moments.Perplexities) -> list[list[float]]:
-    """Return what each position adds to PPL(Q) − PPL(P) to first order; their mean is 0."""
+    """Return the first-order contribution of each position to PPL(Q) − PPL(P); the mean of them is 0."""
     mean_p, mean_q = math.log(paired.base), math.log(paired.variant)
     return [
         [

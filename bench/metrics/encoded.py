@@ -1,4 +1,4 @@
-"""Drift of encoders: what a variant makes of the same texts beside its baseline, vectors or labels."""
+"""Compute the drift of encoders, by a variant's and its baseline's vectors or labels of the same texts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ COSINE = Metric(
     "cosine of the baseline's vector and the variant's",
 )  # fmt: skip
 COSINE_P01 = Metric(
-    "cosine_p01", "1", "higher", "1st percentile over texts of that cosine; interval by Woodruff", "worst 1 %"
+    "cosine_p01", "1", "higher", "1st percentile over texts of that cosine; interval by Woodruff",
+    "cosine that 1 % of the texts do not reach",
 )  # fmt: skip
 RANKS = Metric(
     "rank_correlation", "1", "higher",
@@ -35,7 +36,8 @@ FOUND = Metric(
 )  # fmt: skip
 FLIPS = Metric(
     "label_flips", "1", "lower",
-    "share of texts whose likeliest label is another one; exact interval (Clopper-Pearson)", "other labels",
+    "share of texts whose likeliest label is another one; exact interval (Clopper-Pearson)",
+    "texts with another label than before",
 )  # fmt: skip
 RIGHT = Metric(
     "label_accuracy_change", "1", "higher",
@@ -49,22 +51,22 @@ METRICS = (*OF_EMBEDDINGS, *OF_CLASSIFIERS)
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Return the figures of a variant; none at all in a run of models that write text."""
-    if not any(one.runtime.get("task") for one in run.arms):
+    """Return the figures of a variant; an empty dict in a run without encoders."""
+    if not any(row.runtime.get("task") for row in run.arms):
         return {}
-    found: Figures = {metric.key: None for metric in METRICS}
+    result: Figures = {metric.key: None for metric in METRICS}
     if arm.encoded is None:
-        return found
-    seen = arm.encoded
-    return found | _cosines(seen) | _rankings(seen) | _labels(seen)
+        return result
+    encoded = arm.encoded
+    return result | _cosines(encoded) | _rankings(encoded) | _labels(encoded)
 
 
-def _cosines(seen: EncodedTexts) -> Figures:
-    if not seen.cosines:
+def _cosines(encoded: EncodedTexts) -> Figures:
+    if not encoded.cosines:
         return {}
-    texts = [[one] for one in seen.cosines]
-    worst = quantile(sorted(seen.floor), 0.0) if seen.floor else None
-    notes = {"n": len(texts), "texts": seen.source, "floor": worst, "cut": seen.cut}
+    texts = [[cosine] for cosine in encoded.cosines]
+    worst = quantile(sorted(encoded.floor), 0.0) if encoded.floor else None
+    notes = {"n": len(texts), "texts": encoded.source, "floor": worst, "cut": encoded.cut}
     (low,) = quantile_intervals(texts, [0.01])
     return {
         COSINE.key: COSINE.scalar(bootstrap_interval(texts), **notes),
@@ -72,39 +74,39 @@ def _cosines(seen: EncodedTexts) -> Figures:
     }
 
 
-def _rankings(seen: EncodedTexts) -> Figures:
-    count = len(seen.rank_correlations)
+def _rankings(encoded: EncodedTexts) -> Figures:
+    count = len(encoded.rank_correlations)
     if not count:
         return {}
-    notes = {"n": count, "documents": seen.documents, "texts": seen.source}
+    notes = {"n": count, "documents": encoded.documents, "texts": encoded.source}
     return {
-        RANKS.key: RANKS.scalar(bootstrap_interval([[one] for one in seen.rank_correlations]), **notes),
-        FIRST.key: FIRST.scalar(share_interval(sum(seen.same_first), count), **notes),
-        FOUND.key: _change(FOUND, seen.found_before, seen.found_after, **notes),
+        RANKS.key: RANKS.scalar(bootstrap_interval([[rho] for rho in encoded.rank_correlations]), **notes),
+        FIRST.key: FIRST.scalar(share_interval(sum(encoded.same_first), count), **notes),
+        FOUND.key: _change(FOUND, encoded.found_before, encoded.found_after, **notes),
     }
 
 
-def _labels(seen: EncodedTexts) -> Figures:
-    count = len(seen.labels_before)
+def _labels(encoded: EncodedTexts) -> Figures:
+    count = len(encoded.labels_before)
     if not count:
         return {}
-    both = list(zip(seen.labels_before, seen.labels_after, strict=True))
-    notes = {"n": count, "texts": seen.source}
-    found: Figures = {FLIPS.key: FLIPS.scalar(share_interval(sum(a != b for a, b in both), count), **notes)}
-    if seen.right_labels:
-        right = list(zip(both, seen.right_labels, strict=True))
+    both = list(zip(encoded.labels_before, encoded.labels_after, strict=True))
+    notes = {"n": count, "texts": encoded.source}
+    result: Figures = {FLIPS.key: FLIPS.scalar(share_interval(sum(a != b for a, b in both), count), **notes)}
+    if encoded.right_labels:
+        right = list(zip(both, encoded.right_labels, strict=True))
         before, after = (tuple(pair[side] == label for pair, label in right) for side in (0, 1))
-        found[RIGHT.key] = _change(RIGHT, before, after, **notes)
-    return found
+        result[RIGHT.key] = _change(RIGHT, before, after, **notes)
+    return result
 
 
 def _change(metric: Metric, before: tuple[bool, ...], after: tuple[bool, ...], **notes: Any) -> Figure | None:
-    """Return how many more are right than before, of pairs of the same item."""
+    """Return the figure of how many more items are right than before, paired by item."""
     pairs = list(zip(before, after, strict=True))
     if not pairs:
         return None
     lost, gained = sum(a and not b for a, b in pairs), sum(b and not a for a, b in pairs)
     kept = sum(a and b for a, b in pairs)
-    found = paired_difference(kept, lost, gained, len(pairs) - kept - lost - gained)
+    difference = paired_difference(kept, lost, gained, len(pairs) - kept - lost - gained)
     p, was = mcnemar(lost, gained), (kept + lost) / len(pairs)
-    return metric.scalar(found, lost=lost, gained=gained, p=p, before=was, **notes)
+    return metric.scalar(difference, lost=lost, gained=gained, p=p, before=was, **notes)

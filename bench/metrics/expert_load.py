@@ -1,4 +1,4 @@
-"""How evenly a mixture's experts share the evaluation text, and how far an optimisation has moved that."""
+"""Compute how evenly the experts of a mixture share a text's tokens, and how far a variant changes that."""
 
 from __future__ import annotations
 
@@ -12,17 +12,21 @@ LARGEST = Metric(
     "1",
     "lower",
     "mean over layers of max_e n_e ÷ mean_e n_e, n_e = tokens",
-    "busiest expert",
+    "load of the busiest expert",
 )
 IDLE = Metric(
-    "experts_idle", "1", "lower", "share of experts that no token of the text went to", "idle experts"
+    "experts_idle",
+    "1",
+    "lower",
+    "share of experts that no token of the text went to",
+    "experts without any token",
 )
 MOVED = Metric(
     "expert_load_drift",
     "1",
     "lower",
     "mean over layers of ½ Σ_e |n_e/Σn − base's|: the share of tokens that changed sides",
-    "routing moved",
+    "change of the routing",
 )
 PLACE = 8.5
 METRICS = (LARGEST, IDLE, MOVED)
@@ -32,20 +36,21 @@ _NONE: Load = ()
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Return the figures of the tokens on which drift was scored; None without experts, or without drift.
+    """Return the figures over the tokens on which drift was scored; None without experts, or without drift.
 
-    The baseline's are of the row that scored the most. Without the same experts there is no drift.
+    A baseline takes part in the scoring of every row; its figures come from the row with the most tokens. The
+    loads of two rows are compared only if they have the same number of experts.
     """
-    found: Figures = dict.fromkeys(metric.key for metric in METRICS)
+    nothing: Figures = dict.fromkeys(metric.key for metric in METRICS)
     if arm.is_baseline:
-        rows = [one for base, one in run.compared if base is arm]
+        rows = [variant for base, variant in run.compared if base is arm]
         sides = [_sum([routed.baseline for routed in row.routed]) for row in rows]
         load, base = max(sides, key=_tokens, default=_NONE), _NONE
     else:
         load = _sum([routed.variant for routed in arm.routed])
         base = _sum([routed.baseline for routed in arm.routed])
     if not _tokens(load):
-        return found
+        return nothing
     same = [len(layer) for layer in load] == [len(layer) for layer in base]
     notes = {"layers": len(load), "tokens": _tokens(load)}
     return {
@@ -56,7 +61,7 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
 
 
 def _sum(parts: Sequence[Load]) -> Load:
-    """Add up the loads of parts of the text; nothing where they are not of the same experts."""
+    """Add up the loads of the parts of the text; () if the parts have different numbers of experts."""
     shapes = {tuple(map(len, part)) for part in parts}
     if len(shapes) != 1:
         return ()
@@ -64,12 +69,12 @@ def _sum(parts: Sequence[Load]) -> Load:
 
 
 def _tokens(load: Load) -> int:
-    """Return the least number of choices in a layer; 0 where there is none."""
+    """Return the smallest number of choices of any layer; 0 without layers."""
     return min(map(sum, load), default=0)
 
 
 def _apart(load: Sequence[int], base: Sequence[int]) -> float:
-    """Return the total variation distance of two loads."""
+    """Return the total variation distance between the loads of a layer, as shares of tokens."""
     return sum(abs(a / sum(load) - b / sum(base)) for a, b in zip(load, base, strict=True)) / 2
 
 

@@ -1,6 +1,6 @@
-"""Good requests: how many met every limit of time of the config (``slo``), and what one of them costs.
+"""Count good requests, which meet every time limit of the config (``slo``), and compute the cost of one.
 
-A config without limits has no such figures.
+A config without such limits has none of these figures.
 """
 
 from __future__ import annotations
@@ -13,16 +13,20 @@ from bench.records import ArmRecord, RunRecord, TimedBatch
 from bench.stats.figure import Figures, Metric, value_of
 from bench.stats.intervals import share_interval
 
-GOODPUT = Metric("request_goodput", "req/s", "higher", "#{requests that meet every limit}/W", "good requests")
-FRACTION = Metric("good_fraction", "1", "higher", "#{requests that meet every limit}/N_all", "good share")
-PER_GOOD = Metric("cost_per_good_request_usd", "USD", "lower", "C_run/N_good", "one good request")
+GOODPUT = Metric(
+    "request_goodput", "req/s", "higher", "#{requests that meet every limit}/W", "good requests per second"
+)
+FRACTION = Metric(
+    "good_fraction", "1", "higher", "#{requests that meet every limit}/N_all", "share of good requests"
+)
+PER_GOOD = Metric("cost_per_good_request_usd", "USD", "lower", "C_run/N_good", "cost of one good request")
 PLACE = 5.5
 METRICS = (GOODPUT, FRACTION, PER_GOOD)
 LIMITS = ("ttft_ms", "tpot_ms", "e2el_ms")
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Return the figures of the solo pass. Without a good request its cost is None, and not infinite."""
+    """Return the figures of the solo pass. If no request is good, the cost of one is None, not infinite."""
     limits = limits_of(run)
     if not limits:
         return {}
@@ -45,27 +49,27 @@ def worked(arm: ArmRecord, run: RunRecord) -> dict[str, str]:
     good = count(arm, limits)
     if not limits or sums is None or good is None:
         return {}
-    found = {GOODPUT.key: f"{good} / {sums.wall_s:.6g}", FRACTION.key: f"{good} / {sums.requests}"}
+    arithmetic = {GOODPUT.key: f"{good} / {sums.wall_s:.6g}", FRACTION.key: f"{good} / {sums.requests}"}
     if good and (per_request := cost.worked(arm, run).get(cost.PER_REQUEST.key)):
-        found[PER_GOOD.key] = f"{per_request} * {sums.requests} / {good}"
-    return found
+        arithmetic[PER_GOOD.key] = f"{per_request} * {sums.requests} / {good}"
+    return arithmetic
 
 
 def limits_of(run: RunRecord) -> dict[str, float]:
-    """Return the most milliseconds of each kind that a good request may take."""
+    """Return the limits (ms) of a good request by key, such as ``ttft_ms``."""
     given = run.spec.get("slo") or {}
     return {key: float(given[key]) for key in LIMITS if given.get(key) is not None}
 
 
 def count(arm: ArmRecord, limits: Mapping[str, float]) -> int | None:
-    """Return how many requests met every limit; None if answers came as a whole and a limit is on tokens."""
+    """Count the requests that met every limit; None if tokens have a limit, but answers come all at once."""
     if any(batch.whole for batch in arm.solo) and set(limits) & {"ttft_ms", "tpot_ms"}:
         return None
     return sum(batch.requests for batch in arm.solo if all(_met(batch, limits)))
 
 
 def _met(batch: TimedBatch, limits: Mapping[str, float]) -> Iterator[bool]:
-    """Yield for each limit whether a batch met it: its requests have the same time stamps."""
+    """Yield, for each limit, whether all requests of a batch met it; they have the same time stamps."""
     steps = len(batch.stamps_ns) - 1
     times = {
         "ttft_ms": 1e3 * batch.prefill_s,

@@ -17,20 +17,24 @@ def limits_of(run: RunRecord) -> Limits:
 
 
 def processes_of(arm: ArmRecord, run: RunRecord) -> list[tuple[LoadBlock, ...]]:
-    """Return the valid blocks of a row, with the blocks of each process together.
+    """Return the valid blocks of a row, grouped by process.
 
-    The blocks of each pair with the baseline are of one process. Those of a row that was measured alone are
-    returned one by one. Void blocks are left out: there the client was the bottleneck, and not the server.
+    The blocks of each pair with the baseline come from one process. The blocks of a row that was measured
+    alone are returned one by one. Void blocks are left out, because the client was the bottleneck in them.
     """
-    beside = [unit.loads.variant for unit in run.valid_units_of(arm) if unit.loads and not arm.is_baseline]
+    in_pairs = [unit.loads.variant for unit in run.valid_units_of(arm) if unit.loads and not arm.is_baseline]
     alone = [(block,) for block in arm.loads if not block.void]
-    return [*alone, *beside]
+    return [*alone, *in_pairs]
 
 
 @dataclass(frozen=True)
 class Sums:
-    """Sums over some blocks of one server: seconds under load, numbers of whole, good and failed requests,
-    tokens, and milliseconds over whole requests."""
+    """Hold sums over some blocks of one server.
+
+    ``wall_s`` is the time under load, and ``ok``, ``good`` and ``failed`` count requests. The milliseconds
+    are sums over the requests that are ok; ``decode_ms`` is the time of ``decoded`` tokens, which are all
+    tokens after the first event of a reply.
+    """
 
     wall_s: float
     ok: int
@@ -45,7 +49,7 @@ class Sums:
 
 
 def sums(blocks: Sequence[LoadBlock], limits: Limits) -> Sums:
-    """Add up some blocks. A block takes from its first request sent to the end of its last request."""
+    """Add up some blocks. A block lasts from the sending of its first request to the end of its last one."""
     each = [counts(block.samples, limits) for block in blocks]
     ok = [sample for block in blocks for sample in block.samples if sample.ok]
     later = [(_decode_ms(sample), sample.n_out - sample.tokens[0]) for sample in ok if sample.tokens]
@@ -68,7 +72,7 @@ def _decode_ms(sample: Sample) -> float:
 
 
 def block_seconds(blocks: Sequence[LoadBlock]) -> list[float]:
-    """Return, for each block, its seconds divided by its whole requests."""
+    """Return the seconds per successful request of each block."""
     each = [sums([block], Limits({})) for block in blocks]
     return [of_block.wall_s / of_block.ok for of_block in each]
 
@@ -90,9 +94,9 @@ COMPARED = frozenset(_PER)
 
 
 def sides(unit: UnitRecord, metric: str, limits: Limits) -> tuple[float, float] | None:
-    """Return the values of a metric in a pair, (variant, baseline), for example seconds per good request.
+    """Return (variant's value, baseline's value) of a metric in a pair, for example seconds per good request.
 
-    The result is None if a side has no such value, because no request was good or no reply had two tokens.
+    The result is None if a side has no such value, for example because no request was good.
     """
     if unit.loads is None or metric not in _PER:
         return None
@@ -108,7 +112,8 @@ def sides(unit: UnitRecord, metric: str, limits: Limits) -> tuple[float, float] 
 def more_errors(units: Sequence[UnitRecord], limits: Limits) -> bool:
     """Return whether a larger share of requests failed on the variant than on the baseline.
 
-    A failed request is in no latency and takes little time, so such a variant must not be called better.
+    Failed requests take little time and are not in the latencies, so such a variant must not be called
+    better.
     """
     shares = []
     for side in ("variant", "baseline"):

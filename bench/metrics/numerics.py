@@ -1,6 +1,6 @@
-"""Numeric health of a row: how far its numbers reach, and whether the same request gets the same reply.
+"""Compute the numeric health of a row: the range of its numbers, and whether a request always gets one reply.
 
-NaN and infinity have no figure: they fail the row.
+NaN and infinity have no figure here, because they make the row fail.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from bench.stats.intervals import bootstrap_interval, ratio_interval
 
 RANGE = Metric(
     "logit_range", "nat", "lower",
-    "mean over windows of (largest logit − smallest); bootstrap over windows", "reach of the logits",
+    "mean over windows of (largest logit − smallest); bootstrap over windows", "range of the logits",
 )  # fmt: skip
 RATIO = Metric(
-    "logit_range_ratio", "1", None, "Σ logit range ÷ Σ the baseline's on the same windows", "reach"
+    "logit_range_ratio", "1", None, "Σ logit range ÷ Σ the baseline's on the same windows",
+    "range of the logits ÷ the baseline's",
 )  # fmt: skip
 OTHER_RUNS = Metric(
     "changed_between_runs", "batches", "lower",
@@ -38,30 +39,32 @@ FURTHEST = Metric(
 PLACE = 10.4
 METRICS = (RANGE, RATIO, SATURATED, FURTHEST, OTHER_RUNS, IN_BATCH)
 Reach = Sequence[tuple[float, float]]
-MOST_LAYERS = 3  # that are named in a note: those with the most
+MOST_LAYERS = 3  # a note names the layers with the most saturated activations, at most this many
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Return the figures of a row; None for what was not looked at."""
-    found: Figures = {metric.key: None for metric in METRICS}
-    return found | _reach(arm, run) | _saturated(arm, run) | _between_runs(arm, run) | _in_batch(arm)
+    """Return the figures of a row; None for what was not observed."""
+    nothing: Figures = {metric.key: None for metric in METRICS}
+    return nothing | _reach(arm, run) | _saturated(arm, run) | _between_runs(arm, run) | _in_batch(arm)
 
 
 def _reach(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Return the range of the logits over the evaluation text; a baseline's is from beside the variant that
-    scored the most windows."""
-    rows = [one for base, one in run.compared if base is arm] if arm.is_baseline else [arm]
+    """Return the range of the logits over the evaluation text.
+
+    A baseline takes part in the scoring of every variant; its range comes from the one with most windows.
+    """
+    rows = [variant for base, variant in run.compared if base is arm] if arm.is_baseline else [arm]
     pairs = [[both for part in row.logits for both in _paired(part.baseline, part.variant)] for row in rows]
     longest = max(pairs, key=len, default=[])
     if not longest:
         return {}
     reaches = [pair[0 if arm.is_baseline else 1] for pair in longest]
-    known = {"windows": len(reaches), "n": len(reaches)}
-    figure = {RANGE.key: RANGE.scalar(bootstrap_interval([[reach] for reach in reaches]), **known)}
+    notes = {"windows": len(reaches), "n": len(reaches)}
+    figure = {RANGE.key: RANGE.scalar(bootstrap_interval([[reach] for reach in reaches]), **notes)}
     of_baseline = [pair[0] for pair in longest]
     if arm.is_baseline or min(*of_baseline, *reaches) <= 0:
         return figure
-    return {**figure, RATIO.key: RATIO.scalar(ratio_interval(reaches, of_baseline), **known)}
+    return {**figure, RATIO.key: RATIO.scalar(ratio_interval(reaches, of_baseline), **notes)}
 
 
 def _paired(base: Reach, variant: Reach) -> list[tuple[float, float]]:
@@ -69,10 +72,13 @@ def _paired(base: Reach, variant: Reach) -> list[tuple[float, float]]:
 
 
 def _saturated(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Count the activations at the end of their format; a baseline's are from the row in which most were
-    seen. There is no figure if a call says nothing, since it cannot have been zero there."""
+    """Count the activations that are at the end of their format.
+
+    A baseline's count comes from the row in which most activations were observed. There is no figure if some
+    call observed nothing, because a missing count is not 0.
+    """
     if arm.is_baseline:
-        rows = [[part.baseline for part in one.activations] for base, one in run.compared if base is arm]
+        rows = [[part.baseline for part in row.activations] for base, row in run.compared if base is arm]
     else:
         rows = [[part.variant for part in arm.activations]]
     parts = max((_all_known(row) for row in rows), key=_looked, default=())
@@ -81,16 +87,16 @@ def _saturated(arm: ArmRecord, run: RunRecord) -> Figures:
     layers = Counter[str]()
     for part in parts:
         layers.update(part.layers)
-    known = {"n": _looked(parts), "format": parts[0].format, "layers": dict(layers.most_common(MOST_LAYERS))}
+    notes = {"n": _looked(parts), "format": parts[0].format, "layers": dict(layers.most_common(MOST_LAYERS))}
     return {
-        SATURATED.key: SATURATED.scalar(float(layers.total()), **known),
-        FURTHEST.key: FURTHEST.scalar(max(part.reach for part in parts), **known),
+        SATURATED.key: SATURATED.scalar(float(layers.total()), **notes),
+        FURTHEST.key: FURTHEST.scalar(max(part.reach for part in parts), **notes),
     }
 
 
 def _all_known(parts: Sequence[Activations | None]) -> tuple[Activations, ...]:
-    known = tuple(part for part in parts if part is not None)
-    return known if len(known) == len(parts) else ()
+    observed = tuple(part for part in parts if part is not None)
+    return observed if len(observed) == len(parts) else ()
 
 
 def _looked(parts: Sequence[Activations]) -> int:
@@ -98,29 +104,31 @@ def _looked(parts: Sequence[Activations]) -> int:
 
 
 def _between_runs(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Count the batches whose tokens differ from the timed pass, over all other processes of the row."""
+    """Count the batches that another process of the row answered with other tokens than the timed pass."""
     if not arm.solo:
         return {}
-    known = [fingerprint(batch.tokens) for batch in arm.solo]
-    again = [said == known[number % len(known)] for number, said in _again(arm, run)]
+    timed = [fingerprint(batch.tokens) for batch in arm.solo]
+    again = [
+        fingerprint_again == timed[number % len(timed)] for number, fingerprint_again in _again(arm, run)
+    ]
     if not again:
         return {}
     return {OTHER_RUNS.key: OTHER_RUNS.scalar(float(again.count(False)), n=len(again))}
 
 
 def _again(arm: ArmRecord, run: RunRecord) -> Iterator[tuple[int, str]]:
-    """Yield (number of the batch, fingerprint) of every batch that a further process of the row answered."""
-    rows = [one for base, one in run.compared if base is arm] if arm.is_baseline else [arm]
+    """Yield (batch number, fingerprint) of every batch that another process of the row answered."""
+    rows = [variant for base, variant in run.compared if base is arm] if arm.is_baseline else [arm]
     for row in rows:
         for unit in run.units_of(row):
             if unit.replies is None or unit.from_run:
                 continue
-            said = unit.replies.baseline if arm.is_baseline else unit.replies.variant
-            yield from zip(unit.batches, said, strict=False)
+            fingerprints = unit.replies.baseline if arm.is_baseline else unit.replies.variant
+            yield from zip(unit.batches, fingerprints, strict=False)
 
 
 def _in_batch(arm: ArmRecord) -> Figures:
     if arm.together is None or not arm.together.requests:
         return {}
-    found = arm.together
-    return {IN_BATCH.key: IN_BATCH.scalar(float(found.differ), n=found.requests)}
+    together = arm.together
+    return {IN_BATCH.key: IN_BATCH.scalar(float(together.differ), n=together.requests)}

@@ -1,4 +1,4 @@
-"""Compute the cost of an optimisation that is paid once, and how many requests earn it back."""
+"""Compute the one-off cost of an optimisation, and after how many requests it has paid for itself."""
 
 from __future__ import annotations
 
@@ -10,27 +10,31 @@ from bench.stats.figure import Figures, Metric, value_of
 from bench.stats.verdict import Verdict
 
 USD = Metric(
-    "one_off_usd", "USD", "lower", "seconds of calibration and training · R · G/u / 3600", "spent once"
+    "one_off_usd",
+    "USD",
+    "lower",
+    "seconds of calibration and training · R · G/u / 3600",
+    "cost of calibration and training",
 )
 BREAK_EVEN = Metric(
-    "break_even_requests", "1", "lower", model.FORMULA_BREAK_EVEN, "requests that earn it back"
+    "break_even_requests", "1", "lower", model.FORMULA_BREAK_EVEN, "requests after which this cost is saved"
 )
 PLACE = 6
 METRICS = (USD, BREAK_EVEN)
 
 
 def seconds(arm: ArmRecord) -> float | None:
-    """Return the measured seconds of calibration and training; 0.0 if there were none, None if not loaded."""
+    """Return the seconds of calibration and training; 0.0 if there was none, None if nothing was loaded."""
     if arm.loaded is None:
         return None
     return sum((float(bill["took_s"]) for bill in arm.loaded.one_off_bills()), 0.0)
 
 
 def _paid_seconds(loaded: Loaded) -> float:
-    """Return the seconds to pay for at the row's price.
+    """Return the seconds that must be paid at the row's price.
 
-    Work on twice as many processors as the row is served with counts twice. On a GPU, the price is that of
-    the GPU, so processors do not count.
+    If the work used twice as many processors as the row uses for serving, its time counts twice. On a GPU the
+    price is that of the GPU, so processors do not matter.
     """
     threads = None if loaded.facts.on_gpu else loaded.facts.threads
     total = 0.0
@@ -41,18 +45,18 @@ def _paid_seconds(loaded: Loaded) -> float:
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Return both figures; None without one-off work. A break-even also needs the verdict ``better``."""
-    found: Figures = {metric.key: None for metric in METRICS}
+    """Return both figures; None without one-off work. The break-even also needs the verdict ``better``."""
+    result: Figures = {metric.key: None for metric in METRICS}
     spent = seconds(arm)
     if not spent or arm.loaded is None:
-        return found
+        return result
     usd = _paid_seconds(arm.loaded) * cost.hourly_usd(arm, run) / 3600
-    found[USD.key] = USD.scalar(usd, seconds=spent)
+    result[USD.key] = USD.scalar(usd, seconds=spent)
     base = run.baseline_of(arm)
     paid = value_of(cost.figures(base, run)[cost.PER_REQUEST.key]) if base else None
     ratio = next((each for each in compare(run, arm) if each.metric == cost.PER_REQUEST.key), None)
     if paid is not None and ratio is not None and ratio.verdict == Verdict.BETTER:
-        found[BREAK_EVEN.key] = BREAK_EVEN.scalar(
+        result[BREAK_EVEN.key] = BREAK_EVEN.scalar(
             model.break_even_requests(usd, paid, paid * ratio.ratio), saving_usd=paid * (1 - ratio.ratio)
         )
-    return found
+    return result

@@ -14,14 +14,22 @@ from bench.stats.figure import Figure, Figures, Metric
 
 _OVER = "over the scored positions; interval by bootstrap over windows"
 KLD = Metric("kld_mean", "nat", "lower", f"mean Σ_v P(v)·(ln P(v) − ln Q(v)) {_OVER}", "KL(base ‖ variant)")
-KLD_P99 = Metric("kld_p99", "nat", "lower", "99th percentile of KL over the scored positions", "tail")
-KLD_MAX = Metric("kld_max", "nat", "lower", "largest KL over the scored positions", "worst token")
+KLD_P99 = Metric(
+    "kld_p99",
+    "nat",
+    "lower",
+    "99th percentile of KL over the scored positions",
+    "KL that 1 % of the positions exceed",
+)
+KLD_MAX = Metric(
+    "kld_max", "nat", "lower", "largest KL over the scored positions", "KL at the worst position"
+)
 TOP1 = Metric("top1_agreement", "1", "higher", f"mean [argmax P = argmax Q] {_OVER}", "same next token")
 PPL = Metric(
     "ppl", "1", "lower", "exp(−mean ln Q(x_t)), windows scored from their second token", "perplexity"
 )
 PPL_RATIO = Metric(
-    "ppl_ratio", "1", "lower", "exp(mean(ln P(x_t) − ln Q(x_t)))", "perplexity over baseline's"
+    "ppl_ratio", "1", "lower", "exp(mean(ln P(x_t) − ln Q(x_t)))", "perplexity ÷ the baseline's"
 )
 RMS = Metric(
     "rms_delta_p", "1", "lower", "√ mean (Q(x_t) − P(x_t))²", "change of the true token's probability"
@@ -31,14 +39,13 @@ METRICS = (KLD, KLD_P99, KLD_MAX, TOP1, PPL, PPL_RATIO, RMS)
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Return the drift, with notes that say on what it was scored. A baseline has a perplexity and no
-    drift."""
-    found: Figures = {metric.key: None for metric in METRICS}
+    """Return the drift, with notes about the scored text. A baseline has only a perplexity."""
+    result: Figures = {metric.key: None for metric in METRICS}
     if arm.is_baseline:
         windows = _baselines_windows(arm, run)
-        return found | {PPL.key: _perplexity([window.ln_p_base for window in windows], run)}
+        return result | {PPL.key: _perplexity([window.ln_p_base for window in windows], run)}
     if not arm.drift:
-        return found
+        return result
     windows, notes = arm.drift, scored_on(arm.drift, run)
     kld, same = [window.kld for window in windows], [window.same_top for window in windows]
     base, means = run.baseline_of(arm), drift.window_means
@@ -64,13 +71,13 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
 
 
 def above_floor(figure: Figure) -> bool:
-    """Return whether a mean KL is above all noise floors, which compare the baseline with itself."""
+    """Return whether a mean KL is above all noise floors, the KL of the baseline against itself."""
     measured = [figure.notes.get("noise_floor"), *(figure.notes.get("floors") or {}).values()]
     return figure.value > max(1e-9, *(floor or 0.0 for floor in measured))
 
 
 def _baselines_windows(base: ArmRecord, run: RunRecord) -> Sequence[DriftWindow]:
-    """Return the windows on which the variants were scored, so that all perplexities are of the same text.
+    """Return the windows on which the variants were scored, so that all perplexities use the same text.
 
     If no variant was scored, return the windows of the noise floor, each once.
     """
@@ -79,7 +86,7 @@ def _baselines_windows(base: ArmRecord, run: RunRecord) -> Sequence[DriftWindow]
 
 
 def _perplexity(ln_p: Sequence[Sequence[float]], run: RunRecord) -> Figure | None:
-    """Return the perplexity; its window means are of −ln p, in nats per token. None if nothing was scored."""
+    """Return the perplexity, with the mean −ln p of each window (nats per token); None without windows."""
     if not ln_p:
         return None
     losses = [[-value for value in window] for window in ln_p]
@@ -87,12 +94,12 @@ def _perplexity(ln_p: Sequence[Sequence[float]], run: RunRecord) -> Figure | Non
 
 
 def scored_on(windows: Sequence[DriftWindow], run: RunRecord) -> dict[str, object]:
-    """Return the notes of a figure over these windows: how many there are, and of which text."""
+    """Return the notes of a figure over these windows: their number and size, and the text."""
     return _notes([window.kld for window in windows], run)
 
 
 def _notes(values: Sequence[Sequence[float]], run: RunRecord) -> dict[str, object]:
-    """Return scored positions, windows, tokens per window, the text's name, and the tokens asked for."""
+    """Return the numbers of positions and windows, tokens per window, the text, and the tokens asked for."""
     settings = run.spec.get("drift", {})
     return {
         "n": sum(map(len, values)),
@@ -104,7 +111,7 @@ def _notes(values: Sequence[Sequence[float]], run: RunRecord) -> dict[str, objec
 
 
 def shortfall(run: RunRecord) -> str | None:
-    """Return a sentence if the text has fewer tokens than were asked for; None if it has enough."""
+    """Return a warning if the text has fewer tokens than the config asks for; None if it has enough."""
     asked, window = (run.spec.get("drift", {}).get(key) for key in ("tokens", "window"))
     scored = [arm.drift for arm in run.arms if arm.drift and arm.status == Outcome.OK]
     if not scored or not asked or not window:
@@ -116,5 +123,5 @@ def shortfall(run: RunRecord) -> str | None:
 
 
 def scored_words(n: int, asked: int) -> str:
-    """Say that the text had too few tokens; the words are the same everywhere."""
+    """Return a phrase for all reports: the text had fewer tokens than the config asks for."""
     return f"{n:,} of the {asked:,} tokens asked for were scored: the text has no more"

@@ -1,34 +1,44 @@
-"""Parameters: all of them, those that work on a token, and what decoding one token reads of the weights."""
+"""Count parameters, all and those that work on one token, and the bytes of weights that one token reads."""
 
 from __future__ import annotations
 
 from bench.records import ArmRecord, Loaded, RunRecord
 from bench.stats.figure import Figures, Metric
 
-ALL = Metric("parameters", "1", None, "Σ elements of distinct tensors; of packed weights: before", "size")
+ALL = Metric(
+    "parameters",
+    "1",
+    None,
+    "Σ elements of distinct tensors; of packed weights: before",
+    "number of parameters",
+)
 ACTIVE = Metric(
     "active_parameters",
     "1",
     None,
     "parameters − those in experts · (1 − chosen/experts)",
-    "at work on a token",
+    "parameters that work on one token",
 )
 EXPERTS = Metric(
-    "experts_bytes", "B", "lower", "Σ bytes of the experts' tensors, shared ones apart", "experts"
+    "experts_bytes",
+    "B",
+    "lower",
+    "Σ bytes of the experts' tensors, shared ones apart",
+    "bytes of the experts",
 )
 READ = Metric(
     "weights_read_bytes_per_token",
     "B",
     "lower",
     "weights − bytes of experts · (1 − chosen/experts), one sequence",
-    "read for a token",
+    "bytes of weights that decoding one token reads",
 )
 PLACE = 3.5
 METRICS = (ALL, ACTIVE, EXPERTS, READ)
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Return the counts; None without a loaded model. Only a mixture has experts."""
+    """Return the counts; None without a loaded model. Only a mixture has the bytes of experts."""
     loaded, base = arm.loaded, run.baseline_of(arm)
     if loaded is None or not loaded.parameters:
         return dict.fromkeys(metric.key for metric in METRICS)
@@ -44,8 +54,8 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
 def total(arm: ArmRecord, base: Loaded | None) -> int:
     """Return the parameters of a row.
 
-    Packed weights are counted as elements that are stored, of which one holds several weights or none is a
-    parameter. They stand for the baseline's parameters, unless a step has removed some.
+    Packed weights cannot be counted: one stored element may hold several weights, or may not be a parameter
+    at all. So a row with packed weights has as many parameters as its baseline, unless a step pruned some.
     """
     assert arm.loaded is not None
     packed = any("float" not in dtype for dtype in arm.loaded.bytes_by_dtype)
@@ -54,7 +64,7 @@ def total(arm: ArmRecord, base: Loaded | None) -> int:
 
 
 def active(arm: ArmRecord, base: Loaded | None) -> int:
-    """Return the parameters that work on one token: all but those of experts that are not chosen."""
+    """Return the parameters that work on one token, which are all but those of experts not chosen for it."""
     assert arm.loaded is not None
     mixture = arm.loaded.mixture
     idle = 0.0 if mixture is None else mixture.parameters * (1 - mixture.chosen / mixture.a_layer)
@@ -64,8 +74,8 @@ def active(arm: ArmRecord, base: Loaded | None) -> int:
 def read_bytes(loaded: Loaded, sequences: int) -> float:
     """Return the bytes of weights that one step of ``sequences`` sequences reads.
 
-    An expert is left out by all of them with probability (1 − chosen/experts) to their number, as if each
-    chose at random.
+    It is assumed that each sequence chooses its experts at random. Then no sequence chooses a given expert
+    with probability (1 − chosen/experts)^sequences.
     """
     mixture = loaded.mixture
     if mixture is None:

@@ -1,4 +1,4 @@
-"""The results of the probes, each with the metrics in its own file."""
+"""Report the results of the probes, each of which defines its metrics in its own file."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ METRICS = tuple(metric for probe in PROBES.values() for metric in probe.METRICS)
 
 
 def figures(arm: ArmRecord, _run: RunRecord) -> Figures:
-    """Return the results; None for what was not measured."""
-    found: Figures = {}
+    """Return the results of the probes; None for what was not measured."""
+    result: Figures = {}
     for name, probe in PROBES.items():
-        said = arm.probes.get(name, {})
-        found |= {metric.key: metric.scalar(said.get(metric.key)) for metric in probe.METRICS}
-    return found
+        values = arm.probes.get(name, {})
+        result |= {metric.key: metric.scalar(values.get(metric.key)) for metric in probe.METRICS}
+    return result

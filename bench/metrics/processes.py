@@ -1,7 +1,7 @@
-"""Compute how far apart the processes of a row are, which a figure of one process does not show.
+"""Compute how far the processes of a row differ, which a figure of one process does not show.
 
-A row's absolute figures come from a single process. The pairs of processes from which its ratio comes decode
-the same requests, so their spread shows how far another process, minutes later, would have been from it.
+A row's absolute figures come from a single process. Its ratio comes from pairs of other processes that decode
+the same requests. Their spread shows how far the figures of another process, minutes later, could differ.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from bench.stats.pairs import LEAST_PAIRS
 
 
 def half_width(arm: ArmRecord, run: RunRecord) -> float:
-    """Return how far the mean of all processes may lie from that of one, on the log scale, with 95 %.
+    """Return how far (log scale, 95 %) the mean over all processes may lie from the time of one process.
 
     It is t·s. Each process of the arm is compared with the solo pass over the same batches; s is the standard
-    deviation of the logs of these ratios, and t is Student's for so many processes. It is 0.0 for fewer than
-    two.
+    deviation of the logs of these ratios, and t is Student's t for the number of processes. The result is 0.0
+    for fewer than two processes.
     """
     alone_ns = [batch.end_ns - batch.sent_ns for batch in arm.solo]
     logs = [
@@ -32,11 +32,11 @@ def half_width(arm: ArmRecord, run: RunRecord) -> float:
 
 
 def mean_time(arm: ArmRecord, run: RunRecord) -> Interval:
-    """Return the mean seconds of a batch of the solo pass, with the bounds of the mean over all processes.
+    """Return the mean seconds of a batch of the solo pass, with bounds for the mean over all processes.
 
-    The processes decode the same batches, so they show how long another process would have taken for the
-    whole pass, noise of requests included. The bounds come from the requests only if there are no such
-    processes.
+    The processes decode the same batches, so their spread shows how long another process would have taken for
+    the whole pass, and it includes the noise of requests. Without such processes, the bounds come from the
+    requests of the solo pass.
     """
     mean = positive_mean([batch.duration_s for batch in arm.solo])
     half = half_width(arm, run)
@@ -46,29 +46,29 @@ def mean_time(arm: ArmRecord, run: RunRecord) -> Interval:
 
 
 def like_time(value: float, arm: ArmRecord, run: RunRecord) -> Interval:
-    """Return a value that grows with the time of the solo pass, with the relative bounds of that time."""
+    """Return a value that is proportional to the time of the solo pass, with the relative bounds of it."""
     time = mean_time(arm, run)
     if time.low is None or time.high is None or not time.value:
         return Interval(value, None, None)
     return Interval(value, value * time.low / time.value, value * time.high / time.value)
 
 
-def between_starts(value: float | None, seen: Sequence[float]) -> Interval | None:
-    """Return a value that one process showed once, such as its load time, with bounds from all processes of
-    the row: ``value·exp(±t·s)``, where s is the standard deviation of the logarithms of their values.
+def between_starts(value: float | None, all_values: Sequence[float]) -> Interval | None:
+    """Return a value that one process measured once, such as its load time, with bounds from all processes.
 
+    The bounds are ``value·exp(±t·s)``, where s is the standard deviation of the logarithms of ``all_values``.
     Fewer than five processes give no bounds. The result is None without a value.
     """
     if value is None:
         return None
-    if len(seen) < LEAST_SAMPLES or min(seen) <= 0 or value <= 0:
+    if len(all_values) < LEAST_SAMPLES or min(all_values) <= 0 or value <= 0:
         return Interval(value, None, None)
-    half = t_quantile(len(seen) - 1) * statistics.stdev(map(math.log, seen))
+    half = t_quantile(len(all_values) - 1) * statistics.stdev(map(math.log, all_values))
     return Interval(value, value * math.exp(-half), value * math.exp(half))
 
 
 def cold_starts(arm: ArmRecord, run: RunRecord) -> list[ColdStart]:
-    """Return how each of the arm's processes in a pair started; a baseline has one in every pair."""
+    """Return the cold start of each of the arm's processes in pairs; a baseline has one in every pair."""
     if not arm.is_baseline:
         return [unit.cold.variant for unit in run.valid_units_of(arm) if unit.cold]
     units = (unit for unit in run.units if unit.group == arm.group and not unit.void)

@@ -1,8 +1,8 @@
 """Compute the ratios of a variant to its baseline, each from the best measurement that there is.
 
-For most rows these are the pairs of fresh processes in which both sides ran in turns, for servers the blocks
+For most rows these are pairs of fresh processes in which both sides ran in turns; for servers they are blocks
 under load. If there are no pairs (the workloads differ, or the engine has no steps), the solo passes are
-compared, with an interval that allows for the time between them.
+compared, with an interval that allows for changes of the machine between them.
 """
 
 from __future__ import annotations
@@ -30,25 +30,24 @@ from bench.stats.intervals import LEAST_SAMPLES, Interval, widened
 from bench.stats.pairs import FIRST_TOKEN, OTHER_KERNELS, Kernels, pair_ratio, prior_of
 from bench.stats.verdict import RatioDesign
 
-# Spread between two processes apart in time, from their luck and the machine's drift (log scale, for solo
-# ratios).
+# Solo ratios: the spread (sd, log scale) of two processes that run at different times, from their memory
+# layouts and from changes of the machine.
 APART_IN_TIME_SD = 0.05
-# Peak memory of identical processes was seen to differ by up to 3.4 %.
-PEAKS_DIFFER_BY = 1.05
-NORMAL_95 = 1.959964  # standard errors in half a 95 % interval
+PEAKS_DIFFER_BY = 1.05  # the largest measured difference between peaks of identical processes was 3.4 %
+NORMAL_95 = 1.959964  # half of a 95 % interval is this many standard errors
 TIMED = (cost.PER_1K, cost.PER_REQUEST, latency.E2EL, latency.TTFT, latency.TPOT, throughput.OUTPUT)
-OF_CASCADES = (cost.PER_1K, cost.PER_REQUEST, latency.E2EL, throughput.OUTPUT)  # answers come as a whole
+OF_CASCADES = (cost.PER_1K, cost.PER_REQUEST, latency.E2EL, throughput.OUTPUT)  # answers come all at once
 OF_ENCODERS = (cost.PER_1K, cost.PER_REQUEST, latency.E2EL, throughput.TOTAL)  # no token is written
 SERVED = (*TIMED, goodput.PER_GOOD, goodput.GOODPUT)
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """A ratio before its verdict.
+    """Hold a ratio before its verdict.
 
-    ``p`` is the probability of a ratio so far from 1 if nothing differs. It is None for a single reading,
-    whose interval does not come from sampling. ``fails_more`` says that more requests of the variant failed
-    than of the baseline; the variant is then never called better.
+    ``p`` is the probability of a ratio at least as far from 1 if nothing differs. It is None for a single
+    reading, whose interval does not come from sampling. ``fails_more`` says that more requests of the variant
+    failed than of the baseline; the variant is then never called better.
     """
 
     metric: Metric
@@ -63,8 +62,8 @@ class Ratio:
 def ratios_of(run: RunRecord, variant: ArmRecord) -> Iterator[Ratio]:
     """Yield the ratios of a row.
 
-    A baseline has none. Nor is there a ratio if the row or its baseline did not end well: an unfit row, for
-    example, has only solo passes from a busy machine. The units of a gate are not used here.
+    A baseline has none. There is no ratio either if the row or its baseline did not end with ``ok``: an unfit
+    row, for example, has only solo passes from a busy machine. The units of a gate are not used here.
     """
     base = run.baseline_of(variant)
     if base is None or variant.is_baseline:
@@ -84,8 +83,8 @@ def ratios_of(run: RunRecord, variant: ArmRecord) -> Iterator[Ratio]:
 def _from_pairs(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> Iterator[Ratio]:
     """Yield the ratios from pairs of processes.
 
-    Cost is time times the price of what is occupied; cost per token also counts each side's own tokens. The
-    cost of a cascade is what its requests cost by the prices of its two models.
+    Cost is time × the price of the occupied hardware; cost per token divides by each side's own tokens. The
+    cost of a cascade is the cost of its requests by the prices of its two models.
     """
     units = run.valid_units_of(variant)
     hourly = cost.hourly_usd(variant, run) / cost.hourly_usd(base, run)
@@ -101,20 +100,20 @@ def _from_pairs(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> Iterator
         variant_ns, baseline_ns = unit_ratios.sums(units, metric.key)
         if by is not None and metric.key in factors:
             variant_ns = routed.as_cloud_ns(units, by)
-        if not any(variant_ns) or not any(baseline_ns):  # an answer that comes whole has no further tokens
-            continue
-        found = pair_ratio(variant_ns, baseline_ns, prior, factors.get(metric.key, 1.0))
-        ratio = Ratio(metric, found.interval, design, found.p, found.pairs, found.sd)
+        if not any(variant_ns) or not any(baseline_ns):
+            continue  # answers that come all at once have no times of further tokens
+        estimate = pair_ratio(variant_ns, baseline_ns, prior, factors.get(metric.key, 1.0))
+        ratio = Ratio(metric, estimate.interval, design, estimate.p, estimate.pairs, estimate.sd)
         yield ratio
         if metric is cost.PER_REQUEST and (share := answers.share_ratio(variant, run)):
             yield _of_answers(ratio, share)
 
 
 def _of_answers(request: Ratio, share: Interval) -> Ratio:
-    """Return the ratio of the cost of an answer: the ratio of a request, times the ratio of the shares of
-    time up to the ends of the answers.
+    """Return the ratio of the cost of an answer, from that of a request and ``answers.share_ratio``.
 
-    The errors of both are added in quadrature on the log scale. Unless both have bounds there is no p-value.
+    It is the product of both. Their errors are added in quadrature on the log scale. There is a p-value only
+    if both have bounds.
     """
     ratio = request.interval.times(share.value)
     if ratio.low is None or ratio.high is None or not share.low or not share.high or ratio.value <= 0:
@@ -128,8 +127,8 @@ def _of_answers(request: Ratio, share: Interval) -> Ratio:
 def _from_blocks(run: RunRecord, variant: ArmRecord) -> Iterator[Ratio]:
     """Yield the ratios of two servers from the pairs in which they were under load in alternating blocks.
 
-    Whole blocks alternate, and not single tokens, so the machine changes between the sides as much as it does
-    for different kernels. Their prior is therefore used for all pairs of servers, and a wider one for the
+    Blocks are long, so the machine may change between the two sides. This spreads the ratios about as much
+    as different kernels do. So all pairs of servers use the prior of other kernels, and a wider one for the
     time to the first token.
     """
     units, limits = run.valid_units_of(variant), load_blocks.limits_of(run)
@@ -138,13 +137,19 @@ def _from_blocks(run: RunRecord, variant: ArmRecord) -> Iterator[Ratio]:
     fails_more = load_blocks.more_errors(units, limits)
     for metric in SERVED:
         pairs = [load_blocks.sides(unit, metric.key, limits) for unit in units]
-        whole = [pair for pair in pairs if pair is not None]
-        if len(whole) == len(units):
-            of_variant, of_baseline = zip(*whole, strict=True)
+        measured = [pair for pair in pairs if pair is not None]
+        if len(measured) == len(units):
+            of_variant, of_baseline = zip(*measured, strict=True)
             prior = FIRST_TOKEN if metric is latency.TTFT else OTHER_KERNELS
-            found = pair_ratio(of_variant, of_baseline, prior)
+            estimate = pair_ratio(of_variant, of_baseline, prior)
             yield Ratio(
-                metric, found.interval, RatioDesign.BLOCKS, found.p, found.pairs, found.sd, fails_more
+                metric,
+                estimate.interval,
+                RatioDesign.BLOCKS,
+                estimate.p,
+                estimate.pairs,
+                estimate.sd,
+                fails_more,
             )
 
 
@@ -154,7 +159,7 @@ def _kernels(arm: ArmRecord) -> Kernels:
 
 
 def _from_solo(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> Iterator[Ratio]:
-    """Yield the ratio of mean batch times per token; the two samples are independent."""
+    """Yield the ratio of the cost per token from the two solo passes, which are independent samples."""
     hourly = cost.hourly_usd(variant, run) / cost.hourly_usd(base, run)
     yield _independent(
         [hourly * s / _batch_tokens(b) for b, s in zip(variant.solo, _paid_s(run, variant), strict=True)],
@@ -163,8 +168,10 @@ def _from_solo(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> Iterator[
 
 
 def _paid_s(run: RunRecord, arm: ArmRecord) -> list[float]:
-    """Return the seconds for which each batch of the solo pass is charged. For a cascade they are the seconds
-    of the cloud that would cost as much as the batch."""
+    """Return the seconds for which each batch of the solo pass is charged.
+
+    For a cascade these are the seconds of the cloud that would cost as much as the batch.
+    """
     by = routed.rates_of(arm, cost.price_of(arm, run))
     if by is None:
         return [batch.duration_s for batch in arm.solo]
@@ -173,8 +180,10 @@ def _paid_s(run: RunRecord, arm: ArmRecord) -> list[float]:
 
 
 def _independent(variant: Sequence[float], base: Sequence[float]) -> Ratio:
-    """Return the ratio of two means by the delta method on the log scale. How much the machine changes
-    between two passes is part of its error."""
+    """Return the ratio of two means by the delta method on the log scale.
+
+    Its error includes how much the machine changes between the two passes.
+    """
     means = [math.fsum(x) / len(x) for x in (variant, base)]
     ratio = means[0] / means[1]
     if min(len(variant), len(base)) < LEAST_SAMPLES:
@@ -192,7 +201,7 @@ def _independent(variant: Sequence[float], base: Sequence[float]) -> Ratio:
 
 
 def _plain(variant: float | None, base: float | None) -> Interval | None:
-    """Return the ratio of two single readings; its bounds are how much identical processes differ."""
+    """Return the ratio of two single readings, with bounds for how much identical processes differ."""
     if variant is None or not base:
         return None
     ratio = variant / base
@@ -200,11 +209,11 @@ def _plain(variant: float | None, base: float | None) -> Interval | None:
 
 
 def _memory(base: ArmRecord, variant: ArmRecord) -> Iterator[Ratio]:
-    """Yield the ratio of peak memory, by the allocator if both ran on a GPU, else by the resident set."""
+    """Yield the ratio of peak memory, of the CUDA allocator if both ran on a GPU, else resident memory."""
     for metric in (memory.ALLOCATED, memory.RSS):
-        found = _plain(_peak(variant, metric), _peak(base, metric))
-        if found is not None:
-            yield Ratio(metric, found, RatioDesign.SOLO)
+        ratio = _plain(_peak(variant, metric), _peak(base, metric))
+        if ratio is not None:
+            yield Ratio(metric, ratio, RatioDesign.SOLO)
             return
 
 

@@ -1,4 +1,4 @@
-"""How much the replies of a row repeat themselves, and how many end in a loop."""
+"""Measure how much the replies of a row repeat themselves, and count those that end in a loop."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from bench.stats.proportions import wilson
 RATE = Metric(
     "repetition_rate", "1", "lower",
     "share of runs of 4 tokens that occur earlier in the same reply; interval by bootstrap over replies",
-    "replies repeat themselves",
+    "how much replies repeat themselves",
 )  # fmt: skip
 COLLAPSED = Metric(
     "collapsed_share", "1", "lower",
     f"share of replies whose last {LOOP_TOKENS} tokens repeat a piece of at most 4; interval by Wilson",
-    "replies end in a loop",
+    "replies that end in a loop",
 )  # fmt: skip
 PLACE = 10.2
 METRICS = (RATE, COLLAPSED)
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Return the figures of a row; None for random weights, whole answers, and replies that are too short."""
-    found: Figures = {metric.key: None for metric in METRICS}
+    """Return the figures of a row; None for random weights, whole answers, and too short replies."""
+    result: Figures = {metric.key: None for metric in METRICS}
     if not _has_replies(arm):
-        return found
-    said = replies(arm)
-    if grams := [runs for reply in said if (runs := repeated(reply))]:
-        found[RATE.key] = RATE.scalar(bootstrap_interval(grams), n=len(grams))
-    if long := [reply for reply in said if len(reply) >= LOOP_TOKENS]:
+        return result
+    own = replies(arm)
+    if grams := [runs for reply in own if (runs := repeated(reply))]:
+        result[RATE.key] = RATE.scalar(bootstrap_interval(grams), n=len(grams))
+    if long := [reply for reply in own if len(reply) >= LOOP_TOKENS]:
         count = sum(map(collapsed, long))
-        found[COLLAPSED.key] = COLLAPSED.scalar(
-            wilson(count, len(long)), n=len(long), **_beside(arm, run, said)
+        result[COLLAPSED.key] = COLLAPSED.scalar(
+            wilson(count, len(long)), n=len(long), **_changes(arm, run, own)
         )
-    return found
+    return result
 
 
 def _has_replies(arm: ArmRecord) -> bool:
@@ -44,11 +44,11 @@ def _has_replies(arm: ArmRecord) -> bool:
     return bool(arm.solo) and not random and not any(batch.whole for batch in arm.solo)
 
 
-def _beside(arm: ArmRecord, run: RunRecord, said: list[Reply]) -> dict[str, int]:
-    """Return how many replies collapse here and not in the baseline (``new``), and the other way round."""
+def _changes(arm: ArmRecord, run: RunRecord, own: list[Reply]) -> dict[str, int]:
+    """Count the replies that collapse here but not in the baseline (``new``), and the opposite (``gone``)."""
     base = run.baseline_of(arm)
     if base is None or arm.is_baseline or base.prompts_digest != arm.prompts_digest or not _has_replies(base):
         return {}
-    both = [(collapsed(before), collapsed(after)) for before, after in zip(replies(base), said, strict=False)]
+    both = [(collapsed(before), collapsed(after)) for before, after in zip(replies(base), own, strict=False)]
     new = sum(after and not before for before, after in both)
     return {"new": new, "gone": sum(before and not after for before, after in both)}

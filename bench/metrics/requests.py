@@ -1,4 +1,4 @@
-"""Compute the figures of a load from its samples and a price, and from nothing else."""
+"""Compute the figures of a load from its samples and a price only."""
 
 from __future__ import annotations
 
@@ -17,27 +17,58 @@ from bench.records.samples import Sample
 from bench.stats.figure import Figures, Metric
 
 TTFT_SCHED = Metric(
-    "ttft_sched_ms", "ms", "lower", "t_first − scheduled arrival", "queue of the client included"
+    "ttft_sched_ms",
+    "ms",
+    "lower",
+    "t_first − scheduled arrival",
+    "time to the first token, from the scheduled arrival",
 )
-E2EL_SCHED = Metric("e2el_sched_ms", "ms", "lower", "end − scheduled arrival", "queue of the client included")
-TTFO = Metric("ttfo_ms", "ms", "lower", "first token that is no reasoning − sent", "first visible token")
-ICL = Metric("icl_ms", "ms", "lower", "t_j − t_(j−1) of events, whatever they carried", "chunk latency")
+E2EL_SCHED = Metric(
+    "e2el_sched_ms",
+    "ms",
+    "lower",
+    "end − scheduled arrival",
+    "time of a whole request, from the scheduled arrival",
+)
+TTFO = Metric(
+    "ttfo_ms",
+    "ms",
+    "lower",
+    "first token that is no reasoning − sent",
+    "time to the first token after the reasoning",
+)
+ICL = Metric(
+    "icl_ms",
+    "ms",
+    "lower",
+    "t_j − t_(j−1) of events, whatever they carried",
+    "time between two events of a stream",
+)
 LATE = Metric(
-    "scheduling_error_ms", "ms", "lower", "sent − scheduled arrival", "of the client, not of the server"
+    "scheduling_error_ms", "ms", "lower", "sent − scheduled arrival", "how late the client sent a request"
 )
-TOKEN_GOODPUT = Metric("token_goodput", "tok/s", "higher", "Σ n_out(good)/W", "tokens of good requests")
-ERRORS = Metric("error_rate", "1", "lower", "N_failed or cut short/N_all", "requests that failed")
+TOKEN_GOODPUT = Metric(
+    "token_goodput", "tok/s", "higher", "Σ n_out(good)/W", "output tokens of good requests per second"
+)
+ERRORS = Metric("error_rate", "1", "lower", "N_failed or cut short/N_all", "share of requests that failed")
 CACHED = Metric(
-    "prefix_cache_share", "1", "higher", "Σ cached input tokens/Σ n_in", "of the server's own usage"
+    "prefix_cache_share",
+    "1",
+    "higher",
+    "Σ cached input tokens/Σ n_in",
+    "share of input tokens from the prefix cache, as the server reports it",
 )
-RUN_USD = Metric("cost_of_run_usd", "USD", "lower", "R * G * W / 3600 / u", "the whole run")
+RUN_USD = Metric("cost_of_run_usd", "USD", "lower", "R * G * W / 3600 / u", "cost of the whole load")
 LIMITS = ("ttft", "tpot", "e2el")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The limits of a good request, in milliseconds by name; ``ttft`` and ``e2el`` are counted from the
-    scheduled arrival."""
+    """Hold the limits of a good request in milliseconds, by name.
+
+    ``ttft`` and ``e2el`` are measured from the scheduled arrival. Raises UsageError for an unknown name, or
+    for a limit that is not above 0 and finite.
+    """
 
     most_ms: Mapping[str, float]
 
@@ -47,7 +78,7 @@ class Limits:
                 raise UsageError(f"{name}:{most:g} is no limit of time; known: {', '.join(LIMITS)}")
 
     def good(self, sample: Sample) -> bool:
-        """Return whether a request is whole and within every limit; a reply of one token has no TPOT."""
+        """Return whether a request succeeded and meets every limit; a reply of one token has no TPOT."""
         if not sample.ok:
             return False
         times = {"ttft": sample.ttft_sched_ms, "tpot": sample.tpot_ms, "e2el": sample.e2el_sched_ms}
@@ -56,7 +87,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class Counts:
-    """How many requests there were, how each ended, and how sure their tokens are."""
+    """Count the requests of a load by how they ended, and their tokens.
+
+    ``unverified`` counts requests whose number of tokens could not be verified, and ``several_first`` those
+    whose first event had more than one token.
+    """
 
     all: int
     ok: int
@@ -72,13 +107,16 @@ class Counts:
     wall_s: float
 
     def to_json(self) -> dict[str, float]:
-        """Return it as it stands in a summary."""
+        """Return the counts as JSON for a summary."""
         return dict(vars(self))
 
 
 def counts(samples: Sequence[Sample], limits: Limits, wall_s: float | None = None) -> Counts:
-    """Count the requests of a load. W is the time from the first request sent to the end of the last one,
-    failed requests included. It must be given if the samples come from several loads."""
+    """Count the requests of a load.
+
+    ``wall_s`` (W) is the time from the sending of the first request to the end of the last one, including
+    failed requests. It must be given if the samples come from several loads.
+    """
     ended, ok = Counter(sample.status for sample in samples), [sample for sample in samples if sample.ok]
     if wall_s is None:
         wall_s = (max(sample.end_ns for sample in samples) - min(sample.sent_ns for sample in samples)) / 1e9
@@ -95,8 +133,8 @@ def figures(
 ) -> Figures:
     """Return every figure by its key; None if it cannot be computed. ``wall_s`` is as in ``counts``.
 
-    Latencies are those of whole replies only, so that a failure cannot look fast. Failed requests count in W
-    and in the error rate, and their cost is part of the cost of the others.
+    Only complete replies have latencies, so that a failure cannot look fast. Failed requests count in W and
+    in the error rate, and the successful requests bear their cost.
     """
     totals, ok = counts(samples, limits, wall_s), [sample for sample in samples if sample.ok]
     wall_s, good = totals.wall_s, [sample for sample in ok if limits.good(sample)]

@@ -1,6 +1,6 @@
-"""How close a row comes to this machine's own ceilings, which explains why it is "not cheaper here".
+"""Compute how close a row comes to the ceilings of this machine, which explains why it is "not cheaper here".
 
-Of a mixture, only the experts that work are read and multiplied with.
+A mixture reads and multiplies only the experts that work on the tokens.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ METRICS = (MBU, MFU)
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Return the shares of the ceilings. A share above 1 is kept: the caches served part of it.
+    """Return the shares of the ceilings. A share can be above 1 if caches served part of the reads.
 
-    A row that drafts gives several tokens for one reading of its weights, and its drafting model reads its
-    own, so it has no share of the bandwidth.
+    A row that speculates has no share of the bandwidth: it writes several tokens per reading of its weights,
+    and its drafting model reads other weights.
     """
     used = _used(arm, run)
     if used is None:
@@ -46,16 +46,16 @@ def worked(arm: ArmRecord, run: RunRecord) -> dict[str, str]:
     used = _used(arm, run)
     if used is None:
         return {}
-    found = {MFU.key: f"{used.flop:.6g} / {used.prefill_s:.6g} / {used.flop_per_s:.6g}"}
+    arithmetic = {MFU.key: f"{used.flop:.6g} / {used.prefill_s:.6g} / {used.flop_per_s:.6g}"}
     if not arm.speculated:
         read = f"{used.read_bytes:.6g} * {used.steps}"
-        found[MBU.key] = f"{read} / {used.decode_s:.6g} / {used.bytes_per_s:.6g}"
-    return found
+        arithmetic[MBU.key] = f"{read} / {used.decode_s:.6g} / {used.bytes_per_s:.6g}"
+    return arithmetic
 
 
 @dataclass(frozen=True)
 class _Used:
-    """What a row read and multiplied, in which time, and the ceilings of the machine."""
+    """Hold what a row read and multiplied, the time that it took, and the ceilings of the machine."""
 
     read_bytes: float
     steps: int

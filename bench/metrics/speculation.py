@@ -1,4 +1,4 @@
-"""Speculative decoding: how much of what was drafted was kept, and the speed-up that this should give."""
+"""Compute the share of drafted tokens that speculative decoding kept, and its predicted speed-up."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ from bench.records import ArmRecord, RunRecord, Speculated
 from bench.stats.figure import Figure, Figures, Metric
 
 RATE = Metric(
-    "acceptance_rate", "1", "higher", "tokens kept ÷ tokens drafted", "drafted tokens that were right"
+    "acceptance_rate", "1", "higher", "tokens kept ÷ tokens drafted", "share of drafted tokens that were kept"
 )
 LENGTH = Metric(
-    "acceptance_length", "tok", "higher", "1 + tokens kept ÷ passes of the model", "tokens of one pass"
+    "acceptance_length",
+    "tok",
+    "higher",
+    "1 + tokens kept ÷ passes of the model",
+    "tokens per pass of the model",
 )
 SPEEDUP = Metric(
     "speculation_speedup",
@@ -25,20 +29,20 @@ METRICS = (RATE, LENGTH, SPEEDUP)
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     """Return the figures of the solo pass; None for a row that does not speculate."""
-    found: Figures = {metric.key: None for metric in METRICS}
+    result: Figures = {metric.key: None for metric in METRICS}
     done = arm.speculated
     if done is None or not done.passes:
-        return found
+        return result
     counts = {"passes": done.passes, "drafted": done.drafted, "accepted": done.accepted}
-    found[LENGTH.key] = LENGTH.scalar(1 + done.accepted / done.passes, **counts)
+    result[LENGTH.key] = LENGTH.scalar(1 + done.accepted / done.passes, **counts)
     if done.drafted:
-        found[RATE.key] = RATE.scalar(done.accepted / done.drafted, **counts)
-        found[SPEEDUP.key] = _speedup(done, _step_ns(run.baseline_of(arm)))
-    return found
+        result[RATE.key] = RATE.scalar(done.accepted / done.drafted, **counts)
+        result[SPEEDUP.key] = _speedup(done, _step_ns(run.baseline_of(arm)))
+    return result
 
 
 def _step_ns(base: ArmRecord | None) -> float | None:
-    """Return the mean time of a decode step of the baseline, alone."""
+    """Return the mean time (ns) of a decode step in the baseline's solo pass."""
     batches = base.solo if base is not None else ()
     steps = sum(len(batch.stamps_ns) - 1 for batch in batches)
     return sum(batch.stamps_ns[-1] - batch.stamps_ns[0] for batch in batches) / steps if steps else None
@@ -57,10 +61,10 @@ def _speedup(done: Speculated, step_ns: float | None) -> Figure | None:
 
 
 def chance(kept: float, gamma: float) -> float:
-    """Return α, the chance that a drafted token is right, from the mean number of tokens kept in a pass.
+    """Return α, the chance that a drafted token is right, from the mean number of tokens kept per pass.
 
-    With equal and independent chances that mean is α·(1 − α^γ) ÷ (1 − α), which grows with α; it is inverted
-    by bisection.
+    If the chances are equal and independent, this mean is α·(1 − α^γ) ÷ (1 − α). It grows with α and is
+    inverted by bisection.
     """
     if kept >= gamma:
         return 1.0

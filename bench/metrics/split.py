@@ -1,4 +1,4 @@
-"""A model in two processes: where a token's time goes, the bytes that it moves, and what both sides cost."""
+"""Compute where the time of a token goes in a model split over two processes, its bytes, and both costs."""
 
 from __future__ import annotations
 
@@ -7,24 +7,28 @@ from bench.records import ArmRecord, RunRecord, SplitPhase, SplitWork
 from bench.stats.figure import Figure, Figures, Metric
 
 PARTS = "edge + cloud + link + socket"
-PROMPT = Metric("split_prompt_ms", "ms", "lower", PARTS, "first token of a batch, by where the time goes")
-STEP = Metric("split_step_ms", "ms", "lower", PARTS, "a further token, by where the time goes")
+PROMPT = Metric("split_prompt_ms", "ms", "lower", PARTS, "time to the first token of a batch, and its parts")
+STEP = Metric("split_step_ms", "ms", "lower", PARTS, "time of each further token, and its parts")
 BYTES = Metric(
-    "split_bytes_per_token", "B", "lower", "(bytes up + bytes down) ÷ Σ n_out", "what crosses the link"
+    "split_bytes_per_token",
+    "B",
+    "lower",
+    "(bytes up + bytes down) ÷ Σ n_out",
+    "bytes over the link per output token",
 )
 COST = Metric(
     "split_cost_per_1k_tokens_usd",
     "USD",
     "lower",
     "1000 · ((edge $/h · W + cloud $/h · cloud_s) ÷ 3600 + $/GB · bytes down ÷ 1e9) ÷ Σ(n_in + n_out)",
-    "both sides: the edge is occupied all the time, the cloud while it computes",
+    "cost of both sides: the edge is paid all the time, the cloud while it computes",
 )
 PLACE = 5
 METRICS = (PROMPT, STEP, BYTES, COST)
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Return the figures of the solo pass; None for a model in one process, and dollars without prices."""
+    """Return the figures of the solo pass; None for a model in one process, and for costs without prices."""
     work, sums = arm.split, totals(arm)
     if work is None or sums is None:
         return {metric.key: None for metric in METRICS}
@@ -52,7 +56,7 @@ def _by_part(metric: Metric, phase: SplitPhase) -> Figure | None:
 
 
 def _dollars(work: SplitWork, sums: Totals) -> Figure | None:
-    """Return what a thousand tokens cost on both sides; None unless both hours have a price."""
+    """Return the dollars of a thousand tokens on both sides; None unless both sides have an hourly price."""
     tokens = sums.input_tokens + sums.output_tokens
     if work.edge_usd_per_hour is None or work.cloud_usd_per_hour is None or not tokens:
         return None

@@ -1,4 +1,4 @@
-"""Throughput of the solo pass, which is always a ratio of sums."""
+"""Compute the throughput of the solo pass, which is always a ratio of sums."""
 
 from __future__ import annotations
 
@@ -9,20 +9,32 @@ from bench.records import ArmRecord, RunRecord
 from bench.stats.figure import Figures, Metric
 from bench.stats.intervals import Interval, positive_mean, widened
 
-REQUESTS = Metric("request_throughput", "req/s", "higher", "N_ok/W, W = last end − first sent", "requests")
-OUTPUT = Metric("output_throughput", "tok/s", "higher", "Σ n_out/W", "output tokens")
-TOTAL = Metric("total_token_throughput", "tok/s", "higher", "Σ(n_in + n_out)/W", "all tokens")
-PREFILL = Metric("prefill_throughput", "tok/s", "higher", "Σ n_in/Σ(t_first − sent)", "reading prompts")
-DECODE = Metric("decode_throughput", "tok/s", "higher", "Σ(n_out − 1)/Σ(t_last − t_first)", "writing")
+REQUESTS = Metric(
+    "request_throughput", "req/s", "higher", "N_ok/W, W = last end − first sent", "requests per second"
+)
+OUTPUT = Metric("output_throughput", "tok/s", "higher", "Σ n_out/W", "output tokens per second")
+TOTAL = Metric(
+    "total_token_throughput", "tok/s", "higher", "Σ(n_in + n_out)/W", "input and output tokens per second"
+)
+PREFILL = Metric(
+    "prefill_throughput", "tok/s", "higher", "Σ n_in/Σ(t_first − sent)", "input tokens per second, in prefill"
+)
+DECODE = Metric(
+    "decode_throughput",
+    "tok/s",
+    "higher",
+    "Σ(n_out − 1)/Σ(t_last − t_first)",
+    "output tokens per second, in decode",
+)
 PLACE = 2
 METRICS = (REQUESTS, OUTPUT, TOTAL, PREFILL, DECODE)
 
 
 @dataclass(frozen=True)
 class Totals:
-    """Sums over the solo pass: W and the phases in seconds, requests, and tokens in and out.
+    """Hold sums over the solo pass: its duration W, the time of each phase, requests, and tokens in and out.
 
-    The phases are None if the answers came as a whole.
+    The phases are None if answers came all at once.
     """
 
     wall_s: float
@@ -34,7 +46,7 @@ class Totals:
 
 
 def totals(arm: ArmRecord) -> Totals | None:
-    """Return the sums that every throughput and every cost is made of; None without a solo pass."""
+    """Return the sums from which all throughputs and costs are computed; None without a solo pass."""
     if not arm.solo:
         return None
     whole = any(b.whole for b in arm.solo)
@@ -49,9 +61,9 @@ def totals(arm: ArmRecord) -> Totals | None:
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Return the throughputs. Phases are timed apart; decode counts the tokens after each request's first.
+    """Return the throughputs. Each phase divides by its own time; decode leaves out the first tokens.
 
-    An encoder writes no token, so it has no throughput of output.
+    An encoder writes no token, so it has no output throughput.
     """
     sums = totals(arm)
     if sums is None:
@@ -82,20 +94,20 @@ def worked(arm: ArmRecord, _run: RunRecord) -> dict[str, str]:
     if sums is None:
         return {}
     n_in, n_out, wall_s = sums.input_tokens, sums.output_tokens, f"{sums.wall_s:.6g}"
-    found = {
+    arithmetic = {
         REQUESTS.key: f"{sums.requests} / {wall_s}",
         TOTAL.key: f"({n_in} + {n_out}) / {wall_s}",
     }
     if n_out:
-        found[OUTPUT.key] = f"{n_out} / {wall_s}"
+        arithmetic[OUTPUT.key] = f"{n_out} / {wall_s}"
     if sums.prefill_s is not None and sums.decode_s:
-        found[PREFILL.key] = f"{n_in} / {sums.prefill_s:.6g}"
-        found[DECODE.key] = f"({n_out} - {sums.requests}) / {sums.decode_s:.6g}"
-    return found
+        arithmetic[PREFILL.key] = f"{n_in} / {sums.prefill_s:.6g}"
+        arithmetic[DECODE.key] = f"({n_out} - {sums.requests}) / {sums.decode_s:.6g}"
+    return arithmetic
 
 
 def rate(count: float, seconds: float | None, spread: Interval) -> Interval | None:
-    """Return ``count`` over ``seconds``, with the relative interval of the mean time; None without a time."""
+    """Return ``count`` ÷ ``seconds`` with the relative interval of the mean time; None without a time."""
     if seconds is None:
         return None
     value = count / seconds

@@ -1,6 +1,6 @@
-"""Figures of a server under load, of all blocks of its row together. Other rows have none of them.
+"""Compute the figures of a server under load from all blocks of its row; other rows have none of them.
 
-Percentiles have a figure of their own, so that they have an interval and a gate can limit them.
+Each percentile is a figure of its own, so that it has an interval and a gate can limit it.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from bench.stats.intervals import (
 from bench.stats.pairs import FIRST_TOKEN, OTHER_KERNELS, Prior, pair_ratio
 
 _OF: Mapping[Metric, Callable[[Sample], list[float]]] = {
-    latency.TTFT: lambda one: [one.ttft_ms],
-    latency.TPOT: lambda one: [] if one.tpot_ms is None else [one.tpot_ms],
-    latency.ITL: lambda one: one.itl_ms(),
-    latency.E2EL: lambda one: [one.e2el_ms],
+    latency.TTFT: lambda sample: [sample.ttft_ms],
+    latency.TPOT: lambda sample: [] if sample.tpot_ms is None else [sample.tpot_ms],
+    latency.ITL: lambda sample: sample.itl_ms(),
+    latency.E2EL: lambda sample: [sample.e2el_ms],
 }
 _AT = (50, 90, 95, 99)
-_FIRST = ("ttft", "ttfo")  # how the keys of times to a first token begin
+_FIRST = ("ttft", "ttfo")  # metrics whose keys begin like this are times to a first token
 
 
 def _percentile(metric: Metric, share: int) -> Metric:
@@ -53,7 +53,11 @@ def _percentile(metric: Metric, share: int) -> Metric:
 
 PERCENTILES = {(metric, share): _percentile(metric, share) for metric in _OF for share in _AT}
 CAPACITY = Metric(
-    "capacity_req_per_s", "req/s", "higher", "highest rate at which enough requests are good", "of a search"
+    "capacity_req_per_s",
+    "req/s",
+    "higher",
+    "highest rate at which enough requests are good",
+    "highest rate that a search found",
 )
 PLACE = 6
 METRICS = (
@@ -63,38 +67,38 @@ METRICS = (
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Return every figure of a server; None for each that its blocks do not give."""
+    """Return every figure of a server; None for a figure that its blocks do not have."""
     if not arm.server:
         return {}
     groups = processes_of(arm, run)
     blocks = [block for group in groups for block in group]
-    found: Figures = {metric.key: None for metric in METRICS}
+    result: Figures = {metric.key: None for metric in METRICS}
     limits = limits_of(run)
-    if not blocks or not any(one.ok for block in blocks for one in block.samples):
-        return found
+    pooled = [sample for block in blocks for sample in block.samples]
+    if not any(sample.ok for sample in pooled):
+        return result
     price = cost.price_of(arm, run)
-    pooled = [one for block in blocks for one in block.samples]
-    found |= requests.figures(pooled, limits, price, sums(blocks, limits).wall_s)
+    result |= requests.figures(pooled, limits, price, sums(blocks, limits).wall_s)
     each = [
         requests.figures(
-            [one for block in group for one in block.samples], limits, price, sums(group, limits).wall_s
+            [sample for block in group for sample in block.samples], limits, price, sums(group, limits).wall_s
         )
         for group in groups
     ]
     between = _between(arm, run)
-    for key, figure in found.items():
+    for key, figure in result.items():
         if figure is not None and key not in (RUN_USD.key, LATE.key):
             prior = FIRST_TOKEN if key.startswith(_FIRST) else OTHER_KERNELS
-            found[key] = _bounded(figure, [one.get(key) for one in each], between, prior)
-    found |= _shares(pooled, limits, found)
-    found[CACHED.key] = CACHED.scalar(_cached(pooled))
-    found[CAPACITY.key] = CAPACITY.scalar(_capacity(blocks))
-    return found | _percentiles(pooled, found)
+            result[key] = _bounded(figure, [of_group.get(key) for of_group in each], between, prior)
+    result |= _shares(pooled, limits, result)
+    result[CACHED.key] = CACHED.scalar(_cached(pooled))
+    result[CAPACITY.key] = CAPACITY.scalar(_capacity(blocks))
+    return result | _percentiles(pooled, result)
 
 
 def _bounded(figure: Figure, each: Sequence[Figure | None], between: float, prior: Prior) -> Figure:
-    """Return the figure with bounds from how far the processes (or blocks) of the row are apart."""
-    values = [one.value for one in each if one is not None]
+    """Return the figure with bounds from the spread of the row's processes (or of its blocks)."""
+    values = [of_group.value for of_group in each if of_group is not None]
     if len(values) < len(each) or min(values) <= 0:
         return replace(figure, ci_low=None, ci_high=None) if figure.sample is None else figure
     half = math.hypot(_half(values, prior), between)
@@ -103,16 +107,17 @@ def _bounded(figure: Figure, each: Sequence[Figure | None], between: float, prio
 
 
 def _half(values: Sequence[float], prior: Prior) -> float:
-    """Return half of the 95 % interval of the mean of these processes, on the log scale, as of a ratio."""
+    """Return the half-width (95 %, log scale) of the mean of these processes, computed as for a ratio."""
     mean = math.fsum(values) / len(values)
-    found = pair_ratio(values, [mean] * len(values), prior)
-    return math.log(found.high / found.value)
+    ratio = pair_ratio(values, [mean] * len(values), prior)
+    return math.log(ratio.high / ratio.value)
 
 
 def _between(arm: ArmRecord, run: RunRecord) -> float:
-    """Return how far another process of a baseline may be from the one that was measured alone, log scale.
+    """Return how far (log scale) another process of a baseline may be from the one that was measured alone.
 
-    It comes from its processes beside variants; the processes of a variant are all in its own figures.
+    This comes from the baseline's processes in pairs with variants. It is 0 for a variant, because the
+    figures of a variant already include all its processes.
     """
     if not arm.is_baseline:
         return 0.0
@@ -122,44 +127,44 @@ def _between(arm: ArmRecord, run: RunRecord) -> float:
         for unit in run.units
         if unit.group == arm.group and not unit.void and unit.loads
     ]
-    times = [one.wall_s / one.ok for one in totals if one.ok and one.wall_s > 0]
+    times = [total.wall_s / total.ok for total in totals if total.ok and total.wall_s > 0]
     return _half(times, OTHER_KERNELS) * math.sqrt(len(times)) if len(times) > 1 else 0.0
 
 
-def _shares(pooled: Sequence[Sample], limits: Limits, found: Figures) -> Figures:
-    """Return the shares of requests that failed and that were good, with the interval of a share."""
-    n, bad, good = len(pooled), sum(not one.ok for one in pooled), sum(map(limits.good, pooled))
+def _shares(pooled: Sequence[Sample], limits: Limits, result: Figures) -> Figures:
+    """Return the shares of failed and of good requests, with binomial intervals."""
+    n, bad, good = len(pooled), sum(not sample.ok for sample in pooled), sum(map(limits.good, pooled))
     shares = {ERRORS.key: ERRORS.scalar(share_interval(bad, n))}
-    if goodput.FRACTION.key in found:
+    if goodput.FRACTION.key in result:
         interval = share_interval(good, n)
         shares[goodput.FRACTION.key] = goodput.FRACTION.scalar(interval, good=good, requests=n)
     return shares
 
 
 def _cached(pooled: Sequence[Sample]) -> Interval | None:
-    """Return the share of the input tokens that a prefix cache answered; None if no reply says so."""
+    """Return the share of input tokens that came from a prefix cache; None if no reply reports it."""
     cached, n_in = _told(pooled)
     return Interval(cached / n_in, None, None) if n_in else None
 
 
 def _told(pooled: Sequence[Sample]) -> tuple[int, int]:
-    """Return the cached and all input tokens of the replies that say how many were cached."""
-    told = [one for one in pooled if one.ok and one.n_cached is not None]
-    return sum(one.n_cached or 0 for one in told), sum(one.input_tokens for one in told)
+    """Return (cached input tokens, all input tokens) of the replies that report how many were cached."""
+    reporting = [sample for sample in pooled if sample.ok and sample.n_cached is not None]
+    return sum(sample.n_cached or 0 for sample in reporting), sum(sample.input_tokens for sample in reporting)
 
 
-def _percentiles(samples: Sequence[Sample], found: Figures) -> Figures:
-    ok = [one for one in samples if one.ok]
+def _percentiles(samples: Sequence[Sample], means: Figures) -> Figures:
+    ok = [sample for sample in samples if sample.ok]
     result: Figures = {}
-    for metric, of in _OF.items():
-        ordered = sorted(value for one in ok for value in of(one))
-        mean = found.get(metric.key)
+    for metric, values_of in _OF.items():
+        ordered = sorted(value for sample in ok for value in values_of(sample))
+        mean = means.get(metric.key)
         spread = math.log(mean.ci_high / mean.value) if mean and mean.ci_high and mean.value > 0 else 0.0
         for share in _AT:
             enough = len(ok) >= ENOUGH_FOR.get(share, LEAST_SAMPLES) and ordered
-            one = PERCENTILES[metric, share]
+            percentile = PERCENTILES[metric, share]
             interval = quantile_interval(ordered, share / 100, len(ok)) if enough else None
-            result[one.key] = one.scalar(interval and widened(interval, spread))
+            result[percentile.key] = percentile.scalar(interval and widened(interval, spread))
     return result
 
 
@@ -172,30 +177,30 @@ def _capacity(blocks: Sequence[LoadBlock]) -> Interval | None:
 
 
 def worked(arm: ArmRecord, run: RunRecord) -> dict[str, str]:
-    """Return the arithmetic of rates and dollars, C_run written out in each."""
+    """Return the arithmetic of rates and dollars, each with C_run written out."""
     blocks = [block for group in processes_of(arm, run) for block in group]
     if not blocks:
         return {}
-    one, price = sums(blocks, limits_of(run)), cost.price_of(arm, run)
-    wall = f"{one.wall_s:.6g}"
-    tokens = f"({one.input_tokens} + {one.output_tokens})"
+    total, price = sums(blocks, limits_of(run)), cost.price_of(arm, run)
+    wall = f"{total.wall_s:.6g}"
+    tokens = f"({total.input_tokens} + {total.output_tokens})"
     run_usd = f"{price.hourly_usd:.6g} * {price.devices:g} * {wall} / 3600 / {price.utilisation:g}"
-    found = {
-        throughput.REQUESTS.key: f"{one.ok} / {wall}",
-        throughput.OUTPUT.key: f"{one.output_tokens} / {wall}",
+    arithmetic = {
+        throughput.REQUESTS.key: f"{total.ok} / {wall}",
+        throughput.OUTPUT.key: f"{total.output_tokens} / {wall}",
         throughput.TOTAL.key: f"{tokens} / {wall}",
-        ERRORS.key: f"{one.failed} / ({one.failed} + {one.ok})",
+        ERRORS.key: f"{total.failed} / ({total.failed} + {total.ok})",
     }
-    cached, n_in = _told([each for block in blocks for each in block.samples])
+    cached, n_in = _told([sample for block in blocks for sample in block.samples])
     if n_in:
-        found[CACHED.key] = f"{cached} / {n_in}"
-    if price.power_basis == "included" and one.ok:
-        found |= {
+        arithmetic[CACHED.key] = f"{cached} / {n_in}"
+    if price.power_basis == "included" and total.ok:
+        arithmetic |= {
             RUN_USD.key: run_usd,
             cost.PER_1K.key: f"1000 * {run_usd} / {tokens}",
-            cost.PER_REQUEST.key: f"{run_usd} / {one.ok}",
+            cost.PER_REQUEST.key: f"{run_usd} / {total.ok}",
         }
-        if one.good and limits_of(run).most_ms:
-            found[goodput.PER_GOOD.key] = f"{run_usd} / {one.good}"
-            found[goodput.GOODPUT.key] = f"{one.good} / {wall}"
-    return found
+        if total.good and limits_of(run).most_ms:
+            arithmetic[goodput.PER_GOOD.key] = f"{run_usd} / {total.good}"
+            arithmetic[goodput.GOODPUT.key] = f"{total.good} / {wall}"
+    return arithmetic

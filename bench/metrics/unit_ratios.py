@@ -1,8 +1,8 @@
-"""Compute the log of variant ÷ baseline of each unit, for each metric that a unit measures.
+"""Compute ln(variant ÷ baseline) of each unit, for each metric that a unit measures.
 
-Cost is time times the hourly price of what is occupied; cost per token also counts each side's own tokens.
-Sums over the unit's requests are compared, and not medians: money adds up, and a median does not notice that
-5 % of the requests are 60 % slower.
+Cost is time × the hourly price of the occupied hardware; cost per token divides by each side's own tokens.
+Sums over the unit's requests are compared, and not medians, because money adds up, and because a median does
+not change if 5 % of the requests become 60 % slower.
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ def _per_step(batches: Batches, _requests: int) -> float:
 
 
 def _per_token(batches: Batches, requests: int) -> float:
-    """Return the output tokens: every request of a batch gets one in each turn."""
+    """Return the number of output tokens; every request of a batch gets one token per turn."""
     return sum(map(len, batches)) * requests / len(batches)
 
 
 @dataclass(frozen=True)
 class _Time:
-    """Which times of a unit a metric sums, and what it divides the sum by if the workloads of the sides
-    differ.
+    """Describe how a metric is computed from the times of a unit.
 
-    ``sign`` is −1 for a rate, whose ratio is the inverse of the ratio of times. Without ``per`` the metric is
-    not compared between different workloads.
+    ``sums`` adds up the times that count. ``per`` gives the divisor of the sum if the workloads of both sides
+    differ; without ``per`` the metric is not compared between different workloads. ``sign`` is −1 for a rate,
+    whose ratio is the inverse of the ratio of times.
     """
 
     sums: Callable[[Batches], int]
@@ -63,7 +63,7 @@ class _Time:
 
 
 _TIMES = {
-    cost.PER_1K.key: _Time(_whole, _per_request),  # the tokens are in ``price_shift``
+    cost.PER_1K.key: _Time(_whole, _per_request),  # ``price_shift`` adds the tokens
     cost.PER_REQUEST.key: _Time(_whole, _per_request),
     latency.E2EL.key: _Time(_whole, _per_batch),
     latency.TTFT.key: _Time(_first, _per_batch),
@@ -102,7 +102,7 @@ def log_ratio(unit: UnitRecord, metric: str, limits: Limits = NO_LIMITS) -> floa
 
 
 def _more_tokens(unit: UnitRecord) -> float:
-    """Return what a unit's own tokens per request add to the log ratio of a cost per token."""
+    """Return the term of a unit's own tokens per request in the log ratio of a cost per token."""
     assert unit.tokens is not None, "asked only of a unit that counted its tokens"
     requests = unit.requests or Sides(1, 1)
     variant = unit.tokens.variant / requests.variant
@@ -111,7 +111,7 @@ def _more_tokens(unit: UnitRecord) -> float:
 
 
 def _log_time_ratio(unit: UnitRecord, time: _Time) -> float | None:
-    """Return the log ratio of a metric that is computed from times; None if it has none in this unit."""
+    """Return the log ratio of a metric that is computed from times; None if the unit has no such times."""
     sums = time.sums(unit.variant_ns), time.sums(unit.baseline_ns)
     if 0 in sums:  # no such turn: a reply of one token has no steps
         return None
@@ -124,7 +124,7 @@ def _log_time_ratio(unit: UnitRecord, time: _Time) -> float | None:
 
 
 def _sides(unit: UnitRecord, metric: str) -> tuple[float | None, float | None]:
-    """Return the variant's and the baseline's cold start or memory peak; None where it was not measured."""
+    """Return (variant's, baseline's) cold start or memory peak; None for what was not measured."""
     if metric in COLD:
         cold = unit.cold
         return (COLD[metric](cold.variant), COLD[metric](cold.baseline)) if cold else (None, None)
@@ -133,9 +133,9 @@ def _sides(unit: UnitRecord, metric: str) -> tuple[float | None, float | None]:
 
 
 def sums(units: Sequence[UnitRecord], metric: str) -> tuple[list[int], list[int]]:
-    """Return the nanoseconds that each unit's variant and baseline took, swapped if the metric is a rate.
+    """Return (variants' ns, baselines' ns) of all units, swapped if the metric is a rate.
 
-    The first list over the second is therefore variant ÷ baseline for a time and for a rate.
+    So the first list divided by the second is variant ÷ baseline, both for a time and for a rate.
     """
     time = _TIMES[metric]
     of_variant = [time.sums(unit.variant_ns) for unit in units]
@@ -146,29 +146,31 @@ def sums(units: Sequence[UnitRecord], metric: str) -> tuple[list[int], list[int]
 def log_ratios(
     run: RunRecord, base: ArmRecord, variant: ArmRecord, units: Sequence[UnitRecord], metric: str
 ) -> list[float | None]:
-    """Return the log ratio of each unit with everything in it that the metric counts: the price of the hour
-    and the tokens of a cost. None for a unit that did not measure it.
+    """Return the log ratio of each unit, with hourly prices and tokens if the metric is a cost.
 
-    The cost of a cascade is the dollars of its own two prices, so it is no multiple of a unit's time.
+    An entry is None if the unit did not measure the metric. The cost of a cascade is computed from its own
+    two prices, so it is not proportional to a unit's time.
     """
     if metric in COSTS and (base.cascade is not None or variant.cascade is not None):
         by = Sides(_payer(_at_base_price(run), base), _payer(run, variant))
         shift = _token_shift(run, base, variant) if metric == cost.PER_1K.key else 0.0
-        found = [_log_dollars(unit, by, metric) for unit in units]
+        ratios = [_log_dollars(unit, by, metric) for unit in units]
     else:
         shift = price_shift(run, base, variant, metric)
-        found = [log_ratio(unit, metric) for unit in units]
-    return [None if one is None else one + shift for one in found]
+        ratios = [log_ratio(unit, metric) for unit in units]
+    return [None if ratio is None else ratio + shift for ratio in ratios]
 
 
 def _log_dollars(unit: UnitRecord, by: Sides[Payer], metric: str) -> float | None:
-    """Return the log ratio of the dollars of a request, or of a token where the unit counted its tokens."""
+    """Return the log ratio of dollars per request, or per token if the metric and the unit count tokens."""
     usd = routed.paid(unit, by)
     if not usd.variant > 0 or not usd.baseline > 0:
         return None
     requests = unit.requests or Sides(1, 1)
-    found = math.log(usd.variant / usd.baseline * requests.baseline / requests.variant)
-    return found + _more_tokens(unit) if metric == cost.PER_1K.key and unit.tokens is not None else found
+    per_request = math.log(usd.variant / usd.baseline * requests.baseline / requests.variant)
+    if metric == cost.PER_1K.key and unit.tokens is not None:
+        return per_request + _more_tokens(unit)
+    return per_request
 
 
 def _payer(run: RunRecord, arm: ArmRecord) -> Payer:
@@ -176,14 +178,14 @@ def _payer(run: RunRecord, arm: ArmRecord) -> Payer:
 
 
 def _at_base_price(run: RunRecord) -> RunRecord:
-    """Return the run at the price of the gate's base, where that has one of its own."""
+    """Return the run with the price of the gate's base commit, if it has its own."""
     return replace(run, price=(run.gate or {}).get("base_price") or run.price)
 
 
 def price_shift(run: RunRecord, base: ArmRecord, variant: ArmRecord, metric: str) -> float:
-    """Return how much the price of an hour, and the counted tokens, add to the log ratio of a cost.
+    """Return the term of hourly prices, and of counted tokens, in the log ratio of a cost.
 
-    The number is exact and the same for every unit. For a metric that is not a cost it is 0.
+    It is exact and the same for every unit. It is 0 for a metric that is not a cost.
     """
     known = (base.loaded and variant.loaded) or (base.server and variant.server)
     if metric not in COSTS or not known:
@@ -193,8 +195,10 @@ def price_shift(run: RunRecord, base: ArmRecord, variant: ArmRecord, metric: str
 
 
 def _token_shift(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> float:
-    """Return what the tokens that were counted once add to the log ratio of a cost per token; 0 where units
-    count their own."""
+    """Return the term of tokens that were counted once per row in the log ratio of a cost per token.
+
+    It is 0 if the units count their own tokens.
+    """
     if not base.counters or not variant.counters or variant.group in run.groups_that_count_tokens:
         return 0.0
     sides = (base.counters, variant.counters)

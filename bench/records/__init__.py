@@ -1,6 +1,7 @@
-"""The measurements as frozen records, read back from the journal. All evaluation starts from these records.
+"""Define the frozen records that hold every measurement; all evaluation starts from them.
 
-Time stamps are in nanoseconds since the start of their pass, sizes in bytes; other units are in the names.
+The journal stores these records and gives them back. Time stamps are nanoseconds since the start of their
+pass, sizes are bytes, and other units are in the names.
 """
 
 from __future__ import annotations

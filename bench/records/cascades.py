@@ -1,4 +1,8 @@
-"""What a cascade did with each request: a small model answered, and a rule sent some on to a large one."""
+"""Record what a cascade did with each request.
+
+In a cascade a small model (the edge) answers first, and a rule decides which requests a large model (the
+cloud) answers again.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Cascaded:
-    """One request of a cascade.
+    """Record what a cascade did with one request.
 
-    ``score`` says how sure the edge model was, by the rule. ``escalated`` says that the rule sent the request
-    on; with ``offline`` no reply came back, and the edge's answer stood. ``edge_s`` and ``cloud_s`` are the
-    seconds in which each model worked on it, a batch's shared out evenly, and ``link_s`` those that the link
-    took, waiting for one that was down included. The bytes are those of the texts that crossed the link.
-    A large model that is a server elsewhere is paid for the ``billed_in`` and ``billed_out`` tokens of a
-    request, and ``refused`` says why no answer of it came back; ``''`` if one did.
+    ``score`` is the rule's measure of how sure the edge model was. ``escalated`` is true if the rule sent the
+    request to the large model. ``offline`` is true if no reply came back over the link; the edge model's
+    answer is then used.
+
+    ``edge_s`` and ``cloud_s`` are the seconds that each model worked; the time of a batch is divided equally
+    among its requests. ``link_s`` is the time on the link, including the wait for a link that was down. The
+    bytes count the texts that crossed the link. If the large model is an API, ``billed_in`` and
+    ``billed_out`` are the tokens that it bills, and ``refused`` says why it gave no answer ('' if it did).
     """
 
     score: float
@@ -31,9 +37,9 @@ class Cascaded:
 
     @property
     def reached(self) -> bool:
-        """Return whether the request came to the large model.
+        """Return whether the large model worked on the request.
 
-        Its work is paid even if the answer was lost on the way back.
+        That work must be paid for even if the answer was lost on the way back.
         """
         return self.cloud_s > 0
 
@@ -45,7 +51,7 @@ class Cascaded:
 
 @dataclass(frozen=True)
 class Answered:
-    """The answers of one of the two models to all items of a suite; see ``SuiteAnswers``."""
+    """Record the answers of one of the two models to all items of a suite, as ``SuiteAnswers`` does."""
 
     scores: tuple[tuple[float, ...] | None, ...] = ()
     replies: tuple[str | None, ...] = ()
@@ -53,11 +59,11 @@ class Answered:
 
 @dataclass(frozen=True)
 class BothAnswered:
-    """Both models' answers to the items of a suite, whatever the rule said, from which every threshold can be
-    judged.
+    """Record the answers of both models to every item of a suite.
 
-    ``requests`` has one entry for each item, with the seconds and bytes of both models; None for an item that
-    one of them could not read.
+    Both models answer every item, whatever the rule decides, so that every threshold can be judged from one
+    pass. ``requests`` has one entry per item with the seconds and bytes of both models, or None if the item
+    did not fit one of them.
     """
 
     requests: tuple[Cascaded | None, ...]

@@ -1,6 +1,6 @@
-"""A short name for what a batch was answered with, so that two processes can be compared without the replies.
+"""Compute a fingerprint of a batch's replies, so that two processes can be compared without storing replies.
 
-Standard library only, because the worker imports this file too.
+This module uses only the standard library, because the worker imports it too.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What workers reply about drift: the evaluation text, its windows, and what suites were answered.
+"""Define the replies of workers about drift: the evaluation text, its windows, and answers to suites.
 
-Standard library only, as all replies of a worker.
+This module uses only the standard library, because the worker imports it too.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from bench.records.cascades import BothAnswered
 from bench.records.plain import Json
 
-BY_TEXT = "drift by text only"  # how the reason of a row begins whose replies were compared
+BY_TEXT = "drift by text only"  # the first words of a row's reason if only its replies could be compared
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """The evaluation text as tokens: how many there are, and a digest of them."""
+    """Describe the evaluation text as tokens: their number, and a digest of them."""
 
     tokens: int
     digest: str
@@ -24,8 +24,13 @@ class Corpus:
 
 @dataclass(frozen=True)
 class DriftWindow:
-    """One window of the evaluation text, with a value for each scored position. ``more`` holds the values of
-    further statistics by name, ``kinds`` a letter for each position (bench/records/token_kinds.py)."""
+    """Hold the drift at each scored position of one window of the evaluation text.
+
+    ``kld`` is the KL divergence from the baseline in nats, ``same_top`` is 1 where both models rank the same
+    token first, and ``ln_p_base`` and ``ln_p_variant`` are ln P of the token that the text has. ``more``
+    holds further statistics by name. ``kinds`` is a string with one letter per position, the kind of its
+    token (see ``token_kinds.KINDS``).
+    """
 
     kld: tuple[float, ...]
     same_top: tuple[int, ...]
@@ -35,15 +40,18 @@ class DriftWindow:
     kinds: str = ""
 
     def __hash__(self) -> int:
-        """Hash the statistics that every window has, and leave out the others."""
+        """Hash the statistics that every window has; ``more`` is a mapping, which cannot be hashed."""
         return hash((self.kld, self.same_top, self.ln_p_base, self.ln_p_variant))
 
 
 @dataclass(frozen=True)
 class Activations:
-    """What linear layers read on some windows, where its ``format`` has an end: how many numbers were
-    ``looked`` at, how many were at the end in which of the ``layers``, and ``reach``, the share of the format
-    that the furthest one uses."""
+    """Count the activations that reach the end of their number format, in the inputs of linear layers.
+
+    ``looked`` is how many numbers were examined on these windows. ``layers`` maps the name of a layer to how
+    many of its inputs were at the largest value of ``format`` or beyond. ``reach`` is the largest input
+    divided by the largest value of the format.
+    """
 
     format: str
     looked: int
@@ -51,18 +59,19 @@ class Activations:
     layers: Mapping[str, int] = field(default_factory=dict)
 
     def __hash__(self) -> int:
-        """Hash all but the layers."""
+        """Hash all fields but ``layers``, a mapping, which cannot be hashed."""
         return hash((self.format, self.looked, self.reach))
 
 
 @dataclass(frozen=True)
 class Windows:
-    """Drift over some windows of the evaluation text; none from the side that only sends its logits.
+    """Hold one side's reply about some windows of the evaluation text.
 
-    ``routed`` says how many tokens of the windows each expert of each layer got; empty without experts.
-    ``memory`` has the peaks of scoring so far, in a process that uses a GPU.
-    ``logits`` are the smallest and the largest logit of each window, of the side that answers.
-    ``activations`` is None where no layer reads a format with an end, and where nobody can look.
+    ``windows`` is empty for the side that only sends its logits to the other. ``routed`` is [layers][experts]
+    tokens of these windows; empty for a model without experts. ``memory`` has the peaks of scoring so far, in
+    a process that uses a GPU. ``logits`` has the smallest and the largest logit of each window, of the side
+    that replies. ``activations`` is None if no layer's input format has a largest value, or if the inputs of
+    the layers cannot be observed.
     """
 
     windows: tuple[DriftWindow, ...]
@@ -74,14 +83,15 @@ class Windows:
 
 @dataclass(frozen=True)
 class SuiteAnswers:
-    """What a model answered to the items of a behaviour suite: one entry for each item.
+    """Record a model's answers to a behaviour suite, with one entry per item.
 
-    ``scores`` are the log-likelihoods (nats) of an item's choices, ``replies`` the texts of greedy replies; a
-    suite has one of the two. An entry is None if the item did not fit the model's context. ``digest`` is that
-    of the items asked; the baseline of a run also keeps the items themselves.
-    ``both`` is what the two models of a cascade answered.
-    ``judged`` has the values that lm-eval gave to each document instead, in the order of its item's
-    ``metrics``; ``about`` names lm-eval's version and those of its tasks.
+    A suite has either ``scores``, the log-likelihoods (nats) of an item's choices, or ``replies``, the texts
+    of greedy replies. An entry is None if the item did not fit the model's context. ``digest`` is the digest
+    of the items; the baseline of a run also keeps the ``items`` themselves. ``both`` holds the answers of
+    the two models of a cascade.
+
+    A suite of lm-eval has neither: ``judged`` holds the values that lm-eval gave to each document, in the
+    order of its item's ``metrics``, and ``about`` the versions of lm-eval and of its tasks.
     """
 
     digest: str
@@ -95,10 +105,11 @@ class SuiteAnswers:
 
 @dataclass(frozen=True)
 class RequestAnswers:
-    """What a model answered to requests of lm-eval, one entry for each; None if it did not fit the context.
+    """Record a model's answers to requests of lm-eval, with one entry per request.
 
-    ``likelihoods`` are (ln P of a continuation in nats, whether greedy decoding would write it), ``replies``
-    the texts of greedy replies; one of the two is there.
+    The answers are either ``likelihoods``, pairs (ln P of a continuation in nats, whether greedy decoding
+    would write it), or ``replies``, the texts of greedy replies. An entry is None if the request did not fit
+    the context.
     """
 
     likelihoods: tuple[tuple[float, bool] | None, ...] = ()
@@ -107,8 +118,11 @@ class RequestAnswers:
 
 @dataclass(frozen=True)
 class Together:
-    """Requests that were decoded alone and in one batch, and how many of them got other tokens; ``reason``
-    says why none was."""
+    """Count the requests that get other tokens in a batch than alone.
+
+    ``requests`` were decoded both ways, and ``differ`` of them got other tokens. ``reason`` says why nothing
+    was compared.
+    """
 
     requests: int
     differ: int
@@ -117,9 +131,11 @@ class Together:
 
 @dataclass(frozen=True)
 class SaidTexts:
-    """The greedy replies of two servers to one prompt, as text: ``baseline`` and ``variant``, and what the
-    baseline's server said when it was asked ``again``. ``cut`` counts those of the baseline and the variant
-    that reached the output limit."""
+    """Record the greedy replies of two servers to one prompt, as text.
+
+    ``again`` is the reply of the baseline's server when it was asked a second time. ``cut`` is how many of
+    ``baseline`` and ``variant`` reached the output limit (0 to 2).
+    """
 
     baseline: str
     again: str

@@ -1,4 +1,7 @@
-"""What workers reply about encoders, and how the outputs of two of them compare. Standard library only."""
+"""Define the replies of workers about encoders, and the comparison of two encoders' outputs.
+
+This module uses only the standard library, because the worker imports it too.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Encodings:
-    """The output for each text: its vector, or a number (logit) for each label. ``cut`` counts the texts that
-    fill all that the model reads, ``labels`` are those of a classifier."""
+    """Hold an encoder's output for each text: its vector, or one logit per label.
+
+    ``cut`` counts the texts that are as long as the longest input of the model, so that their end may be
+    missing. ``labels`` are the labels of a classifier.
+    """
 
     outputs: tuple[tuple[float, ...], ...]
     cut: int = 0
@@ -17,14 +23,18 @@ class Encodings:
 
 @dataclass(frozen=True)
 class EncodedTexts:
-    """A variant's outputs for some texts beside the baseline's. Of an embedding model: the cosine of both
-    vectors of each text, and how both rank the same documents for each query. Of a classifier: labels.
+    """Compare a variant's outputs for some texts with the baseline's.
 
-    ``texts`` is the SHA-256 of all texts, ``source`` says where they are from. ``floor`` has the cosines of
-    the baseline's own vectors, alone and in a batch. ``rank_correlations`` (Spearman's ρ) and ``same_first``
-    have an entry for each query; ``found_before`` and ``found_after`` say of each query whether its own
-    document came first, and are empty where nobody knows which that is. ``labels_before``, ``labels_after``
-    and ``right_labels`` are places in the model's list of labels; the last is empty where they are not known.
+    ``texts`` is the SHA-256 of all texts, and ``source`` says where they come from.
+
+    An embedding model has ``cosines``, the cosine of the two vectors of each text, and ``floor``, the cosine
+    of the baseline's own vectors of a text that it encoded alone and in a batch. Both models rank the same
+    documents for each query: ``rank_correlations`` (Spearman's ρ) and ``same_first`` have one entry per
+    query. ``found_before`` and ``found_after`` say whether a query's own document came first; both are empty
+    if the texts do not say which document that is.
+
+    A classifier has ``labels_before``, ``labels_after`` and ``right_labels``, indices into the model's list
+    of labels; ``right_labels`` is empty if the right labels are not known.
     """
 
     source: str

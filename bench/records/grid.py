@@ -1,8 +1,8 @@
-"""The grid of a quantised weights file, and its effect on figures measured with its weights.
+"""Describe the grid on which the weights of a quantised file lie, and warn where it spoils a measurement.
 
-Weights dequantised from a file with 16 levels in blocks of 32 lie on a grid. A scheme that rounds to 16
-levels in blocks of 32 finds the same grid again and changes nothing. With an ordinary checkpoint it would
-change the weights.
+Weights that were dequantised from a file with 16 levels in blocks of 32 lie on a grid. A scheme that rounds
+to 16 levels in blocks of 32 finds the same grid again and changes nothing, although it would change the
+weights of an ordinary checkpoint. Its drift is then measured as too small.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-MOST_KL = 1e-6  # nats per token that moving may cost; the changed order of sums costs about 1e-9 in float32
+MOST_KL = 1e-6  # nats per token that a move off the grid may cost; float32 rounding alone costs about 1e-9
 # (weights that share a scale, levels that each of them can have), by the name of a GGUF tensor type.
 GRIDS = {
     **dict.fromkeys(("Q4_0", "Q4_1", "Q4_K", "IQ4_NL", "IQ4_XS", "MXFP4"), (32, 16)),
@@ -31,12 +31,12 @@ MAY_BE_CONFOUNDED = f"weights from a .gguf file stay on the grid of its type{CON
 
 @dataclass(frozen=True)
 class Grid:
-    """The grid of the linear layers' weights in the file from which they were dequantised.
+    """Describe the grid of the linear layers' weights in the file from which they were dequantised.
 
-    ``file_type`` is the type of most of them. ``block`` weights share a scale and have ``levels`` values;
-    both are None if the type has no known grid. ``moved`` says that the weights were moved off the grid, and
-    ``kl`` how much that changed the outputs (mean KL, nats). ``why_not`` says why they stayed on it although
-    moving was requested.
+    ``file_type`` is the type of most of them. ``block`` weights share a scale, and each has one of ``levels``
+    values; both are None if the type has no known grid. ``moved`` is true if the weights were moved off the
+    grid, and ``kl`` is how much that changed the outputs (mean KL, nats). ``why_not`` says why they stayed
+    on the grid although the config asked to move them.
     """
 
     file_type: str
@@ -54,7 +54,7 @@ def grid_of(file_type: str) -> Grid:
 
 
 def words(grid: Mapping[str, Any] | None) -> str:
-    """Return one phrase about the weights for people; empty if nothing is known about a file."""
+    """Return a phrase for people about where the weights come from; '' if they come from no such file."""
     if not grid:
         return ""
     if grid["block"] is None:
@@ -69,7 +69,7 @@ def words(grid: Mapping[str, Any] | None) -> str:
 def warning(rows: Iterable[tuple[Mapping[str, Any], Iterable[str]]]) -> str | None:
     """Return a warning for the reader of a run; None if no row quantises weights that lie on a grid.
 
-    ``rows`` gives (the row's model, the labels of its steps) for every row.
+    ``rows`` holds, for every row, its model and the labels of its steps.
     """
     for model, steps in rows:
         grid = model.get("grid")
@@ -79,5 +79,5 @@ def warning(rows: Iterable[tuple[Mapping[str, Any], Iterable[str]]]) -> str | No
 
 
 def quantises(steps: Iterable[str]) -> bool:
-    """Return whether a step, labelled as for people, rounds weights. Rounding the KV cache does not count."""
+    """Return whether one of the steps rounds weights, judged by their labels; the KV cache does not count."""
     return any(step.startswith("quantise ") and not step.startswith("quantise kv-") for step in steps)

@@ -1,4 +1,7 @@
-"""What was found in a loaded model, read back from the model itself. Standard library only, as replies."""
+"""Define what a worker reports about a loaded model, read back from the model and not from the config.
+
+This module uses only the standard library, because the worker imports it too.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,11 @@ from bench.records.plain import Json
 
 @dataclass(frozen=True)
 class Facts:
-    """What an engine reports about its loaded model, read back from the model and not from the config.
+    """Describe a loaded model as its engine reports it.
 
     ``device`` is ``cpu`` or ``cuda:0``. ``context`` is the longest sequence in tokens, or None if the model
-    has no limit. ``quantised_checkpoint`` is the method that packed the checkpoint before it was loaded.
-    ``loaded`` is anything else that the engine can report, such as the operators it uses.
+    has no limit. ``quantised_checkpoint`` names the method that quantised the checkpoint before it was
+    loaded. ``loaded`` is anything else that the engine can report, such as the operators it uses.
     """
 
     device: str
@@ -26,7 +29,7 @@ class Facts:
     attention: str = ""
     threads: int | None = None
     context: int | None = None
-    kv_bytes_per_token: int | float | None = None  # whole numbers stay so, or `verify` finds a difference
+    kv_bytes_per_token: int | float | None = None  # an int stays an int, or `verify` finds a difference
     quantised_checkpoint: str | None = None
     loaded: str | None = None
 
@@ -43,10 +46,11 @@ class Facts:
 
 @dataclass(frozen=True)
 class Mixture:
-    """The experts of a model that sends each token to some of them.
+    """Describe the experts of a model that sends each token to only some of them.
 
-    ``experts`` are those of all ``layers`` that have any; ``chosen`` is how many of a layer work on one
-    token; ``parameters`` and ``stored_bytes`` are those of all experts together, shared ones not counted.
+    ``layers`` counts the layers that have experts, ``experts`` all experts of these layers together, and
+    ``chosen`` the experts of one layer that work on one token. ``parameters`` and ``stored_bytes`` are those
+    of all experts together, without shared experts, which work on every token.
     """
 
     layers: int
@@ -57,14 +61,17 @@ class Mixture:
 
     @property
     def a_layer(self) -> float:
-        """Return the number of experts of a layer."""
+        """Return the mean number of experts per layer."""
         return self.experts / self.layers
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """What was found in the loaded model, read back from it. ``evidence`` has one entry for the runtime and
-    one for each optimisation. ``mixture`` is None for a model whose every weight works on every token."""
+    """Record what a worker found in its loaded model.
+
+    ``evidence`` has one entry for the runtime and one for each optimisation. ``mixture`` is None for a model
+    without experts.
+    """
 
     facts: Facts
     load_s: float
@@ -77,5 +84,5 @@ class Loaded:
     mixture: Mixture | None = None
 
     def one_off_bills(self) -> tuple[Json, ...]:
-        """Return the costs of calibration and training, of all optimisations."""
+        """Return the one-off costs (calibration, training) of all optimisations."""
         return tuple(bill for step in self.evidence for bill in step.get("one_off", ()))

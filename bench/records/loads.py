@@ -1,4 +1,4 @@
-"""A load of a server, as the journal keeps it: every request, the client, and why it does not count."""
+"""Record a load of a server: every request, how the client kept up, and why the load may not count."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from typing import Any
 
 from bench.records.samples import Sample
 
+# Beyond any of these the client, and not the server, limits the load.
 MOST_LATE_MS = 5.0  # p99 of sent − scheduled
-MOST_LAG_MS = 10.0  # p99 of how late the event loop is: two time slices of Linux on a busy core
-MOST_CPU = 0.9  # of one core
+MOST_LAG_MS = 10.0  # p99 of the delay of the event loop: two time slices of Linux on a busy core
+MOST_CPU = 0.9  # share of one core
 
 
 @dataclass(frozen=True)
 class Honesty:
-    """The client, measured: milliseconds, and its share of one core. ``loop`` names the event loop.
+    """Record how well the client kept to its schedule.
 
-    p99 is what 1 % of the values exceed, but at least one of them (``tail``).
+    ``late_*`` is how late requests were sent, and ``lag_*`` how late the event loop ran (ms). ``cpu_share``
+    is the client's use of one core. ``loop`` names the event loop. A p99 is exceeded by 1 % of the values,
+    and by one value if there are few.
     """
 
     late_p50_ms: float
@@ -29,41 +32,41 @@ class Honesty:
     loop: str
 
     def reasons(self) -> tuple[str, ...]:
-        """Say why the client was the bottleneck; nothing if it was not."""
-        found = []
+        """Return the reasons why the client was the bottleneck; empty if it was not."""
+        reasons = []
         if self.late_p99_ms > MOST_LATE_MS:
-            found.append(
+            reasons.append(
                 f"the client was the bottleneck: 1 % of the requests were sent {self.late_p99_ms:.1f} ms "
                 f"late or later, and at most {MOST_LATE_MS:g} ms are allowed"
             )
         if self.lag_p99_ms is not None and self.lag_p99_ms > MOST_LAG_MS:
-            found.append(
+            reasons.append(
                 f"the client was the bottleneck: its event loop was {self.lag_p99_ms:.1f} ms late or later "
                 f"in 1 % of the looks, and at most {MOST_LAG_MS:g} ms are allowed"
             )
         if self.cpu_share > MOST_CPU:
-            found.append(
+            reasons.append(
                 f"the client was the bottleneck: it used {self.cpu_share:.0%} of a core, and at most "
                 f"{MOST_CPU:.0%} are allowed"
             )
-        return tuple(found)
+        return tuple(reasons)
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as it stands in the journal."""
+        """Return the record as JSON for the journal."""
         return asdict(self)
 
     @classmethod
-    def from_json(cls, found: Mapping[str, Any]) -> Honesty:
+    def from_json(cls, stored: Mapping[str, Any]) -> Honesty:
         """Read back what ``to_json`` wrote."""
-        return cls(**found)
+        return cls(**stored)
 
 
 @dataclass(frozen=True)
 class LoadBlock:
-    """One load of one server: a block of a row.
+    """Record one load of one server, which is one block of a row.
 
-    ``stopped`` says why it ended before its end ('' if it did not). ``search`` is what a search for the
-    highest rate found; the samples are then those of the load at that rate.
+    ``stopped`` says why the load was stopped early ('' if it was not). ``search`` is the result of a search
+    for the highest rate; ``samples`` are then from the load at that rate.
     """
 
     schedule: str
@@ -75,14 +78,15 @@ class LoadBlock:
 
     @property
     def void(self) -> tuple[str, ...]:
-        """Say why nothing may be concluded from it: the client was the bottleneck, or it did not end."""
+        """Return the reasons why the load does not count: a slow client, or an early stop."""
         return (*self.client.reasons(), *([self.stopped] if self.stopped else []))
 
 
 def sharing_words(pinned: Mapping[str, list[int]] | None, why_not: str = "") -> str:
-    """Say for people how client and server share the processors of a machine; '' if nothing is known of it.
+    """Return a phrase for people: how client and server share the processors; '' if that is not known.
 
-    ``pinned`` has the processors of each side, by number; ``why_not`` says why nothing was pinned.
+    ``pinned`` maps ``server`` and ``client`` to their processor numbers; ``why_not`` says why nothing was
+    pinned.
     """
     if pinned:
         server, client = (", ".join(map(str, pinned[side])) for side in ("server", "client"))

@@ -1,4 +1,4 @@
-"""Records as JSON. Standard library only, because the worker uses this file too."""
+"""Write records as JSON. This module uses only the standard library, because the worker imports it too."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ Json = Mapping[str, Any]
 
 
 def plain(value: object) -> Json:
-    """Return a record as a mapping of its fields, one level deep: the ``default`` of ``json.dumps``. Raises
-    TypeError for what is no record."""
+    """Return a record as a mapping of its fields, one level deep.
+
+    This is meant as the ``default`` of ``json.dumps``, which calls it again for nested records. Raises
+    TypeError for anything that is not a dataclass instance.
+    """
     if not is_dataclass(value) or isinstance(value, type):
         raise TypeError(f"{type(value).__name__} cannot be written as JSON")
-    return {one.name: getattr(value, one.name) for one in fields(value)}
+    return {field.name: getattr(value, field.name) for field in fields(value)}

@@ -1,7 +1,7 @@
-"""A worker's replies as frozen records, one for each command; ``loaded.py`` and ``drift.py`` have the others.
+"""Define a worker's replies as frozen records; ``loaded.py`` and ``drift.py`` have the others.
 
-The worker makes them, they cross the pipe as JSON, and the harness reads them back as the same records. This
-file uses the standard library only, because it also runs in the worker's interpreter.
+The worker makes them and sends them over the pipe as JSON, and the harness reads them back as the same
+records. This module uses only the standard library, because the worker imports it too.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bench.records.thinking import Answer
 
 @dataclass(frozen=True)
 class Encoded:
-    """The prompts as tokens: a digest of them all, the length of each, and the tokens that end a reply."""
+    """Describe the prompts as tokens: a digest of all, the length of each, and the end tokens of replies."""
 
     digest: str
     input_tokens: tuple[int, ...]
@@ -25,7 +25,7 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Kernel:
-    """An operator of one decode step (on CUDA, a kernel), with its share of the step's time (0 to 1)."""
+    """Record one operator of a decode step (on CUDA, a kernel) and its share of the step's time (0 to 1)."""
 
     operator: str
     calls: int
@@ -35,8 +35,10 @@ class Kernel:
 
 @dataclass(frozen=True)
 class WarmUp:
-    """The times of the warm-up requests. ``kernels`` were found here in earlier versions; see
-    ``StepProfile``."""
+    """Record the times of the warm-up requests.
+
+    Only journals of earlier versions have ``kernels`` here; today they are in ``StepProfile``.
+    """
 
     durations_ms: tuple[float, ...]
     steady: bool
@@ -47,10 +49,11 @@ class WarmUp:
 
 @dataclass(frozen=True)
 class StepProfile:
-    """One decode step under the profiler, which runs after the last timed pass of a process.
+    """Record one decode step under the profiler.
 
-    ``launches`` is how often the processor gave the GPU work, and ``gpu_busy_ms`` how long the GPU worked.
-    Both are None on a CPU.
+    It runs after the last timed pass of a process, because profiling changes the times. ``launches`` counts
+    the kernels that the CPU launched on the GPU, and ``gpu_busy_ms`` is how long the GPU worked; both are
+    None on a CPU.
     """
 
     kernels: tuple[Kernel, ...]
@@ -60,9 +63,9 @@ class StepProfile:
 
 @dataclass(frozen=True)
 class DeviceTimes:
-    """The time (ns) between a GPU's own events, before and after its work on each prompt and on each step.
+    """Record the time (ns) that the GPU took for each prompt and each step, by CUDA events before and after.
 
-    There is one prompt and one tuple of steps for each batch; none on a CPU.
+    ``prefill_ns`` has one entry per batch and ``steps_ns`` one tuple per batch; both are empty on a CPU.
     """
 
     prefill_ns: tuple[int, ...]
@@ -71,8 +74,10 @@ class DeviceTimes:
 
 @dataclass(frozen=True)
 class TimedBatch:
-    """Requests that were decoded together: the times (ns) of sending, of each token and of the end.
-    ``tokens`` holds one tuple per request."""
+    """Record a batch of requests that were decoded together: when it was sent, each token, and the end (ns).
+
+    ``tokens`` holds one tuple of token ids per request.
+    """
 
     sent_ns: int
     stamps_ns: tuple[int, ...]
@@ -87,29 +92,32 @@ class TimedBatch:
 
     @property
     def whole(self) -> bool:
-        """Return whether the answers came as a whole, so that nothing is known of single tokens."""
+        """Return whether each answer came all at once, so that the times of single tokens are not known."""
         return len(self.stamps_ns) == 1
 
     @property
     def prefill_s(self) -> float:
-        """Return the time from sending to the first token."""
+        """Return the seconds from sending to the first token."""
         return (self.stamps_ns[0] - self.sent_ns) / 1e9
 
     @property
     def decode_s(self) -> float:
-        """Return the time from the first token to the last."""
+        """Return the seconds from the first token to the last."""
         return (self.stamps_ns[-1] - self.stamps_ns[0]) / 1e9
 
     @property
     def duration_s(self) -> float:
-        """Return the time from sending to the end."""
+        """Return the seconds from sending to the end."""
         return (self.end_ns - self.sent_ns) / 1e9
 
 
 @dataclass(frozen=True)
 class Speculated:
-    """What a speculating decoder did: passes of the model, tokens drafted and kept, and the time (ns) spent
-    on drafting and on verifying."""
+    """Count the work of a speculative decoder.
+
+    ``passes`` are forward passes of the model, ``drafted`` and ``accepted`` are tokens, and the times (ns)
+    are those of drafting and of verifying the drafts.
+    """
 
     passes: int
     drafted: int
@@ -120,12 +128,12 @@ class Speculated:
 
 @dataclass(frozen=True)
 class Solo:
-    """The timed pass of a worker that runs alone.
+    """Record the timed pass of a worker that runs alone.
 
-    ``characters`` are those of all prompts and of all replies; None for random weights, whose replies are no
-    text. ``answers`` are the lengths of the replies up to their ends, in the order of the requests; None
-    where a reply has no end. ``texts`` has the end of each prompt and the beginning of each reply.
-    ``cascaded`` has an entry for each request of a cascade.
+    ``characters`` counts those of all prompts and of all replies; None for random weights, whose replies are
+    not text. ``texts`` has the end of each prompt and the beginning of each reply. ``answers`` has the length
+    of each reply up to its end token, in the order of the requests; None if the model has no end token.
+    ``cascaded`` has one entry per request of a cascade.
     """
 
     batches: tuple[TimedBatch, ...]
@@ -139,9 +147,9 @@ class Solo:
 
 @dataclass(frozen=True)
 class MemoryPeaks:
-    """The peak memory (bytes) of prefill and of decode, by kind of memory; None where it cannot be read.
+    """Record the peak memory (bytes) of prefill and of decode, by kind of memory; None if it cannot be read.
 
-    Of a server, ``served`` is what its processes held after its blocks of load, and there are no phases.
+    A server has no such phases: ``served`` is what its processes held after its blocks of load.
     """
 
     prefill: Mapping[str, int | None]
@@ -162,12 +170,12 @@ class MemoryPeaks:
 
 @dataclass(frozen=True)
 class EnergyReading:
-    """The energy of ``requests`` requests in a window of ``window_s``. Without a counter there is no figure,
-    and ``code`` and ``reason`` say why.
+    """Record the energy of ``requests`` requests that ran within ``window_s`` seconds.
 
-    ``idle_w`` is the power of the device with the model loaded and nothing to do, measured for baselines.
-    ``integrated_j`` is the same energy from samples of power, and ``update_s`` the time between two updates
-    of the counter.
+    ``energy_j`` is None without an energy counter; ``code`` and ``reason`` then say why. ``boundary`` says
+    what the counter covers. ``idle_w`` is the power of the device while the model is loaded and idle; only
+    baselines measure it. ``integrated_j`` is the same energy from samples of the power, as a check, and
+    ``update_s`` is the time between two updates of the counter.
     """
 
     energy_j: float | None
@@ -190,7 +198,7 @@ class EnergyReading:
 
 @dataclass(frozen=True)
 class Counted:
-    """The work of one batch. A count that an engine cannot give is None, never 0."""
+    """Count the work of one batch. A count that an engine cannot give is None, never 0."""
 
     requests: int
     input_tokens: int
@@ -202,11 +210,11 @@ class Counted:
 
 @dataclass(frozen=True)
 class TurnTimes:
-    """One side's times (ns) in turns with the other: one tuple per batch, one entry per turn.
+    """Record the times (ns) of one side that ran in turns with the other: one tuple per batch, one entry per
+    turn.
 
-    ``output_tokens`` has a number per batch where answers come as a whole, and is empty elsewhere;
-    ``replies`` has a fingerprint of the tokens of each batch where they do not. ``cascaded`` has an entry for
-    each request of a cascade.
+    If each answer comes all at once, ``output_tokens`` has one number per batch; otherwise it is empty, and
+    ``replies`` has a fingerprint of each batch's tokens. ``cascaded`` has one entry per request of a cascade.
     """
 
     durations_ns: tuple[tuple[int, ...], ...]
@@ -217,8 +225,10 @@ class TurnTimes:
 
 @dataclass(frozen=True)
 class Exported:
-    """A checkpoint that was written and loaded again; ``logits_apart`` is the largest difference of its
-    logits from those before."""
+    """Describe a checkpoint that was written and loaded again.
+
+    ``logits_apart`` is the largest absolute difference between its logits and those before the export.
+    """
 
     parameters: int
     logits_apart: float

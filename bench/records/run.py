@@ -1,4 +1,4 @@
-"""A run and its rows as the journal records them. Every figure is computed from these records."""
+"""Record a run and its rows, as the journal has them. Every figure is computed from these records."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from bench.records.splits import SplitWork
 from bench.records.thinking import Answer
 
 Kind = TypeVar("Kind")
-ANY = "*"  # in ``ArmRecord.reached``: a process that nobody can look into may read every file
+ANY = "*"  # in ``ArmRecord.reached``: the process cannot be observed, so it may have read any file
 
 
 @dataclass(frozen=True)
 class Sides(Generic[Kind]):
-    """The same measurement of a baseline and of a variant."""
+    """Hold the same measurement of a baseline and of a variant."""
 
     baseline: Kind
     variant: Kind
@@ -40,7 +40,7 @@ class Sides(Generic[Kind]):
 
 @dataclass(frozen=True)
 class ColdStart:
-    """How long a fresh process took to load the model, and to answer its first request."""
+    """Record how long a fresh process took to load the model, and to answer its first request."""
 
     load_s: float
     first_request_ms: float
@@ -48,18 +48,18 @@ class ColdStart:
 
 @dataclass(frozen=True)
 class ArmRecord:
-    """All measurements of one row. A field that is None or empty was not measured.
+    """Hold all measurements of one row. A field that is None or empty was not measured.
 
-    ``models`` are the models that its steps name, by ``optimise.VERB.KEY``; ``model`` is its own. ``routed``
-    says how many tokens each expert of each layer got on both sides, with an entry for each call that scored
-    some windows of the evaluation text. ``logits`` has the smallest and the largest logit of each window,
-    ``activations`` what the layers read in them.
-    ``floor`` compares the baseline with itself in other shapes, ``floors`` in other circumstances. In a gate
-    on commits, ``reached`` has the files of the row's commit that were read, with their SHA-256.
+    ``model`` is the row's own model; ``models`` are those that its steps name, by ``optimise.VERB.KEY``.
 
-    ``server`` says how a server was started and what it said of itself. ``loads`` are the blocks in which it
-    alone was under load. ``said`` are its replies beside those of the baseline's server. ``encoded`` compares
-    the outputs of an encoder with its baseline's.
+    The evaluation text is scored in several calls. ``routed`` (tokens per expert of each layer) and
+    ``activations`` have one entry per call; ``logits`` has the smallest and the largest logit of each window.
+    ``floor`` compares the baseline with itself with other kernel shapes, ``floors`` under other conditions.
+
+    ``server`` says how a server was started and what it reported about itself. ``loads`` are the blocks in
+    which it alone was under load, ``said`` compares its replies with those of the baseline's server.
+    ``encoded`` compares the outputs of an encoder with its baseline's. In a gate on commits, ``reached`` maps
+    each file of the row's commit that was read to its SHA-256.
     """
 
     name: str
@@ -110,27 +110,25 @@ class ArmRecord:
 
     @property
     def cascade(self) -> Json | None:
-        """Return the rule, the threshold and the prices of a cascade, as its worker reported them; None for
-        any other row."""
+        """Return the rule, threshold and prices of a cascade, as its worker reported them; None otherwise."""
         steps = self.loaded.evidence if self.loaded else ()
         return next((step["cascade"] for step in reversed(steps) if step.get("cascade")), None)
 
 
 @dataclass(frozen=True)
 class UnitRecord:
-    """One pair of freshly started workers that decoded the same requests in turns: one sample of a run or a
-    gate.
+    """Record one pair of freshly started workers that decoded the same requests. It is one sample of a ratio.
 
-    ``baseline_ns`` and ``variant_ns`` hold one list per batch, with one entry per turn. ``void`` says why the
-    whole unit does not count; the reason is never its result. ``from_run`` names the run of an earlier gate
-    from which the unit was taken over. ``design`` says how the sides shared the machine: in turns by token
-    (``steps``) or by request (``requests``), or one after the other (``abba``).
+    ``baseline_ns`` and ``variant_ns`` hold one tuple per batch, with one entry per turn. ``void`` says why
+    the unit does not count ('' if it does); it is set for disturbances, never for the result. ``from_run``
+    names the earlier gate from which the unit was taken over. ``design`` says how the two sides shared the
+    machine: in turns by token (``steps``) or by request (``requests``), or one after the other (``abba``).
 
     Some fields are None or empty in most units. ``requests`` is how many requests each side decoded, if their
-    workloads differ. ``tokens`` counts prompts and answers, which may differ from unit to unit, if answers
-    come as a whole. ``replies`` has a fingerprint of each batch's replies. ``loads`` are the blocks of
-    servers, which have no batches. ``cascaded`` has an entry for each request of a variant that is a cascade,
-    and ``baseline_cascaded`` of a baseline that is one, as the base of a gate may be.
+    workloads differ. ``tokens`` counts prompts and answers if each answer comes all at once, because its
+    length may then differ from unit to unit. ``replies`` has a fingerprint of each batch's replies. ``loads``
+    are the blocks of servers, which have no batches. ``cascaded`` and ``baseline_cascaded`` have one entry
+    per request of a side that is a cascade.
     """
 
     number: int
@@ -163,7 +161,7 @@ class UnitRecord:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One run, as its journal records it; ``inputs`` has the SHA-256 of each file that its config names."""
+    """Hold one run, as its journal has it; ``inputs`` maps each file that its config names to its SHA-256."""
 
     run_id: str
     name: str
@@ -183,26 +181,26 @@ class RunRecord:
     units: tuple[UnitRecord, ...] = ()
 
     def valid_units_of(self, arm: ArmRecord) -> tuple[UnitRecord, ...]:
-        """Return the pairs of processes that measured the arm beside its baseline and count: none is void."""
+        """Return the pairs of processes that compared the arm with its baseline, without the void ones."""
         return tuple(unit for unit in self.units_of(arm) if not unit.void)
 
     def units_of(self, arm: ArmRecord) -> tuple[UnitRecord, ...]:
-        """Return all pairs of processes that measured the arm beside its baseline, the void ones too."""
+        """Return all pairs of processes that compared the arm with its baseline, the void ones too."""
         return tuple(self._units.get((arm.group, arm.name), ()))
 
     def baseline_of(self, arm: ArmRecord) -> ArmRecord | None:
-        """Return the baseline in the arm's own cell of the sweep."""
+        """Return the baseline of the arm's comparison group; None if the group has none."""
         return self._baselines.get(arm.group)
 
     @cached_property
     def compared(self) -> tuple[tuple[ArmRecord, ArmRecord], ...]:
-        """Every variant with its baseline, as (baseline, variant)."""
+        """Return every variant with its baseline, as (baseline, variant)."""
         pairs = ((self.baseline_of(arm), arm) for arm in self.arms if not arm.is_baseline)
         return tuple((base, arm) for base, arm in pairs if base is not None)
 
     @cached_property
     def groups_that_count_tokens(self) -> frozenset[str]:
-        """The cells of the sweep in which a unit counted its own tokens."""
+        """Return the comparison groups in which the units counted their own tokens."""
         return frozenset(unit.group for unit in self.units if unit.tokens is not None)
 
     @cached_property

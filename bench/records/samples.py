@@ -1,4 +1,4 @@
-"""What is kept of each request: the raw times from which every figure can be computed again."""
+"""Record each request to a server with its raw times, from which every figure can be computed again."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ Status = Literal["ok", "failed", "cut short"]
 
 @dataclass(frozen=True)
 class Sample:
-    """One request. Times are monotonic nanoseconds of the client's machine.
+    """Record one request. Times are nanoseconds of the client's monotonic clock.
 
-    ``scheduled_ns`` is when it should have been sent, ``sent_ns`` when the client began with it (connecting
-    is part of it: ``connect_ns``), ``end_ns`` when the reply was complete or given up. ``events_ns`` are the
-    times of events with text, ``tokens`` how many tokens each carried, ``thoughts`` how many of the first
-    events were reasoning. ``n_cached`` input tokens came from a prefix cache, if the server says so. With
-    retries ``sent_ns`` is that of the first attempt.
+    ``scheduled_ns`` is when the request should have been sent. ``sent_ns`` is when the client began its first
+    attempt; the ``connect_ns`` of connecting come after it. ``end_ns`` is when the reply was complete or
+    given up. ``events_ns`` are the times of the events with text, ``tokens`` is how many tokens each of them
+    carried, and the first ``thoughts`` events were reasoning. ``n_cached`` is how many input tokens came from
+    a prefix cache, if the server reports it.
     """
 
     number: int
@@ -59,51 +59,55 @@ class Sample:
 
     @property
     def ttft_ms(self) -> float:
-        """Return the time from sending to the first token."""
+        """Return the milliseconds from sending to the first token."""
         return (self.events_ns[0] - self.sent_ns) / 1e6
 
     @property
     def ttft_sched_ms(self) -> float:
-        """Return the time from the scheduled arrival to the first token."""
+        """Return the milliseconds from the scheduled arrival to the first token."""
         return (self.events_ns[0] - self.scheduled_ns) / 1e6
 
     @property
     def ttfo_ms(self) -> float | None:
-        """Return the time from sending to the first token that is no reasoning; None if all of it was."""
+        """Return the milliseconds from sending to the first token after the reasoning; None without one."""
         if self.thoughts >= len(self.events_ns):
             return None
         return (self.events_ns[self.thoughts] - self.sent_ns) / 1e6
 
     @property
     def e2el_ms(self) -> float:
-        """Return the time from sending to the end."""
+        """Return the milliseconds from sending to the end."""
         return (self.end_ns - self.sent_ns) / 1e6
 
     @property
     def e2el_sched_ms(self) -> float:
-        """Return the time from the scheduled arrival to the end."""
+        """Return the milliseconds from the scheduled arrival to the end."""
         return (self.end_ns - self.scheduled_ns) / 1e6
 
     @property
     def tpot_ms(self) -> float | None:
-        """Return (t_m − t_1)/(n_out − k_1), without the first event's tokens; None if there are no more."""
+        """Return the time per output token, (t_m − t_1)/(n_out − k_1); None if there is only one event.
+
+        The first event came at t_1 with k_1 tokens, and the last at t_m. The tokens of the first event are
+        left out, because their time is the time to the first token.
+        """
         later = self.n_out - self.tokens[0] if self.tokens else 0
         return (self.events_ns[-1] - self.events_ns[0]) / 1e6 / later if later > 0 else None
 
     def gaps_ms(self) -> list[float]:
-        """Return the raw times between events (ICL)."""
+        """Return the times between consecutive events (inter-chunk latencies, ICL)."""
         return [(b - a) / 1e6 for a, b in zip(self.events_ns, self.events_ns[1:], strict=False)]
 
     def itl_ms(self) -> list[float]:
-        """Return the time of each token after the first event: k values of gap/k for an event of k tokens."""
+        """Return the inter-token latencies: an event of k tokens after a gap gives k values of gap/k."""
         return [gap / k for gap, k in zip(self.gaps_ms(), self.tokens[1:], strict=True) for _ in range(k)]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the record as it stands in the journal."""
+        """Return the record as JSON for the journal."""
         return asdict(self)
 
     @classmethod
-    def from_json(cls, found: Mapping[str, Any]) -> Sample:
+    def from_json(cls, stored: Mapping[str, Any]) -> Sample:
         """Read back what ``to_json`` wrote."""
-        lists = {key: tuple(found[key]) for key in ("events_ns", "tokens")}
-        return cls(**{**found, **lists})
+        lists = {key: tuple(stored[key]) for key in ("events_ns", "tokens")}
+        return cls(**{**stored, **lists})

@@ -1,4 +1,4 @@
-"""What a model that is split over two processes did: time and bytes on each side, in each phase."""
+"""Record the work of a model that is split over two processes: time and bytes per side and phase."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class SplitPhase:
-    """The passes of one phase, prompts or single tokens.
+    """Record the passes of one phase, prefill or decode.
 
-    ``positions`` are the token positions that crossed the link. ``edge_s`` and ``cloud_s`` are the seconds in
-    which each process computed, ``link_s`` those that the link took and ``link_asked_s`` those that it was
-    asked for. ``socket_s`` is the rest of the time: the real socket, and waking up a process. The bytes are
-    counted at the socket, by the edge.
+    ``positions`` are the token positions that crossed the link. ``edge_s`` and ``cloud_s`` are the seconds
+    that each process computed. ``link_s`` is the time that the simulated link took, and ``link_asked_s`` the
+    time that it should have taken by its settings. ``socket_s`` is the rest: the real socket, and the time to
+    wake up a process. The edge counts the bytes at its socket.
     """
 
     passes: int = 0
@@ -27,16 +27,16 @@ class SplitPhase:
 
     @property
     def total_s(self) -> float:
-        """Return the seconds of all passes, from the first layer to the token."""
+        """Return the seconds of all passes, each from the first layer to the next token."""
         return self.edge_s + self.cloud_s + self.link_s + self.socket_s
 
 
 @dataclass(frozen=True)
 class SplitWork:
-    """The work of both processes since it was last read, and the prices of both, None where none was given.
+    """Record the work of both processes since it was last read, and their prices (None if not given).
 
-    ``processes`` are the ids of the two, and ``row_numbers`` how many numbers share a scale where they are
-    rounded. A model whose prompts alone are read elsewhere has all its layers on both sides.
+    ``processes`` are the two process ids. ``row_numbers`` is how many numbers share a scale when they are
+    rounded for the link. If only the prefill runs in the cloud, both sides have all layers.
     """
 
     edge_layers: int

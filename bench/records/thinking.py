@@ -1,6 +1,7 @@
-"""Count the tokens of an answer up to its end, and those of them that are reasoning.
+"""Count the tokens of an answer up to its end, and how many of them are reasoning.
 
-The worker counts, because it has the tokenizer that makes tokens of the markers. Standard library only.
+The worker counts them, because only it has the tokenizer that encodes the markers of reasoning. This module
+uses only the standard library.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ Ids = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Answer:
-    """The tokens of one answer with the token that ended it, and those of them that are reasoning.
+    """Count the tokens of one answer, including its end token.
 
     ``ended`` is False for an answer that was cut at ``output_tokens``. ``reasoning`` counts the tokens
-    between the markers, markers included; None for a model of which no markers are known.
+    between the markers, markers included; None for a model whose markers are not known.
     """
 
     tokens: int
@@ -26,42 +27,45 @@ class Answer:
 
 @dataclass(frozen=True)
 class Markers:
-    """The tokens that begin and end reasoning."""
+    """Hold the token ids that begin and end reasoning."""
 
     start: Ids
     end: Ids
 
     def open_after(self, prompt: Sequence[int]) -> bool:
-        """Return whether a prompt ends within reasoning; some chat templates begin it."""
+        """Return whether reasoning is still open at the end of a prompt; some chat templates open it."""
         return _last(prompt, self.start) > _last(prompt, self.end)
 
     def reasoning_in(self, answer: Sequence[int], *, opened: bool) -> int:
-        """Return the reasoning tokens of an answer, markers included; ``opened`` if the prompt began it.
+        """Count the reasoning tokens of an answer, markers included; ``opened`` if the prompt opened it.
 
-        Reasoning that does not end goes on to the end of the answer. An end without a start closes what was
-        open from the first token on.
+        Reasoning without an end marker goes on to the end of the answer. If an end marker comes before any
+        start marker, the answer was reasoning from its first token.
         """
         thinking = opened or _first_end_is_alone(answer, self)
         count = place = 0
         while place < len(answer):
             marker = self.end if thinking else self.start
-            found = bool(marker) and tuple(answer[place : place + len(marker)]) == marker
-            step = len(marker) if found else 1
-            count += step if thinking or found else 0
-            thinking ^= found
+            at_marker = bool(marker) and tuple(answer[place : place + len(marker)]) == marker
+            step = len(marker) if at_marker else 1
+            count += step if thinking or at_marker else 0
+            thinking ^= at_marker
             place += step
         return count
 
 
 def before_end(tokens: Sequence[int], end_ids: Collection[int]) -> Sequence[int]:
-    """Return an answer up to its first end token, which is left out."""
+    """Return the tokens of an answer before its first end token."""
     return tokens[: next((place for place, token in enumerate(tokens) if token in end_ids), len(tokens))]
 
 
 def counted(
     tokens: Sequence[int], end_ids: Sequence[int], markers: Markers | None, *, opened: bool, whole: bool
 ) -> Answer:
-    """Count one answer. A ``whole`` answer has ended where its tokens end."""
+    """Count the tokens of one answer up to its first end token.
+
+    ``whole`` says that the tokens are a complete answer even if no end token is among them.
+    """
     ends = [place for place, token in enumerate(tokens) if token in end_ids]
     length = ends[0] + 1 if ends else len(tokens)
     reasoning = markers.reasoning_in(tokens[:length], opened=opened) if markers else None

@@ -1,6 +1,6 @@
-"""Of what kind a token is by its text: letters of a script, digits, punctuation, white space, or none.
+"""Classify tokens by their text: letters of a script, digits, punctuation, white space, or the rest.
 
-Standard library only, because the worker imports this file too.
+This module uses only the standard library, because the worker imports it too.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 LETTERS = {"l": "latin", "c": "cjk", "a": "other_letters"}
 KINDS = {**LETTERS, "d": "digits", "p": "punctuation", "w": "space", "x": "rest"}
-UNFINISHED = "�"  # what a decoder writes for bytes that are not yet a letter
-MOST_PARTS = 4  # tokens of one letter: UTF-8 has at most four bytes for it
+UNFINISHED = "�"  # a decoder writes this for bytes that are not yet a whole character
+MOST_PARTS = 4  # a character is at most four tokens long, because UTF-8 has at most four bytes for it
 CJK = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO")
 
 
@@ -33,8 +33,10 @@ def kind_of(text: str) -> str:
 
 
 def kinds_of(ids: Sequence[int], text: Callable[[Sequence[int]], str]) -> str:
-    """Return one letter of ``KINDS`` for each token. Tokens that are a letter only together share its kind;
-    ``text`` decodes a list of tokens."""
+    """Return a string with one letter of ``KINDS`` per token; ``text`` decodes a list of tokens.
+
+    Tokens that form a character only together all get the kind of that character.
+    """
     return "".join(_each(ids, text))
 
 
@@ -42,10 +44,10 @@ def _each(ids: Sequence[int], text: Callable[[Sequence[int]], str]) -> Iterator[
     begun: list[int] = []
     for token in ids:
         begun.append(token)
-        found = text(begun)
-        if UNFINISHED in found and len(begun) < MOST_PARTS:
+        decoded = text(begun)
+        if UNFINISHED in decoded and len(begun) < MOST_PARTS:
             continue
-        yield from kind_of(found) * len(begun)
+        yield from kind_of(decoded) * len(begun)
         begun = []
     if begun:
         yield from "x" * len(begun)

@@ -1,1 +1,1 @@
-"""Intervals, ratios and the verdicts on them."""
+"""Compute intervals and ratios, and give verdicts on them."""

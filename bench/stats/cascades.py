@@ -1,9 +1,12 @@
-"""The cost and the quality of a cascade at every threshold, from items that both models answered.
+"""Compute the cost and the quality of a cascade at every threshold, from items that both models answered.
 
-One pass is enough for all thresholds: a threshold only decides which of the two answers counts, and which
-costs are paid. RouteLLM (Ong et al. 2024, arXiv 2406.18665) defines the figures: the performance gap
-recovered, PGR = (q − q_edge) ÷ (q_cloud − q_edge), its average over the share of calls to the large model
-(APGR, the area under PGR, 0.5 for a random choice), and the smallest share of calls that reaches a PGR (CPT).
+One pass is enough for all thresholds, because a threshold only decides which of the two answers counts and
+which costs are paid. The figures are those of RouteLLM (Ong et al. 2024, arXiv 2406.18665):
+
+- PGR, the performance gap recovered: (q − q_edge) ÷ (q_cloud − q_edge).
+- APGR, the average PGR over the share of calls to the large model, which is the area under the curve. A
+  random choice has 0.5.
+- CPT, the call-performance threshold: the smallest share of calls that reaches a given PGR.
 """
 
 from __future__ import annotations
@@ -17,18 +20,18 @@ from typing import Any
 from bench.stats.intervals import Interval
 from bench.stats.proportions import ALPHA, mcnemar, paired_difference
 
-LEVELS = 10  # steps of the curve between which a fall is looked for
+LEVELS = 10  # ``falls`` compares the quality at the ends of this many equal steps of the curve
 RESAMPLES = 500
-MOST_UNDEFINED = 0.05  # the share of resamples that may have no gap between the models
+MOST_UNDEFINED = 0.05  # the largest share of resamples in which the large model may be no better
 
 
 @dataclass(frozen=True)
 class Item:
-    """A question that both models answered.
+    """Hold a question that both models answered.
 
-    ``doubt`` is higher the less sure the edge model was. ``edge`` and ``cloud`` are the quality of the
-    answers, 1.0 for a right one, else 0.0. ``edge_usd`` is paid for every item, ``cloud_usd`` and ``cloud_s``
-    for one that goes on.
+    A higher ``doubt`` means that the edge model was less sure. ``edge`` and ``cloud`` are the quality of the
+    two answers: 1.0 if right, else 0.0. Every item costs ``edge_usd`` and ``edge_s``; an item that is sent to
+    the large model costs ``cloud_usd`` and ``cloud_s`` more.
     """
 
     doubt: float
@@ -42,8 +45,11 @@ class Item:
 
 @dataclass(frozen=True)
 class Point:
-    """A place on the curve: items with a doubt above ``limit`` go on. ``usd``, ``seconds`` and ``quality``
-    are means over all items, ``escalated`` is the share that goes on."""
+    """Describe a cascade that sends items with a doubt above ``limit`` to the large model.
+
+    ``escalated`` is the share of items that it sends. ``usd``, ``quality`` and ``seconds`` are means over all
+    items.
+    """
 
     limit: float
     escalated: float
@@ -53,7 +59,7 @@ class Point:
 
 
 def at(items: Sequence[Item], limit: float) -> Point:
-    """Return the point of one threshold."""
+    """Return the cascade's point at one threshold. Raises ZeroDivisionError without items."""
     n, sent = len(items), [item for item in items if item.doubt > limit]
     return Point(
         limit,
@@ -65,10 +71,9 @@ def at(items: Sequence[Item], limit: float) -> Point:
 
 
 def curve(items: Sequence[Item]) -> tuple[Point, ...]:
-    """Return the point of every threshold that makes a difference, from the edge model for all items to the
-    large model for all items.
+    """Return one point per distinct threshold, from no item sent to the large model to all items sent.
 
-    The limits lie midway between two doubts. Items with equal doubts go on together.
+    Each limit lies midway between two neighbouring doubts. Items with equal doubts are sent together.
     """
     ordered = sorted(items, key=lambda item: -item.doubt)
     n = len(ordered)
@@ -87,30 +92,30 @@ def curve(items: Sequence[Item]) -> tuple[Point, ...]:
 
 
 def gap(items: Sequence[Item]) -> Interval:
-    """Return the quality of the large model − that of the edge model, with its paired 95 % interval."""
+    """Return the large model's quality minus the edge model's, with a 95 % interval for paired answers."""
     both = [(item.edge > 0.5, item.cloud > 0.5) for item in items]
     counts = [both.count(pair) for pair in ((True, True), (True, False), (False, True), (False, False))]
     return paired_difference(*counts)
 
 
 def pgr(points: Sequence[Point], quality: float) -> float | None:
-    """Return the share of the gap that a quality recovers; None where the large model is not better."""
+    """Return the PGR of a quality; None if the large model is not better on these points."""
     weak, strong = points[0].quality, points[-1].quality
     return (quality - weak) / (strong - weak) if strong - weak > 1e-12 else None
 
 
 def apgr(points: Sequence[Point]) -> float | None:
-    """Return the area under PGR over the share that goes on, by trapezoids; None without a gap."""
+    """Return the area under PGR over the share of calls, by trapezoids; None if there is no gap."""
     heights = [pgr(points, point.quality) for point in points]
-    known = [height for height in heights if height is not None]
-    if len(known) < len(points):
+    defined = [height for height in heights if height is not None]
+    if len(defined) < len(points):
         return None
-    steps = zip(pairwise(point.escalated for point in points), pairwise(known), strict=True)
+    steps = zip(pairwise(point.escalated for point in points), pairwise(defined), strict=True)
     return math.fsum((b - a) * (low + high) / 2 for (a, b), (low, high) in steps)
 
 
 def cpt(points: Sequence[Point], share: float) -> float | None:
-    """Return the smallest share of requests that must go on for a PGR of ``share``; None without a gap."""
+    """Return the smallest share of calls to the large model with a PGR of ``share``; None without a gap."""
     for point in points:
         recovered = pgr(points, point.quality)
         if recovered is None:
@@ -123,8 +128,8 @@ def cpt(points: Sequence[Point], share: float) -> float | None:
 def summed_up(items: Sequence[Item], shares: Sequence[float]) -> list[Interval | None]:
     """Return APGR, then CPT at each of ``shares``, with percentile bootstrap intervals over items.
 
-    Every entry is None if the large model is not shown to be better: there is then no gap of which a share
-    could be recovered. The bounds are None if more than a twentieth of the resamples has no gap.
+    Every entry is None unless the interval of the gap is above 0, because PGR is a share of that gap. The
+    bounds are None if more than a twentieth of the resamples has no gap.
     """
     import numpy as np
 
@@ -146,8 +151,8 @@ def summed_up(items: Sequence[Item], shares: Sequence[float]) -> list[Interval |
 def of_resample(table: Any, shares: Sequence[float]) -> list[float]:
     """Return APGR and the CPT at each of ``shares``; an empty list without a gap.
 
-    ``table`` has three rows with a column for each item, the highest doubt first: doubts, edge qualities,
-    cloud qualities. This computes ``apgr`` and ``cpt`` of the items' ``curve`` with arrays.
+    ``table`` has shape [3, items]: doubts, edge qualities, cloud qualities, with the highest doubt first. The
+    result equals ``apgr`` and ``cpt`` of the items' ``curve``; arrays make it fast enough for a bootstrap.
     """
     import numpy as np
 
@@ -163,7 +168,7 @@ def of_resample(table: Any, shares: Sequence[float]) -> list[float]:
 
 
 def _bounded(value: float, drawn: Sequence[float]) -> Interval:
-    """Return a figure with the percentiles of its resamples, if enough resamples have it."""
+    """Return a figure with percentiles of its resamples as bounds, if enough resamples have the figure."""
     if len(drawn) < (1 - MOST_UNDEFINED) * RESAMPLES:
         return Interval(value, None, None)
     ordered, tail = sorted(drawn), int(ALPHA / 2 * len(drawn))
@@ -171,10 +176,11 @@ def _bounded(value: float, drawn: Sequence[float]) -> Interval:
 
 
 def falls(items: Sequence[Item]) -> list[tuple[float, float]]:
-    """Return (from, to), pairs of shares between which quality falls by more than chance allows.
+    """Return pairs (from, to) of shares of calls between which the quality falls by more than chance allows.
 
-    The shares are ``LEVELS`` equal steps. Between two of them only the items that go on in between change
-    their answer. McNemar's exact test judges those, with Bonferroni's bound over all pairs of levels.
+    The shares are the ends of ``LEVELS`` equal steps. From one share to a larger one, only the items that are
+    sent in addition change their answer. McNemar's exact test compares the two answers of those items, at
+    5 % divided by the number of pairs (Bonferroni).
     """
     ordered = sorted(items, key=lambda item: -item.doubt)
     places = [round(step * len(ordered) / LEVELS) for step in range(LEVELS + 1)]

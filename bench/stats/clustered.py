@@ -1,4 +1,4 @@
-"""Quantiles of values that come in correlated windows, and standard errors as if values were independent."""
+"""Compute quantiles of values from correlated windows, and standard errors for independent values."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from itertools import chain
 
 from bench.stats.intervals import LEAST_SAMPLES, Interval, quantile, t_quantile
 
-LEAST_BEYOND = 5  # values beyond a quantile: with fewer, too little is known of that tail for a bound
+LEAST_BEYOND = 5  # a tail with fewer values than this gets no outer bound, because too little is known of it
 
 
 def quantile_intervals(windows: Sequence[Sequence[float]], places: Sequence[float]) -> list[Interval]:
-    """Return quantiles over all values, each with a 95 % interval that takes windows as the sample.
+    """Return a quantile over all values for each of ``places`` (0 to 1), with a 95 % interval.
 
-    The share of values up to the quantile is a ratio of sums over windows; its standard error, by
-    linearisation and with Student's t, is turned into places in the sorted values (Woodruff 1952, JASA
-    47:635). A bound beyond the sample is None, and so is the outer bound of a tail with fewer than five
-    values in it. Fewer than five windows give no bounds, nor does the smallest or the largest value.
+    Windows, and not values, are the independent sample. The share of values up to the quantile is a ratio of
+    sums over windows. Its standard error (by linearisation, with Student's t) gives two shares; the values
+    at these shares are the bounds (Woodruff 1952, JASA 47:635). A bound is None if it lies beyond the sample,
+    or in a tail of fewer than five values. There are no bounds for fewer than five windows, and none for the
+    smallest and the largest value.
     """
     each = [sorted(window) for window in windows]
     ordered = sorted(chain.from_iterable(each))
@@ -44,16 +45,18 @@ def _with_bounds(each: Sequence[Sequence[float]], ordered: Sequence[float], plac
 
 
 def mean_error(values: Sequence[float]) -> float | None:
-    """Return √((E[x²] − E[x]²)/(N − 1)), as llama.cpp computes it. That is the standard error of a mean of
-    independent values; for the tokens of a text it is too small. None for fewer than two values."""
+    """Return √((E[x²] − E[x]²)/(N − 1)), as llama.cpp computes it; None for fewer than two values.
+
+    This is the standard error of a mean of independent values. For the tokens of a text it is too small.
+    """
     variance = covariance(values, values)
     return None if variance is None else math.sqrt(variance)
 
 
-def covariance(one: Sequence[float], other: Sequence[float]) -> float | None:
+def covariance(x: Sequence[float], y: Sequence[float]) -> float | None:
     """Return the covariance of two paired means, (E[ab] − E[a]·E[b])/(N − 1); None for fewer than two."""
-    n = len(one)
+    n = len(x)
     if n < 2:
         return None
-    mean, others = math.fsum(one) / n, math.fsum(other) / n
-    return math.fsum((a - mean) * (b - others) for a, b in zip(one, other, strict=True)) / n / (n - 1)
+    mean_x, mean_y = math.fsum(x) / n, math.fsum(y) / n
+    return math.fsum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True)) / n / (n - 1)

@@ -1,7 +1,7 @@
-"""MLPerf's early-stopping rule: do so many requests show that a percentile of the latency is within a limit?
+"""Apply MLPerf's early-stopping rule: are there enough requests to say that a percentile is within a limit?
 
-The rule is that of the MLPerf inference policies ("early stopping criterion", confidence 0.99, tolerance 0).
-It assumes independent requests, which requests that share a batch are not quite.
+The rule is the "early stopping criterion" of the MLPerf inference policies, with confidence c = 0.99 and
+tolerance 0. It assumes independent requests; requests that share a batch are only nearly independent.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ CONFIDENCE = 0.99
 
 @cache
 def least_requests(share: float, over: int, confidence: float = CONFIDENCE) -> int:
-    """Return how many requests are needed, if ``over`` of them are over the limit, to say that ``share`` of
-    all requests are within it: the smallest h + t with P[Binomial(h + t, 1 − p) ≤ t] ≤ 1 − c.
+    """Return the fewest requests that show that ``share`` of all are within the limit, if ``over`` are not.
 
-    Raises ValueError unless ``share`` and ``confidence`` are above 0 and below 1.
+    This is the smallest n with P[Binomial(n, 1 − share) ≤ over] ≤ 1 − confidence. Raises ValueError unless
+    ``share`` and ``confidence`` are above 0 and below 1 and ``over`` is not negative.
     """
     from scipy.special import bdtr
 
@@ -35,15 +35,15 @@ def least_requests(share: float, over: int, confidence: float = CONFIDENCE) -> i
 
 
 def within(share: float, over: int, requests: int) -> bool:
-    """Return whether ``requests`` with ``over`` of them over the limit show that ``share`` are within it."""
+    """Return whether ``requests``, of which ``over`` exceed the limit, show that ``share`` are within it."""
     return requests >= least_requests(share, over)
 
 
 def cannot_hold(share: float, over: int, requests: int, confidence: float = CONFIDENCE) -> bool:
-    """Return whether so many requests are over the limit that ``share`` cannot be within it:
-    P[Binomial(n, 1 − p) ≥ over] ≤ 1 − c.
+    """Return whether so many requests exceed the limit that ``share`` of all cannot be within it.
 
-    If neither this nor ``within`` is true, there were too few requests to say.
+    The condition is P[Binomial(requests, 1 − share) ≥ over] ≤ 1 − confidence. If neither this function nor
+    ``within`` returns True, there were too few requests to decide.
     """
     from scipy.special import bdtrc
 

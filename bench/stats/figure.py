@@ -1,4 +1,4 @@
-"""The definition of a metric (name, unit, direction, formula), and a figure of it as in ``run.json``."""
+"""Define a metric (name, unit, direction, formula), and a figure of it as it stands in ``run.json``."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _OWN = frozenset(("unit", "higher_is_better", "formula", "value", "ci_low", "ci_
 
 @dataclass(frozen=True)
 class Figure:
-    """A number with its 95 % bounds (None if there are too few samples for them) and what it rests on.
+    """Hold a number with its 95 % bounds (None if there are too few samples for them) and its metric.
 
-    ``value`` is the headline number. For a figure of many requests it is their mean, and ``sample`` sums them
-    up. ``notes`` are further facts by name, such as the windows that drift was scored on.
+    ``value`` is the number that tables show. If it is the mean of many requests, ``sample`` has their
+    distribution. ``notes`` has further facts by name, such as the number of windows that drift was scored on.
     """
 
     unit: str
@@ -36,7 +36,7 @@ class Figure:
         return Interval(self.value, self.ci_low, self.ci_high)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the figure as it is in ``run.json``."""
+        """Return the figure as JSON for ``run.json``."""
         head = {"unit": self.unit, "higher_is_better": self.higher_is_better, "formula": self.formula}
         bounds = {"ci_low": self.ci_low, "ci_high": self.ci_high}
         if self.sample is None:
@@ -44,15 +44,15 @@ class Figure:
         return {**head, **vars(self.sample), **bounds}
 
     @classmethod
-    def from_json(cls, found: Mapping[str, Any]) -> Figure:
+    def from_json(cls, stored: Mapping[str, Any]) -> Figure:
         """Read back what ``to_json`` writes. Raises KeyError and TypeError for anything else."""
-        head = found["unit"], found["higher_is_better"], found["formula"]
-        bounds = found["ci_low"], found["ci_high"]
-        if "value" in found:
-            notes = {key: found[key] for key in found if key not in _OWN}
-            return cls(*head, found["value"], *bounds, notes=notes)
+        head = stored["unit"], stored["higher_is_better"], stored["formula"]
+        bounds = stored["ci_low"], stored["ci_high"]
+        if "value" in stored:
+            notes = {key: stored[key] for key in stored if key not in _OWN}
+            return cls(*head, stored["value"], *bounds, notes=notes)
         low, high = bounds
-        sample = Distribution(**{key: found[key] for key in _SAMPLE}, ci_low=low, ci_high=high)
+        sample = Distribution(**{key: stored[key] for key in _SAMPLE}, ci_low=low, ci_high=high)
         return cls(*head, sample.mean, *bounds, sample=sample)
 
 
@@ -61,7 +61,10 @@ Figures = dict[str, Figure | None]
 
 @dataclass(frozen=True)
 class Metric:
-    """The only definition of a metric. ``better`` is None if neither direction is better by itself."""
+    """Define a metric once for the whole program.
+
+    ``better`` is None if neither direction is better by itself.
+    """
 
     key: str
     unit: str
@@ -70,16 +73,17 @@ class Metric:
     description: str
 
     def scalar(self, value: float | Interval | None, **notes: object) -> Figure | None:
-        """Make a figure of one number; None for a missing value, never 0."""
+        """Make a figure from one number; a missing value gives None, never 0."""
         if value is None:
             return None
         interval = value if isinstance(value, Interval) else Interval(value, None, None)
         return self._figure(interval, notes=notes)
 
     def distribution(self, samples: Sequence[float], spread: float = 0.0) -> Figure | None:
-        """Make a figure of many samples; None if there are none.
+        """Make a figure from many samples; None if there are none.
 
-        ``spread`` of processes (a half-width on the log scale) is added to the interval of the mean.
+        ``spread`` widens the interval of the mean: it is the half-width (log scale) by which processes of the
+        same code differ.
         """
         sample = distribution(samples)
         if sample is None:
@@ -93,17 +97,17 @@ class Metric:
 
 
 def value_of(figure: Figure | None) -> float | None:
-    """Return the headline number, None for a missing figure."""
+    """Return the number of a figure, or None for a missing figure."""
     return None if figure is None else float(figure.value)
 
 
 def ratio_bounds(
     before: Figure | Interval | None, after: Figure | Interval | None, spread: float = 0.0
 ) -> tuple[float | None, float | None]:
-    """Return the 95 % bounds of after ÷ before; None if a bound is missing or not above 0.
+    """Return the 95 % bounds of after ÷ before; (None, None) if a bound is missing or not above 0.
 
-    On the log scale, the distance of a bound from the ratio is the distances of both sides and ``spread``,
-    added in quadrature.
+    Both sides are independent. So on the log scale, the distance of each bound from the ratio is the root of
+    the sum of three squares: the distances of the two sides' bounds from their values, and ``spread``.
     """
     logs = [_logs(side.interval if isinstance(side, Figure) else side) for side in (before, after)]
     if logs[0] is None or logs[1] is None:
@@ -115,7 +119,7 @@ def ratio_bounds(
 
 
 def _logs(interval: Interval | None) -> tuple[float, float, float] | None:
-    """Return the logarithms of lower bound, value and upper bound; None if one is missing or not above 0."""
+    """Return the logarithms of lower bound, value and upper bound; None if any is missing or not above 0."""
     if interval is None or interval.low is None or interval.high is None:
         return None
     if min(interval.low, interval.value, interval.high) <= 0:

@@ -1,6 +1,7 @@
-"""Means, quantiles and 95 % intervals. The standard deviation is that of a sample (n − 1) everywhere.
+"""Compute means, quantiles and 95 % intervals. Every standard deviation divides by n − 1.
 
-Plain Python is used where samples are few; numpy and scipy are imported by the functions that need them.
+Small samples are handled in plain Python. Functions that need numpy or scipy import them when called, because
+they are slow to import.
 """
 
 from __future__ import annotations
@@ -13,30 +14,30 @@ from typing import Any
 
 CONFIDENCE = 0.95
 BOOTSTRAP_RESAMPLES = 2000
-AT_ONCE = 1_000_000  # windows drawn at a time
-FEW_WINDOWS = 200  # draws of so many are kept: 3 MB
+AT_ONCE = 1_000_000  # windows drawn at a time, so that the arrays fit into memory
+FEW_WINDOWS = 200  # resamples of at most this many windows are kept for reuse (3 MB)
 LEAST_SAMPLES = 5  # fewer pairs, or windows of text, give no bounds
-# Fewer samples than these cannot bound the percentile with 99 % confidence (MLPerf's rule).
+# Fewer samples than these cannot bound the percentile with 99 % confidence (see ``early_stopping.py``).
 ENOUGH_FOR = {90: 64, 95: 130, 99: 662}
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A point estimate and its 95 % bounds (None if there are too few samples for them)."""
+    """Hold a point estimate and its 95 % bounds (None if there are too few samples for them)."""
 
     value: float
     low: float | None
     high: float | None
 
     def times(self, by: float) -> Interval:
-        """Return value and bounds multiplied by a number above 0."""
+        """Return the interval with its value and bounds multiplied by ``by``, a number above 0."""
         low, high = (None if bound is None else bound * by for bound in (self.low, self.high))
         return Interval(self.value * by, low, high)
 
 
 @dataclass(frozen=True)
 class Distribution:
-    """The summary of a sample. The percentiles p90, p95 and p99 are None below 64, 130 and 662 samples."""
+    """Summarise a sample. The percentiles p90, p95 and p99 are None below 64, 130 and 662 samples."""
 
     n: int
     mean: float
@@ -59,7 +60,7 @@ def t_quantile(degrees: int) -> float:
 
 
 def mean_interval(samples: Sequence[float]) -> Interval:
-    """Return ``mean ± t·s/√n`` for independent samples; requests in one process are only nearly so."""
+    """Return ``mean ± t·s/√n``. This assumes independent samples; requests of one process only nearly are."""
     n, mean = len(samples), math.fsum(samples) / len(samples)
     if n < 2:
         return Interval(mean, None, None)
@@ -68,16 +69,16 @@ def mean_interval(samples: Sequence[float]) -> Interval:
 
 
 def positive_mean(samples: Sequence[float]) -> Interval:
-    """Return ``mean_interval``, with bounds above 0 if no sample is negative, as times are not."""
+    """Return ``mean_interval``, but with bounds above 0 if no sample is negative (times never are)."""
     interval = mean_interval(samples)
     return above_zero(interval) if min(samples) >= 0 else interval
 
 
 def above_zero(interval: Interval) -> Interval:
-    """Return the interval ``m ± h`` of a mean that cannot be negative with bounds above 0.
+    """Move the bounds of the interval ``m ± h`` above 0, for a mean that cannot be negative.
 
     If m − h is above 0, nothing changes. If it is not, because a few samples lie far apart, the bounds become
-    ``m·exp(±h/m)``: the same standard error on the log scale, by linearisation.
+    ``m·exp(±h/m)``, which is the same standard error on the log scale, by linearisation.
     """
     mean, low, high = interval.value, interval.low, interval.high
     if low is None or high is None or low > 0 or mean <= 0:
@@ -91,7 +92,7 @@ def _sd(samples: Sequence[float], mean: float) -> float:
 
 
 def quantile(ordered: Sequence[float], q: float) -> float:
-    """Interpolate linearly between order statistics (numpy's default); ``ordered`` is sorted."""
+    """Return the quantile ``q`` of sorted values, by linear interpolation (numpy's default method)."""
     place = q * (len(ordered) - 1)
     below = math.floor(place)
     above = min(below + 1, len(ordered) - 1)
@@ -99,7 +100,7 @@ def quantile(ordered: Sequence[float], q: float) -> float:
 
 
 def distribution(samples: Sequence[float]) -> Distribution | None:
-    """Sum up a sample; None if there is none. The bounds of a mean of times are above 0."""
+    """Summarise a sample; None if it is empty. The bounds of the mean are above 0 if no value is negative."""
     if not samples:
         return None
     ordered = sorted(samples)
@@ -123,11 +124,11 @@ def distribution(samples: Sequence[float]) -> Distribution | None:
 
 
 def quantile_interval(ordered: Sequence[float], q: float, n: int) -> Interval:
-    """Return a quantile, with the two order statistics that enclose it with a probability of 95 %.
+    """Return a quantile of sorted values, with a 95 % interval made of two other quantiles.
 
-    Their places are ``q ∓ z·√(q(1 − q)/n)``, the normal approximation of the binomial (Conover 1999, section
-    3.2). ``n`` counts what is independent: for gaps within requests it is the number of requests. A bound
-    that would lie beyond the sample is None.
+    These are the quantiles at ``q ∓ z·√(q(1 − q)/n)``, by the normal approximation of the binomial (Conover
+    1999, section 3.2). ``n`` is the number of independent samples: for gaps between tokens, it is the number
+    of requests. A bound that would lie beyond the sample is None.
     """
     from scipy.special import ndtri
 
@@ -138,7 +139,7 @@ def quantile_interval(ordered: Sequence[float], q: float, n: int) -> Interval:
 
 
 def share_interval(count: int, n: int) -> Interval:
-    """Return the share ``count``/``n`` with the exact interval of a binomial (Clopper and Pearson 1934)."""
+    """Return the share ``count``/``n`` with its exact binomial 95 % interval (Clopper and Pearson 1934)."""
     from scipy.special import betaincinv
 
     tail = (1 - CONFIDENCE) / 2
@@ -150,8 +151,8 @@ def share_interval(count: int, n: int) -> Interval:
 def ratio_interval(numerator: Sequence[float], denominator: Sequence[float]) -> Interval:
     """Return Σ numerator ÷ Σ denominator over pairs, with a 95 % interval on the log scale.
 
-    The standard error is that of a ratio of means by linearisation, ``√(n/(n−1)·Σ(bᵢ − r·aᵢ)²)/Σb`` (Cochran
-    1977, eq. 6.9), with Student's t. Fewer than five pairs give no bounds.
+    The ratio is r = Σb/Σa. By linearisation, the standard error of ln r is ``√(n/(n−1)·Σ(bᵢ − r·aᵢ)²)/Σb``
+    (Cochran 1977, eq. 6.9), and the interval uses Student's t. Fewer than five pairs give no bounds.
     """
     n, below = len(denominator), math.fsum(denominator)
     ratio = math.fsum(numerator) / below
@@ -163,7 +164,7 @@ def ratio_interval(numerator: Sequence[float], denominator: Sequence[float]) -> 
 
 
 def widened(interval: Interval, half_width: float) -> Interval:
-    """Add the half-width of another cause to an interval, in quadrature on the log scale."""
+    """Widen an interval by an independent half-width: both are added in quadrature on the log scale."""
     value, low, high = interval.value, interval.low, interval.high
     if low is None or high is None or min(value, low) <= 0:
         return interval
@@ -172,9 +173,11 @@ def widened(interval: Interval, half_width: float) -> Interval:
 
 
 def _resamples(n: int) -> Iterable[Any]:
-    """Return the windows to take for each resample of ``n`` windows, as arrays of shape (resamples, n). They
-    are the same every time. If ``n`` is small they are kept, because every statistic of every row needs
-    them."""
+    """Return the windows to take in each resample, as index arrays of shape [resamples, n].
+
+    They are the same in every call. If ``n`` is small they are kept, because every statistic of every row
+    needs them again.
+    """
     return _few_resamples(n) if n <= FEW_WINDOWS else _drawn(n)
 
 
@@ -184,7 +187,7 @@ def _few_resamples(n: int) -> tuple[Any, ...]:
 
 
 def _drawn(n: int) -> Iterator[Any]:
-    """Yield the resamples in arrays that fit into memory; the size of the arrays changes no draw."""
+    """Yield the resamples in arrays that fit into memory; the draws do not depend on the arrays' size."""
     import numpy as np
 
     draw, rows = np.random.default_rng(0), max(AT_ONCE // n, 1)
@@ -193,10 +196,10 @@ def _drawn(n: int) -> Iterator[Any]:
 
 
 def quantile_of_sorted(ordered: Any, q: float) -> float:
-    """Return ``numpy.quantile(ordered, q)`` to the last bit; numpy's own takes as long as a bootstrap.
+    """Return exactly ``numpy.quantile(ordered, q)``, but faster: numpy's call takes as long as a bootstrap.
 
-    ``ordered`` is a sorted array of finite numbers. In the upper half of the gap between two of them the
-    interpolation starts from the upper one, as it does in numpy.
+    ``ordered`` is a sorted array of finite numbers. In the upper half of the gap between two numbers, the
+    interpolation starts from the upper one, as in numpy, so that the result is equal to the last bit.
     """
     place = q * (len(ordered) - 1)
     below = math.floor(place)
@@ -208,11 +211,12 @@ def quantile_of_sorted(ordered: Any, q: float) -> float:
 def bootstrap_interval(
     windows: Sequence[Sequence[float]], statistic: Callable[[float], float] = lambda mean: mean
 ) -> Interval:
-    """Return ``statistic`` of the mean over all values, with a percentile bootstrap over whole windows.
+    """Return ``statistic`` of the mean over all values, with a percentile bootstrap interval.
 
-    Tokens of one window are correlated, so whole windows are resampled. Fewer than five give no bounds.
-    With few windows the plain 2.5 % and 97.5 % percentiles are too narrow (at 5 they cover 83 %), so they are
-    moved out to ``Φ(∓√(n/(n − 1))·t)`` (Hesterberg 2015, arXiv 1411.5279).
+    Whole windows are resampled, because the tokens of one window are correlated. Fewer than five windows give
+    no bounds. With few windows the 2.5 % and 97.5 % percentiles are too narrow (with 5 windows they cover
+    83 %), so the percentiles ``Φ(∓√(n/(n − 1))·t)`` are used instead (Hesterberg 2015, arXiv 1411.5279).
+    ``statistic`` must be monotone.
     """
     import numpy as np
     from scipy.special import ndtr

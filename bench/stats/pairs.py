@@ -1,17 +1,18 @@
-"""The ratio of two costs from a few fresh pairs of processes: interval, and p-value of "no difference".
+"""Estimate the ratio of two costs from a few fresh pairs of processes: its interval and its p-value.
 
-The unit is a pair. What a process gets at its start (layout, allocator, its place in memory) stays with it
-for its life, so the requests of one process all share its luck, and their mean does not average it out. From
-three or four pairs their spread is known badly: Student's t would double the interval of an ordinary row. The
-spread over many rows is known well, though, and serves as a prior: over rows, the standard deviation of a
-pair's log ratio is log-normal, with a centre and a width that were measured (docs/decisions/0012). With the
-prior, three pairs that happen to agree do not count as no spread at all, and a row whose pairs lie far apart
-soon outweighs the prior and gets the wide interval that it needs. Source: a hierarchical normal model with a
+The unit is a pair of processes. A process keeps the memory layout that it got at its start, and this makes
+all its requests a little faster or slower, so more requests do not average it out. Only more pairs do.
+
+Three or four pairs say little about their spread, and Student's t would double the interval of an ordinary
+row. But the spread over many rows is known well, and it serves as a prior: over rows, the standard deviation
+of a pair's log ratio is log-normal, with a measured median and width (docs/decisions/0012). With this prior,
+three pairs that happen to agree do not give an interval of nearly no width, and a row whose pairs lie far
+apart soon outweighs the prior and gets a wide interval. The model is a hierarchical normal model with a
 prior on the standard deviation (Gelman 2006, Bayesian Analysis 1:515), integrated over a grid.
 
-There are two priors. If a row runs the same kernels as its baseline, what slows one of them slows the other
-too. Kernels of another kind do not share this: one may be bound by arithmetic and the other by memory, and
-then their ratio changes with the machine from minute to minute.
+There are two measured priors. If a row runs the same kernels as its baseline, whatever slows one of them
+slows the other too. Other kernels may be limited by arithmetic where the baseline's are limited by memory,
+and then the ratio changes from minute to minute with the load of the machine.
 """
 
 from __future__ import annotations
@@ -26,35 +27,37 @@ from bench.stats.intervals import CONFIDENCE, Interval
 
 @dataclass(frozen=True)
 class Prior:
-    """The distribution of a pair's standard deviation over rows: its median, and the sd of its logarithm."""
+    """Describe the log-normal prior of a pair's standard deviation: its median, and the sd of its log."""
 
     median: float
     log_sd: float
 
 
 SAME_KERNELS, OTHER_KERNELS = Prior(0.012, 0.6), Prior(0.03, 0.7)
-# Of pairs whose processes run one after the other: not measured but guessed, and wide on purpose (0020).
+# For pairs whose processes run one after the other. It was guessed, not measured, and is wide on purpose
+# (docs/decisions/0020).
 APART_IN_TIME = Prior(0.05, 0.7)
-# Servers under load in alternating blocks. Two equal stubs in 33 rows of four pairs, on a busy 2-core
-# machine, had pair sds of 0.029 (width 0.6) for dollars and TPOT, the prior of other kernels, and of 0.17
-# (width 0.6) for a time to the first token of 10 ms (docs/decisions/0021).
+# For the time to the first token of servers under load in alternating blocks. Two equal stub servers, in 33
+# rows of four pairs on a busy 2-core machine, had pair sds of 0.17 (log sd 0.6) for a time of 10 ms. For
+# dollars and TPOT they had 0.029 (log sd 0.6), so these use OTHER_KERNELS (docs/decisions/0021).
 FIRST_TOKEN = Prior(0.17, 0.8)
-# Verbs of steps after which a layer still runs the kernel that it ran before.
+# After a step of these verbs, a layer still runs the same kernel as before.
 KERNELS_STAY = ("prune", "distil")
 # The chance that a table in which nothing differs calls any of its rows better or worse.
 FAMILY_ERROR = 0.02
-LEAST_PAIRS = 2  # fewer do not show how far pairs lie apart
-# The grid over the prior, in standard deviations of its logarithm. It ends at a pair's sd of 0.8 (same
-# kernels) or 4 (other kernels): an end at 0.2 would cap the spread of pairs far apart, and their interval.
+LEAST_PAIRS = 2  # one pair does not show how far pairs lie apart
+# The grid over the prior, in standard deviations of its logarithm: start, step, number of points. It ends at
+# a pair's sd of 0.8 (same kernels) or 4 (other kernels). A grid that ended at 0.2 would give too narrow an
+# interval to pairs that lie far apart.
 _FROM, _STEP, _POINTS = -3.5, 7 / 60, 91
 
 
 @dataclass(frozen=True)
 class PairRatio:
-    """Σ variant ÷ Σ baseline over all pairs, with 95 % bounds.
+    """Hold Σ variant ÷ Σ baseline over all pairs, with its 95 % bounds.
 
-    ``sd`` is the standard deviation of a pair's log ratio as measured (None for a single pair). ``p`` is how
-    likely a ratio so far from 1 is if nothing differs.
+    ``sd`` is the measured standard deviation of a pair's log ratio (None for a single pair). ``p`` is the
+    probability of a ratio at least as far from 1 if the two sides do not differ.
     """
 
     value: float
@@ -75,8 +78,8 @@ def pair_ratio(
 ) -> PairRatio:
     """Estimate the ratio from each pair's two sums (any unit, the same on both sides).
 
-    The ratio is multiplied by ``factor``, which is known exactly (a price, tokens). Deviations are those of a
-    ratio of sums by linearisation, ``(bᵢ − r·aᵢ)/(r·ā)`` (Cochran 1977, eq. 6.9), on the log scale. Raises
+    The ratio is multiplied by ``factor``, an exactly known ratio of prices or tokens. The deviation of pair i
+    is ``(bᵢ − r·aᵢ)/(r·ā)``, the linearised log deviation of a ratio of sums (Cochran 1977, eq. 6.9). Raises
     ValueError without a pair.
     """
     n, below = len(baseline), math.fsum(baseline)
@@ -97,9 +100,10 @@ Scales = tuple[tuple[float, float, float], ...]
 
 @cache
 def _posterior(n: int, squares: float, prior: Prior) -> Scales:
-    """Return (standard error of the mean of ``n`` pairs, the same times √2, its weight).
+    """Return (standard error of the mean of ``n`` pairs, the same times √2, weight) for each sd of the grid.
 
-    The weight is prior times likelihood of the sd.
+    ``squares`` is the sum of the squared deviations of the pairs. The weight of an sd is its prior times its
+    likelihood, and all weights sum to 1.
     """
     grid = []  # (standard deviation, logarithm of its weight)
     for point in range(_POINTS):
@@ -114,8 +118,8 @@ def _posterior(n: int, squares: float, prior: Prior) -> Scales:
 
 
 def _outside(scales: Scales, distance: float) -> float:
-    """Return the probability that the mean is further than ``distance`` from the truth, on either side."""
-    erfc = math.erfc  # called some thousand times for each ratio
+    """Return the probability that the mean lies further than ``distance`` from the truth, on either side."""
+    erfc = math.erfc  # a local name is faster; it is called some thousand times per ratio
     return math.fsum([weight * erfc(distance / scale) for _error, scale, weight in scales])
 
 
@@ -131,10 +135,10 @@ def _half_width(scales: Scales) -> float:
 
 @dataclass(frozen=True)
 class Kernels:
-    """What decides which kernels an arm runs.
+    """Describe what decides which kernels an arm runs.
 
-    ``runtime`` is engine, dtype and threads (anything that can be compared), ``packed_by`` is what quantised
-    the checkpoint before it was loaded, and ``steps`` are the arm's steps (``verb scheme``).
+    ``runtime`` is engine, dtype and threads, as any value that can be compared. ``packed_by`` names what
+    quantised the checkpoint before it was loaded. ``steps`` are the arm's steps, each ``verb scheme``.
     """
 
     runtime: object
@@ -151,7 +155,7 @@ class Kernels:
 
 
 def prior_of(variant: Kernels, baseline: Kernels, *, apart: bool = False) -> Prior:
-    """Return the prior for the pairs of a row; with ``apart`` their processes did not run in turns."""
+    """Return the prior for the pairs of a row; ``apart`` says that their processes did not run in turns."""
     if apart:
         return APART_IN_TIME
     return SAME_KERNELS if variant.like(baseline) else OTHER_KERNELS
@@ -160,7 +164,7 @@ def prior_of(variant: Kernels, baseline: Kernels, *, apart: bool = False) -> Pri
 def told_apart(p_values: Sequence[float], family_error: float = FAMILY_ERROR) -> list[bool]:
     """Decide for each row of a table whether it differs, by Holm's step-down rule (Holm 1979).
 
-    If nothing differs, the chance that any row is said to differ is at most ``family_error``.
+    The chance that any row which does not differ is said to differ is at most ``family_error``.
     """
     differs = [False] * len(p_values)
     ordered = sorted(range(len(p_values)), key=p_values.__getitem__)

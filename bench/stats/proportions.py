@@ -1,4 +1,4 @@
-"""Shares of items that are right: one share, two paired shares, and what a number of items can detect."""
+"""Compare shares of right answers: one share, two paired shares, and the smallest loss that n items show."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bench.stats.intervals import CONFIDENCE, Interval
 
 Z = 1.959963984540054  # the normal quantile at 97.5 %
 ALPHA = 1 - CONFIDENCE
-MOST_EXACT = 10_000  # items of which the tail is summed in whole numbers; beyond, it is an incomplete beta
+MOST_EXACT = 10_000  # up to so many items McNemar's tail is summed in integers; scipy is used for more
 
 
 def wilson(right: int, n: int) -> Interval:
@@ -23,8 +23,8 @@ def wilson(right: int, n: int) -> Interval:
 def paired_difference(kept: int, lost: int, gained: int, never: int) -> Interval:
     """Return (gained − lost) ÷ n with its 95 % interval (Newcombe 1998, Statist. Med. 17:2635, method 10).
 
-    The four counts are of items right on both sides, only before, only after, and on neither side. The
-    interval has a width also where nothing changed.
+    ``kept`` items are right on both sides, ``lost`` only before, ``gained`` only after, ``never`` on neither
+    side. The interval has a width even if nothing changed.
     """
     n = kept + lost + gained + never
     before, after = wilson(kept + lost, n), wilson(kept + gained, n)
@@ -40,7 +40,7 @@ def _hypot(a: float, b: float, phi: float) -> float:
 
 
 def _phi(kept: int, lost: int, gained: int, never: int) -> float:
-    """Return the correlation of both sides, with Newcombe's continuity correction."""
+    """Return the correlation φ of both sides, with Newcombe's continuity correction."""
     margins = (kept + lost) * (gained + never) * (kept + gained) * (lost + never)
     if margins == 0:
         return 0.0
@@ -50,7 +50,10 @@ def _phi(kept: int, lost: int, gained: int, never: int) -> float:
 
 
 def mcnemar(lost: int, gained: int) -> float:
-    """Return the two-sided p-value of "as many are lost as gained", by the exact test (McNemar 1947)."""
+    """Return the two-sided p-value of the hypothesis that losses and gains are equally likely.
+
+    It is the exact binomial form of McNemar's test (McNemar 1947).
+    """
     n, fewer = lost + gained, min(lost, gained)
     if n == 0:
         return 1.0
@@ -58,7 +61,7 @@ def mcnemar(lost: int, gained: int) -> float:
         from scipy.special import bdtr
 
         return float(min(1.0, 2 * bdtr(fewer, n, 0.5)))
-    ways = below = 1  # of the items to choose k, and of k and fewer
+    ways = below = 1  # binomial coefficients: (n choose k), and their sum up to k
     for k in range(fewer):
         ways = ways * (n - k) // (k + 1)
         below += ways
@@ -67,19 +70,19 @@ def mcnemar(lost: int, gained: int) -> float:
 
 @cache
 def least_change(right: int, n: int, power: float) -> float | None:
-    """Return the smallest loss, as a share of all items, that the test finds with this power at 5 %.
+    """Return the smallest loss, as a share of ``n`` items, that McNemar's test detects at 5 % with ``power``.
 
-    It is assumed that each item that was right is lost with the same chance and nothing is gained. None if
-    even the loss of all would not be found.
+    The calculation assumes that each of the ``right`` items is lost with the same chance, and that nothing is
+    gained. It returns None if even the loss of all would not be detected.
     """
     for lost in range(1, right + 1):
-        if _found(right, lost / right) >= power:
+        if _detection(right, lost / right) >= power:
             return lost / n
     return None
 
 
-def _found(right: int, chance: float) -> float:
-    """Return the chance that enough items are lost for p ≤ 5 %, if each right one is lost with ``chance``."""
+def _detection(right: int, chance: float) -> float:
+    """Return the chance of a loss with p ≤ 5 %, if each of ``right`` items is lost with ``chance``."""
     needed = next(k for k in range(1, 64) if mcnemar(k, 0) <= ALPHA)
     if right < needed:
         return 0.0

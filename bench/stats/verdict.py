@@ -1,4 +1,4 @@
-"""The verdict on a ratio, and how the two sides of it were measured."""
+"""Give a verdict on a ratio, and name the designs by which its two sides are measured."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from bench.stats.intervals import Interval
 
 
 class Verdict(StrEnum):
-    """Whether a variant is better than its baseline on one metric."""
+    """Say whether a variant is better than its baseline on one metric."""
 
     BETTER = "better"
     WORSE = "worse"
@@ -16,11 +16,11 @@ class Verdict(StrEnum):
 
 
 class RatioDesign(StrEnum):
-    """What a ratio was computed from.
+    """Name what a ratio was computed from.
 
-    Fresh pairs of processes in turns (``duet``) or one after the other (``abba``), servers under load in
-    alternating blocks, or each row alone, in the one process that its other figures are of (``solo``). How
-    the two workers of a pair share the machine is another design: ``measure.design``.
+    ``duet``: fresh pairs of processes that ran in turns. ``abba``: fresh pairs that ran one after the other.
+    ``blocks``: servers under load in alternating blocks. ``solo``: each row alone, in the process that
+    measured its other figures. The setting ``measure.design`` says how the two workers of a pair take turns.
     """
 
     DUET = "duet"

@@ -1,1 +1,1 @@
-"""The files of a run: the journal is the truth, and everything else can be made from it again."""
+"""Write and read the files of a run. The journal is the truth: all other files can be made from it again."""

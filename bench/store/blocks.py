@@ -1,7 +1,7 @@
-"""The free blocks of a results directory: what the judging half relies on in mappings that are no records.
+"""Define the schema of the blocks of a results directory that are plain mappings and not records.
 
-Further keys are allowed, because other versions of the program write them. Those of a gate are in
-``gate_blocks.py``, those of a row in ``row_blocks.py``.
+Only the keys that later code relies on are checked. Other keys are allowed, because other versions of the
+program write them. The blocks of a gate are in ``gate_blocks.py``, those of a row in ``row_blocks.py``.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from bench.store.values import (
     Whole,
 )
 
-MOST_TEXTS = 20_000  # of a file of 5,000 pairs there are 10,000
+MOST_TEXTS = 20_000  # a file of 5,000 pairs, which is the largest one, has 10,000 texts
 
 
 class Price(Block):
-    """What an hour costs. ``bench/pricing/cost.py`` reads these keys."""
+    """Hold the price of an hour. ``bench/pricing/cost.py`` reads these keys."""
 
     id: Name
     name: Name
@@ -55,7 +55,7 @@ class Price(Block):
 
 
 class Text(Block):
-    """The evaluation text."""
+    """Identify the evaluation text."""
 
     name: str
     sha256: Hex
@@ -63,7 +63,7 @@ class Text(Block):
 
 
 class Machine(Block):
-    """The fingerprint of a machine."""
+    """Hold the fingerprint of a machine."""
 
     cpu_model: str | None = None
     architecture: str | None = None
@@ -76,7 +76,7 @@ class Machine(Block):
 
 
 class Encoded(Block):
-    """The outputs of an encoder beside its baseline's: a number for each text, or for each query."""
+    """Compare the outputs of an encoder with its baseline's: one number per text, or per query."""
 
     source: Name
     texts: Hex
@@ -89,7 +89,7 @@ class Encoded(Block):
 
 
 class DriftAsked(Block):
-    """The drift block of a config."""
+    """Hold the drift block of a config."""
 
     tokens: Count = 0
     window: Count | None = None
@@ -97,7 +97,7 @@ class DriftAsked(Block):
 
 
 class Limit(Block):
-    """A limit of a gate: shares are text with a % sign."""
+    """Hold the limits of a gate on one metric; relative ones are text with a % sign."""
 
     max_increase: Annotated[str, Field(max_length=20)] | None = None
     max_decrease: Annotated[str, Field(max_length=20)] | None = None
@@ -105,11 +105,11 @@ class Limit(Block):
     min: Amount | None = None
 
 
-Limits = Annotated[dict[Name, Limit], Field(max_length=500)]  # there are not so many metrics
+Limits = Annotated[dict[Name, Limit], Field(max_length=500)]  # there are fewer metrics than that
 
 
 class EnergyAsked(Block):
-    """The energy block of a config."""
+    """Hold the energy block of a config."""
 
     g_co2_per_kwh: Amount | None = None
     pue: Amount | None = None
@@ -119,7 +119,7 @@ class EnergyAsked(Block):
 
 
 class Spec(Block):
-    """A config, of which only what the judging half reads is checked."""
+    """Hold a config; only the parts that later code reads are checked."""
 
     drift: DriftAsked = DriftAsked()
     energy: EnergyAsked | None = None
@@ -128,7 +128,7 @@ class Spec(Block):
 
 
 class Harness(Block):
-    """The code that made a run."""
+    """Identify the code that made a run."""
 
     version: Name
     source_sha256: Hex

@@ -1,5 +1,4 @@
-"""One record of a journal as a line, and the chain of lines: what is sealed, what is checked, and how much is
-too much."""
+"""Write and check the lines of a journal: seal each record, chain the lines, and limit their size."""
 
 from __future__ import annotations
 
@@ -11,9 +10,10 @@ from bench.bounded import Contents, contents_of
 from bench.formatting import MIB
 from bench.store.files import canonical_json, digest, strict_json
 
-# A small .gz may hold lines that fill the memory. The largest run under results/reference has 2.0 MiB and 824
-# records with 212,646 values, 8,142 lists and objects and 24,925 keys; its longest line has 72 KiB and 8,166
-# values. A token that drift is scored on takes 36 bytes and 4 values.
+# These limits exist because a small .gz may hold lines that fill the memory. The largest run under
+# results/reference has 2.0 MiB and 824 records with 212,646 values, 8,142 lists and objects and 24,925 keys;
+# its longest line has 72 KiB and 8,166 values. Each token on which drift is scored takes 36 bytes and 4
+# values.
 MAX_LINE_BYTES = 8 * MIB
 MAX_BYTES = 48 * MIB
 MAX_RECORDS = 20_000
@@ -24,8 +24,7 @@ NOTHING = Contents()
 
 @dataclass(frozen=True)
 class Chain:
-    """The end of a journal: how many records and bytes there are and what is in them, and the digest of the
-    last line."""
+    """Describe the end of a journal: the number and size of its records, and the digest of its last line."""
 
     count: int = 0
     digest: str = "0" * 64
@@ -33,7 +32,7 @@ class Chain:
     contents: Contents = NOTHING
 
     def then(self, line: bytes) -> Chain:
-        """Return the chain with one more line. Raises ValueError if the journal is then too long."""
+        """Return the chain with one more line. Raises ValueError if that makes the journal too large."""
         count, size = self.count + 1, self.size_bytes + len(line)
         if count > MAX_RECORDS or size > MAX_BYTES:
             raise ValueError(f"the journal has more than {MAX_RECORDS} records or {MAX_BYTES // MIB} MiB")
@@ -49,12 +48,12 @@ BEGINNING = Chain()
 
 
 def seal(record: Mapping[str, object]) -> bytes:
-    """Return the line of a record: its canonical JSON, with the digest of all of it as ``check``."""
+    """Return the line of a record, which is its canonical JSON with its own digest added as ``check``."""
     return canonical_json({**record, "check": digest(record)}).encode() + b"\n"
 
 
 def unseal(line: bytes, chain: Chain) -> dict[str, object]:
-    """Return the record in ``line``; ValueError unless it is what was written, right after ``chain``."""
+    """Return the record in ``line``. Raises ValueError if it was changed or does not follow ``chain``."""
     record = strict_json(line, MOST_IN_A_LINE)
     if not isinstance(record, dict):
         raise ValueError("not a record")
@@ -63,7 +62,9 @@ def unseal(line: bytes, chain: Chain) -> dict[str, object]:
     del record["check"]
     seq = record.get("seq")
     if type(seq) is not int or seq != chain.count + 1:
-        raise ValueError(f"record {seq!r:.20} stands where {chain.count + 1} belongs: lines missing or moved")
+        raise ValueError(
+            f"record {seq!r:.20} is in the place of record {chain.count + 1}: lines are missing or moved"
+        )
     if record.get("prev") != chain.digest:
         raise ValueError("the chain is broken: this record was not written after the line before it")
     if not isinstance(record.get("kind"), str) or not isinstance(record.get("at_utc"), str):
@@ -74,8 +75,9 @@ def unseal(line: bytes, chain: Chain) -> dict[str, object]:
 def _is_sealed(record: Mapping[str, object], line: bytes) -> bool:
     """Return whether ``check`` is the digest of the rest of its line.
 
-    The rest is cut out of the line, byte for byte: to write the record once more takes as long as all the
-    other work. A comma follows ``check``: ``kind`` and ``seq`` come after it.
+    ``check`` is cut out of the bytes of the line, because writing the rest of the record again as JSON would
+    take as long as all other work. A comma always follows ``check``, because the keys are sorted and every
+    record has the keys ``kind`` and ``seq``.
     """
     check = record.get("check")
     if not isinstance(check, str):

@@ -1,13 +1,13 @@
-"""Allow one harness at a time on a GPU, whoever runs it and wherever its results go.
+"""Allow only one harness at a time on a GPU, for all users and all results directories of a machine.
 
-A GPU's lock is a file in the machine's temporary directory, which every user shares, named by the GPU's UUID.
-The lock is the kernel's (``flock``) and ends with its holder. Nothing is ever written to the file, so a lock
-works in a file that another user made, and a file that somebody put there can do no harm; filelock, which the
-other locks use, creates the file each time, and Linux forbids that in a directory that all users share
-(``fs.protected_regular``). Who holds a lock is read from ``/proc/locks``.
+A GPU's lock is a file in the machine's temporary directory, which all users share, named by the GPU's UUID.
+The lock itself is the kernel's (``flock``) and ends with the process that holds it. Nothing is ever written
+to the file, so it does not matter which user made it or what is in it. The other locks use filelock, which
+opens the file with O_CREAT each time; Linux forbids that for another user's file in a shared directory
+(``fs.protected_regular``). The holder of a lock is read from ``/proc/locks``.
 
-Containers with a ``/tmp`` of their own do not see each other's locks. There the driver's list of processes
-(``bench/machine/gpu_watch.py``) is what notices a neighbour.
+Containers with their own ``/tmp`` do not see each other's locks. In this case the driver's list of processes
+(``bench/machine/gpu_watch.py``) shows that another process uses the GPU.
 """
 
 from __future__ import annotations
@@ -31,10 +31,11 @@ MOST_LOCKS = 4_000_000
 
 @contextmanager
 def device_locks(names: Sequence[str], tell: Callable[[str], None]) -> Iterator[None]:
-    """Hold these GPUs for this process; the order is the same for everybody, so no two wait for each other.
+    """Hold these GPUs for this process.
 
-    While somebody else holds one, this waits for it, after one call of ``tell``. The environment variable
-    ``BENCH_MACHINE_LOCK=none`` takes no lock. Raises BenchError if a file of that name is no plain file.
+    If another process holds one of them, this calls ``tell`` once and waits. All processes take the locks in
+    the same order, so no two can wait for each other. With the environment variable
+    ``BENCH_MACHINE_LOCK=none`` no lock is taken. Raises BenchError if the lock's file is not a plain file.
     """
     with ExitStack() as held:
         for name in sorted(set(names)) if os.environ.get(MACHINE_LOCK) != NO_MACHINE_LOCK else ():
@@ -58,11 +59,11 @@ def _held(name: str, tell: Callable[[str], None]) -> Iterator[None]:
 
 
 def _opened(path: Path) -> int:
-    """Open the lock's file, and make it first if needed, readable for all. Links are not followed."""
+    """Open the lock's file without following links; create it, readable for all, if it does not exist."""
     with naming("lock", path):
         with suppress(FileExistsError):
             made = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
-            os.fchmod(made, 0o444)  # whatever the umask is
+            os.fchmod(made, 0o444)  # the umask may have removed some of these permissions
             return made
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -80,7 +81,7 @@ def _taken(descriptor: int) -> bool:
 
 
 def _holder(descriptor: int) -> str:
-    """Say who holds the lock, from the kernel's list; a process outside of this container has no number."""
+    """Return who holds the lock, from the kernel's list, where processes outside this container are 0."""
     inode = os.fstat(descriptor).st_ino
     with suppress(OSError):
         for line in read_bounded(Path("/proc/locks"), MOST_LOCKS).decode().splitlines():

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, names that are safe as paths, and one form of JSON to hash."""
+"""Write files atomically, make names safe as paths, and read and write JSON in one canonical form."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ _SLUG_LENGTH = 48
 _HASH_LENGTH = 8
 _WINDOWS_DEVICES = re.compile(r"con|prn|aux|nul|(com|lpt)[0-9]")
 _LOOKS_HASHED = re.compile(rf".*-[0-9a-f]{{{_HASH_LENGTH}}}")
-_INTEGER_DIGITS = 40  # a 128-bit seed has 39; a tampered file may hold 400
-# Makes every digit a 0, both letters of an exponent an e, and what ends a number a comma. So long numbers and
-# exponents are found; the digits of a digest, such as 3e141f, are followed by another letter or a quote.
+_INTEGER_DIGITS = 40  # a 128-bit seed has 39 digits; a tampered file may have numbers of 400
+# Maps every digit to 0, both letters of an exponent to e, and every character that ends a number to a comma,
+# so that a search finds long numbers and exponents. A digest such as 3e141f is not mistaken for a number,
+# because another letter or a quote follows its digits.
 _SHAPES = bytes(
     48 if 48 <= byte < 58 else 101 if byte in b"eE" else 44 if byte in b",]} \t\r\n" else 32
     for byte in range(256)
@@ -34,12 +35,11 @@ _LONG_EXPONENT = re.compile(rb"0e000+(,|\Z)")
 
 
 def canonical_json(value: object) -> str:
-    """Write ``value`` in the one form that is hashed and stored: keys sorted, no spaces, UTF-8 unescaped.
+    """Return ``value`` as JSON in the form that is hashed and stored: sorted keys, no spaces, no escapes.
 
-    Keys must be strings; records become objects. Halves of a surrogate pair that stand alone (a model's
-    output may hold one) are written as ``\\udxxx``, because UTF-8 cannot carry them. Raises BenchError for
-    NaN, infinity, a circular reference or nesting too deep to read back, and TypeError for what JSON cannot
-    hold.
+    Keys must be strings; records become objects. Lone halves of a surrogate pair, which a model's output may
+    have, are written as ``\\udxxx``, because UTF-8 cannot encode them. Raises BenchError for NaN, infinity, a
+    circular reference, or nesting too deep to read back, and TypeError for values that JSON does not have.
     """
     try:
         text = json.dumps(
@@ -65,10 +65,11 @@ def digest(value: object) -> str:
 def json_lines(
     path: Path, most: int, noun: str, line_bytes: int, contents: Contents = MOST
 ) -> Iterator[tuple[str, object]]:
-    """Yield (FILE:LINE, value) of each line of a user's JSON lines.
+    """Yield (FILE:LINE, value) for each line of a user's file of JSON lines.
 
-    Raises OSError without a regular file, and ValueError with the place for more than ``most`` lines (called
-    ``noun``), for a line of ``line_bytes``, for more ``contents`` of a line, and for what is not JSON.
+    Raises OSError if it is not a regular file. Raises ValueError with FILE:LINE for more than ``most`` lines
+    (which the message calls ``noun``), for a line of ``line_bytes`` or with more than ``contents``, and for
+    invalid JSON.
     """
     with open_regular(path) as file:
         for number, line in enumerate(iter(lambda: file.readline(line_bytes), b""), start=1):
@@ -83,7 +84,7 @@ def json_lines(
 
 
 def is_unicode(text: str) -> bool:
-    """Return whether a text can be written; JSON can name halves of letters that no tokenizer takes."""
+    """Return whether a text is valid Unicode; JSON can contain lone surrogates, which tokenizers reject."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -92,19 +93,20 @@ def is_unicode(text: str) -> bool:
 
 
 def strict_json(data: bytes, most: Contents = MOST) -> object:
-    """Parse ``data``; ValueError where parsers differ: duplicate keys, NaN, 1e999, huge integers.
+    """Parse JSON strictly.
 
-    It is also raised for more than ``most`` lists, objects, values or keys, and for deep nesting.
+    Raises ValueError for everything on which parsers differ (duplicate keys, NaN, 1e999, huge integers), for
+    more than ``most`` lists, objects, values or keys, and for deep nesting.
     """
     must_be_modest(data, most)
-    looking = _may_have_a_huge_number(data)  # to look at every number takes as long as to parse them
+    checking = _may_have_a_huge_number(data)  # checking every number takes as long as parsing all
     try:
         return json.loads(
             data.decode(),
             object_pairs_hook=_without_duplicates,
             parse_constant=_refuse_constant,
-            parse_float=_finite if looking else None,
-            parse_int=_bounded if looking else None,
+            parse_float=_finite if checking else None,
+            parse_int=_bounded if checking else None,
         )
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON: {error.msg} at character {error.pos + 1}") from None
@@ -113,7 +115,7 @@ def strict_json(data: bytes, most: Contents = MOST) -> object:
 
 
 def _may_have_a_huge_number(data: bytes) -> bool:
-    """Return whether there is a number of more than 40 digits, or an exponent of three digits."""
+    """Return whether there may be a number of more than 40 digits, or an exponent of three digits."""
     shape = data.translate(_SHAPES, b"+-")
     if b"0" * (_INTEGER_DIGITS + 1) in shape:
         return True
@@ -121,12 +123,12 @@ def _may_have_a_huge_number(data: bytes) -> bool:
 
 
 def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    result = dict(pairs)
+    if len(result) < len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
         raise ValueError(f"key {twice[:_SLUG_LENGTH]!r} stands twice")
-    return found
+    return result
 
 
 def _refuse_constant(word: str) -> NoReturn:
@@ -146,12 +148,12 @@ def _bounded(text: str) -> int:
 
 
 def slug(name: str) -> str:
-    """Make a path component of any ``name``: lower-case ASCII letters, digits and single dashes.
+    """Turn any ``name`` into a path component of lower-case ASCII letters, digits and single dashes.
 
-    A name that is already like that, with at most 48 characters, is kept. Any other is simplified and gets
-    ``-`` and 8 hex digits of its SHA-256, so that distinct names keep distinct slugs. The same is done to a
-    name that ends like such a slug, and to a device name of Windows (``con``), because results may be copied
-    there.
+    A name that already has this form, with at most 48 characters, is kept. Any other name is simplified and
+    gets ``-`` and 8 hex digits of its SHA-256, so that distinct names keep distinct slugs. A name that itself
+    ends like such a slug gets them too, and so does a device name of Windows (``con``), because results may
+    be copied there.
     """
     base = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:_SLUG_LENGTH].rstrip("-")
     if base and base == name and not _WINDOWS_DEVICES.fullmatch(name) and not _LOOKS_HASHED.fullmatch(name):
@@ -161,9 +163,9 @@ def slug(name: str) -> str:
 
 
 def contained(root: Path, *parts: str | Path) -> Path:
-    """Return the resolved path of ``parts`` below ``root``, links followed.
+    """Return the path of ``parts`` below ``root``, with all links resolved.
 
-    Raises UsageError if it is not below ``root``.
+    Raises UsageError if the path is not below ``root``.
     """
     wanted = "/".join(str(part) for part in parts)
     try:
@@ -180,7 +182,7 @@ def contained(root: Path, *parts: str | Path) -> Path:
 def naming(
     doing: str, path: Path, consequence: str = "", failed: type[BenchError] = BenchError
 ) -> Iterator[None]:
-    """Turn an OSError inside into a BenchError that says: cannot ``doing`` ``path``, and why."""
+    """Turn an OSError of the block into ``failed``, whose message is "cannot DOING PATH: reason"."""
     try:
         yield
     except OSError as error:
@@ -188,7 +190,7 @@ def naming(
 
 
 def write_atomic(path: Path, text: str) -> None:
-    """Replace ``path`` by ``text`` (UTF-8) in one step: after a crash it is the old file or the new one.
+    """Replace the file ``path`` by ``text`` (UTF-8) atomically: after a crash it is the old or the new file.
 
     Raises BenchError with ``path`` if the disk is full or not writable; the old file then stays.
     """
@@ -196,12 +198,12 @@ def write_atomic(path: Path, text: str) -> None:
 
 
 def write_atomic_bytes(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Do the same with bytes; ``mode`` is that of the file, less the umask."""
+    """Replace the file ``path`` by bytes, as ``write_atomic`` does; ``mode`` is reduced by the umask."""
     temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
     with naming("write", path):
         try:
             _write_synced(temporary, data, mode)
-            os.replace(temporary, path)  # noqa: PTH105 - next to the fsyncs it belongs with
+            os.replace(temporary, path)  # noqa: PTH105 - all other calls here are of ``os`` too
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
@@ -218,19 +220,19 @@ def _write_synced(path: Path, data: bytes, mode: int) -> None:
 
 
 def write_all(fd: int, data: bytes) -> None:
-    """Write all of ``data``, however few bytes the system takes at a time. Raises OSError."""
+    """Write all of ``data``, also if the system takes only a part of it per call. Raises OSError."""
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(fd, rest) :]
 
 
 def sync_directory(directory: Path) -> None:
-    """Make the names in ``directory`` durable. Raises OSError."""
+    """Wait until the names in ``directory`` are on the disk. Raises OSError."""
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(fd)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems cannot, and need not
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems do not support it
             raise
     finally:
         os.close(fd)

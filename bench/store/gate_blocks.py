@@ -1,4 +1,4 @@
-"""The head of a gate as a journal keeps it: which sides, which limits, what differs between two commits."""
+"""Define the schema of a gate's head in a journal: sides, limits, and what differs between two commits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.store.values import Block, Count, Name, Number, Seconds, Share, Small
 
 
 class Difference(Block):
-    """A key of the config, or a package, that differs between two commits."""
+    """Describe a key of the config, or a package, that differs between two commits."""
 
     what: Name
     base: Any = None
@@ -19,17 +19,18 @@ class Difference(Block):
 
 
 class NamedFile(Block):
-    """A file that the config names, by its row and key, with other content in the two commits."""
+    """Identify by row and key a file that the config names, if its content differs between the commits."""
 
     row: Name
     what: Name
 
 
 class Differences(Block):
-    """What differs between two commits, and what should be known of both.
+    """List what differs between two commits, and what the reader should know about both.
 
-    ``unpinned`` are packages whose version no file of the commits fixes; the candidate has those of the base,
-    or could not (``anew``). ``pointers`` are files that Git LFS has not fetched.
+    ``unpinned`` are packages whose version no file of the commits fixes. The candidate got the same versions
+    as the base, unless ``anew`` says that this was not possible. ``pointers`` are files that Git LFS has not
+    fetched.
     """
 
     config: list[Difference]
@@ -42,7 +43,7 @@ class Differences(Block):
 
 
 class CalibrationBlock(Block):
-    """The noise of a machine, as a gate keeps it."""
+    """Hold the noise of a machine, as a gate stores it (``bench.gate.calibration.Calibration``)."""
 
     run_id: Name
     at_utc: Stamp
@@ -62,7 +63,7 @@ class CalibrationBlock(Block):
 
 
 class CommitSide(Block):
-    """A side of a gate on commits, or an interpreter."""
+    """Identify one side of a gate by its commit or its interpreter."""
 
     label: Name
     commit: Name | None = None
@@ -70,14 +71,14 @@ class CommitSide(Block):
 
 
 class Unmeasured(Block):
-    """Why a gate on commits has measured nothing."""
+    """Say why a gate on commits measured nothing."""
 
     verdict: Literal["ERROR", "UNREACHED"]
     reason: str
 
 
 class Gate(Block):
-    """The head of a gate: what it compared, by which limits and which test."""
+    """Hold the head of a gate: what it compared, by which limits and which test."""
 
     mode: Literal["commits", "code", "config", "calibration"]
     test: dict[Name, Number] = Field(default_factory=dict)

@@ -1,8 +1,9 @@
-"""The file of an index: a small SQLite database that lies beside runs, and that anybody may have put there.
+"""Read and write the file of an index, a small SQLite database in a directory of runs.
 
-It is read into memory as a whole and written as a whole, so it is never half written, needs no lock, and two
-processes at once only do some work twice. SQLite never opens the file itself: beside a database it would obey
-the files that it finds, and a journal left there may name any file of this user as one to delete.
+The file is read into memory as a whole and written as a whole. So it is never half written and needs no lock;
+two processes at once only do some work twice. The file may come from anybody, so SQLite never opens it
+itself: it would obey a journal file next to the database, and such a journal can name any file of this user
+as one to delete.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from bench.store.files import write_atomic_bytes
 
 INDEX = ".index.sqlite"
 MOST_BYTES = 512 * MIB  # 100,000 runs of two rows take 63 MiB
-LONGEST = 1 * MIB  # bytes of a row of it
-CHECKSUM = 4  # bytes at the end of the file: they find damage, and no more
+LONGEST = 1 * MIB  # the most bytes of a row
+CHECKSUM = 4  # bytes at the end of the file; they reveal damage, but not a deliberate change
 
 
 def empty_database(schema: str) -> sqlite3.Connection:
-    """Return a database in memory, with these tables and nothing in them."""
+    """Return a database in memory with the tables of ``schema``, all empty."""
     database = sqlite3.connect(":memory:", isolation_level=None)
     database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST)
     database.execute("PRAGMA trusted_schema = OFF")
@@ -37,10 +38,10 @@ def empty_database(schema: str) -> sqlite3.Connection:
 
 
 def read_database(directory: Path, schema: str) -> sqlite3.Connection:
-    """Return the index that lies in ``directory``, in memory; an empty one if there is none that can be used.
+    """Return the index of ``directory`` as a database in memory; an empty one if no usable index exists.
 
-    One that belongs to another user, or that another user may write to, is not used, and neither is one with
-    any other table, view or trigger than those of ``schema``.
+    An index is not used if it belongs to another user, if another user may write to it, or if it has any
+    table, view or trigger that is not in ``schema``.
     """
     database = empty_database(schema)
     wanted = _tables(database)
@@ -51,14 +52,14 @@ def read_database(directory: Path, schema: str) -> sqlite3.Connection:
         database.deserialize(content)
         if _tables(database) == wanted:
             return database
-    except sqlite3.Error:  # no database, or a damaged one: it is made again
+    except sqlite3.Error:  # not a database, or a damaged one: the caller fills a new one
         pass
     database.close()
     return empty_database(schema)
 
 
 def write_database(directory: Path, database: sqlite3.Connection) -> bool:
-    """Replace the index in ``directory``; return False if it cannot be, as in a read-only one."""
+    """Replace the index in ``directory``; return False if it cannot be written, as in a read-only one."""
     content = database.serialize()
     content += _checksum(content)
     if len(content) > MOST_BYTES:
@@ -70,12 +71,12 @@ def write_database(directory: Path, database: sqlite3.Connection) -> bool:
 
 
 def _content(path: Path) -> bytes | None:
-    """Return the database in a file that is this user's own and undamaged; None without one."""
+    """Return the bytes of the database if the file is this user's own and undamaged; None otherwise."""
     try:
         with open_regular(path, follow=False) as file:
-            found = os.fstat(file.fileno())
-            others = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-            if found.st_uid != os.geteuid() or others or not 0 < found.st_size <= MOST_BYTES:
+            status = os.fstat(file.fileno())
+            others = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+            if status.st_uid != os.geteuid() or others or not 0 < status.st_size <= MOST_BYTES:
                 return None
             content = file.read(MOST_BYTES)
     except OSError:

@@ -1,10 +1,11 @@
-"""The journal of a run: one record per line, each bound to the line before it.
+"""Write and read the journal of a run, which has one record per line, each chained to the line before it.
 
 A line is the canonical JSON of ``seq`` (1 on line 1), ``prev`` (SHA-256 of the line before, without its
 newline), ``kind``, ``at_utc``, the payload, and ``check`` (SHA-256 of the record without ``check``). The
-chain finds a line that was changed, deleted, repeated or moved; ``check`` does it for the last line, because
-no later line confirms that one. If whole lines are lost at the end, the chain that is left is sound: only a
-``digest`` kept elsewhere shows the loss. All this protects against accidents, not against the owner.
+chain reveals a line that was changed, deleted, repeated or moved. For the last line ``check`` does this,
+because no later line has its digest. If whole lines are lost at the end, the remaining chain is still valid;
+only a ``digest`` that is kept elsewhere shows such a loss. All this protects against accidents, and not
+against the owner.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ from bench.formatting import MIB
 from bench.store.chain import BEGINNING, MAX_BYTES, MAX_LINE_BYTES, MAX_RECORDS, Chain, seal, unseal
 from bench.store.files import naming, sync_directory, write_all
 
-_FLAGS = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK  # a FIFO must not block the opening
+_FLAGS = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK  # O_NONBLOCK: a FIFO must not block ``open``
 _OWN_KEYS = frozenset({"seq", "prev", "kind", "at_utc", "check"})
 
 
 @dataclass(frozen=True)
 class JournalRead:
-    """A journal's records (without ``check``), notices of what was dropped, and its last line's digest."""
+    """Hold a journal's records (without ``check``), notices about dropped lines, and the last digest."""
 
     records: tuple[Mapping[str, object], ...]
     notices: tuple[str, ...]
@@ -42,7 +43,7 @@ class JournalRead:
 def _read(
     file: BinaryIO, path: Path, kinds: Container[object] | None = None, chain: Chain = BEGINNING
 ) -> tuple[JournalRead, Chain]:
-    """Read the lines from where ``file`` stands, which is behind the last line of ``chain``."""
+    """Read the lines from the position of ``file``, which is right after the last line of ``chain``."""
     records, notices = list[Mapping[str, object]](), []
     for number, line in enumerate(_lines(file, path), start=chain.count + 1):
         if not line.endswith(b"\n"):
@@ -59,7 +60,7 @@ def _read(
 
 
 def _lines(file: BinaryIO, path: Path) -> Iterator[bytes]:
-    """Yield the lines of a journal. Raises IntegrityError for one that is too long, and for too many."""
+    """Yield the lines of a journal. Raises IntegrityError for a too long line, and for too many lines."""
     size = 0
     for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES), b""), start=1):
         size += len(line)
@@ -74,9 +75,9 @@ def _lines(file: BinaryIO, path: Path) -> Iterator[bytes]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
-    """Open a journal, packed or not.
+    """Open a journal, compressed or not.
 
-    Raises BenchError if it is no regular file, IntegrityError if it cannot be unpacked.
+    Raises BenchError if it is not a regular file, IntegrityError if it cannot be decompressed.
     """
     with naming("read", path), open_regular(path, follow=False) as file:
         try:
@@ -86,7 +87,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 
 
 def last_digest(path: Path) -> str:
-    """Return the digest of a journal's last whole line, without checking the lines before it."""
+    """Return the digest of a journal's last complete line, without checking the lines before it."""
     last = b""
     with _opened(path) as file:
         for line in _lines(file, path):
@@ -95,7 +96,7 @@ def last_digest(path: Path) -> str:
 
 
 def records_up_to(path: Path, digest: object) -> int | None:
-    """Return the number of the line of a journal that has this digest; None if no line has it."""
+    """Return the number of the line that has this digest, which is how many records it confirms; or None."""
     with _opened(path) as file:
         for number, line in enumerate(_lines(file, path), start=1):
             if line.endswith(b"\n") and hashlib.sha256(line[:-1]).hexdigest() == digest:
@@ -104,27 +105,26 @@ def records_up_to(path: Path, digest: object) -> int | None:
 
 
 def read_journal(path: Path, kinds: Container[object] | None = None) -> JournalRead:
-    """Read every record of the journal at ``path``, oldest first, and verify its chain.
+    """Read all records of the journal at ``path``, oldest first, and verify its chain.
 
-    Of a record that is not one of ``kinds``, what it holds is left out.
-
-    A torn last line is dropped with a notice. A ``.gz`` is an archived journal, which is read and never
-    written. Raises IntegrityError with file and line of other damage, BenchError if there is no file to read.
+    Records of a kind that is not in ``kinds`` lose their payload. An incomplete last line is dropped with a
+    notice. A ``.gz`` is an archived journal, which is never written to. Raises IntegrityError with file and
+    line for other damage, BenchError if the file cannot be read.
     """
     with _opened(path) as file:
         return _read(file, path, kinds)[0]
 
 
 class Followed:
-    """A journal that is still written to, read as it grows: each line once."""
+    """Read a journal while another process appends to it, each line once."""
 
     def __init__(self, path: Path, kinds: Container[object] | None = None) -> None:
         self._path, self._kinds, self._chain = path, kinds, Chain()
 
     def more(self) -> tuple[Mapping[str, object], ...]:
-        """Return the records since the last call, oldest first; a line without an end is left for the next.
+        """Return the new records since the last call, oldest first.
 
-        Raises as ``read_journal`` does.
+        An incomplete last line is left for the next call. Raises as ``read_journal`` does.
         """
         with naming("read", self._path), open_regular(self._path, follow=False) as file:
             file.seek(self._chain.size_bytes)
@@ -133,10 +133,11 @@ class Followed:
 
 
 class Journal:
-    """The writing end, for one thread of one process (see ``run_lock``); make it by ``create`` or ``reopen``.
+    """Append records to a journal, from one thread of one process (see ``run_lock``).
 
-    An append that raises did not happen: the next append, ``sync`` or ``close`` cuts off what it wrote. After
-    a failed ``sync`` nobody knows what reached the disk, so the file is closed and nothing more is written.
+    Use ``create`` or ``reopen`` to make one. If ``append`` raises, nothing was appended: the next ``append``,
+    ``sync`` or ``close`` cuts off the bytes that it wrote. After a failed ``sync`` nobody knows what is on
+    the disk, so the file is closed and nothing more is written.
     """
 
     def __init__(self, path: Path, clock: Callable[[], str], file: FileIO) -> None:
@@ -148,7 +149,7 @@ class Journal:
 
     @classmethod
     def create(cls, path: Path, clock: Callable[[], str]) -> Self:
-        """Start a new journal. ``clock`` gives each record's UTC time as text."""
+        """Start a new journal. ``clock`` returns the UTC time of a record as text."""
         with naming("create", path):
             os.close(os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o644))
             sync_directory(path.parent)
@@ -156,7 +157,7 @@ class Journal:
 
     @classmethod
     def reopen(cls, path: Path, clock: Callable[[], str]) -> Self:
-        """Continue a journal: verify it like ``read_journal``, cut off a torn last line (see ``notices``)."""
+        """Continue a journal: verify it as ``read_journal`` does, and cut off an incomplete last line."""
         if not path.exists() and path.with_name(f"{path.name}.gz").is_file():
             raise BenchError(f"{path}.gz is packed, so nothing more is written to it; unpack it to go on")
         with naming("reopen", path):
@@ -170,13 +171,12 @@ class Journal:
         return journal
 
     def take_earlier(self) -> tuple[Mapping[str, object], ...]:
-        """Hand over the records that were there when the file was opened. They take memory, so a second call
-        gets none."""
-        found, self._earlier = self._earlier, ()
-        return found
+        """Return the records that existed when the file was opened, and forget them to free their memory."""
+        earlier, self._earlier = self._earlier, ()
+        return earlier
 
     def append(self, kind: str, payload: Mapping[str, object]) -> None:
-        """Give one record to the system: it survives this process, and after ``sync`` the machine.
+        """Write one record. It survives the end of this process, and after ``sync`` that of the machine.
 
         Raises JournalFailed if it cannot be written, BenchError if it could not be read back (NaN, infinity).
         """
@@ -187,7 +187,7 @@ class Journal:
             line = seal({**payload, **link, "kind": kind, "at_utc": self._clock()})
             if len(line) >= MAX_LINE_BYTES:
                 raise ValueError(f"it has {len(line) // MIB} MiB, and no reader takes so much")
-            if seal(unseal(line, self._chain)) != line:  # keys that are numbers, and sorted as such
+            if seal(unseal(line, self._chain)) != line:  # keys that are numbers are sorted in another order
                 raise ValueError("it would be read back as something else")
             grown = self._chain.then(line)
         except (BenchError, ValueError) as error:
@@ -200,7 +200,7 @@ class Journal:
         self._chain, self._unfinished = grown, False
 
     def _cut_unfinished(self) -> None:
-        """Cut off what an append that did not finish (an error, Ctrl-C) left in the file."""
+        """Cut off the bytes that an unfinished append (an error, Ctrl-C) left in the file."""
         if self._file.closed:
             raise JournalFailed(f"{self.path} is closed: nothing more is written to it")
         if self._unfinished:
@@ -208,7 +208,7 @@ class Journal:
             self._unfinished = False
 
     def sync(self) -> None:
-        """Wait until everything appended is on the disk. This is slow: never do it inside a timed region."""
+        """Wait until all records are on the disk. This is slow, so never call it inside a timed region."""
         with naming("sync", self.path, "; the records of earlier syncs are intact", JournalFailed):
             try:
                 self._cut_unfinished()
@@ -218,8 +218,7 @@ class Journal:
                 raise
 
     def is_at_its_path(self) -> bool:
-        """Return whether the path still names the file that is written: another file, or a link, may have
-        taken its place."""
+        """Return whether the path still names the file that is written, and not another file or a link."""
         try:
             there = self.path.lstat()
         except OSError:
@@ -227,7 +226,7 @@ class Journal:
         return os.path.samestat(there, self._opened)
 
     def close(self) -> None:
-        """Sync and release the file. A second close does nothing, and an append after it is refused."""
+        """Sync and close the file. A second call does nothing; an append after it raises JournalFailed."""
         if not self._file.closed:
             with self._file:
                 self.sync()

@@ -1,7 +1,7 @@
-"""How much of what a journal holds takes long to judge, and the most of it that is judged.
+"""Reject journals that would take too long to evaluate.
 
-A journal of a few megabytes can ask for hours of work or for all memory: a token of a request takes a few
-bytes of it and a figure of its own, and two replies are compared in a time that is the product of their
+A journal of a few megabytes can ask for hours of work or for all memory. A token of a request takes only a
+few bytes of the journal but gets its own figure, and the time to compare two replies is the product of their
 lengths.
 """
 
@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-MOST_TOKENS = 3_000_000  # of all requests to servers; a journal has no more values than that
-MOST_CELLS = 500_000_000_000  # of the tables of all edit distances, which take two minutes
+MOST_TOKENS = 3_000_000  # of all requests to servers; a journal cannot have more values than that
+MOST_CELLS = 500_000_000_000  # of the tables of all edit distances; so many take two minutes
 Record = Mapping[str, Any]
 
 
 def must_be_modest(arms: Sequence[Record], units: Sequence[Record]) -> None:
-    """Raise ValueError for rows and units that take too long to judge; their records have their schema."""
-    if sum(sum(one["tokens"]) for one in _requests(arms, units)) > MOST_TOKENS:
+    """Raise ValueError if rows and units take too long to evaluate; their records must fit their schema."""
+    if sum(sum(request["tokens"]) for request in _requests(arms, units)) > MOST_TOKENS:
         raise ValueError(f"the requests to servers have more than {MOST_TOKENS} tokens")
     if sum(map(_cells, arms)) > MOST_CELLS:
         raise ValueError("the replies are too long to be compared")
@@ -33,8 +33,10 @@ def _requests(arms: Iterable[Record], units: Iterable[Record]) -> Iterator[Recor
 
 
 def _cells(arm: Record) -> int:
-    """Return the cells of the tables of a row's edit distances. Replies in tokens count as if the baseline's
-    were as long as the row's."""
-    said = arm.get("said") or ()
-    texts = sum(len(one["baseline"]) * (len(one["variant"]) + len(one["again"])) for one in said)
+    """Return the number of cells in the tables of a row's edit distances.
+
+    For replies in tokens, the baseline's replies are assumed to be as long as the row's.
+    """
+    replies = arm.get("said") or ()
+    texts = sum(len(reply["baseline"]) * (len(reply["variant"]) + len(reply["again"])) for reply in replies)
     return texts + sum(len(reply) ** 2 for batch in arm.get("solo") or () for reply in batch["tokens"])

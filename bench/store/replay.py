@@ -1,4 +1,4 @@
-"""Read a journal back as a RunRecord. The run itself, re-pricing and verifying use the same function."""
+"""Read a journal back as a RunRecord. The run itself, re-pricing and verifying all use this code."""
 
 from __future__ import annotations
 
@@ -26,13 +26,11 @@ from bench.store.values import explained
 SCHEMA_VERSION = 1
 Head = tuple[Path, dict[str, Any]]  # the directory of a run, and the first record of its journal
 MAX_HEAD_BYTES = 4 * MIB
-MOST_ROWS = 1000  # as in a config
-MOST_UNITS, MOST_OF_A_ROW = (
-    5000,
-    2000,
-)  # a gate takes 1,000 at most, besides those of an earlier one
-MOST_WINDOWS = 8000  # of all rows: the largest run under results/reference has 371
-# Keys of an arm whose lists grow with every record. The value of any other key replaces the earlier one.
+MOST_ROWS = 1000  # the same limit as in a config
+# Units of all rows, and of one row. A gate measures 1,000 at most, and can take over those of an earlier one.
+MOST_UNITS, MOST_OF_A_ROW = 5000, 2000
+MOST_WINDOWS = 8000  # of all rows; the largest run under results/reference has 371
+# For these keys of an arm, each record adds to the list; for other keys, the value replaces the earlier one.
 _GROWING = ("duet", "drift", "routed", "logits", "activations", "floor", "noise", "loads")
 
 
@@ -42,16 +40,16 @@ def _adapter() -> TypeAdapter[RunRecord]:
 
 
 def journal_of(directory: Path) -> Path:
-    """Return the journal of the run in ``directory``, packed or not.
+    """Return the path of the journal of the run in ``directory``, compressed or not.
 
     Raises UsageError if there is none, IntegrityError if there are two.
     """
-    found = [path for path in (directory / JOURNAL, directory / f"{JOURNAL}.gz") if os.path.lexists(path)]
-    if len(found) > 1:
+    paths = [path for path in (directory / JOURNAL, directory / f"{JOURNAL}.gz") if os.path.lexists(path)]
+    if len(paths) > 1:
         raise IntegrityError(f"{directory} holds two journals, {JOURNAL} and {JOURNAL}.gz; keep one of them")
-    if not found:
+    if not paths:
         raise UsageError(f"{directory} holds no run (no {JOURNAL})")
-    return found[0]
+    return paths[0]
 
 
 def load_record(directory: Path) -> RunRecord:
@@ -63,24 +61,28 @@ def load_record(directory: Path) -> RunRecord:
 
 @contextmanager
 def judging(place: Path | str) -> Iterator[None]:
-    """Turn what goes wrong inside, while the records of ``place`` are summarised, into an IntegrityError.
+    """Turn an error of the block, which summarises the records of ``place``, into an IntegrityError.
 
-    Every record has its schema when this begins. What is left are records that do not fit together, such as a
-    variant without a baseline, or numbers whose product is no number. It is for what was read, not for what
-    was just measured, and for no page: an error in a page is a bug of ours (``bench/cli/whose_fault.py``).
+    The records have already passed their schema. The errors that remain are records that do not fit together,
+    such as a variant without a baseline, or numbers whose product overflows. Use this only for runs that were
+    read from a file, not for a new measurement and not around the rendering of a page, because an error there
+    is a bug of this program (``bench/cli/whose_fault.py``).
     """
     try:
         yield
     except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as bad:
         raise IntegrityError(_not_together(place, bad)) from bad
-    except (RuntimeError, StopIteration) as bad:  # an empty generator
+    except (RuntimeError, StopIteration) as bad:  # ``next`` on too few entries
         raise IntegrityError(_not_together(place, bad)) from bad
 
 
 @contextmanager
 def in_range(place: str) -> Iterator[None]:
-    """Turn an arithmetic error inside into an IntegrityError: each figure of ``place`` is within its schema,
-    and there is no ratio or no mean of them. Any other error is a bug."""
+    """Turn an arithmetic error of the block into an IntegrityError about ``place``.
+
+    Each figure of ``place`` is within its schema, but a ratio or a mean of them may not exist. Any other
+    error is a bug.
+    """
     try:
         yield
     except ArithmeticError as bad:
@@ -94,9 +96,9 @@ def _not_together(place: Path | str, bad: Exception) -> str:
 
 
 def newest_first(out: Path) -> Iterator[Head]:
-    """Yield (directory, first record) of every run in ``out`` with an unpacked journal, the newest first.
+    """Yield (directory, first record) of every run in ``out`` with an uncompressed journal, newest first.
 
-    A journal that cannot be read is skipped here; whoever loads it gets the error.
+    A journal that cannot be read is skipped here, because loading it will raise the error.
     """
     for path in sorted(out.glob(f"*/{JOURNAL}"), reverse=True):
         try:
@@ -111,7 +113,7 @@ def newest_first(out: Path) -> Iterator[Head]:
 
 
 def replay(records: Sequence[Mapping[str, Any]], notices: Sequence[str] = (), where: str = "") -> RunRecord:
-    """Fold journal records into one RunRecord; every arm keeps what was measured before it ended."""
+    """Combine journal records into one RunRecord; an arm that ended early keeps what was measured of it."""
     fold = _Fold(where)
     for record in records:
         fold.add(record)
@@ -119,33 +121,32 @@ def replay(records: Sequence[Mapping[str, Any]], notices: Sequence[str] = (), wh
 
 
 class Growing:
-    """A run that is being measured, read from its journal. Each line is read once, however often ``run`` is
-    called."""
+    """Read a run that is being measured from its journal, each line only once for all calls of ``run``."""
 
     def __init__(self, directory: Path) -> None:
         path = journal_of(directory)
         self._journal, self._fold = Followed(path, KINDS), _Fold(str(path))
 
     def run(self) -> RunRecord:
-        """Return the run as it is now. Raises IntegrityError for a broken journal."""
+        """Return the run as its journal is now. Raises IntegrityError for a broken journal."""
         for record in self._journal.more():
             self._fold.add(record)
         return self._fold.record()
 
 
 class _Fold:
-    """The records of one journal, folded one by one."""
+    """Combine the records of one journal, one after the other."""
 
     def __init__(self, where: str) -> None:
         self._where, self._count = where, 0
         self._head: dict[str, Any] = {}
         self._arms: dict[tuple[str, str], dict[str, Any]] = {}
         self._units: list[dict[str, Any]] = []
-        self._begun: dict[tuple[str, str], int] = {}  # the units before that of an attempt that was cut short
+        self._begun: dict[tuple[str, str], int] = {}  # by row: how many units there were at its newest start
         self._finished: str | None = None
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Add the next record, oldest first. Raises IntegrityError unless it has the schema of its kind."""
+        """Add the next record, oldest first. Raises IntegrityError if it does not fit its schema."""
         self._count += 1
         if self._count == 1:
             self._begin(record)
@@ -173,7 +174,7 @@ class _Fold:
         self._head = dict(head)
 
     def record(self, notices: Sequence[str] = ()) -> RunRecord:
-        """Return the run of all records so far. Raises IntegrityError if there is none, or too much."""
+        """Return the run of all records so far. Raises IntegrityError if it has none, or is too large."""
         if not self._head:
             raise IntegrityError(f"{self._where}: the journal does not begin with a run")
         units = self._units_of_whole_attempts()
@@ -191,8 +192,7 @@ class _Fold:
             raise IntegrityError(f"{self._where}: {bad}") from None
 
     def _units_of_whole_attempts(self) -> list[dict[str, Any]]:
-        """Return the units without those of attempts that were cut short. Raises IntegrityError for too
-        many."""
+        """Return all units except those of interrupted attempts. Raises IntegrityError for too many."""
         units = [
             unit
             for number, unit in enumerate(self._units)
@@ -209,7 +209,7 @@ class _Fold:
 
 
 def _as_unit(arm: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the turns of a row as a unit. Until 27 November 2026 all turns of a row came from one pair."""
+    """Yield the turns of an old row as a unit: until 27 November 2026, all turns came from one pair."""
     turns = arm.get("duet")
     if turns:
         sides = {side: [batch[side] for batch in turns] for side in ("baseline_ns", "variant_ns")}
@@ -232,8 +232,7 @@ def _payload(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _merge(arm: dict[str, Any], record: Mapping[str, Any]) -> None:
-    """Add a record to its arm. A record with ``started`` begins the arm anew, so that nothing is left of an
-    attempt that was cut short."""
+    """Add a record to its arm. A record with ``started`` first clears it, to drop an interrupted attempt."""
     if record.get("started"):
         arm.clear()
     for key, value in record.items():

@@ -1,6 +1,7 @@
-"""The free blocks of a row, in a journal and in ``run.json``: model, engine, requests, noise and evidence.
+"""Define the schema of a row's blocks that are plain mappings: model, engine, requests, noise and evidence.
 
-Further keys are allowed, because other versions of the program write them.
+They are the same in a journal and in ``run.json``. Other keys are allowed, because other versions of the
+program write them.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from pydantic import Field
 
 from bench.store.values import Above0, Amount, Block, Count, Name, Number, Seconds, Small, Whole
 
-MOST_KERNELS = 20  # of a row; six are kept
+MOST_KERNELS = 20  # per row; this version stores six
 
 
 class Grid(Block):
-    """The grid of a model's weights."""
+    """Describe the grid of a model's weights (``bench.records.grid.Grid``)."""
 
     file_type: Name
     block: Count | None
@@ -26,7 +27,7 @@ class Grid(Block):
 
 
 class Model(Block):
-    """The model of a row: where it came from."""
+    """Identify the model of a row, and say where it came from."""
 
     name: Name | None = None
     kind: Name | None = None
@@ -39,7 +40,7 @@ class Model(Block):
 
 
 class Runtime(Block):
-    """The engine of a row, as it was asked for."""
+    """Hold the engine of a row, as the config asks for it."""
 
     name: Name = ""
     device: Name = ""
@@ -49,17 +50,17 @@ class Runtime(Block):
 
 
 class Workload(Block):
-    """The requests of a row."""
+    """Describe the requests of a row."""
 
     name: Name = ""
     requests: Small = 0
     output_tokens: Small = 0
-    batch_size: Annotated[int, Field(ge=0, le=4096)] = 0  # as in a config; a plan simulates so many places
+    batch_size: Annotated[int, Field(ge=0, le=4096)] = 0  # the limit of a config; a plan simulates each slot
     input_tokens: Small | None = None
 
 
 class Noise(Block):
-    """What others did on the machine during a stage."""
+    """Record how much other processes used the machine during a stage."""
 
     stage: Name
     steal_share: Number | None = None
@@ -69,13 +70,13 @@ class Noise(Block):
 
 
 class UnitNoise(Noise):
-    """The same, of a whole unit: nothing is recorded of a void one."""
+    """Record the same for a whole unit; a void unit may have nothing recorded."""
 
     stage: Name = ""
 
 
 class KernelBlock(Block):
-    """An operator of a decode step."""
+    """Record an operator of a decode step."""
 
     operator: Annotated[str, Field(max_length=20_000)]
     calls: Count
@@ -84,7 +85,7 @@ class KernelBlock(Block):
 
 
 class Claim(Block):
-    """A check of the evidence; what was expected and found may be of any type."""
+    """Record a check of the evidence; the expected and the found value may have any type."""
 
     claim: str
     expected: Any = None
@@ -93,14 +94,14 @@ class Claim(Block):
 
 
 class Bill(Block):
-    """One-off work: calibration or training."""
+    """Record one-off work: calibration or training."""
 
     took_s: Amount
     details: dict[str, Any] = Field(default_factory=dict)
 
 
 class Learnt(Block):
-    """What a rule of a cascade learnt: the questions that trained it, and how many agreed."""
+    """Record the questions that trained a cascade's rule, and how many both models answered the same."""
 
     form: Literal["choices", "replies"]
     suite: Name
@@ -110,7 +111,7 @@ class Learnt(Block):
 
 
 class Cloud(Block):
-    """A server in the place of a cascade's large model, and what it bills for a token."""
+    """Identify the API that is a cascade's large model, and what it bills per token."""
 
     url: Whole
     model: Whole
@@ -120,7 +121,7 @@ class Cloud(Block):
 
 
 class Cascade(Block):
-    """The terms of a cascade: its rule, and what its two sides cost."""
+    """Hold the terms of a cascade: its rule, and the prices of its two sides."""
 
     rule: Name
     threshold: Number
@@ -135,14 +136,14 @@ class Cascade(Block):
 
 
 class Pinned(Block):
-    """The processors of a server and of the client, by number."""
+    """Hold the processor numbers of a server and of its client."""
 
     server: list[Small]
     client: list[Small]
 
 
 class ServerHead(Block):
-    """How a server was started, and what it said of itself; further keys are shown by nobody."""
+    """Record how a server was started, and what it reported about itself; no report shows other keys."""
 
     target: str | None = None
     ready_s: Seconds | None = None
@@ -151,7 +152,7 @@ class ServerHead(Block):
 
 
 class Step(Block):
-    """The evidence of a step."""
+    """Hold the evidence of a step."""
 
     step: str
     took_s: Amount | None = None

@@ -1,4 +1,4 @@
-"""The names of the files of a run, for what looks at many of them and needs nothing else."""
+"""Name the files of a run, in a module without imports for code that only looks through directories."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The schema of a journal: what each of its records holds.
+"""Define the schema of a journal, and check each of its records.
 
-A run from elsewhere is data, and anybody may have edited it. What is checked here is what the judging half
-relies on.
+A run may come from anywhere, and anybody may have edited it. So everything that later code relies on is
+checked here.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ from bench.store.values import (
 
 MOST_SUITES = 50
 MOST_POSITIONS, MOST_FLOORS, MOST_FURTHER = 8192, 10, 50
-MOST_TOKENS = 131_072  # of a reply, as in a config
+MOST_TOKENS = 131_072  # of a reply; the same limit as in a config
 KINDS = frozenset({"run_started", "arm", "unit", "run_finished"})
 
 
 class Head(Block):
-    """The first record of a journal."""
+    """Hold the first record of a journal."""
 
     kind: Literal["run_started"]
     at_utc: Stamp
@@ -71,21 +71,21 @@ class Head(Block):
 
 
 class Finished(Block):
-    """The last record of a run that was measured to its end."""
+    """Hold the last record of a run that was measured to its end."""
 
     kind: Literal["run_finished"]
     at_utc: Stamp
 
 
 class Turns(Block):
-    """A batch in turns, in rows from before there were pairs."""
+    """Hold a batch that ran in turns, as journals had it before there were pairs of processes."""
 
     baseline_ns: list[Count]
     variant_ns: list[Count]
 
 
 class Window(Block):
-    """A window of the evaluation text: logarithms of probabilities, and what is made from them."""
+    """Hold a window of the evaluation text: log probabilities, and statistics of the distributions."""
 
     kld: list[Nats]
     same_top: list[Count]
@@ -96,7 +96,7 @@ class Window(Block):
 
 
 class Profile(Block):
-    """The operators of one decode step."""
+    """Hold the operators of one decode step."""
 
     kernels: Annotated[list[KernelBlock], Field(max_length=MOST_KERNELS)]
     launches: Count | None = None
@@ -104,7 +104,7 @@ class Profile(Block):
 
 
 class Batch(Block):
-    """Requests that were decoded together: times in nanoseconds, and a list of tokens for each request."""
+    """Hold requests that were decoded together: times in nanoseconds, and a list of tokens per request."""
 
     sent_ns: Clock
     stamps_ns: list[Clock]
@@ -113,7 +113,7 @@ class Batch(Block):
     tokens: list[Annotated[list[int], Field(max_length=MOST_TOKENS)]]
 
 
-# Fields that are narrower here than in the records, whose free blocks are plain mappings.
+# Fields with a stricter type here than in the records, where many of them are plain mappings.
 _ARM: dict[str, Any] = {
     "name": Name,
     "group": Name,
@@ -168,7 +168,7 @@ def _kinds() -> Mapping[str, TypeAdapter[Any]]:
 def _partial(
     name: str, record: type, narrower: Mapping[str, Any], required: tuple[str, ...]
 ) -> type[BaseModel]:
-    """Make a model that holds some fields of a record: an arm is written a few fields at a time."""
+    """Make a model in which all but ``required`` fields may be absent: an arm is written in several parts."""
     hints = {**get_type_hints(record), **narrower, "duet": list[Turns], "started": bool}
     hints["at_utc"] = Stamp
     fields: dict[str, Any] = {
@@ -180,8 +180,8 @@ def _partial(
 def check_record(number: int, record: Mapping[str, Any], where: str) -> None:
     """Check the record on line ``number`` of the journal at ``where``.
 
-    Raises IntegrityError with file, line and key. A record of an unknown kind is left alone: nothing reads
-    it.
+    Raises IntegrityError with file, line and key. A record of an unknown kind is not checked, because no code
+    reads it.
     """
     kind = str(record.get("kind"))
     if kind not in _kinds():

@@ -1,6 +1,6 @@
-"""What a journal keeps of servers: the loads that one was under, and what it replied.
+"""Define the schema of what a journal has about servers: their loads, and their replies.
 
-The journals of runs and those of `bench load` have the same requests, so both are checked by this schema.
+The journals of runs and those of `bench load` have the same requests, so this schema checks both.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from bench.store.values import (
 )
 
 Clock = Annotated[int, Field(ge=0, le=10**18)]
-MOST_REQUEST = 1_000_000  # tokens of an event, and of a request: as `bench load` takes at most
+MOST_REQUEST = 1_000_000  # tokens of an event, and of a request; `bench load` allows no more
 
 
 class Request(Block):
-    """One request to a server, with its times in nanoseconds."""
+    """Hold one request to a server, with its times in nanoseconds."""
 
     number: Small
     scheduled_ns: Clock
@@ -45,7 +45,7 @@ class Request(Block):
     reconnects: Small
     connect_ns: Clock
     events_ns: list[Clock]
-    tokens: list[Annotated[int, Field(ge=1, le=MOST_REQUEST)]]  # what holds no token is no event
+    tokens: list[Annotated[int, Field(ge=1, le=MOST_REQUEST)]]  # every event has at least one token
     thoughts: Small
     n_in: Count | None
     n_cached: Count | None
@@ -71,7 +71,7 @@ class Request(Block):
 
 
 class Client(Block):
-    """The client of a load, measured by itself."""
+    """Hold how well the client of a load kept to its schedule, as it measured itself."""
 
     late_p50_ms: Number
     late_p99_ms: Number
@@ -83,7 +83,7 @@ class Client(Block):
 
 
 class Tried(Block):
-    """A rate that a search tried."""
+    """Hold one rate that a search tried."""
 
     rate: Above0
     requests: Small
@@ -92,7 +92,7 @@ class Tried(Block):
 
 
 class Search(Block):
-    """What a search for the highest rate found."""
+    """Hold the result of a search for the highest rate."""
 
     holds: Above0 | None
     steps: list[Tried]
@@ -100,7 +100,7 @@ class Search(Block):
 
 
 class LoadOfServer(Block):
-    """A block in which a server was under load."""
+    """Hold a block in which a server was under load."""
 
     schedule: Whole
     samples: list[Request]
@@ -110,14 +110,14 @@ class LoadOfServer(Block):
 
 
 class LoadsOfPair(Block):
-    """The blocks of both servers of a pair."""
+    """Hold the blocks of both servers of a pair."""
 
     baseline: list[LoadOfServer]
     variant: list[LoadOfServer]
 
 
 class Said(Block):
-    """The replies of two servers to one prompt, and the second reply of the baseline's."""
+    """Hold the replies of two servers to one prompt, and a second reply of the baseline's server."""
 
     baseline: Reply
     again: Reply
@@ -129,7 +129,7 @@ class Said(Block):
 
 
 class Settings(Block):
-    """What a server says of its settings."""
+    """Hold the settings that a server reports."""
 
     version: str | None = None
     dtype: str | None = None
@@ -140,20 +140,20 @@ class Settings(Block):
 
 
 class Workload(Block):
-    """The workload of a load, where its prompts are those of people."""
+    """Name the workload of a load whose prompts were written by people."""
 
     name: Name
 
 
 class CacheHits(Block):
-    """Tokens that a prefix cache had, and all that were looked up."""
+    """Count the tokens that a prefix cache had, and all tokens that were looked up in it."""
 
     hits: Amount
     queries: Amount
 
 
 class Head(Block):
-    """What was under load, and how; further keys are kept as they are."""
+    """Say what was under load, and how; other keys are kept as they are."""
 
     target: str
     model: str
@@ -168,7 +168,7 @@ class Head(Block):
 
 
 class OfLoad(Block):
-    """The first record of a load."""
+    """Hold the first record of a load."""
 
     head: Head
     slo: dict[Name, Above0]
@@ -176,13 +176,13 @@ class OfLoad(Block):
 
 
 class OfSamples(Block):
-    """Some requests of a load."""
+    """Hold some requests of a load."""
 
     samples: list[Request]
 
 
 class Window(Block):
-    """The values of a window of text; a server need not say how likely the next token is."""
+    """Hold the values of a window of text; a server need not report the probability of the next token."""
 
     kld: list[Nats]
     same_top: list[Small]
@@ -191,7 +191,7 @@ class Window(Block):
 
 
 class OfDistributions(Block):
-    """How far a server's distributions are from its model's."""
+    """Hold how far a server's distributions are from those of its model."""
 
     baseline: Whole
     text: Whole
@@ -202,7 +202,7 @@ class OfDistributions(Block):
 
 
 class OfTexts(Block):
-    """How far a server's replies are from its model's, as text."""
+    """Hold a server's replies and those of its model, as text."""
 
     baseline: Whole
     text: Whole
@@ -212,22 +212,22 @@ class OfTexts(Block):
 
 
 class OfNoDrift(Block):
-    """Why there is no drift, though it was asked for."""
+    """Say why there is no drift although it was asked for."""
 
     failed: Whole
 
 
 class OfEnd(Block):
-    """The last record of a load."""
+    """Hold the last record of a load."""
 
     client: Client
     stopped: Whole
 
 
 def check_load(record: Mapping[str, Any], where: str) -> None:
-    """Check a record of the journal of a load; one of an unknown kind is left alone, as nothing reads it.
+    """Check a record of the journal of a load. Raises IntegrityError with ``where`` and the key.
 
-    Raises IntegrityError with ``where`` and the key.
+    A record of an unknown kind is not checked, because no code reads it.
     """
     of_drift = OfTexts if "said" in record else OfNoDrift if "failed" in record else OfDistributions
     kinds: dict[str, type[Block]] = {"load": OfLoad, "samples": OfSamples, "drift": of_drift, "end": OfEnd}

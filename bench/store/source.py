@@ -9,7 +9,7 @@ import bench
 
 
 def source_digest() -> str:
-    """Return the SHA-256 over every Python file of the package, so that a result says which code made it."""
+    """Return the SHA-256 over every Python file of the package, so that a result shows which code made it."""
     digest = hashlib.sha256()
     for path in sorted(Path(bench.__file__).parent.rglob("*.py")):
         digest.update(path.name.encode() + path.read_bytes())

@@ -1,4 +1,4 @@
-"""The answers to behaviour suites in a journal: their items, and what each model answered."""
+"""Define the schema of behaviour suites in a journal: their items, and the answers of each model."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from bench.store.values import Block, Count, Hex, Name, Nats, Number, Reply, Sec
 
 MOST_ITEMS = 5000
 MOST_LAYERS = 100_000
-MOST_REASON = 200  # letters of why no answer came
-MOST_CHECKED = 100  # letters of what an instruction asks for
-Values = Annotated[list[Share], Field(min_length=1, max_length=100)]  # of one document, by metric
+MOST_REASON = 200  # letters of the reason why no answer came
+MOST_CHECKED = 100  # letters of the form that an instruction asks for
+Values = Annotated[list[Share], Field(min_length=1, max_length=100)]  # one value per metric of a document
 
 
 class Item(Block):
-    """An item of a behaviour suite; a suite may have further keys, and checks them when it judges."""
+    """Hold an item of a behaviour suite; a suite may have other keys, and checks them when it judges."""
 
     id: Name
     lang: Name
@@ -30,7 +30,7 @@ class Item(Block):
 
 
 class ReadByLayers(Block):
-    """What the linear layers of one side read in formats that have an end."""
+    """Count the saturated inputs of one side's linear layers (``bench.records.drift.Activations``)."""
 
     format: Name
     looked: Count
@@ -45,14 +45,14 @@ class ReadByLayers(Block):
 
 
 class Read(Block):
-    """The same of both sides; None where there is no such format, or nobody could look."""
+    """Hold the same counts of both sides; None if no format has an end, or if inputs cannot be observed."""
 
     baseline: ReadByLayers | None
     variant: ReadByLayers | None
 
 
 class Routed(Block):
-    """One request of a cascade."""
+    """Record what a cascade did with one request (``bench.records.cascades.Cascaded``)."""
 
     score: Number
     escalated: bool
@@ -68,14 +68,14 @@ class Routed(Block):
 
 
 class OfOneModel(Block):
-    """The answers of one of the two models of a cascade."""
+    """Hold the answers of one of the two models of a cascade."""
 
     scores: Annotated[list[list[Nats] | None], Field(max_length=MOST_ITEMS)] = Field(default_factory=list)
     replies: Annotated[list[Reply | None], Field(max_length=MOST_ITEMS)] = Field(default_factory=list)
 
 
 class OfBoth(Block):
-    """What both models of a cascade answered."""
+    """Hold the answers of both models of a cascade."""
 
     requests: Annotated[list[Routed | None], Field(max_length=MOST_ITEMS)]
     edge: OfOneModel
@@ -83,21 +83,21 @@ class OfBoth(Block):
 
 
 class OfTask(Block):
-    """A task of lm-eval: its version, and what its values are."""
+    """Describe a task of lm-eval by its version and its number of examples in the prompt."""
 
     version: Name | Number | None = None
     n_shot: Small | None = None
 
 
 class OfHarness(Block):
-    """What lm-eval was, and which tasks it asked."""
+    """Describe lm-eval by its version and its tasks."""
 
     harness: Name | None = None
     tasks: dict[Name, OfTask] = Field(default_factory=dict)
 
 
 class Answers(Block):
-    """What a model answered to a behaviour suite."""
+    """Hold the answers of a model to a behaviour suite."""
 
     digest: Hex
     scores: Annotated[list[list[Nats] | None], Field(max_length=MOST_ITEMS)] = Field(default_factory=list)

@@ -1,6 +1,6 @@
-"""What a value in a results directory may be: one line of text, a time, a day, an amount, a count.
+"""Define the types of values in a results directory: a line of text, a time, a day, an amount, a count.
 
-Numbers are numbers and not text, and so small that no product of several is infinite.
+Numbers must be numbers and not text, and they are limited so that a product of several is still finite.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from bench.formatting import one_line
 
 DAY_LETTERS = 10  # YYYY-MM-DD
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,15}(Z|[+-][0-9:]{5,8})")
-SHOWN = 80  # letters of a value in a message
-MOST_NAME = 300  # letters of a name: a variant's is at most 100, a cell's joins the keys of a sweep
-MOST_REPLY = 65_536  # letters of a reply: 8,192 tokens of eight; to compare two takes their product
-MOST = 1e24  # operations, bytes, dollars: larger than any figure, and a product of several is still a number
+SHOWN = 80  # a message shows at most so many letters of a value
+MOST_NAME = 300  # letters; a variant's name has at most 100, a cell's name joins the keys of a sweep
+MOST_REPLY = 65_536  # letters, 8 for each of 8,192 tokens; the time to compare two is the product of both
+MOST = 1e24  # operations, bytes, dollars; larger than any figure, and a product of several is still finite
 
 
-@lru_cache(maxsize=4096)  # the same names of figures stand in every row
+@lru_cache(maxsize=4096)  # every row has the same names of figures
 def _one_line(text: str) -> str:
     if not text.isprintable() or len(text) > MOST_NAME:
         raise ValueError(f"should be one line of at most {MOST_NAME} printable letters")
@@ -43,7 +43,7 @@ def _a_time(text: str) -> str:
 
 
 def _real_day(text: str) -> str:
-    """Return a day that exists, written YYYY-MM-DD. Raises ValueError for any other text."""
+    """Return ``text`` if it is an existing day in the form YYYY-MM-DD. Raises ValueError otherwise."""
     if len(text) != DAY_LETTERS or str(date.fromisoformat(text)) != text:
         raise ValueError("not a day, YYYY-MM-DD")
     return text
@@ -67,13 +67,13 @@ Day = Annotated[str, Field(max_length=DAY_LETTERS), AfterValidator(_real_day)]
 
 
 class Block(BaseModel):
-    """A block of which the other keys are not looked at; numbers are numbers and not text."""
+    """Ignore keys that are not fields, and require numbers to be numbers and not text."""
 
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
 
 
 def check_block(kind: type[BaseModel], value: object, where: str) -> None:
-    """Check a block. Raises IntegrityError with ``where`` and the key."""
+    """Check a block against its schema. Raises IntegrityError with ``where`` and the key."""
     try:
         kind.model_validate(value)
     except ValidationError as bad:
@@ -81,7 +81,7 @@ def check_block(kind: type[BaseModel], value: object, where: str) -> None:
 
 
 def explained(bad: ValidationError) -> str:
-    """Return the place and the message of the first thing that is wrong, on one line."""
+    """Return the key and the message of the first error, on one line."""
     first = bad.errors(include_url=False)[0]
     place = ".".join(str(part) for part in first["loc"])
     return one_line(f"{place[:MOST_NAME]}: {first['msg']}, not {first['input']!r:.{SHOWN}}")

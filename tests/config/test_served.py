@@ -61,7 +61,7 @@ workload: {name: closed-loop, users: 2, input_tokens: 8}
         ("model={random: tiny-llama}", "needs a model's own weights"),
         ("optimise=[{quantise: bnb-nf4}]", "is for runtime transformers, not openai-http"),
         ("gate={peak_rss_bytes: {max: 1}}", "it is not measured of a server"),
-        ("gate={error_rate: {max_increase: 5%}}", "gate.error_rate: a baseline that has none"),
+        ("gate={error_rate: {max_increase: 5%}}", "gate.error_rate: it is 0 for most baselines"),
         ("gate={capacity_req_per_s: {min: 1}}", "only the workload search does"),
         ("drift.suites=[factuality]", "drift.suites: factuality needs the likelihood of each choice"),
         ("drift.suites=[arithmetic, bias]", "of servers: arithmetic, instructions, long-context, refusal"),

@@ -80,7 +80,7 @@ def test_labels_by_name_and_by_number() -> None:
     assert (found.labels_before, found.labels_after, found.right_labels) == ((0, 1), (1, 1), (0, 1))
     with pytest.raises(ValueError, match="'awful' is none of the model's \\(bad, good\\)"):
         encoded.labelled(TextSet("mine", documents=("a",), labels=("awful",)), base, variant)
-    with pytest.raises(ValueError, match="other ones than the baseline's"):
+    with pytest.raises(ValueError, match="its labels differ from the baseline's"):
         encoded.labelled(TextSet("mine"), base, Encodings(variant.outputs, labels=("x", "y")))
 
 
@@ -112,7 +112,7 @@ def test_queries_of_a_file_may_share_a_document(tmp_path: Path) -> None:
     [
         ("embedding", [{"query": "a"}], ":1: needs document, a text"),
         ("embedding", [["a", "b"]], ":1: needs query, a text"),
-        ("embedding", [{"query": "a", "document": "b"}], "gives 1 pairs"),
+        ("embedding", [{"query": "a", "document": "b"}], "has 1 pairs"),
         ("classification", [{"text": " "}], ":1: needs text"),
         ("classification", [{"text": "a", "label": 1}, {"text": "b"}], "1 of 2 texts have a label"),
         ("classification", [{"text": "a", "label": 1.5}], ":1: label must be the name"),

@@ -186,7 +186,7 @@ class PanicException(BaseException):
     [
         (PanicException("no entry\nfound"), "x cannot be used (no entry found)"),
         (Exception("Missing [UNK] token"), "x cannot be used (Missing [UNK] token)"),
-        (RecursionError("too deep"), "x calls itself without an end"),
+        (RecursionError("too deep"), "x calls itself endlessly"),
     ],
 )
 def test_how_libraries_of_rust_end(bad: BaseException, said: str) -> None:
@@ -208,7 +208,7 @@ def test_our_own_errors_stay_as_they_are() -> None:
             "the tokenizer files in /m cannot be read (ValueError: no); save them again",
         ),
         (PanicException("no entry"), "the tokenizer files in /m cannot be read (PanicException: no entry)"),
-        (RecursionError("too deep"), "the model's tokenizer calls itself without an end"),
+        (RecursionError("too deep"), "the model's tokenizer calls itself endlessly"),
         (MemoryError(), "the model's tokenizer needs more than 4096 MiB"),
     ],
 )

@@ -166,7 +166,7 @@ def test_the_share_sent_on_is_counted_beside_a_base_and_has_an_interval_alone(
 
 def test_a_base_of_none_says_what_to_limit_instead() -> None:
     (rule,) = judged(gated(routed("baseline"), routed(), RATE), rate(0), rate(3)).rules
-    assert "the baseline's is 0" in rule.reason
+    assert "the baseline's figure is 0" in rule.reason
 
 
 def test_quality_between_base_and_candidate() -> None:

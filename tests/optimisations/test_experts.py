@@ -174,7 +174,7 @@ def test_experts_of_another_kind_are_refused() -> None:
         num_attention_heads=4, num_key_value_heads=2, head_dim=16, num_local_experts=4, pad_token_id=0,
     )  # fmt: skip
     model = transformers.Llama4ForCausalLM(config)
-    with pytest.raises(Unsupported, match=r"Llama4ForCausalLM computes its experts .* in a way of its own"):
+    with pytest.raises(Unsupported, match=r"Llama4ForCausalLM computes its experts .* in its own way"):
         experts.into_linears(model)
 
 

@@ -84,7 +84,9 @@ def test_a_target_is_a_module_and_a_name(target: str) -> None:
 
 
 def test_an_answer_must_be_text(module: str) -> None:
-    with pytest.raises(VariantFailed, match="gave no text of a sensible length but NoneType"):
+    with pytest.raises(
+        VariantFailed, match="must return a text of at most 10,000,000 characters, not NoneType"
+    ):
         answers(by_function(f"{module}:nothing"), "x")
 
 

@@ -141,6 +141,7 @@ def test_quality_that_falls_is_found_and_noise_is_not() -> None:
 
 
 def test_a_threshold_is_the_cheapest_that_reaches_its_share() -> None:
+    assert thresholds.choose(FOUR, 0.0) == cascades.curve(FOUR)[0]
     assert thresholds.choose(FOUR, 0.8) == cascades.curve(FOUR)[2]
     assert thresholds.choose(FOUR, 0.5) == cascades.curve(FOUR)[1]
 

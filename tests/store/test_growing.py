@@ -86,5 +86,5 @@ def test_a_line_that_was_not_written_after_the_last_one_is_refused(tmp_path: Pat
     followed = Followed(path)
     followed.more()
     path.write_bytes(b"".join([*lines[:5], lines[6]]))
-    with pytest.raises(IntegrityError, match=r"journal.jsonl:6: record 7 stands where 6 belongs"):
+    with pytest.raises(IntegrityError, match=r"journal.jsonl:6: record 7 is in the place of record 6"):
         followed.more()

@@ -81,7 +81,7 @@ def test_the_lock_of_a_killed_process_is_taken_over_with_a_notice(tmp_path: Path
         pass
     with run_lock(tmp_path) as notice:
         assert notice is not None
-        assert f"process {holder.pid}, which ended without letting go" in notice
+        assert f"process {holder.pid}, which ended without releasing it" in notice
         assert (tmp_path / HOLDER_NAME).read_text() == f"{os.getpid()}\n"
     with run_lock(tmp_path) as notice:
         assert notice is None
@@ -91,7 +91,7 @@ def test_the_lock_of_a_killed_process_is_taken_over_with_a_notice(tmp_path: Path
 def test_a_holder_file_that_makes_no_sense(tmp_path: Path, content: str) -> None:
     (tmp_path / HOLDER_NAME).write_text(content)
     with run_lock(tmp_path) as notice:
-        assert notice == f"took over {tmp_path} from a process, which ended without letting go"
+        assert notice == f"took over {tmp_path} from a process, which ended without releasing it"
 
 
 def test_no_dead_process_is_named_as_the_holder(tmp_path: Path) -> None:
@@ -267,7 +267,7 @@ def test_a_link_in_the_place_of_the_named_file_is_not_followed(lock_file: Path, 
 def test_a_fifo_in_the_place_of_the_holder_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / HOLDER_NAME)
     with run_lock(tmp_path) as notice:
-        assert notice == f"took over {tmp_path} from a process, which ended without letting go"
+        assert notice == f"took over {tmp_path} from a process, which ended without releasing it"
 
 
 def test_a_home_of_nobody_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

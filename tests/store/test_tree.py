@@ -46,7 +46,7 @@ def test_what_was_changed_is_refused_and_built_anew(root: Path, tmp_path: Path, 
     else:
         (root / "link").unlink()
         (root / "link").symlink_to("deep")
-    with pytest.raises(BenchError, match="has changed its own files"):
+    with pytest.raises(BenchError, match="a measured process changed its own files"):
         restore(root, tmp_path / "manifest.json")
     assert not (tmp_path / "complete").exists()
 

@@ -1,7 +1,11 @@
-"""Further statistics of two distributions over the next token: one file for each.
+"""Further statistics of two distributions over the next token, one file each.
 
-A statistic has ``METRIC``; ``of_positions(base, variant)``, which returns a value for each row of two float32
-logit blocks of shape [rows, vocabulary] (torch tensors, used by their methods alone, in a worker); and
-``figure(values)``, the figure of a list of values for each window of text. ``drift.statistics`` names the
-statistics of a run.
+The file of a statistic defines three names:
+
+- ``METRIC`` is its metric.
+- ``of_positions(base, variant)`` returns one value per row of two float32 blocks of logits of shape [rows,
+  vocabulary]. It runs in a worker and uses only methods of these torch tensors.
+- ``figure(values)`` returns the figure of a list of values for each window of text.
+
+A config names the statistics of a run in ``drift.statistics``.
 """

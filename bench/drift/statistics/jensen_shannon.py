@@ -1,4 +1,4 @@
-"""Jensen-Shannon divergence: symmetric, and at most ln 2 however different two models are."""
+"""Jensen-Shannon divergence: it is symmetric, and at most ln 2 however different two models are."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ METRIC = Metric(
     "mean ½·KL(P ‖ M) + ½·KL(Q ‖ M), M = (P + Q)/2; interval by bootstrap over windows",
     "Jensen-Shannon divergence",
 )
-LEAST = 1e-38  # in place of 0 under a logarithm: the logarithm is then finite, and 0 times it is 0
+LEAST = 1e-38  # replaces 0 in a logarithm, so that the logarithm is finite and 0 times it is 0
 
 
 def of_positions(base: Any, variant: Any) -> Any:

@@ -1,4 +1,4 @@
-"""KL from the variant to the baseline: large where the variant is sure and the baseline is not."""
+"""KL(variant ‖ baseline): it is large where the variant is sure of a token and the baseline is not."""
 
 from __future__ import annotations
 

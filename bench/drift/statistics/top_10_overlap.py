@@ -1,4 +1,4 @@
-"""Share of the ten likeliest tokens that both models have: what sampling with top-k may choose from."""
+"""Count how many of the ten likeliest tokens both models share; top-k sampling chooses from such tokens."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ METRIC = Metric(
     "1",
     "higher",
     "mean |top 10 of P ∩ top 10 of Q| ÷ 10; interval by bootstrap over windows",
-    "the ten likeliest tokens",
+    "share of the ten likeliest tokens that agree",
 )
 
 
 def of_positions(base: Any, variant: Any) -> Any:
-    """Return the share of common tokens of each position; at most all of a small vocabulary."""
+    """Return the share of common tokens at each position; a smaller vocabulary is compared as a whole."""
     k = min(K, base.shape[-1])
     theirs, ours = base.topk(k).indices, variant.topk(k).indices
     return (ours.unsqueeze(-1) == theirs.unsqueeze(-2)).any(-1).float().mean(-1)

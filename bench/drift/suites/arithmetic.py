@@ -1,4 +1,4 @@
-"""Arithmetic: sums in digits and in words, after worked examples; the first number of the reply counts."""
+"""Arithmetic: the model adds numbers, in digits and in words; the first number of its reply counts."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ NUMBER = re.compile(r"-?\d[\d,]*")
 
 
 def first_number(item: Json, answer: Answer) -> bool:
-    """Return whether the first number of a reply is the right one; commas between digits are left out."""
-    found = NUMBER.search(str(answer))
-    return found is not None and found.group().replace(",", "") == str(item["number"])
+    """Return whether the first number of a reply is the right one; commas between digits are ignored."""
+    match = NUMBER.search(str(answer))
+    return match is not None and match.group().replace(",", "") == str(item["number"])
 
 
 SUITE = Suite("arithmetic", "the first number of the reply is right", first_number, output_tokens=6)

@@ -1,4 +1,4 @@
-"""Factuality: closed questions whose right answer must be the likeliest of four, in English and Chinese."""
+"""Factuality: of four answers to a question, in English or Chinese, the right one must be the likeliest."""
 
 from __future__ import annotations
 

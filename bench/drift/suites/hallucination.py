@@ -1,7 +1,7 @@
-"""Hallucination: books that do not exist, and questions whose answer stands in a passage.
+"""Hallucination: questions about books that do not exist, and about a passage that contains the answer.
 
-For a book that does not exist "I do not know" must be likelier than an invented author. For a passage the
-answer in it must be likelier than others of the same kind, one of which stands in the passage too.
+For a book that does not exist, "I do not know" must be likelier than an invented author. For a passage, the
+right answer must be likelier than others of the same kind, one of which occurs in the passage too.
 """
 
 from __future__ import annotations

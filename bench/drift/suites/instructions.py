@@ -1,4 +1,4 @@
-"""Instruction following: each item asks for a form that a program can check, such as one word or JSON."""
+"""Instruction following: each item asks for a form of reply that a program can check, such as JSON."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def _words(text: str) -> list[str]:
 
 
 def _starts_an_object(text: str, key: str) -> bool:
-    """A reply is cut at the output limit, so an object need not be closed."""
+    """Return whether a reply begins a JSON object with this key; the output limit may cut off its end."""
     return re.match(r"^(```(json)?\s*)?\{\s*\"" + re.escape(key) + r"\"\s*:", text) is not None
 
 
-# Each check has the stripped reply and the item's value.
+# Each check gets the reply without white space at its ends, and the value that the item gives.
 CHECKS: dict[str, Callable[[str, str], bool]] = {
     "one_word": lambda text, _value: len(_words(text)) == 1,
     "at_most": lambda text, value: 0 < len(CHINESE.findall(text)) <= int(value),

@@ -1,9 +1,9 @@
-"""Tasks of lm-eval (EleutherAI's evaluation harness), answered by this row's own model, judged by lm-eval.
+"""Tasks of lm-eval (EleutherAI's evaluation harness), which this row's own model answers and lm-eval judges.
 
-lm-eval writes the requests and judges the answers, in a process of its own; the answers are those of the
-model that is measured here, in whatever engine it runs. A document is right if its task's first metric that
-is 0 or 1 for each document (such as ``acc`` or ``exact_match``) says 1. With several tasks there are further
-figures of each, ``lm_eval_TASK_accuracy`` and ``lm_eval_TASK_change``.
+lm-eval writes the requests and judges the answers in a separate process. The model that is measured here
+gives the answers, in whatever engine it runs. A task's first metric that is 0 or 1 for each document (such as
+``acc`` or ``exact_match``) says whether a document is right. If there are several tasks, each also has its
+own figures, ``lm_eval_TASK_accuracy`` and ``lm_eval_TASK_change``.
 """
 
 from __future__ import annotations
@@ -32,26 +32,30 @@ OF_EVERY_ROW = (TASKS.accuracy,)
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
-    """Return the share of all documents that is right and its change, and the same for each of several tasks;
-    None where no task was asked."""
+    """Return the share of right documents and its change, and the same for each task if there are several.
+
+    The figures are None if no task was asked.
+    """
     asked, both = TASKS.asked(arm, run), on_both(run, arm, NAME)
     names = list(dict.fromkeys(item["group"] for item, _answer in asked))
     if not names:
         return dict.fromkeys((metric.key for metric in METRICS), None)
     title = f"{NAME} {names[0]}" if len(names) == 1 else f"{NAME}, all tasks"
-    found = TASKS.compared(asked, None if arm.is_baseline else both, suite=title, **_about(arm, asked, names))
+    result = TASKS.compared(
+        asked, None if arm.is_baseline else both, suite=title, **_about(arm, asked, names)
+    )
     for name in names if len(names) > 1 else ():
         of_task = Suite(f"{NAME} {name}", WHAT, says_one)
-        ours = [one for one in asked if one[0]["group"] == name]
-        pairs = [one for one in both if one[0]["group"] == name]
-        found |= of_task.compared(ours, None if arm.is_baseline else pairs, suite=of_task.name)
-    return found
+        ours = [(item, answer) for item, answer in asked if item["group"] == name]
+        pairs = [(item, before, after) for item, before, after in both if item["group"] == name]
+        result |= of_task.compared(ours, None if arm.is_baseline else pairs, suite=of_task.name)
+    return result
 
 
 def _about(
     arm: ArmRecord, asked: Sequence[tuple[Json, Answer]], names: Sequence[str]
 ) -> Mapping[str, object]:
-    """Return lm-eval's version, and for each task its version and the share of every metric of 0 or 1."""
+    """Return lm-eval's version, and for each task its version and the mean of every metric that is 0 or 1."""
     about: Mapping[str, Any] = arm.suites[NAME].about
     tasks = {}
     for name in names:

@@ -1,6 +1,7 @@
-"""Long context: a password that stands once in up to 8,000 tokens of other sentences must be found.
+"""Long context: the model must find a password that occurs once in up to 8,000 tokens of other sentences.
 
-Items that do not fit the model's context are left out. There are 46, so only a large loss can be seen.
+Items that do not fit the model's context are left out. There are only 46 items, so only a large loss can be
+detected.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from bench.records import Json
 
 
 def found(item: Json, answer: Answer) -> bool:
-    """Return whether the reply has the password."""
+    """Return whether the reply contains the password."""
     return str(item["word"]).lower() in str(answer).lower()
 
 

@@ -1,6 +1,6 @@
-"""Your own closed questions: JSON lines with ``id``, ``lang``, ``prompt``, ``choices`` and ``right``.
+"""Your own closed questions, as JSON lines with ``id``, ``lang``, ``prompt``, ``choices`` and ``right``.
 
-``drift.items`` names the file. The likeliest choice is the model's answer.
+The config names the file in ``drift.items``. The likeliest choice is the model's answer.
 """
 
 from __future__ import annotations
