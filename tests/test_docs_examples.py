@@ -180,6 +180,9 @@ def test_every_other_block_is_a_price_or_a_job_of_a_ci_server(tmp_path: Path) ->
             if "prices" in data:
                 (tmp_path / f"{data['provider']}.yaml").write_text(block)
                 prices += len(data["prices"])
+            elif "ownership" in data:
+                (tmp_path / f"{data['id']}.yaml").write_text(block)
+                prices += 1
             else:
                 assert "jobs" in data or "include" in data, block
     assert len(load_book(tmp_path)) == prices > 0
