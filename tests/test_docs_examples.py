@@ -188,6 +188,18 @@ def test_every_other_block_is_a_price_or_a_job_of_a_ci_server(tmp_path: Path) ->
     assert len(load_book(tmp_path)) == prices > 0
 
 
+def test_the_python_of_the_guide_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    (code,) = blocks(NOW["docs/guide.md"], "python")
+    named: dict[str, Any] = {}
+    exec(code, named)
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.partition(" ")[0] for line in printed[:2]] == ["baseline", "bf16"]
+    assert {"better"} <= {one["verdict"] for one in named["ratios"]}
+
+
 # ---- names in the text ---------------------------------------------------------------------------
 
 
