@@ -12,6 +12,8 @@ import pytest
 import yaml
 from loaded_script import loaded_script
 
+from bench.config.reader import FILE_KEYS
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted((*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")))
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
@@ -28,6 +30,12 @@ def test_generated_pages_are_what_the_code_says(name: str) -> None:
     """Otherwise: ``.venv/bin/python scripts/docs``."""
     made: dict[str, str] = loaded_script("docs").pages()
     assert (ROOT / "docs" / "reference" / name).read_text(encoding="utf-8") == made[name]
+
+
+def test_the_page_of_keys_has_every_block() -> None:
+    """The keys of a file that are left out here have no keys of their own."""
+    without = {"name", "model", "optimise", "variants", "sweep"}
+    assert set(FILE_KEYS) - without <= set(loaded_script("docs").BLOCKS)
 
 
 def prose(page: Path) -> str:

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from bench import plugins
 from bench.cli.main import app
 from bench.config.reader import FILE_KEYS, read_config
-from bench.errors import ConfigError, ExitCode
+from bench.errors import ConfigError, ExitCode, Outcome
 from bench.gate.verdict import EXIT_CODES
 from bench.metrics import families
 from bench.pricing.book import load_book
@@ -180,9 +180,24 @@ def test_every_other_block_is_a_price_or_a_job_of_a_ci_server(tmp_path: Path) ->
             if "prices" in data:
                 (tmp_path / f"{data['provider']}.yaml").write_text(block)
                 prices += len(data["prices"])
+            elif "ownership" in data:
+                (tmp_path / f"{data['id']}.yaml").write_text(block)
+                prices += 1
             else:
                 assert "jobs" in data or "include" in data, block
     assert len(load_book(tmp_path)) == prices > 0
+
+
+def test_the_python_of_the_guide_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    (code,) = blocks(NOW["docs/guide.md"], "python")
+    named: dict[str, Any] = {}
+    exec(code, named)
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.partition(" ")[0] for line in printed[:2]] == ["baseline", "bf16"]
+    assert {"better"} <= {one["verdict"] for one in named["ratios"]}
 
 
 # ---- names in the text ---------------------------------------------------------------------------
@@ -233,6 +248,11 @@ def test_the_exit_codes_are_those_of_the_program() -> None:
             for word in words.split(", ")
         }
         assert found == {str(verdict): int(code) for verdict, code in EXIT_CODES.items()}, page
+
+
+def test_the_guide_says_what_to_do_about_every_way_in_which_a_row_fails() -> None:
+    table = NOW["docs/guide.md"].partition("### When a row has no answer")[2].partition("\n## ")[0]
+    assert [str(one) for one in Outcome if one is not Outcome.OK and f"`{one}`" not in table] == []
 
 
 # Words that only we would understand, or that are hard for readers whose first language is not English.

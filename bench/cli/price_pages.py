@@ -76,7 +76,7 @@ def page(price_id: str, today: str, *, as_json: bool) -> str:
     price = find_price(default_book(), price_id)
     if as_json:
         return json.dumps(as_data(price, today), indent=1)
-    keys = {key: value for key, value in plain(price).items() if key not in ("id", "name")}
+    keys = {key: value for key, value in plain(price).items() if key not in ("id", "name") and value != ""}
     formula, numbers = hour.hour_formula(price)
     facts = [
         *((key, _value(value)) for key, value in keys.items()),

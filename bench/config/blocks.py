@@ -223,10 +223,10 @@ class BuildBlock(Block):
 class LimitBlock(Block):
     """A limit of the gate on one figure."""
 
-    max_increase: str | None = None
-    max_decrease: str | None = None
-    max: Bound | None = None
-    min: Bound | None = None
+    max_increase: str | None = Field(None, description="most that it may be above the baseline, as 3%")
+    max_decrease: str | None = Field(None, description="most that it may be below the baseline, as 2%")
+    max: Bound | None = Field(None, description="largest value of the figure itself")
+    min: Bound | None = Field(None, description="smallest value of the figure itself")
 
     @field_validator("max_increase", "max_decrease", mode="before")
     @classmethod

@@ -101,6 +101,11 @@ def test_a_page_has_every_key_the_source_and_the_hour(price_id: str, monkeypatch
     assert f"{data['age_days']} days on {TODAY}" in flat
 
 
+def test_a_price_without_a_note_has_no_empty_line_for_one(prices: Path) -> None:
+    (prices / "some.yaml").write_text(LIST)
+    assert not re.search(r"(?m)^  note\s*$", page("some-h100", TODAY, as_json=False))
+
+
 def test_the_keys_of_the_json_are_a_price_again() -> None:
     data = as_data(BOOK["scaleway-l40s"], TODAY)
     kept = {key: value for key, value in data.items() if key in BOOK["scaleway-l40s"].__dataclass_fields__}

@@ -473,9 +473,11 @@ def test_importing_the_book_imports_neither_pydantic_nor_yaml_nor_torch() -> Non
     assert done.stdout.strip() == "set()"
 
 
-def test_the_example_of_the_docs_is_a_list_of_prices(tmp_path: Path) -> None:
+def test_the_examples_of_the_docs_are_prices(tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "prices.md").read_text(encoding="utf-8")
-    (example,) = [block.removesuffix("```") for block in page.split("```yaml\n")[1:]]
-    book = load_book(write(tmp_path, "some-cloud.yaml", example.split("\n```")[0]))
+    listed, owned = (block.partition("\n```")[0] for block in page.split("```yaml\n")[1:])
+    book = load_book(write(tmp_path, "some-cloud.yaml", listed))
     assert f"{book['some-h100'].hourly_usd:.6g}" == "3.46332"
     assert book["some-h100-1y"].hourly_usd == pytest.approx(12410 / 730 * 1.1172 / 8)
+    own = load_book(write(tmp_path, "my-workstation.yaml", owned))["my-workstation"]
+    assert f"{own.hourly_usd:.4g} dollars, without power" in page
