@@ -83,6 +83,20 @@ def test_the_energy_of_whole_requests_to_two_per_cent(
     assert found.update_s == pytest.approx(update_s, rel=0.1, abs=0.002)
 
 
+@pytest.mark.parametrize(("replies", "tokens"), [([[5] * 7, [5] * 4], 11), ([[], []], 0)])
+def test_the_tokens_of_answers_that_come_as_a_whole_are_counted(
+    clock: DataClock, monkeypatch: Patch, replies: list[list[int]], tokens: int
+) -> None:
+    """Such an answer is one step of the engine, and has as many tokens as it has; an encoder writes none."""
+    engine = FakeEngine(clock, prefill_ns=[310 * MS])
+    meter = Recorded(clock, engine, 300, 60, 0.1)
+    monkeypatch.setattr(engine, "tokens", lambda generation: replies)
+    monkeypatch.setattr(energy, "find", lambda device: Counter("test", meter.read))
+    found = joules.measure(engine, [[1], [2]], 1)
+    assert found.requests == 2 * len(meter.spans) > 0
+    assert found.output_tokens == tokens * len(meter.spans)
+
+
 def test_idle_power_is_measured_before_anything_runs(clock: DataClock, monkeypatch: Patch) -> None:
     engine = FakeEngine(clock, prefill_ns=[110 * MS], step_ns=[100 * MS])
     meter = Recorded(clock, engine, 300, 60, 0.1)
