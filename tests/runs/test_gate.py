@@ -185,6 +185,18 @@ def test_other_weights_start_afresh(tmp_path: Path) -> None:
     assert gate(spec, tmp_path, cap=2)["evidence"]["units_from_earlier_runs"] == 0
 
 
+def test_other_prompts_start_afresh(tmp_path: Path) -> None:
+    """The same file with other prompts in it is another comparison."""
+    prompts = tmp_path / "prompts.jsonl"
+    load = {"name": "file", "file": str(prompts), "requests": 4, "output_tokens": 6}
+    found = []
+    for text in ("one", "one", "two"):
+        prompts.write_text(4 * (json.dumps({"prompt": text}) + "\n"))
+        run = gate(config(tmp_path, 3 * MS, workload=load), tmp_path, cap=2)
+        found.append(run["evidence"]["units_from_earlier_runs"])
+    assert found == [0, 2, 0]
+
+
 def test_a_cold_start_with_a_limit_of_its_own(tmp_path: Path) -> None:
     found = gate(config(tmp_path, 2 * MS, gate={"first_request_ms": {"max_increase": "60%"}}), tmp_path)
     (rule,) = found["rules"]
