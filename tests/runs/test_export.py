@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ import transformers
 
 from bench.config.reader import read_config
 from bench.errors import BenchError, IntegrityError, UsageError
+from bench.runs import export as exports
 from bench.runs.export import _tokenizer_files, export
 from bench.runs.run import begin
 
@@ -88,6 +90,20 @@ def test_what_is_not_there(run: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     with pytest.raises(UsageError, match="exists already"):
         export(run, "one-layer", tmp_path / "out", lambda _text: None)
+
+
+def test_a_row_of_a_sweep_is_named_with_its_cell_if_the_cells_have_other_models(tmp_path: Path) -> None:
+    def rows(sweep: str) -> Any:
+        (tmp_path / "config.yaml").write_text(f"{CONFIG}sweep: {sweep}\n")
+        return read_config(tmp_path / "config.yaml")
+
+    alike, others = rows("{batch_size: [1, 2], threads: [1, 2]}"), rows("{dtype: [float32, bfloat16]}")
+    assert exports._rows(alike, "one-layer")[0].name == "one-layer"
+    for dtype in ("float32", "bfloat16"):
+        arm, baseline = exports._rows(others, f"dtype={dtype} one-layer")
+        assert arm.runtime.dtype == baseline.runtime.dtype == dtype
+    with pytest.raises(UsageError, match="name one of them, dtype=float32 one-layer, dtype=bfloat16 one-"):
+        exports._rows(others, "one-layer")
 
 
 # ---- a run of somebody else ----------------------------------------------------------------------
