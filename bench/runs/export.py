@@ -155,7 +155,7 @@ def _tokenizer_files(directory: Path) -> list[Path]:
 
 
 def _rows(spec: Spec, variant: str) -> tuple[Arm, Arm]:
-    """Return (the row, its baseline) of the row with this name, or with this title, which begins with the cell
+    """Return (the row, its baseline). The row is found by its name, or by its title, which begins with the cell
     of a sweep.
 
     Raises UsageError if there is no such row, or if the cells of a sweep make different models of it.
