@@ -155,7 +155,7 @@ def _tokenizer_files(directory: Path) -> list[Path]:
 
 
 def _rows(spec: Spec, variant: str) -> tuple[Arm, Arm]:
-    """Return (the row, its baseline) by the row's name, or by its title, which begins with its cell of a sweep.
+    """Return (the row, its baseline) by the name of the row, or by its title in a sweep.
 
     Raises UsageError if there is no such row, or if the cells of a sweep make different models of it.
     """
