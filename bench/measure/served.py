@@ -37,13 +37,13 @@ def measure_alone(row: ArmUnderTest, fetch: Fetch) -> None:
     with server_alone(row, fetch, seed) as (server, plan):
         row.context.tell(Began(row.title, f"healthy after {monotonic() - began:.0f} s"))
         quiet = 0
+        prompts = server.prompts(seed + 1)  # of all blocks: a server may keep those that it has seen
         server.watched()
         if row.arm.is_baseline and server.meter is not None:
             server.meter.idle(passes.IDLE_S)
         while quiet < ALONE_BLOCKS and len(blocks) < 2 * ALONE_BLOCKS:
             row.context.pause()
             row.context.tell(Began(row.title, f"load, block {len(blocks) + 1}"))
-            prompts = server.prompts(seed + 1 + len(blocks))
             asked = None if plan.searches else run(plan.prompts(len(blocks), prompts))
             block, ticks = server.block(plan, len(blocks), asked, prompts)
             blocks.append(block)
