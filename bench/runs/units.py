@@ -10,10 +10,11 @@ from typing import Any
 
 from bench.config.served import is_server
 from bench.config.spec import Spec
-from bench.errors import Outcome, VariantFailed
+from bench.errors import Outcome, UsageError, VariantFailed
 from bench.gate.judge import undecided
 from bench.gate.reach import nothing_differs
 from bench.measure.arm import RunContext
+from bench.measure.designs import ABBA, REQUESTS, STEPS
 from bench.measure.events import Began, Ended, Tell, nobody
 from bench.measure.group import GroupRun
 from bench.measure.interrupt import Interrupt
@@ -55,11 +56,23 @@ def holding(spec: Spec, out: Path, tell: Tell) -> Iterator[None]:
 
     A second gate in ``out`` that does not wait for this one, for example because it runs on the other half of
     a machine, is refused: both would continue with the same evidence.
+
+    Raises UsageError before that for a design of which a gate has none.
     """
+    _must_take_turns(spec)
     with naming("create", out):
         out.mkdir(parents=True, exist_ok=True)
     with the_machine(spec, tell), run_lock(out):
         yield
+
+
+def _must_take_turns(spec: Spec) -> None:
+    """Raise UsageError for a config whose sides run one after the other: the sides of a unit take turns."""
+    if spec.measure.design == ABBA:
+        raise UsageError(
+            f"{spec.file}: measure.design: {ABBA} is for bench run; the sides of a unit of a gate take "
+            f"turns ({STEPS} or {REQUESTS})"
+        )
 
 
 def measure(work: Work, out: Path) -> Path:

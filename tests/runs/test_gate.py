@@ -293,6 +293,13 @@ def test_nothing_to_gate(tmp_path: Path, more: dict[str, Any], code: int, match:
     assert not (tmp_path / "results").exists()
 
 
+def test_the_sides_of_a_unit_do_not_run_one_after_the_other(tmp_path: Path) -> None:
+    spec = config(tmp_path, 2 * MS, measure={"design": "abba"})
+    for run in (lambda: gate_spec(spec, tmp_path, Plan()), lambda: calibrate_spec(spec, tmp_path)):
+        with pytest.raises(UsageError, match=r"measure\.design: abba is for bench run"):
+            run()
+
+
 def test_a_calibration_and_a_gate_that_uses_it(tmp_path: Path) -> None:
     spec = config(tmp_path, 2 * MS)
     directory = calibrate_spec(spec, tmp_path / "results", units=6, batches=2)
