@@ -19,7 +19,7 @@ from bench.machine.gpu_watch import GpuRound
 from bench.machine.noise import Ticks
 from bench.measure import designs, passes, replies
 from bench.measure.arm import ArmUnderTest, Fetch, end_of, open_worker, tidy, watch_of
-from bench.measure.fresh_pair import made_now, prompts_of, with_bills_of
+from bench.measure.fresh_pair import made_now, prompts_of, tokens_of, with_bills_of
 from bench.measure.models import record_models
 from bench.measure.together import blaming_baseline
 from bench.records import ColdStart, Loaded, Sides, TurnTimes, UnitRecord
@@ -73,6 +73,7 @@ class ApartPair:
             noise={**noise.between("unit", *self.ticks), **_of_both(self._seen)},
             void=next((seen.void for seen in self._seen if seen.void), ""),
             replies=said if said.baseline and said.variant else None,
+            tokens=tokens_of((self.base, self.variant), (times[True], times[False]), batches),
             design=designs.ABBA,
             cascaded=times[False].cascaded,
             baseline_cascaded=times[True].cascaded,

@@ -44,7 +44,6 @@ class FreshPair:
         self.spawned_first = self.rng.randrange(2)
         self._workers = ExitStack()
         self._began = monotonic()
-        self._lengths: dict[str, tuple[int, ...]] = {}
 
     def __enter__(self) -> FreshPair:
         try:
@@ -136,7 +135,7 @@ class FreshPair:
         encoded = self.ask_each(replies.PROMPTS, *prompts)
         for under, found in zip(self.sides, encoded, strict=True):
             passes.check_fits_context(under, max(found.input_tokens))
-            self._lengths[under.arm.name] = found.input_tokens
+            under.input_tokens = found.input_tokens
             under.record(prompts_digest=found.digest, end_ids=found.end_ids)
         fixed = [
             {"least": under.arm.workload.warmup, "most": under.arm.workload.warmup, "finite": check}
@@ -205,27 +204,31 @@ class FreshPair:
 
     def _decoded(self, batches: Sequence[int], ours: TurnTimes, theirs: TurnTimes) -> dict[str, Any]:
         """Return what is recorded of the requests themselves, where the sides need not have the same."""
-        both = list(zip(self.sides, (ours, theirs), strict=True))
         found: dict[str, Any] = {"cascaded": theirs.cascaded, "baseline_cascaded": ours.cascaded}
         if self._loads_differ:
             loads = (under.arm.workload for under in self.sides)
             found["requests"] = Sides(*(designs.requests_in(load, batches) for load in loads))
-        if ours.output_tokens and theirs.output_tokens:
-            found["tokens"] = Sides(*(self._tokens(under, times, batches) for under, times in both))
+        found["tokens"] = tokens_of(self.sides, (ours, theirs), batches)
         if ours.replies and theirs.replies:
             found["replies"] = Sides(ours.replies, theirs.replies)
         return found
-
-    def _tokens(self, under: ArmUnderTest, times: TurnTimes, batches: Sequence[int]) -> int:
-        """Return the tokens of a side's prompts and answers in these batches."""
-        lengths, size = self._lengths[under.arm.name], under.arm.workload.batch_size
-        places = (n % under.batches * size for n in batches)
-        return sum(times.output_tokens) + sum(sum(lengths[place : place + size]) for place in places)
 
     def _cold(self) -> Sides[ColdStart]:
         """Return each side's load time and first request, measured while the other side was loading too."""
         both = zip(self.loaded, self.warm, strict=True)
         return Sides(*(ColdStart(loaded.load_s, warm.first_request_ms) for loaded, warm in both))
+
+
+def tokens_of(
+    sides: Sequence[ArmUnderTest], times: Sequence[TurnTimes], batches: Sequence[int]
+) -> Sides[int] | None:
+    """Return the tokens of both sides' prompts and answers in these batches; None unless answers come as a
+    whole, because otherwise their number is known."""
+    if not all(one.output_tokens for one in times):
+        return None
+    return Sides(
+        *(side.tokens_in(batches, one.output_tokens) for side, one in zip(sides, times, strict=True))
+    )
 
 
 def made_now(loaded: Loaded) -> bool:

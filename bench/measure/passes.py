@@ -46,6 +46,7 @@ def load(row: ArmUnderTest, model: LocalModel, baseline: LocalModel, fetch: Fetc
 def warm_up(row: ArmUnderTest, prompts: Sequence[Prompt], **limits: object) -> WarmUp:
     """Hand over the prompts and warm up; ``limits`` are further arguments of the warm-up."""
     encoded = row.stage("tokenise", replies.PROMPTS, **prompt_arguments(row.arm, prompts))
+    row.input_tokens = encoded.input_tokens
     check_fits_context(row, max(encoded.input_tokens))
     warm = row.stage("warm up", replies.WARM_UP, least=row.arm.workload.warmup, **limits)
     row.record(prompts_digest=encoded.digest, end_ids=encoded.end_ids, warm_up=warm)

@@ -139,6 +139,19 @@ def test_who_is_to_blame(monkeypatch: Patch, do: str, side: str) -> None:
     assert all(process.closed for process in desk.processes)
 
 
+@pytest.mark.parametrize("design", ["steps", "abba"])
+def test_answers_that_come_as_a_whole_are_counted_in_every_design(monkeypatch: Patch, design: str) -> None:
+    """Two prompts of three tokens a pair; without the tokens a cost per token would be one per request."""
+
+    def answer(process: Process, do: str) -> Reply | None:
+        each = 5 if process.side == "base" else 8
+        times = {"durations_ns": [[1000] * 4] * 2, "output_tokens": [each, each]}
+        return times if do in ("duet", "alone") else None
+
+    desk = Desk(monkeypatch, design=design, replies=answer, max_half_width=0.9).run()
+    assert [unit["tokens"] for unit in desk.notes.units] == [{"baseline": 16, "variant": 22}] * 4
+
+
 # ---- two models that do not fit ----------------------------------------------------------------------
 
 
