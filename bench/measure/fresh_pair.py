@@ -12,7 +12,6 @@ import os
 import random
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import replace
 from time import monotonic
 from types import TracebackType
 from typing import Any
@@ -23,11 +22,14 @@ from bench.machine import noise
 from bench.measure import arm as one
 from bench.measure import designs, passes, replies
 from bench.measure.arm import ArmUnderTest, Fetch, open_worker
+from bench.measure.bills import with_bills_of
 from bench.measure.models import record_models
 from bench.measure.pair_processors import pinned
 from bench.measure.replies import Command, Reply
 from bench.measure.together import ask_both, ask_each, ask_in_order, blaming_baseline
-from bench.records import ANY, ColdStart, Json, Loaded, Sides, TurnTimes, UnitRecord
+from bench.records import ANY, ColdStart, Loaded, Sides, TurnTimes, UnitRecord
+
+NOTHING_SPENT: Sides[Loaded | None] = Sides(None, None)
 
 
 class FreshPair:
@@ -91,9 +93,9 @@ class FreshPair:
         threads = (1 if under.known.on_gpu else under.known.threads or 1 for under in self.sides)
         return sum(threads) <= len(os.sched_getaffinity(0))
 
-    def load(self, spent: Loaded | None = None) -> None:
-        """Load and optimise both models, and check the evidence. ``spent`` is the reply to an earlier load of
-        the same row: its costs of calibration and training are then recorded for this load."""
+    def load(self, spent: Sides[Loaded | None] = NOTHING_SPENT) -> None:
+        """Load and optimise both models, and check the evidence. ``spent`` are the replies to an earlier load
+        of the same rows: its costs of calibration and training are then recorded for this load."""
         models = [self._fetch(under.arm.model) for under in self.sides]
         for under, model in zip(self.sides, models, strict=True):
             record_models(under, model, self._fetch)
@@ -105,12 +107,14 @@ class FreshPair:
             }
             for under, model in zip(self.sides, models, strict=True)
         ]
-        base, variant = self.ask_each(replies.LOAD, *loads)
-        if spent is not None:
-            variant = replace(variant, evidence=with_bills_of(spent, variant))
+        found = self.ask_each(replies.LOAD, *loads)
+        base, variant = (
+            now if before is None else with_bills_of(before, now)
+            for before, now in zip((spent.baseline, spent.variant), found, strict=True)
+        )
         self.loaded = base, variant
-        for under, found in zip(self.sides, self.loaded, strict=True):
-            under.loaded_with(found)
+        for under, loaded in zip(self.sides, self.loaded, strict=True):
+            under.loaded_with(loaded)
 
     def _roots(self, under: ArmUnderTest) -> dict[str, str]:
         """Return the directories in which a side notes what it reads, in the pair that makes the rows."""
@@ -134,7 +138,8 @@ class FreshPair:
         prompts = [one.prompt_arguments(under.arm, prompts_of(under.arm)) for under in self.sides]
         encoded = self.ask_each(replies.PROMPTS, *prompts)
         for under, found in zip(self.sides, encoded, strict=True):
-            passes.check_fits_context(under, max(found.input_tokens))
+            with blaming_baseline() if under is self.base else nullcontext():
+                passes.check_fits_context(under, max(found.input_tokens))
             under.input_tokens = found.input_tokens
             under.record(prompts_digest=found.digest, end_ids=found.end_ids)
         fixed = [
@@ -229,17 +234,6 @@ def tokens_of(
     return Sides(
         *(side.tokens_in(batches, one.output_tokens) for side, one in zip(sides, times, strict=True))
     )
-
-
-def made_now(loaded: Loaded) -> bool:
-    """Say whether this load did one-off work itself, such as calibration, instead of reusing the result."""
-    return any(not bill["reused"] for bill in loaded.one_off_bills())
-
-
-def with_bills_of(spent: Loaded, loaded: Loaded) -> tuple[Json, ...]:
-    """Return the evidence of ``loaded`` with the costs of calibration and training of an earlier load."""
-    pairs = zip(loaded.evidence, spent.evidence, strict=True)
-    return tuple({**step, "one_off": before.get("one_off", [])} for step, before in pairs)
 
 
 def prompts_of(arm: Arm) -> Sequence[Any]:

@@ -9,7 +9,7 @@ import pytest
 from desk import Desk, Process, Reply
 
 from bench.config.blocks import WorkloadBlock
-from bench.errors import Outcome, VariantFailed
+from bench.errors import Outcome, Unsupported, VariantFailed
 from bench.measure.fresh_pair import FreshPair
 from bench.measure.together import BaselineDied
 from bench.records import UnitRecord
@@ -61,6 +61,19 @@ def test_both_sides_go_first_about_equally_often(monkeypatch: Patch) -> None:
         turns(desk, number)
     firsts = [side for rows in schedules(desk) for row in rows for side in row]
     assert 0.46 < sum(firsts) / len(firsts) < 0.54
+
+
+@pytest.mark.parametrize("side", ["base", "variant"])
+def test_a_side_whose_context_is_too_short_is_named(monkeypatch: Patch, side: str) -> None:
+    """A prompt of three tokens and a reply of four need seven."""
+
+    def short(process: Process, do: str) -> Reply | None:
+        found: Any = process.desk._load(process, {}) if (process.side, do) == (side, "load") else None
+        return found and {**found, "facts": {**found["facts"], "context": 6}}
+
+    said = "7 tokens in and out do not fit the model's context of 6"
+    with pytest.raises(BaselineDied if side == "base" else Unsupported, match=said):
+        turns(Desk(monkeypatch, replies=short))
 
 
 def in_order(monkeypatch: Patch, number: int = 1, **facts: object) -> list[str]:
