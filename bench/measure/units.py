@@ -53,7 +53,7 @@ class Comparison:
         """Measure one unit. With ``rows`` both arms are also recorded in the journal: what they are, their
         evidence and their kernels.
 
-        The processes that are timed neither calibrate nor train. If the first ones did, both sides start again
+        The processes that are timed neither calibrate nor train. If the first ones did, both sides start anew
         and load what was made.
 
         Raises VariantFailed for the variant, BaselineDied for the baseline.

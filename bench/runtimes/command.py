@@ -14,7 +14,8 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from time import monotonic
+from typing import IO, Any
 
 from bench.engine import Options
 from bench.engine.answers import MAX_ANSWER, AnsweringEngine
@@ -23,6 +24,7 @@ from bench.errors import Outcome, VariantFailed
 REQUIRES = ("tokenizers",)
 DTYPES = ("float32", "bfloat16", "float16")
 WHOLE_ANSWERS = True
+PART_BYTES = 1 << 16
 OPAQUE = True  # nobody sees which files of its commit the program reads
 
 
@@ -76,6 +78,8 @@ class CommandEngine(AnsweringEngine):
         line = json.dumps({"prompt": prompt, "max_tokens": longest}).encode() + b"\n"
         assert self._process.stdin is not None, "it was opened as a pipe"
         assert self._process.stdout is not None, "it was opened as a pipe"
+        if self._process.poll() is None and _has_more(self._process.stdout, 0.0):
+            raise self._refused(_part(self._process.stdout))  # it would be taken for the answer
         try:
             self._process.stdin.write(line)
             self._process.stdin.flush()
@@ -97,13 +101,19 @@ class CommandEngine(AnsweringEngine):
         return said.decode(errors="replace")
 
     def _line(self, stream: IO[bytes]) -> bytes:
-        with selectors.DefaultSelector() as selector:
-            selector.register(stream, selectors.EVENT_READ)
-            if not selector.select(self._timeout_s):
+        """Return the line of an answer. It may come in parts, and has to end in time."""
+        until, line = monotonic() + self._timeout_s, b""
+        while b"\n" not in line:
+            if not _has_more(stream, until - monotonic()):
                 raise VariantFailed(Outcome.TIMEOUT, f"no answer within {self._timeout_s:g} s")
-        line = stream.readline(4 * MAX_ANSWER)
-        if not line.endswith(b"\n"):
-            raise self._left()
+            part = _part(stream)
+            line += part
+            if not part:
+                raise self._left()
+            if len(line) > 4 * MAX_ANSWER:
+                raise self._refused(line)
+        if line.index(b"\n") + 1 < len(line):
+            raise self._refused(line)
         return line
 
     def _text_in(self, line: bytes) -> str:
@@ -112,11 +122,16 @@ class CommandEngine(AnsweringEngine):
         except ValueError:
             found = None
         if not isinstance(found, dict) or not isinstance(found.get("text"), str):
-            shown = line[:80].decode(errors="replace").strip()
-            raise VariantFailed(
-                Outcome.RUN_ERROR, f'the answer must be {{"text": "..."}} on one line, not {shown!r}'
-            )
+            raise self._refused(line)
         return str(found["text"])
+
+    def _refused(self, said: bytes) -> VariantFailed:
+        """Return the failure of a program that wrote something else than one line for each request."""
+        if not said:
+            return self._left()
+        shown = said[:80].decode(errors="replace").strip()
+        reason = f'the answer must be {{"text": "..."}} on one line, not {shown!r}'
+        return VariantFailed(Outcome.RUN_ERROR, reason)
 
     def _left(self) -> VariantFailed:
         assert self._process is not None, "only a running program can leave"
@@ -125,3 +140,17 @@ class CommandEngine(AnsweringEngine):
         except subprocess.TimeoutExpired:
             return VariantFailed(Outcome.RUN_ERROR, f"{self._command[0]} closed its output")
         return VariantFailed(Outcome.RUN_ERROR, f"{self._command[0]} left with exit code {code}")
+
+
+def _part(stream: IO[bytes]) -> bytes:
+    """Return what a program has written; nothing if it has closed its output."""
+    buffered: Any = stream
+    part: bytes = buffered.read1(PART_BYTES)
+    return part
+
+
+def _has_more(stream: IO[bytes], within_s: float) -> bool:
+    """Wait until a program has written something, or has closed its output; return whether it has."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        return bool(selector.select(max(within_s, 0.0)))
