@@ -11,16 +11,16 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from time import perf_counter_ns, sleep
+from time import sleep
 from types import TracebackType
 
 from bench.engine import Engine, energy
 from bench.engine.energy import Counter, CounterReset, NoCounter
 from bench.records import EnergyReading
+from bench.worker.counter_windows import begun, edge, joules_until, now
 from bench.worker.passes import timed_request
 
 WINDOW_S, UPDATES = 2.0, 20
-LOOK_S, EDGE_S = 0.001, 1.5  # between two looks for an update; an update that takes longer does not come
 SAMPLE_S, MOST_GAP_S = 0.05, 3.0
 DIFFER = 0.05  # of counter and integrated power, at most
 Sample = tuple[float, float]  # seconds, watts
@@ -80,21 +80,15 @@ class Window:
 def _by_counter(counter: Counter, request: Request) -> Window:
     """Run requests between two updates of the counter."""
     assert counter.read is not None
-    first = _edge(counter.read)
-    begun = first and _edge(counter.read)
-    if first is None or begun is None:
+    window = begun(counter.read)
+    if window is None:
         return Window(None, *STUCK)
-    (earlier, _), (start, joules) = first, begun
-    update_s = start - earlier
+    start, update_s = window.start, window.update_s
     with Sampler(counter.power) as samples:
         batches, tokens, end = _run(request, start, max(WINDOW_S, UPDATES * update_s))
-        so_far = counter.read()
-        after = _edge(counter.read)
-        if after is None:
-            return Window(None, *STUCK)
-    came, then = after
-    since = min(max((end - (came - update_s)) / update_s, 0.0), 1.0) if update_s else 1.0
-    total = so_far + (then - so_far) * since - joules
+        total = joules_until(counter.read, window, end)
+    if total is None:
+        return Window(None, *STUCK)
     checked = integrated(samples.found, start, end)
     code, reason = _agreement(total, checked)
     return Window(
@@ -106,7 +100,7 @@ def _by_counter(counter: Counter, request: Request) -> Window:
 def _by_power(counter: Counter, request: Request) -> Window:
     """Run requests while the power is sampled, where nothing counts energy."""
     with Sampler(counter.power) as samples:
-        start = _now()
+        start = now()
         batches, tokens, end = _run(request, start, WINDOW_S)
         sleep(2 * SAMPLE_S)  # the last sample is after the window
     total = integrated(samples.found, start, end)
@@ -123,10 +117,10 @@ def _run(request: Request, start: float, least_s: float) -> tuple[int, int, floa
     """Run two batches or more until ``least_s`` after ``start``. Return how many, the tokens of the replies,
     and when they ended."""
     batches = tokens = 0
-    while batches < 2 or _now() - start < least_s:
+    while batches < 2 or now() - start < least_s:
         tokens += request()
         batches += 1
-    return batches, tokens, _now()
+    return batches, tokens, now()
 
 
 def _agreement(total: float, checked: float | None) -> tuple[str, str]:
@@ -136,29 +130,19 @@ def _agreement(total: float, checked: float | None) -> tuple[str, str]:
     return "counters_differ", f"the integrated power is {apart} from the counter of energy, which is shown"
 
 
-def _edge(read: Callable[[], float]) -> tuple[float, float] | None:
-    """Wait for the counter's next update; return its time (s) and the joules, or None if none comes."""
-    before, begun = read(), _now()
-    while _now() - begun < EDGE_S:
-        sleep(LOOK_S)
-        if (now := read()) != before:
-            return _now(), now
-    return None
-
-
 def _idle_watts(counter: Counter, seconds: float) -> float | None:
     """Return the mean power of the device with a model and nothing to do; None if it cannot be known."""
     with Sampler(counter.power) as samples:
         if counter.read is None:
-            start = _now()
+            start = now()
             sleep(seconds)
-            end = _now()
+            end = now()
             joules = integrated(samples.found, start, end)
             return None if joules is None else joules / (end - start)
         try:
-            first = _edge(counter.read)
+            first = edge(counter.read)
             sleep(seconds)
-            last = _edge(counter.read)
+            last = edge(counter.read)
         except CounterReset:
             return None
     return None if first is None or last is None else (last[1] - first[1]) / (last[0] - first[0])
@@ -215,8 +199,4 @@ class Sampler:
         assert self._power is not None
         watts = self._power()
         if watts is not None:
-            self.found.append((_now(), watts))
-
-
-def _now() -> float:
-    return perf_counter_ns() / 1e9
+            self.found.append((now(), watts))

@@ -14,7 +14,7 @@ from fakes import DataClock, FakeEngine
 from bench.engine import energy
 from bench.engine.energy import Counter, CounterReset, NoCounter
 from bench.records import EnergyReading
-from bench.worker import joules, passes
+from bench.worker import counter_windows, joules, passes
 
 __all__ = ["gpu_machine"]
 MS = 1_000_000
@@ -25,9 +25,10 @@ Patch = pytest.MonkeyPatch
 def clock(monkeypatch: Patch) -> DataClock:
     """A clock that requests and sleeps move; samples of power are taken when the worker looks."""
     found = DataClock()
-    for module in (passes, joules):
+    for module in (passes, counter_windows):
         monkeypatch.setattr(module, "perf_counter_ns", found)
-    monkeypatch.setattr(joules, "sleep", lambda seconds: found.advance(round(seconds * 1e9)))
+    for module in (joules, counter_windows):
+        monkeypatch.setattr(module, "sleep", lambda seconds: found.advance(round(seconds * 1e9)))
     return found
 
 
@@ -194,10 +195,10 @@ def test_the_trapezoid_rule_by_hand(samples: list[tuple[float, float]], expected
 
 def test_the_sampler_brackets_its_block() -> None:
     with joules.Sampler(lambda: 42.0) as samples:
-        start = joules._now()
+        start = joules.now()
         while len(samples.found) < 3:
             pass
-        end = joules._now()
+        end = joules.now()
     assert samples.found[0][0] <= start < end <= samples.found[-1][0]
     assert joules.integrated(samples.found, start, end) == pytest.approx(42 * (end - start))
     with joules.Sampler(None) as nothing:
