@@ -130,7 +130,7 @@ def test_a_counter_that_stands_still_is_not_zero_energy(gpu_machine: Machine, cl
 
 
 def test_short_blocks_keep_their_joules(gpu_machine: Machine, clock: Any) -> None:
-    """At 300 W, and 60 W between them. Read at any moment, a counter of ten updates a second is old by then."""
+    """At 300 W, and 60 W between them; the counter has ten updates a second, the last of which is old."""
     busy: list[list[float]] = []
 
     def joules() -> float:
