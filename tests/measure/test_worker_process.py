@@ -26,6 +26,7 @@ from bench.machine.proc import entries
 from bench.measure import worker_process
 from bench.measure.together import BaselineDied, ask_both
 from bench.measure.worker_process import PeerGone, WorkerProcess
+from bench.worker import protocol
 
 OPTIONS = {"device": "cpu", "dtype": "float32", "threads": 1, "attention": "sdpa", "random": False}
 RUNTIME = "bench.runtimes.fake"
@@ -242,6 +243,19 @@ def test_a_worker_that_stops_reading(tmp_path: Path) -> None:
         os.kill(under.pid, signal.SIGSTOP)
         found = failure(lambda: under.ask("load", 0.3, text="x" * 4_000_000))
     assert found.outcome == Outcome.TIMEOUT
+
+
+def test_a_command_may_be_larger_than_any_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an evaluation text is; what is larger than that is a failure with a reason."""
+    text = "wort " * 2000
+    with worker(tmp_path) as under:
+        load(under, tmp_path)
+        monkeypatch.setattr(protocol, "MAX_FRAME_BYTES", 1000)
+        assert under.ask("corpus", PATIENCE_S, text=text)["tokens"] == 2000
+        monkeypatch.setattr(worker_process, "MAX_COMMAND_BYTES", 1000)
+        found = failure(lambda: under.ask("corpus", PATIENCE_S, text=text))
+    assert found.outcome == Outcome.PROTOCOL_ERROR
+    assert "'corpus': a message of 100" in found.reason
 
 
 def test_an_unknown_command_ends_the_worker(tmp_path: Path) -> None:
