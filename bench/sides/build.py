@@ -205,7 +205,7 @@ def _pip(run: Runner, install: list[str], asked: list[list[str]], file: Path | N
 
 
 def _uses_uv(project: Path, block: BuildBlock) -> bool:
-    """Return whether uv installs what a lock file says. Raises UsageError if that is wanted and there is none."""
+    """Return whether uv installs what a lock file says. Raises UsageError if it should, and there is none."""
     locked = (project / "uv.lock").is_file()
     if block.tool == "uv" and block.install is None and not locked:
         raise UsageError("build.tool: uv installs what a uv.lock says, and this project has none")

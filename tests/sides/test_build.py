@@ -60,9 +60,7 @@ def test_what_pip_installs(
 
 def test_uv_without_a_lock_file_is_not_pip(tmp_path: Path) -> None:
     """Whoever asks for uv wants locked versions."""
-    with pytest.raises(
-        UsageError, match=r"build\.tool: uv installs what a uv\.lock says, and this project has none"
-    ):
+    with pytest.raises(UsageError, match=r"build\.tool: uv .* this project has none"):
         building._pip_arguments(project(tmp_path, pyproject__toml=TOML), BuildBlock(tool="uv"))
 
 
