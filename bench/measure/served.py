@@ -75,11 +75,11 @@ def must_be_valid(blocks: list[LoadBlock]) -> None:
 class ServedComparison(Comparison):
     """Two servers as the sides of a gate: a unit is a pair of new servers under load, in blocks."""
 
-    def measure(self, number: int, _extras: UnitExtras, rows: bool) -> UnitRecord:
+    def measure(self, number: int, _extras: UnitExtras, rows: bool, *, base_too: bool = True) -> UnitRecord:
         """Measure one unit, as ``Comparison`` does. Servers have no counters that could be read."""
         variant = open_worker(self.variant, self.group.label, self.context)
         variant.reopened = not rows
-        pair = ServerPair(self.group, variant, self.fetch, number, rows=rows)
+        pair = ServerPair(self.group, variant, self.fetch, number, rows=rows and base_too)
         for side in pair.sides if rows else ():
             passes.begin(side)
             record_model(side, self.fetch)

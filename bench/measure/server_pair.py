@@ -42,7 +42,7 @@ ROOM = 1.25
 
 
 class ServerPair:
-    """The two sides of pair ``number``. With ``rows`` both are also recorded in the journal.
+    """The two sides of pair ``number``. With ``rows`` the baseline is also recorded in the journal.
 
     In the ``first`` pair of a row the memory and energy of the variant's server are measured too, and the
     outputs of both are compared after the blocks.

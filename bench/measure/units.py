@@ -49,9 +49,9 @@ class Comparison:
         """Return (group, variant), as in the records."""
         return self.group.label, self.variant.name
 
-    def measure(self, number: int, extras: UnitExtras, rows: bool) -> UnitRecord:
-        """Measure one unit. With ``rows`` both arms are also recorded in the journal: what they are, their
-        evidence and their kernels.
+    def measure(self, number: int, extras: UnitExtras, rows: bool, *, base_too: bool = True) -> UnitRecord:
+        """Measure one unit. With ``rows`` the variant is also recorded in the journal: what it is, its evidence
+        and its kernels; with ``base_too`` the baseline as well.
 
         The processes that are timed neither calibrate nor train. If the first ones did, both sides start anew
         and load what was made.
@@ -59,22 +59,22 @@ class Comparison:
         Raises VariantFailed for the variant, BaselineDied for the baseline.
         """
         began = monotonic()
-        first = self._pair(number, rows=rows)
+        first = self._pair(number, rows, base_too)
         for side in first.sides if rows else ():
             passes.begin(side)
         with first:
             first.load()
             if not any(map(made_now, first.loaded)):
                 return self._unit(first, extras, rows, began)
-        began, again = monotonic(), self._pair(number, rows=rows)
+        began, again = monotonic(), self._pair(number, rows, base_too)
         with again:
             again.load(Sides(*first.loaded))
             return self._unit(again, extras, rows, began)
 
-    def _pair(self, number: int, *, rows: bool) -> FreshPair:
+    def _pair(self, number: int, rows: bool, base_too: bool) -> FreshPair:
         variant = open_worker(self.variant, self.group.label, self.context)
         variant.reopened = not rows
-        return FreshPair(self.group, variant, self.fetch, number, rows=rows)
+        return FreshPair(self.group, variant, self.fetch, number, rows=rows and base_too)
 
     def _unit(self, pair: FreshPair, extras: UnitExtras, rows: bool, began: float) -> UnitRecord:
         """Time both sides of a pair that is loaded, then look at what else is wanted."""

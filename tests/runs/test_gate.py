@@ -131,6 +131,9 @@ def test_a_variant_that_breaks_is_not_a_pass(tmp_path: Path) -> None:
     found = gate(spec, tmp_path)
     assert (found["verdict"], found["exit_code"]) == ("ERROR", 5)
     assert "segfault" in found["rules"][0]["reason"]
+    base, row = found["run"]["variants"]
+    assert (base["status"], base["reason"]) == ("interrupted", "its unit ended when v failed")
+    assert row["status"] == "segfault"
 
 
 @pytest.mark.fault(30)
@@ -139,6 +142,24 @@ def test_a_baseline_that_breaks_is_not_a_pass(tmp_path: Path) -> None:
     fake_model(tmp_path / "base", {"at": "prefill", "do": "kill"}, prefill_ns=[10 * MS], step_ns=[2 * MS])
     found = gate(spec, tmp_path)
     assert found["exit_code"] == 5
+
+
+def test_a_variant_that_breaks_leaves_the_others_their_baseline(tmp_path: Path) -> None:
+    """Its unit would begin the row of the baseline anew, and leave it without the model and its price."""
+    broken = fake_model(
+        tmp_path / "broken", {"at": "prefill", "do": "segfault"}, prefill_ns=[10 * MS], step_ns=[2 * MS]
+    )
+    variants = [
+        {"name": name, "model": {"path": str(path)}}
+        for name, path in (("v", tmp_path / "other"), ("broken", broken))
+    ]
+    found = gate(config(tmp_path, 2 * MS, variants=variants), tmp_path, cap=4)
+    ends = {row["name"]: row["status"] for row in found["run"]["variants"]}
+    assert ends == {"baseline": "ok", "v": "ok", "broken": "segfault"}
+    base = load_record(found["directory"]).arms[0]
+    assert base.is_baseline
+    assert base.loaded is not None
+    assert base.prompts_digest is not None
 
 
 def test_a_second_gate_goes_on_where_the_first_stopped(tmp_path: Path) -> None:
