@@ -50,8 +50,8 @@ class Comparison:
         return self.group.label, self.variant.name
 
     def measure(self, number: int, extras: UnitExtras, rows: bool, *, base_too: bool = True) -> UnitRecord:
-        """Measure one unit. With ``rows`` the variant is also recorded in the journal: what it is, its evidence
-        and its kernels; with ``base_too`` the baseline as well.
+        """Measure one unit. With ``rows`` the variant is recorded in the journal: what it is, its
+        evidence and its kernels; with ``base_too`` the baseline as well.
 
         The processes that are timed neither calibrate nor train. If the first ones did, both sides start anew
         and load what was made.

@@ -131,8 +131,8 @@ class _Units:
         return _none_here(units) or comparison.key in undecided(record)
 
     def _measure_unit(self, comparison: Comparison, record: RunRecord) -> None:
-        """Measure the next unit and write it down. The first one of this run also records the rows: the variant
-        and, unless another variant's unit has done so, the baseline."""
+        """Measure the next unit and write it down. The first one of this run also records the rows: the
+        variant and, unless another variant's unit has done so, the baseline."""
         variant, base = comparison.variant.name, comparison.group.baseline.name
         units = _units_so_far(comparison, record)
         number, rows = 1 + len(units), not self.work.whole_run and _none_here(units)
@@ -154,8 +154,8 @@ class _Units:
                 self._bases.add(place)
 
     def _failed(self, comparison: Comparison, name: str, outcome: Outcome, reason: str, partner: str) -> None:
-        """End a comparison that cannot be measured; its rules report the reason. If the unit also began the row of
-        a ``partner`` ('' if it did not), that one has no end of its own, and says why."""
+        """End a comparison that cannot be measured; its rules report the reason. The row of a ``partner``
+        began with this unit ('' if there is none); it has no end of its own, and says why."""
         ends = {name: (outcome, reason)}
         if partner:
             ends[partner] = (Outcome.INTERRUPTED, f"its unit ended when {name} failed")

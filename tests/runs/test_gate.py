@@ -147,7 +147,7 @@ def test_a_baseline_that_breaks_is_not_a_pass(tmp_path: Path) -> None:
 def test_a_variant_that_breaks_leaves_the_others_their_baseline(tmp_path: Path) -> None:
     """Its unit would begin the row of the baseline anew, and leave it without the model and its price."""
     broken = fake_model(
-        tmp_path / "broken", {"at": "prefill", "do": "segfault"}, prefill_ns=[10 * MS], step_ns=[2 * MS]
+        tmp_path / "broken", {"at": "load", "do": "segfault"}, prefill_ns=[10 * MS], step_ns=[2 * MS]
     )
     variants = [
         {"name": name, "model": {"path": str(path)}}
