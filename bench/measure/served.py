@@ -24,8 +24,10 @@ ALONE_BLOCKS = 4
 
 
 def measure_alone(row: ArmUnderTest, fetch: Fetch) -> None:
-    """Put a row's server under load by itself, until four blocks are valid or eight were measured. A block is
-    void if the client was the bottleneck in it, or if others used the machine.
+    """Put a row's server under load by itself, until four blocks are quiet or eight were measured.
+
+    A block is void if the client was the bottleneck in it. One in which others used the machine counts, with
+    its noise beside it, and another one is measured.
 
     Raises VariantFailed; its outcome is ``invalid`` if the client spoiled every block.
     """

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,10 +13,15 @@ import pytest
 from fake_nvml import Card, Machine, gpu_machine
 
 from bench.engine import energy
-from bench.measure import served_use
+from bench.measure import blocks, served_use
+from bench.measure.blocks import Serving
 from bench.measure.served_use import Meter
 from bench.records import MemoryPeaks
+from bench.records.loads import Honesty
 from bench.records.samples import Sample
+from bench.serving.load import Load
+from bench.serving.search import Capacity
+from bench.serving.searched import Searched
 from bench.worker import counter_windows
 
 __all__ = ["gpu_machine"]
@@ -172,3 +179,24 @@ def test_on_a_cpu_the_client_counts_too(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert meter.energy().joules == pytest.approx(40.0)
     assert meter.energy().boundary == "CPU package (RAPL), with the client"
     assert meter.memory() == MemoryPeaks({}, {}, served={"peak_rss_bytes": MIB})
+
+
+def test_a_search_serves_the_requests_of_all_its_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its joules are those of all its loads too, of which one has the figures of the block."""
+    counted: list[int] = []
+
+    class Spy:
+        watching = staticmethod(nullcontext)
+
+        def served(self, samples: Sequence[Sample], *, disturbed: bool) -> None:
+            counted.append(len(samples))
+
+    best = Load((sample(5),) * 3, Honesty(0, 0, 0, None, None, 0, "loop"))
+    found = Searched(best, Capacity(2.0, 4.0, 0.9, (), "found"), (sample(5),) * 14)
+    monkeypatch.setattr(blocks, "run", lambda work: (work.close(), found)[1])
+    context = SimpleNamespace(measure=SimpleNamespace(max_disturbance=1.0))
+    target = SimpleNamespace(server=server([]), gone=str)
+    serving: Any = Serving(SimpleNamespace(context=context), target, meter=Spy())  # type: ignore[arg-type]
+    plan: Any = SimpleNamespace(workload=SimpleNamespace(own=(("rate", 1.0), ("share", 0.9))))
+    block, _ticks = serving.block(plan, 0, None, None)
+    assert (len(block.samples), counted) == (3, [14])
