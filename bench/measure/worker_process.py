@@ -198,7 +198,7 @@ class WorkerProcess:
             limit = format_mib(self._memory_limit)
             return VariantFailed(Outcome.OOM_HOST, f"more memory than measure.memory_limit, {limit} MiB")
         if code < 0:
-            name = signal.Signals(-code).name
+            name = next((one.name for one in signal.Signals if one == -code), f"signal {-code}")
             return VariantFailed(Outcome.SEGFAULT, f"the worker died of {name}{last}")
         return VariantFailed(Outcome.RUN_ERROR, f"the worker left with exit code {code}{last}")
 

@@ -197,6 +197,15 @@ def test_killed_from_outside(tmp_path: Path) -> None:
         assert failure(lambda: under.finish(PATIENCE_S)).outcome == Outcome.OOM_HOST
 
 
+def test_killed_by_a_signal_without_a_name(tmp_path: Path) -> None:
+    with worker(tmp_path) as under:
+        os.kill(under.pid, signal.SIGRTMIN + 1)
+        wait_until(lambda: not alive(under.pid))
+        found = failure(lambda: under.ask("solo", PATIENCE_S))
+    assert found.outcome == Outcome.SEGFAULT
+    assert found.reason.startswith(f"the worker died of signal {signal.SIGRTMIN + 1}")
+
+
 def test_killed_while_nobody_was_asking(tmp_path: Path) -> None:
     with worker(tmp_path) as under:
         ready(under, tmp_path)
