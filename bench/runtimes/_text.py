@@ -33,7 +33,7 @@ class TextModel(Engine):
     """Read text as the files in ``directory`` say: tokenizer, chat template, end tokens."""
 
     def __init__(self, directory: Path, vocabulary: int, *, random: bool) -> None:
-        """``random`` says that the weights are, so that it does not matter what the model reads."""
+        """Load the tokenizer. With ``random`` weights it does not matter what the model reads."""
         super().__init__()
         self.tokenizer = tokenizer_of(directory)
         self._bytes_will_do = random
