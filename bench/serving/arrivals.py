@@ -138,8 +138,8 @@ def poisson(rate: float, requests: int, seed: int) -> OpenLoop:
 
 
 def gamma(rate: float, burstiness: float, requests: int, seed: int) -> OpenLoop:
-    """Return requests at gamma distances with the shape ``burstiness``, as in vLLM: 1 is Poisson, below 1 there
-    are bursts.
+    """Return requests at gamma distances with the shape ``burstiness``, as in vLLM: 1 is Poisson, and below 1
+    there are bursts.
 
     Their mean is 1/rate, their coefficient of variation 1/√burstiness.
     """

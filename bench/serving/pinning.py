@@ -60,15 +60,14 @@ class Apart:
 
     @contextmanager
     def starting(self) -> Iterator[None]:
-        """Let what is started inside run on the server's processors; afterwards this process has all of its own
-        again."""
+        """Let what is started inside run on the server's processors; afterwards this process has its own again."""
         with _all_again(self):
             self.begin()
             yield
 
     @contextmanager
     def sending(self) -> Iterator[None]:
-        """Stay on the client's processor inside; afterwards this process has all of its own again."""
+        """Stay on the client's processor inside; afterwards this process has its own again."""
         with _all_again(self):
             self.go()
             yield
