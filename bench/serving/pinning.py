@@ -60,14 +60,14 @@ class Apart:
 
     @contextmanager
     def starting(self) -> Iterator[None]:
-        """Let what is started inside run on the server's processors; afterwards this process has its own again."""
+        """Let what is started inside run on the server's processors; then give this process its own again."""
         with _all_again(self):
             self.begin()
             yield
 
     @contextmanager
     def sending(self) -> Iterator[None]:
-        """Stay on the client's processor inside; afterwards this process has its own again."""
+        """Stay on the client's processor inside; then give this process its own again."""
         with _all_again(self):
             self.go()
             yield
