@@ -97,7 +97,7 @@ def test_a_row_of_a_sweep_is_named_with_its_cell_if_the_cells_have_other_models(
         (tmp_path / "config.yaml").write_text(f"{CONFIG}sweep: {sweep}\n")
         return read_config(tmp_path / "config.yaml")
 
-    alike, others = rows("{batch_size: [1, 2], threads: [1, 2]}"), rows("{dtype: [float32, bfloat16]}")
+    alike, others = rows("{output_tokens: [2, 3], threads: [1, 2]}"), rows("{dtype: [float32, bfloat16]}")
     assert exports._rows(alike, "one-layer")[0].name == "one-layer"
     for dtype in ("float32", "bfloat16"):
         arm, baseline = exports._rows(others, f"dtype={dtype} one-layer")
