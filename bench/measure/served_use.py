@@ -50,7 +50,7 @@ class Meter:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Read the counters before and after the block that runs inside this context."""
+        """Count the energy of the block that runs inside this context, from an update of the counters on."""
         window = self._look(begun)
         yield
         end = now()

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from bench.config.blocks import DriftBlock
 from bench.config.reader import read_config
 from bench.config.served import is_server
 from bench.config.spec import Arm, Group, Spec
@@ -109,8 +110,10 @@ def _must_be_one_model(arm: Arm) -> None:
 
 
 def _alone(spec: Spec, arm: Arm, baseline: Arm) -> Spec:
-    """Return a config with this row alone, so that no model of another row is fetched or checked."""
-    return replace(spec, groups=(Group("", replace(baseline, optimise=()), (arm,)),))
+    """Return a config with this row alone, so that no model of another row is fetched or checked, and without
+    what only drift reads: lm-eval is not asked for its tasks here."""
+    group = Group("", replace(baseline, optimise=()), (arm,))
+    return replace(spec, groups=(group,), drift=DriftBlock(tokens=0, suites=()))
 
 
 def _may_start(arm: Arm, python: Path | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 import torch
 import transformers
 
+from bench.config.blocks import DriftBlock
+from bench.config.inputs import inputs_of
 from bench.config.reader import read_config
 from bench.errors import BenchError, IntegrityError, UsageError
 from bench.runs import export as exports
@@ -104,6 +107,16 @@ def test_a_row_of_a_sweep_is_named_with_its_cell_if_the_cells_have_other_models(
         assert arm.runtime.dtype == baseline.runtime.dtype == dtype
     with pytest.raises(UsageError, match="name one of them, dtype=float32 one-layer, dtype=bfloat16 one-"):
         exports._rows(others, "one-layer")
+
+
+def test_an_export_reads_nothing_of_drift(run: Path) -> None:
+    """Its files and lm-eval's data may be gone, and the exported model has nothing to do with them."""
+    spec = read_config(run / "spec.yaml")
+    drift = DriftBlock(text="/elsewhere/text", items="/elsewhere/items", suites=("own",))
+    spec = replace(spec, drift=drift)
+    assert len(list(inputs_of(spec))) == 2
+    alone = exports._alone(spec, *exports._rows(spec, "one-layer"))
+    assert (list(inputs_of(alone)), alone.drift.suites) == ([], ())
 
 
 # ---- a run of somebody else ----------------------------------------------------------------------
