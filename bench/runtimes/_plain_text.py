@@ -42,7 +42,7 @@ class PlainText(Engine):
 
     def encode_chat(self, message: str) -> list[int]:
         """Encode the message as plain text: this engine has no chat templates."""
-        return self.encode(message)
+        return self.read(message)
 
     def text(self, ids: Sequence[int]) -> str:
         """Return the text of ``ids``; without a tokenizer, the ids themselves."""

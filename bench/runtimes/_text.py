@@ -96,7 +96,7 @@ class TextModel(Engine):
     def encode_chat(self, message: str) -> list[int]:
         """Encode one user turn in the model's own chat template; without a template, as plain text."""
         if self.tokenizer is None or not self.tokenizer.chat_template:
-            return self.encode(message)
+            return self.read(message)
         turns = [{"role": "user", "content": message}]
         with bounded("the model's chat template", TEMPLATE_S, TEMPLATE_BYTES):
             text = self._in_template(turns)

@@ -174,7 +174,8 @@ def test_a_text_begins_as_the_tokenizer_says(tmp_path: Path) -> None:
         worker = Worker()
         worker.engine, worker.corpus = found, list(range(4, 40))
         assert worker._windows({"window": 4, "starts": [0, 8]}) == [[0, 4, 5, 6], [0, 12, 13, 14]]
-        assert encoded(found, [{"chat": False, "text": "ab", "tokens": None}])[0][0] == 0
+        for chat in (False, True):  # there is no template, so a message is a text
+            assert encoded(found, [{"chat": chat, "text": "ab", "tokens": None}])[0][0] == 0
 
 
 # ---- decoding that is not what is scored ----------------------------------------------------------------
