@@ -61,7 +61,7 @@ class Meter:
 
     def _count(self, window: Begun, end: float) -> None:
         """Add what was used from the beginning of a window until ``end``."""
-        joules = self._look(lambda read: joules_until(read, window, end))
+        joules = self._look(lambda reads: joules_until(reads, window, end))
         if joules is not None:
             self._joules += joules
             self._seconds += end - window.start
@@ -80,7 +80,7 @@ class Meter:
             return
         sleep(seconds)
         end = now()
-        joules = self._look(lambda read: joules_until(read, window, end))
+        joules = self._look(lambda reads: joules_until(reads, window, end))
         if joules is not None:
             self._idle_w = joules / (end - window.start)
 
@@ -104,22 +104,18 @@ class Meter:
         many = f" × {len(self._counters)}" if len(self._counters) > 1 else ""
         return " and ".join(named) + many + ("" if self._on_gpu else ", with the client")
 
-    def _look(self, look: Callable[[Read], Found | None]) -> Found | None:
+    def _look(self, look: Callable[[Sequence[Read]], Found | None]) -> Found | None:
         """Look at all counters together. None where there are none, one was set back, or one stands still."""
         if self._missing is not None:
             return None
         try:
-            found = look(self._read)
+            found = look([counter.read for counter in self._counters if counter.read is not None])
         except CounterReset:
             self._missing = RESET
             return None
         if found is None:
             self._missing = STUCK
         return found
-
-    def _read(self) -> float:
-        """Return the joules of all counters."""
-        return sum(counter.read() for counter in self._counters if counter.read is not None)
 
 
 def _counters(boards: Sequence[Gpu], *, on_gpu: bool) -> tuple[list[Counter], NoCounter | None]:

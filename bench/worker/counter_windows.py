@@ -1,60 +1,74 @@
-"""A window of time over which a counter of energy is read, begun and ended as its updates allow.
+"""A window of time over which counters of energy are read, begun and ended as their updates allow.
 
 A GPU's counter is updated about ten times a second. Read at any moment it is up to a tenth of a second old,
-and a window of half a second could lose a fifth of its joules.
+and a window of half a second could lose a fifth of its joules. The counters of two GPUs are not updated at
+the same moments, so each has its own times.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter_ns, sleep
 
 LOOK_S, EDGE_S = 0.001, 1.5  # between two looks for an update; an update that takes longer does not come
 Read = Callable[[], float]  # joules since some fixed moment
+Edge = tuple[float, float]  # an update of a counter: when it was seen (s), and its joules
 
 
 @dataclass(frozen=True)
 class Begun:
-    """A window that began with an update of its counter: when (s), at how many joules, and the seconds from
-    one update to the next."""
+    """A window that began with an update of a counter: when (s), at how many joules of all counters together,
+    and the seconds from one update of a counter to its next one."""
 
     start: float
     joules: float
     update_s: float
 
 
-def begun(read: Read) -> Begun | None:
-    """Wait for two updates of a counter, and begin a window with the second one; None if none comes."""
-    first = edge(read)
-    second = first and edge(read)
-    if first is None or second is None:
-        return None
-    return Begun(*second, second[0] - first[0])
+def begun(reads: Sequence[Read]) -> Begun | None:
+    """Wait for two updates of each counter, and begin a window with the last one; None if one does not come.
 
-
-def joules_until(read: Read, window: Begun, end: float) -> float | None:
-    """Return the joules of a window until ``end`` (s), a moment ago; None if the counter stands still.
-
-    Its next update is waited for, and shared out evenly over the time since the last one.
+    A counter that was updated earlier than the last one has gone on since then at its last power.
     """
-    so_far = read()
-    after = edge(read)
+    first = edges(reads)
+    second = first and edges(reads)
+    if not first or not second:
+        return None
+    start, joules, updates_s = max(at for at, _joules in second), 0.0, []
+    for (before, then), (at, so_far) in zip(first, second, strict=True):
+        updates_s.append(at - before)
+        joules += so_far + (so_far - then) / updates_s[-1] * (start - at)
+    return Begun(start, joules, min(updates_s))  # that of another counter may have gone unseen
+
+
+def joules_until(reads: Sequence[Read], window: Begun, end: float) -> float | None:
+    """Return the joules of a window until ``end`` (s), a moment ago; None if a counter stands still.
+
+    The next update of each counter is waited for, and shared out evenly over the time since its last one.
+    """
+    so_far = [read() for read in reads]
+    after = edges(reads)
     if after is None:
         return None
-    came, then = after
-    update_s = window.update_s
-    since = min(max((end - (came - update_s)) / update_s, 0.0), 1.0) if update_s else 1.0
-    return so_far + (then - so_far) * since - window.joules
+    total = -window.joules
+    for before, (came, then) in zip(so_far, after, strict=True):
+        since = min(max((end - came) / window.update_s + 1.0, 0.0), 1.0)
+        total += before + (then - before) * since
+    return total
 
 
-def edge(read: Read) -> tuple[float, float] | None:
-    """Wait for a counter's next update; return its time (s) and the joules, or None if none comes."""
-    before, since = read(), now()
+def edges(reads: Sequence[Read]) -> list[Edge] | None:
+    """Wait for the next update of each counter, and return them; None if one of them does not come."""
+    before, since = [read() for read in reads], now()
+    found: dict[int, Edge] = {}
     while now() - since < EDGE_S:
         sleep(LOOK_S)
-        if (found := read()) != before:
-            return now(), found
+        for place, read in enumerate(reads):
+            if place not in found and (joules := read()) != before[place]:
+                found[place] = now(), joules
+        if len(found) == len(reads):
+            return [found[place] for place in range(len(reads))]
     return None
 
 

@@ -17,7 +17,7 @@ from types import TracebackType
 from bench.engine import Engine, energy
 from bench.engine.energy import Counter, CounterReset, NoCounter
 from bench.records import EnergyReading
-from bench.worker.counter_windows import begun, edge, joules_until, now
+from bench.worker.counter_windows import begun, edges, joules_until, now
 from bench.worker.passes import timed_request
 
 WINDOW_S, UPDATES = 2.0, 20
@@ -80,13 +80,14 @@ class Window:
 def _by_counter(counter: Counter, request: Request) -> Window:
     """Run requests between two updates of the counter."""
     assert counter.read is not None
-    window = begun(counter.read)
+    reads = [counter.read]
+    window = begun(reads)
     if window is None:
         return Window(None, *STUCK)
     start, update_s = window.start, window.update_s
     with Sampler(counter.power) as samples:
         batches, tokens, end = _run(request, start, max(WINDOW_S, UPDATES * update_s))
-        total = joules_until(counter.read, window, end)
+        total = joules_until(reads, window, end)
     if total is None:
         return Window(None, *STUCK)
     checked = integrated(samples.found, start, end)
@@ -140,12 +141,15 @@ def _idle_watts(counter: Counter, seconds: float) -> float | None:
             joules = integrated(samples.found, start, end)
             return None if joules is None else joules / (end - start)
         try:
-            first = edge(counter.read)
+            first = edges([counter.read])
             sleep(seconds)
-            last = edge(counter.read)
+            last = edges([counter.read])
         except CounterReset:
             return None
-    return None if first is None or last is None else (last[1] - first[1]) / (last[0] - first[0])
+    if first is None or last is None:
+        return None
+    ((began, at_first),), ((ended, at_last),) = first, last
+    return (at_last - at_first) / (ended - began)
 
 
 def integrated(samples: Sequence[Sample], start: float, end: float) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -136,15 +136,20 @@ def test_a_counter_that_stands_still_is_not_zero_energy(gpu_machine: Machine, cl
     assert (meter.energy().joules, meter.energy().code) == (None, "counter_stuck")
 
 
-def test_short_blocks_keep_their_joules(gpu_machine: Machine, clock: Any) -> None:
-    """At 300 W, and 60 W between them; the counter has ten updates a second, the last of which is old."""
+@pytest.mark.parametrize("late", [(0.0,), (0.0, 0.041), (0.02, 0.09, 0.055)])
+def test_short_blocks_keep_their_joules(gpu_machine: Machine, clock: Any, late: Sequence[float]) -> None:
+    """Each board draws 300 W, and 60 W between the blocks. Its counter has ten updates a second, each as many
+    seconds late as ``late`` says."""
     busy: list[list[float]] = []
 
-    def joules() -> float:
-        last = int(10 * clock.s) / 10
+    def joules(late_s: float) -> float:
+        last = int(10 * (clock.s - late_s)) / 10 + late_s
         return 60 * last + 240 * sum(min(end, last) - start for start, end in busy if start < last)
 
-    gpu_machine(Card(processes={PID: MIB}, energy_mj=lambda: round(1e3 * joules())))
+    def counter(late_s: float) -> Callable[[], int]:
+        return lambda: round(1e3 * joules(late_s))
+
+    gpu_machine(*(Card(uuid=f"GPU-{s}", processes={PID: MIB}, energy_mj=counter(s)) for s in late))
     meter = Meter(server([0] * 6), on_gpu=True)
     for _ in range(6):
         clock.sleep(0.37)
@@ -155,7 +160,7 @@ def test_short_blocks_keep_their_joules(gpu_machine: Machine, clock: Any) -> Non
     meter.served([sample(8)], disturbed=False)
     found = meter.energy()
     assert found.window_s == pytest.approx(6 * 0.53, rel=0.01)
-    assert found.joules == pytest.approx(300 * found.window_s, rel=0.05)
+    assert found.joules == pytest.approx(300 * len(late) * found.window_s, rel=0.05)
 
 
 def test_a_counter_that_is_set_back(gpu_machine: Machine, clock: Any) -> None:
