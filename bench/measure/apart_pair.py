@@ -109,7 +109,7 @@ class ApartPair:
     def _load(self, side: ArmUnderTest, spent: Loaded | None = None) -> Loaded:
         model, baseline = (self._fetch(arm.model) for arm in (side.arm, self.group.baseline))
         record_models(side, model, self._fetch)
-        loaded = passes.load(side, model, baseline, self._fetch)
+        loaded = passes.load(side, model, baseline, self._fetch, self.number)
         if spent is not None:
             loaded = with_bills_of(spent, loaded)
             side.loaded_with(loaded)

@@ -103,6 +103,7 @@ class FreshPair:
             {
                 **one.load_arguments(under.arm, model, models[0], self._fetch),
                 "roots": self._roots(under),
+                "process": self.number,
                 "step_by_step": not all(side.reopened for side in self.sides),
             }
             for under, model in zip(self.sides, models, strict=True)

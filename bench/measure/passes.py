@@ -35,10 +35,13 @@ def begin(row: ArmUnderTest) -> None:
     )
 
 
-def load(row: ArmUnderTest, model: LocalModel, baseline: LocalModel, fetch: Fetch | None = None) -> Loaded:
-    """Load and optimise a model, and check the evidence. Its schemes may learn from ``baseline``."""
-    checks = {"step_by_step": not row.reopened}
-    loaded = row.stage("load", replies.LOAD, **load_arguments(row.arm, model, baseline, fetch), **checks)
+def load(
+    row: ArmUnderTest, model: LocalModel, baseline: LocalModel, fetch: Fetch | None = None, process: int = 0
+) -> Loaded:
+    """Load and optimise a model, and check the evidence. Its schemes may learn from ``baseline``. ``process``
+    is the number of the pair that its process belongs to, from 1; 0 is in none."""
+    told = {"step_by_step": not row.reopened, "process": process}
+    loaded = row.stage("load", replies.LOAD, **load_arguments(row.arm, model, baseline, fetch), **told)
     row.loaded_with(loaded)
     return loaded
 

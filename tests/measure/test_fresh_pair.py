@@ -45,6 +45,15 @@ def test_both_sides_get_the_same_schedule_and_every_pair_its_own(monkeypatch: Pa
     assert {arguments["me"] for arguments in desk.arguments("variant", "duet")} == {1}
 
 
+@pytest.mark.parametrize("side", ["base", "variant"])
+def test_a_worker_knows_the_number_of_its_pair(monkeypatch: Patch, side: str) -> None:
+    """With it a simulated link draws other delays in each pair."""
+    desk = Desk(monkeypatch)
+    for number in (1, 2, 3):
+        turns(desk, number)
+    assert [arguments["process"] for arguments in desk.arguments(side, "load")] == [1, 2, 3]
+
+
 def test_the_schedule_comes_from_the_seed(monkeypatch: Patch) -> None:
     def schedule(seed: int) -> Any:
         desk = Desk(monkeypatch, seed=seed)
