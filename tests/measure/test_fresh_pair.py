@@ -195,7 +195,7 @@ def test_durations_that_cannot_be_are_not_averaged(monkeypatch: Patch, wrong: An
 
 def test_a_prompt_that_does_not_fit_is_said_before_anything_is_timed(monkeypatch: Patch) -> None:
     desk = Desk(monkeypatch, facts={"context": 6})
-    with pytest.raises(VariantFailed, match="7 tokens in and out do not fit the model's context of 6"):
+    with pytest.raises(BaselineDied, match="7 tokens in and out do not fit the model's context of 6"):
         turns(desk)
     assert desk.asked("base", 1) == desk.asked("variant", 1) == ["load", "prompts"]
 
