@@ -9,22 +9,21 @@ from __future__ import annotations
 
 import json
 import os
-import selectors
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
-from typing import IO, Any
+from typing import IO
 
 from bench.engine import Options
 from bench.engine.answers import MAX_ANSWER, AnsweringEngine
+from bench.engine.lines import has_more, next_line, read_part
 from bench.errors import Outcome, VariantFailed
 
 REQUIRES = ("tokenizers",)
 DTYPES = ("float32", "bfloat16", "float16")
 WHOLE_ANSWERS = True
-PART_BYTES = 1 << 16
+MOST_BYTES = 4 * MAX_ANSWER
 OPAQUE = True  # nobody sees which files of its commit the program reads
 
 
@@ -78,8 +77,8 @@ class CommandEngine(AnsweringEngine):
         line = json.dumps({"prompt": prompt, "max_tokens": longest}).encode() + b"\n"
         assert self._process.stdin is not None, "it was opened as a pipe"
         assert self._process.stdout is not None, "it was opened as a pipe"
-        if self._process.poll() is None and _has_more(self._process.stdout, 0.0):
-            raise self._refused(_part(self._process.stdout))  # it would be taken for the answer
+        if self._process.poll() is None and has_more(self._process.stdout):
+            raise self._refused(read_part(self._process.stdout))  # it would be taken for the answer
         try:
             self._process.stdin.write(line)
             self._process.stdin.flush()
@@ -102,17 +101,13 @@ class CommandEngine(AnsweringEngine):
 
     def _line(self, stream: IO[bytes]) -> bytes:
         """Return the line of an answer. It may come in parts, and has to end in time."""
-        until, line = monotonic() + self._timeout_s, b""
-        while b"\n" not in line:
-            if not _has_more(stream, until - monotonic()):
-                raise VariantFailed(Outcome.TIMEOUT, f"no answer within {self._timeout_s:g} s")
-            part = _part(stream)
-            line += part
-            if not part:
-                raise self._left()
-            if len(line) > 4 * MAX_ANSWER:
-                raise self._refused(line)
-        if line.index(b"\n") + 1 < len(line):
+        try:
+            line = next_line(stream, self._timeout_s, MOST_BYTES)
+        except TimeoutError:
+            raise VariantFailed(Outcome.TIMEOUT, f"no answer within {self._timeout_s:g} s") from None
+        if b"\n" not in line and len(line) <= MOST_BYTES:
+            raise self._left()
+        if line.find(b"\n") + 1 != len(line):
             raise self._refused(line)
         return line
 
@@ -140,17 +135,3 @@ class CommandEngine(AnsweringEngine):
         except subprocess.TimeoutExpired:
             return VariantFailed(Outcome.RUN_ERROR, f"{self._command[0]} closed its output")
         return VariantFailed(Outcome.RUN_ERROR, f"{self._command[0]} left with exit code {code}")
-
-
-def _part(stream: IO[bytes]) -> bytes:
-    """Return what a program has written; nothing if it has closed its output."""
-    buffered: Any = stream
-    part: bytes = buffered.read1(PART_BYTES)
-    return part
-
-
-def _has_more(stream: IO[bytes], within_s: float) -> bool:
-    """Wait until a program has written something, or has closed its output; return whether it has."""
-    with selectors.DefaultSelector() as selector:
-        selector.register(stream, selectors.EVENT_READ)
-        return bool(selector.select(max(within_s, 0.0)))
