@@ -162,7 +162,7 @@ class Worker:
             baton = Baton(channel, spins=message.get("spins", False))
             return duet(
                 self.engine, batches, self.new_tokens, message["firsts"], me, baton,
-                how, message.get("wake", 0),
+                message.get("grain", 1), how, message.get("wake", 0),
             )  # fmt: skip
 
     def alone(self, message: Message, _fds: list[int]) -> TurnTimes:

@@ -64,13 +64,15 @@ def duet(
     firsts: Sequence[Sequence[int]],
     me: int,
     baton: Baton,
+    grain: int = 1,
     counts: Sequence[int] = (),
     wake: int = 0,
 ) -> TurnTimes:
     """Decode every batch in turns with the other worker.
 
     ``firsts[b][k]`` says which side (0 baseline, 1 variant) goes first in turn ``k`` of batch ``b``; turn 0
-    is the prefill. ``counts`` says how many turns a batch takes on each side; if it is given, whole batches
+    is the prefill. With ``grain`` above 1, which ``scripts/gate-noise`` tries out, a side takes that many
+    turns in a row. ``counts`` says how many turns a batch takes on each side; if it is given, whole batches
     take turns, each after ``wake`` untimed steps.
 
     Return this side's nanoseconds, with one list per batch and one entry per turn, and fingerprints of the
@@ -81,7 +83,7 @@ def duet(
     cascaded: list[Cascaded] = []
     said: list[str] = []
     for batch, order in zip(batches, firsts, strict=True):
-        turns = whole(order[0], counts) if counts else schedule(order)
+        turns = whole(order[0], counts) if counts else schedule(order, grain)
         with undisturbed():
             _meet(me == 1, baton)
             took, generation = _one_batch(engine, batch, new_tokens, turns, me, baton, wake)
@@ -95,9 +97,15 @@ def duet(
     return TurnTimes(tuple(durations), tuple(written), tuple(said), tuple(cascaded))
 
 
-def schedule(order: Sequence[int]) -> list[int]:
-    """List the side that runs in each turn: the one that goes first, then the other one."""
-    return [side for first in order for side in (first, 1 - first)]
+def schedule(order: Sequence[int], grain: int) -> list[int]:
+    """List the side that runs in each turn. In every block of ``grain`` turns the first side takes all its
+    turns before the other side."""
+    return [
+        side
+        for start in range(0, len(order), grain)
+        for side in (order[start], 1 - order[start])
+        for _ in order[start : start + grain]
+    ]
 
 
 def whole(first: int, counts: Sequence[int]) -> list[int]:

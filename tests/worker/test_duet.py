@@ -81,8 +81,10 @@ def both(
     return found
 
 
-def test_both_sides_go_once_in_every_turn() -> None:
-    assert schedule([0, 1, 1, 0, 1]) == [0, 1, 1, 0, 1, 0, 0, 1, 1, 0]
+def test_a_coarser_grain() -> None:
+    assert schedule([0, 1, 1, 0, 1], 1) == [0, 1, 1, 0, 1, 0, 0, 1, 1, 0]
+    assert schedule([0, 1, 1, 0, 1], 2) == [0, 0, 1, 1, 1, 1, 0, 0, 1, 0]
+    assert schedule([1, 0, 0], 3) == [1, 1, 1, 0, 0, 0]
 
 
 def expected_order(firsts: Firsts) -> list[tuple[int, str]]:
