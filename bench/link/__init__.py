@@ -7,6 +7,6 @@ imports this folder too.
 from __future__ import annotations
 
 from bench.link.settings import NO_DELAY, Direction, LinkSettings, Outage
-from bench.link.waiting import Link, LinkDown
+from bench.link.waiting import Link, LinkDown, draw_for
 
-__all__ = ["NO_DELAY", "Direction", "Link", "LinkDown", "LinkSettings", "Outage"]
+__all__ = ["NO_DELAY", "Direction", "Link", "LinkDown", "LinkSettings", "Outage", "draw_for"]

@@ -17,6 +17,17 @@ PACKET_BYTES = 1448  # what a TCP segment carries in an Ethernet frame, with tim
 DUPLICATES = 3
 LEAST_TIMEOUT_S = 0.2  # the retransmission timeout of Linux; it doubles each time (RFC 6298)
 TRIES = 6
+_process = 0
+
+
+def draw_for(process: int) -> None:
+    """Let the links that this process opens draw delays of their own, and not those of every process.
+
+    ``process`` numbers the processes of a run that do the same work, from 1: the figure of a run would
+    otherwise hold the luck of one draw, and its interval would not show that. 0 draws by the seed alone.
+    """
+    global _process
+    _process = process
 
 
 class LinkDown(VariantFailed):
@@ -53,7 +64,7 @@ class Link:
         self.carried = Carried()
         self._clock, self._sleep = clock, sleep
         self._opened_ns = clock()
-        self._random = random.Random(settings.seed)
+        self._random = random.Random(f"{settings.seed}/{_process}" if _process else settings.seed)
 
     def carry(self, n_bytes: int, direction: Direction) -> float:
         """Wait as long as a message of ``n_bytes`` takes, and return the seconds that it really was.
@@ -79,7 +90,7 @@ class Link:
         outage_s = self._outage_s()
         jitter_ms = self._random.uniform(-1, 1) * self.settings.jitter_ms
         delay_s = outage_s + self.settings.one_way_s(n_bytes, direction) + jitter_ms / 1000
-        delay_s += self._repairs_s(n_bytes, direction)
+        delay_s += self._repairs_s(n_bytes, direction, outage_s)
         self.carried.messages += 1
         if direction == "up":
             self.carried.up_bytes += n_bytes
@@ -104,8 +115,9 @@ class Link:
             raise LinkDown(f"the link is down {when} (the outage {lasts})", patience_s)
         return left_s
 
-    def _repairs_s(self, n_bytes: int, direction: Direction) -> float:
-        """Return the seconds in which lost packets are sent again, each round with its own losses."""
+    def _repairs_s(self, n_bytes: int, direction: Direction, outage_s: float) -> float:
+        """Return the seconds in which lost packets are sent again, each round with its own losses. Before the
+        first one the sender waited ``outage_s``."""
         if not self.settings.loss:
             return 0.0
         count = sent = max(1, -(-n_bytes // PACKET_BYTES))
@@ -125,7 +137,7 @@ class Link:
         raise LinkDown(
             f"{sent} of {count} packets were lost {TRIES} times in a row, {direction} (loss "
             f"{self.settings.loss:g})",
-            total_s,
+            outage_s + total_s,
         )
 
     def _wait(self, started_ns: int, seconds: float) -> float:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from time import monotonic
 from typing import Any
 
@@ -19,7 +18,8 @@ from bench.machine.gpu_watch import GpuRound
 from bench.machine.noise import Ticks
 from bench.measure import designs, passes, replies
 from bench.measure.arm import ArmUnderTest, Fetch, end_of, open_worker, tidy, watch_of
-from bench.measure.fresh_pair import made_now, prompts_of, with_bills_of
+from bench.measure.bills import made_now, with_bills_of
+from bench.measure.fresh_pair import prompts_of, tokens_of
 from bench.measure.models import record_models
 from bench.measure.together import blaming_baseline
 from bench.records import ColdStart, Loaded, Sides, TurnTimes, UnitRecord
@@ -73,6 +73,7 @@ class ApartPair:
             noise={**noise.between("unit", *self.ticks), **_of_both(self._seen)},
             void=next((seen.void for seen in self._seen if seen.void), ""),
             replies=said if said.baseline and said.variant else None,
+            tokens=tokens_of((self.base, self.variant), (times[True], times[False]), batches),
             design=designs.ABBA,
             cascaded=times[False].cascaded,
             baseline_cascaded=times[True].cascaded,
@@ -108,9 +109,9 @@ class ApartPair:
     def _load(self, side: ArmUnderTest, spent: Loaded | None = None) -> Loaded:
         model, baseline = (self._fetch(arm.model) for arm in (side.arm, self.group.baseline))
         record_models(side, model, self._fetch)
-        loaded = passes.load(side, model, baseline, self._fetch)
+        loaded = passes.load(side, model, baseline, self._fetch, self.number)
         if spent is not None:
-            loaded = replace(loaded, evidence=with_bills_of(spent, loaded))
+            loaded = with_bills_of(spent, loaded)
             side.loaded_with(loaded)
         self._loaded[side is self.base] = loaded
         return loaded

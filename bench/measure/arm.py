@@ -54,6 +54,7 @@ class ArmUnderTest:
     disturbed: bool = False
     on_gpu: GpuRound = QUIET
     cascade: Json | None = None  # its terms, once it is loaded
+    input_tokens: tuple[int, ...] = ()  # of each request, once it is tokenised
 
     @property
     def title(self) -> str:
@@ -97,6 +98,12 @@ class ArmUnderTest:
     def asked(self) -> Asked:
         """Return how many requests and turns a complete reply about this arm has."""
         return Asked(self.arm.workload.requests, self.turns)
+
+    def tokens_in(self, batches: Sequence[int], answers: Sequence[int]) -> int:
+        """Return the tokens of the prompts of these batches and of their ``answers``, one number a batch."""
+        size = self.arm.workload.batch_size
+        places = (number % self.batches * size for number in batches)
+        return sum(answers) + sum(sum(self.input_tokens[place : place + size]) for place in places)
 
     def record(self, **payload: object) -> None:
         """Write one record of this arm to the journal, and sync it to the disk before anything else happens.

@@ -115,24 +115,25 @@ class Serving:
         if no request got a whole reply.
         """
         before = noise.read_ticks(self.pids)
-        title, search = "", None
+        search = None
         watching = self.meter.watching() if self.meter else nullcontext()
         with failing_as(Outcome.RUN_ERROR), watching, self.cores.sending():
             if asked is None:
                 highest = run(self._search(plan, number, prompts))
-                done, search = highest.load, highest.to_json()
+                done, search, sent = highest.load, highest.to_json(), highest.tried
                 title = f"search from {dict(plan.workload.own)['rate']} requests/s"
             else:
                 planned = plan.of(number)
                 title = planned.schedule.title
                 done = run(load(self.target.settings, planned.schedule, asked, None, self.target.gone))
+                sent = done.samples
         after = noise.read_ticks(self.pids)
         self._must_have_served(done)
         ticks = [(before, after)] if self.target.server else []
         between = noise.between("load", before, after) if ticks else {}
         if self.meter:
             others = noise.disturbed(before, after, self.row.context.measure.max_disturbance)
-            self.meter.served(done.samples, disturbed=others)
+            self.meter.served(sent, disturbed=others)  # of a search, those of all its loads
         return LoadBlock(title, done.samples, done.honesty, done.stopped, search, between), ticks
 
     async def _search(self, plan: Plan, number: int, prompts: Prompts) -> Any:

@@ -12,7 +12,6 @@ import os
 import random
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import replace
 from time import monotonic
 from types import TracebackType
 from typing import Any
@@ -23,11 +22,14 @@ from bench.machine import noise
 from bench.measure import arm as one
 from bench.measure import designs, passes, replies
 from bench.measure.arm import ArmUnderTest, Fetch, open_worker
+from bench.measure.bills import with_bills_of
 from bench.measure.models import record_models
 from bench.measure.pair_processors import pinned
 from bench.measure.replies import Command, Reply
 from bench.measure.together import ask_both, ask_each, ask_in_order, blaming_baseline
-from bench.records import ANY, ColdStart, Json, Loaded, Sides, TurnTimes, UnitRecord
+from bench.records import ANY, ColdStart, Loaded, Sides, TurnTimes, UnitRecord
+
+NOTHING_SPENT: Sides[Loaded | None] = Sides(None, None)
 
 
 class FreshPair:
@@ -44,7 +46,6 @@ class FreshPair:
         self.spawned_first = self.rng.randrange(2)
         self._workers = ExitStack()
         self._began = monotonic()
-        self._lengths: dict[str, tuple[int, ...]] = {}
 
     def __enter__(self) -> FreshPair:
         try:
@@ -92,9 +93,9 @@ class FreshPair:
         threads = (1 if under.known.on_gpu else under.known.threads or 1 for under in self.sides)
         return sum(threads) <= len(os.sched_getaffinity(0))
 
-    def load(self, spent: Loaded | None = None) -> None:
-        """Load and optimise both models, and check the evidence. ``spent`` is the reply to an earlier load of
-        the same row: its costs of calibration and training are then recorded for this load."""
+    def load(self, spent: Sides[Loaded | None] = NOTHING_SPENT) -> None:
+        """Load and optimise both models, and check the evidence. ``spent`` are the replies to an earlier load
+        of the same rows: its costs of calibration and training are then recorded for this load."""
         models = [self._fetch(under.arm.model) for under in self.sides]
         for under, model in zip(self.sides, models, strict=True):
             record_models(under, model, self._fetch)
@@ -102,16 +103,19 @@ class FreshPair:
             {
                 **one.load_arguments(under.arm, model, models[0], self._fetch),
                 "roots": self._roots(under),
+                "process": self.number,
                 "step_by_step": not all(side.reopened for side in self.sides),
             }
             for under, model in zip(self.sides, models, strict=True)
         ]
-        base, variant = self.ask_each(replies.LOAD, *loads)
-        if spent is not None:
-            variant = replace(variant, evidence=with_bills_of(spent, variant))
+        found = self.ask_each(replies.LOAD, *loads)
+        base, variant = (
+            now if before is None else with_bills_of(before, now)
+            for before, now in zip((spent.baseline, spent.variant), found, strict=True)
+        )
         self.loaded = base, variant
-        for under, found in zip(self.sides, self.loaded, strict=True):
-            under.loaded_with(found)
+        for under, loaded in zip(self.sides, self.loaded, strict=True):
+            under.loaded_with(loaded)
 
     def _roots(self, under: ArmUnderTest) -> dict[str, str]:
         """Return the directories in which a side notes what it reads, in the pair that makes the rows."""
@@ -135,8 +139,9 @@ class FreshPair:
         prompts = [one.prompt_arguments(under.arm, prompts_of(under.arm)) for under in self.sides]
         encoded = self.ask_each(replies.PROMPTS, *prompts)
         for under, found in zip(self.sides, encoded, strict=True):
-            passes.check_fits_context(under, max(found.input_tokens))
-            self._lengths[under.arm.name] = found.input_tokens
+            with blaming_baseline() if under is self.base else nullcontext():
+                passes.check_fits_context(under, max(found.input_tokens))
+            under.input_tokens = found.input_tokens
             under.record(prompts_digest=found.digest, end_ids=found.end_ids)
         fixed = [
             {"least": under.arm.workload.warmup, "most": under.arm.workload.warmup, "finite": check}
@@ -205,22 +210,14 @@ class FreshPair:
 
     def _decoded(self, batches: Sequence[int], ours: TurnTimes, theirs: TurnTimes) -> dict[str, Any]:
         """Return what is recorded of the requests themselves, where the sides need not have the same."""
-        both = list(zip(self.sides, (ours, theirs), strict=True))
         found: dict[str, Any] = {"cascaded": theirs.cascaded, "baseline_cascaded": ours.cascaded}
         if self._loads_differ:
             loads = (under.arm.workload for under in self.sides)
             found["requests"] = Sides(*(designs.requests_in(load, batches) for load in loads))
-        if ours.output_tokens and theirs.output_tokens:
-            found["tokens"] = Sides(*(self._tokens(under, times, batches) for under, times in both))
+        found["tokens"] = tokens_of(self.sides, (ours, theirs), batches)
         if ours.replies and theirs.replies:
             found["replies"] = Sides(ours.replies, theirs.replies)
         return found
-
-    def _tokens(self, under: ArmUnderTest, times: TurnTimes, batches: Sequence[int]) -> int:
-        """Return the tokens of a side's prompts and answers in these batches."""
-        lengths, size = self._lengths[under.arm.name], under.arm.workload.batch_size
-        places = (n % under.batches * size for n in batches)
-        return sum(times.output_tokens) + sum(sum(lengths[place : place + size]) for place in places)
 
     def _cold(self) -> Sides[ColdStart]:
         """Return each side's load time and first request, measured while the other side was loading too."""
@@ -228,15 +225,16 @@ class FreshPair:
         return Sides(*(ColdStart(loaded.load_s, warm.first_request_ms) for loaded, warm in both))
 
 
-def made_now(loaded: Loaded) -> bool:
-    """Say whether this load did one-off work itself, such as calibration, instead of reusing the result."""
-    return any(not bill["reused"] for bill in loaded.one_off_bills())
-
-
-def with_bills_of(spent: Loaded, loaded: Loaded) -> tuple[Json, ...]:
-    """Return the evidence of ``loaded`` with the costs of calibration and training of an earlier load."""
-    pairs = zip(loaded.evidence, spent.evidence, strict=True)
-    return tuple({**step, "one_off": before.get("one_off", [])} for step, before in pairs)
+def tokens_of(
+    sides: Sequence[ArmUnderTest], times: Sequence[TurnTimes], batches: Sequence[int]
+) -> Sides[int] | None:
+    """Return the tokens of both sides' prompts and answers in these batches; None unless answers come as a
+    whole, because otherwise their number is known."""
+    if not all(one.output_tokens for one in times):
+        return None
+    return Sides(
+        *(side.tokens_in(batches, one.output_tokens) for side, one in zip(sides, times, strict=True))
+    )
 
 
 def prompts_of(arm: Arm) -> Sequence[Any]:

@@ -98,7 +98,9 @@ class GroupRun:
     def _measure_baseline(self) -> None:
         """Measure the baseline alone, in a process that never serves as the partner of a variant."""
         arm = self.group.baseline
-        if arm.name in self.done:
+        if (before := self.done.get(arm.name)) is not None:
+            if before.outcome != Outcome.OK:
+                self._failed = f"{before.outcome}: {before.reason}"
             self._tell_finished(arm)
             return
         with self._recorded(arm) as row:

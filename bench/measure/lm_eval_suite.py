@@ -17,14 +17,14 @@ from bench.records import RequestAnswers, SuiteAnswers
 REQUESTS_A_CALL = 40  # an interrupt waits for one call at most
 
 
-def answer(row: ArmUnderTest, asked: LmEvalBlock) -> None:
-    """Let the model answer, and record how lm-eval judges the answers, or why nothing was asked."""
+def answer(row: ArmUnderTest, asked: LmEvalBlock) -> str:
+    """Let the model answer, and record how lm-eval judges the answers. Return why there is no judgement, or
+    '' if there is one."""
     if row.is_cascade:
-        return row.record(suites_reason=f"{NAME}: a cascade gives no likelihoods of texts")
+        return f"{NAME}: a cascade gives no likelihoods of texts"
     tasks = listed(asked)
     if row.turns == 1 and any(request.kind != REPLY for request in tasks.requests):
-        reason = f"{NAME}: an answer that comes as a whole has no log-likelihoods"
-        return row.record(suites_reason=reason)
+        return f"{NAME}: an answer that comes as a whole has no log-likelihoods"
     answers = _answers(row, tasks)
     row.context.tell(Began(row.title, f"suite {NAME}, judged by {tasks.harness}"))
     try:
@@ -32,12 +32,12 @@ def answer(row: ArmUnderTest, asked: LmEvalBlock) -> None:
     except InterruptedRun:
         raise
     except BenchError as bad:
-        return row.record(suites_reason=f"{NAME}: {one_line(str(bad))[:300]}")
+        return f"{NAME}: {one_line(str(bad))[:300]}"
     kept = tuple(map(files.kept, items_of(tasks))) if row.arm.is_baseline else ()
     values = values_of(evaluated, answers)
     suite = SuiteAnswers(evaluated.digest, items=kept, judged=values, about=evaluated.about)
     row.record(suites={NAME: suite})
-    return None
+    return ""
 
 
 def _answers(row: ArmUnderTest, tasks: Evaluated) -> list[tuple[float, bool] | str | None]:

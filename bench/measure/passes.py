@@ -35,10 +35,13 @@ def begin(row: ArmUnderTest) -> None:
     )
 
 
-def load(row: ArmUnderTest, model: LocalModel, baseline: LocalModel, fetch: Fetch | None = None) -> Loaded:
-    """Load and optimise a model, and check the evidence. Its schemes may learn from ``baseline``."""
-    checks = {"step_by_step": not row.reopened}
-    loaded = row.stage("load", replies.LOAD, **load_arguments(row.arm, model, baseline, fetch), **checks)
+def load(
+    row: ArmUnderTest, model: LocalModel, baseline: LocalModel, fetch: Fetch | None = None, process: int = 0
+) -> Loaded:
+    """Load and optimise a model, and check the evidence. Its schemes may learn from ``baseline``. ``process``
+    is the number of the pair that its process belongs to, from 1; 0 is in none."""
+    told = {"step_by_step": not row.reopened, "process": process}
+    loaded = row.stage("load", replies.LOAD, **load_arguments(row.arm, model, baseline, fetch), **told)
     row.loaded_with(loaded)
     return loaded
 
@@ -46,6 +49,7 @@ def load(row: ArmUnderTest, model: LocalModel, baseline: LocalModel, fetch: Fetc
 def warm_up(row: ArmUnderTest, prompts: Sequence[Prompt], **limits: object) -> WarmUp:
     """Hand over the prompts and warm up; ``limits`` are further arguments of the warm-up."""
     encoded = row.stage("tokenise", replies.PROMPTS, **prompt_arguments(row.arm, prompts))
+    row.input_tokens = encoded.input_tokens
     check_fits_context(row, max(encoded.input_tokens))
     warm = row.stage("warm up", replies.WARM_UP, least=row.arm.workload.warmup, **limits)
     row.record(prompts_digest=encoded.digest, end_ids=encoded.end_ids, warm_up=warm)
@@ -108,8 +112,10 @@ def _energy(row: ArmUnderTest) -> EnergyReading:
 
 
 def ceilings(row: ArmUnderTest) -> None:
-    """Measure the machine's best bandwidth and arithmetic rate, once for each baseline."""
-    row.record(ceilings=row.stage("machine ceilings", replies.CEILINGS))
+    """Measure the machine's best bandwidth and arithmetic rate, once for each baseline; record nothing of an
+    environment that cannot measure them."""
+    if found := row.stage("machine ceilings", replies.CEILINGS):
+        row.record(ceilings=found)
 
 
 def read_text(row: ArmUnderTest) -> Corpus:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from time import monotonic
 
-from bench.errors import VariantFailed
+from bench.errors import BenchError
 from bench.measure.events import Noted
+from bench.measure.group import UNRECORDED
 from bench.measure.pairs import Pairs, half_width
 from bench.measure.together import BaselineDied
 from bench.measure.worker_process import PeerGone
@@ -45,7 +46,9 @@ def refine(rows: Sequence[Pairs], budget: Budget) -> None:
         began = monotonic()
         try:
             row.further()
-        except (VariantFailed, BaselineDied, PeerGone) as bad:
+        except UNRECORDED:
+            raise
+        except (BenchError, BaselineDied, PeerGone) as bad:
             row.context.tell(Noted(f"{row.row.title}: no more pairs ({bad})"))
             del waiting[key]
             continue

@@ -19,8 +19,9 @@ from bench.machine.noise import Ticks
 from bench.measure import designs, passes, suites, token_drift
 from bench.measure.apart_pair import ApartPair
 from bench.measure.arm import ArmUnderTest, Fetch, open_worker
+from bench.measure.bills import made_now
 from bench.measure.events import Noted
-from bench.measure.fresh_pair import FreshPair, made_now
+from bench.measure.fresh_pair import FreshPair
 from bench.measure.pairs import Finished, Pairs
 from bench.measure.together import BaselineDied
 from bench.metrics import routed
@@ -82,7 +83,7 @@ class VariantRun(Pairs):
         self.row.worker = open_worker(self.row.arm, self.group.label, self.context).worker
         with self._pair(self.row) as again:
             self.say("load, from what was made", *again.sides)
-            again.load(spent=pair.loaded[1])
+            again.load(Sides(None, pair.loaded[1]))
             return self._whole(again)
 
     def _whole(self, pair: FreshPair) -> None:
@@ -114,7 +115,7 @@ class VariantRun(Pairs):
         try:
             with self._pair(self.row) as together:
                 self.say("drift, load")
-                together.load(spent=pair.loaded)
+                together.load(Sides(None, pair.loaded))
                 return token_drift.drift(together.base, self.row)
         except (VariantFailed, BaselineDied) as failed:
             if not designs.too_large_together(failed):

@@ -24,8 +24,10 @@ ALONE_BLOCKS = 4
 
 
 def measure_alone(row: ArmUnderTest, fetch: Fetch) -> None:
-    """Put a row's server under load by itself, until four blocks are valid or eight were measured. A block is
-    void if the client was the bottleneck in it, or if others used the machine.
+    """Put a row's server under load by itself, until four blocks are quiet or eight were measured.
+
+    A block is void if the client was the bottleneck in it. One in which others used the machine counts, with
+    its noise beside it, and another one is measured.
 
     Raises VariantFailed; its outcome is ``invalid`` if the client spoiled every block.
     """
@@ -37,13 +39,13 @@ def measure_alone(row: ArmUnderTest, fetch: Fetch) -> None:
     with server_alone(row, fetch, seed) as (server, plan):
         row.context.tell(Began(row.title, f"healthy after {monotonic() - began:.0f} s"))
         quiet = 0
+        prompts = server.prompts(seed + 1)  # of all blocks: a server may keep those that it has seen
         server.watched()
         if row.arm.is_baseline and server.meter is not None:
             server.meter.idle(passes.IDLE_S)
         while quiet < ALONE_BLOCKS and len(blocks) < 2 * ALONE_BLOCKS:
             row.context.pause()
             row.context.tell(Began(row.title, f"load, block {len(blocks) + 1}"))
-            prompts = server.prompts(seed + 1 + len(blocks))
             asked = None if plan.searches else run(plan.prompts(len(blocks), prompts))
             block, ticks = server.block(plan, len(blocks), asked, prompts)
             blocks.append(block)
@@ -75,11 +77,11 @@ def must_be_valid(blocks: list[LoadBlock]) -> None:
 class ServedComparison(Comparison):
     """Two servers as the sides of a gate: a unit is a pair of new servers under load, in blocks."""
 
-    def measure(self, number: int, _extras: UnitExtras, rows: bool) -> UnitRecord:
+    def measure(self, number: int, _extras: UnitExtras, rows: bool, *, base_too: bool = True) -> UnitRecord:
         """Measure one unit, as ``Comparison`` does. Servers have no counters that could be read."""
         variant = open_worker(self.variant, self.group.label, self.context)
         variant.reopened = not rows
-        pair = ServerPair(self.group, variant, self.fetch, number, rows=rows)
+        pair = ServerPair(self.group, variant, self.fetch, number, rows=rows and base_too)
         for side in pair.sides if rows else ():
             passes.begin(side)
             record_model(side, self.fetch)

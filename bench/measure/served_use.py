@@ -7,9 +7,10 @@ machine's only board counts, if it has no more than one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from time import monotonic, sleep
+from time import sleep
+from typing import TypeVar
 
 from bench.engine import energy
 from bench.engine.energy import Counter, CounterReset, NoCounter
@@ -18,10 +19,13 @@ from bench.machine.nvml import Gpu, NoNvml
 from bench.records import EnergyReading, MemoryPeaks
 from bench.records.samples import Sample
 from bench.serving.server import Server
+from bench.worker.counter_windows import Begun, Read, begun, joules_until, now
 
+Found = TypeVar("Found")
 LEAST_WINDOW_S = 2.0  # METRICS 4.5
 RESET = NoCounter("counter_reset", "the counter was set back during a block")
 SHORT = NoCounter("window_too_short", f"the blocks took less than {LEAST_WINDOW_S:g} s together")
+STUCK = NoCounter("counter_stuck", "the counter did not move")
 NEIGHBOURS = NoCounter("neighbours", "others used the machine during a block, and a counter counts that too")
 NO_BOARD = NoCounter("gpu_unknown", "the driver does not say on which of the GPUs the server runs")
 ELSEWHERE = EnergyReading(
@@ -46,15 +50,21 @@ class Meter:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Read the counters before and after the block that runs inside this context."""
-        before, began = self._read(), monotonic()
+        """Count the energy of the block that runs inside this context, from an update of the counters on."""
+        window = self._look(begun)
         yield
-        seconds, after = monotonic() - began, self._read()
+        end = now()
+        if window is not None:
+            self._count(window, end)
         self._resident = max(self._resident, self._server.memory_bytes())
         self._held = max(self._held, _held(self._boards, self._server.pids()))
-        if before is not None and after is not None:
-            self._joules += after - before
-            self._seconds += seconds
+
+    def _count(self, window: Begun, end: float) -> None:
+        """Add what was used from the beginning of a window until ``end``."""
+        joules = self._look(lambda reads: joules_until(reads, window, end))
+        if joules is not None:
+            self._joules += joules
+            self._seconds += end - window.start
 
     def served(self, samples: Sequence[Sample], *, disturbed: bool) -> None:
         """Count what the block inside ``watching`` has served; ``disturbed`` says that others worked too."""
@@ -65,13 +75,14 @@ class Meter:
 
     def idle(self, seconds: float) -> None:
         """Measure the power of the device while the server has nothing to do, for so many seconds."""
-        before, began = self._read(), monotonic()
-        if before is None:
+        window = self._look(begun)
+        if window is None:
             return
         sleep(seconds)
-        taken, after = monotonic() - began, self._read()
-        if after is not None:
-            self._idle_w = (after - before) / taken
+        end = now()
+        joules = self._look(lambda reads: joules_until(reads, window, end))
+        if joules is not None:
+            self._idle_w = joules / (end - window.start)
 
     def memory(self) -> MemoryPeaks:
         """Return the most that its processes held after a block, in bytes."""
@@ -81,11 +92,10 @@ class Meter:
     def energy(self) -> EnergyReading:
         """Return the energy of all blocks together, or why there is no figure."""
         missing = self._missing or (SHORT if self._seconds < LEAST_WINDOW_S else None)
-        if missing is not None or not self._tokens:
-            missing = missing or SHORT
+        if missing is not None:
             return EnergyReading(None, energy_valid=False, code=missing.code, reason=missing.reason)
         return EnergyReading(
-            self._joules, energy_valid=self._joules > 0, code="ok", reason="", boundary=self._boundary(),
+            self._joules, energy_valid=True, code="ok", reason="", boundary=self._boundary(),
             window_s=self._seconds, requests=self._requests, output_tokens=self._tokens, idle_w=self._idle_w,
         )  # fmt: skip
 
@@ -94,15 +104,18 @@ class Meter:
         many = f" × {len(self._counters)}" if len(self._counters) > 1 else ""
         return " and ".join(named) + many + ("" if self._on_gpu else ", with the client")
 
-    def _read(self) -> float | None:
-        """Return the joules of all counters; None where there are none, or one was set back."""
+    def _look(self, look: Callable[[Sequence[Read]], Found | None]) -> Found | None:
+        """Look at all counters together. None where there are none, one was set back, or one stands still."""
         if self._missing is not None:
             return None
         try:
-            return sum(counter.read() for counter in self._counters if counter.read is not None)
+            found = look([counter.read for counter in self._counters if counter.read is not None])
         except CounterReset:
             self._missing = RESET
             return None
+        if found is None:
+            self._missing = STUCK
+        return found
 
 
 def _counters(boards: Sequence[Gpu], *, on_gpu: bool) -> tuple[list[Counter], NoCounter | None]:

@@ -42,7 +42,7 @@ ROOM = 1.25
 
 
 class ServerPair:
-    """The two sides of pair ``number``. With ``rows`` both are also recorded in the journal.
+    """The two sides of pair ``number``. With ``rows`` the baseline is also recorded in the journal.
 
     In the ``first`` pair of a row the memory and energy of the variant's server are measured too, and the
     outputs of both are compared after the blocks.
@@ -67,6 +67,7 @@ class ServerPair:
         self._plans[1] = replace(self._plans[1], seed=self._plans[0].seed)
         blocks: tuple[list[LoadBlock], list[LoadBlock]] = ([], [])
         self._asked: dict[int, list[Asked] | None] = {}
+        self._next = self._draw.randrange(1 << 20) if self._may_know_prompts else 0  # prompt of a data set
         self._ticks: list[tuple[Ticks, Ticks]] = []
         self._open: dict[int, tuple[ExitStack, Serving]] = {}
         self._watched: Serving | None = None
@@ -101,6 +102,11 @@ class ServerPair:
         """Return both arms, the baseline first."""
         return self.base, self.variant
 
+    @property
+    def _may_know_prompts(self) -> bool:
+        """Say whether a server was there before, so that earlier pairs have sent it prompts too."""
+        return any(address_of(row.arm.runtime) is not None for row in self.sides)
+
     def _disturbed(self) -> str:
         """Say that others used the machine during a block; '' if not. A gate minds only the hypervisor."""
         gate, most = not self.context.duets, self.context.measure.max_disturbance
@@ -118,7 +124,7 @@ class ServerPair:
                 self._asked[place] = self._prompts(place)
             self.context.pause()
             self.context.tell(Began(self.variant.title, f"pair {self.number}, load on {self._name(side)}"))
-            prompts = server.prompts(self._plans[side].seed)
+            prompts = server.prompts(self._plans[side].seed + 1 + place)
             block, ticks = server.block(self._plans[side], place, self._asked[place], prompts)
             self._ticks += ticks
             if self._first and side == 1:
@@ -130,8 +136,11 @@ class ServerPair:
         plan = self._plans[0]
         if plan.searches:
             return None
-        prompts = prompts_for([server for _stack, server in self._open.values()], plan.seed + 1 + place)
-        return run(plan.prompts(place, prompts))
+        running = [server for _stack, server in self._open.values()]
+        prompts = prompts_for(running, plan.seed + 1 + place, self._next)
+        asked = run(plan.prompts(place, prompts))
+        self._next = prompts.place
+        return asked
 
     def _running(self, side: int) -> Serving:
         """Return a side's server, started and warm; the other one stops first if there is no room for two."""
@@ -211,9 +220,10 @@ def room_beside(first: Serving) -> bool:
     return available is None or available > ROOM * taken
 
 
-def prompts_for(sides: Sequence[Serving], seed: int) -> Prompts:
+def prompts_for(sides: Sequence[Serving], seed: int, place: int = 0) -> Prompts:
     """Return the prompts for these servers, in tokens of the first that lends its tokenizer.
 
-    Both sides of a pair get the same prompts, so a tokenizer on one side serves both.
+    Both sides of a pair get the same prompts, so a tokenizer on one side serves both. Those of a data set
+    begin at ``place``.
     """
-    return Prompts(seed, next((one.count for one in sides if one.count is not None), None))
+    return Prompts(seed, next((one.count for one in sides if one.count is not None), None), place)

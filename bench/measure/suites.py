@@ -18,24 +18,35 @@ ITEMS_A_CALL = 40  # an interrupt waits for one call at most
 
 
 def answer(row: ArmUnderTest) -> None:
-    """Ask the model every suite of the run, and record its answers or why there are none. A baseline records
-    the items too, because figures are computed from the journal alone."""
+    """Ask the model every suite of the run. Record its answers, and for which suites it has none and why.
+
+    A baseline records the items too, because figures are computed from the journal alone.
+    """
     asked, tasks = suites_of(row.context.drift.suites), lm_eval_of(row.context.drift.suites)
     if not asked and tasks is None:
         return None
     if row.known.random_weights:
         return row.record(suites_reason="random weights have no behaviour to lose")
+    missing: list[str] = []
     for suite in asked:
-        if row.is_far and not suite.output_tokens:
-            row.record(suites_reason=f"{suite.name}: a server elsewhere gives no likelihoods of choices")
-            continue
-        if row.turns == 1 and not suite.output_tokens and not row.is_cascade:
-            row.record(suites_reason=f"{suite.name}: an answer that comes as a whole has no log-likelihoods")
-            continue
-        row.record(suites={suite.name: _answers(row, suite)})
-    if tasks is not None:
-        lm_eval_suite.answer(row, tasks)
-    return None
+        if why := _why_not(row, suite):
+            missing.append(f"{suite.name}: {why}")
+        else:
+            row.record(suites={suite.name: _answers(row, suite)})
+    if tasks is not None and (why := lm_eval_suite.answer(row, tasks)):
+        missing.append(why)
+    return row.record(suites_reason="; ".join(missing)) if missing else None
+
+
+def _why_not(row: ArmUnderTest, suite: Suite) -> str:
+    """Return why the model cannot be asked a suite; '' if it can."""
+    if suite.output_tokens:
+        return ""
+    if row.is_far:
+        return "a server elsewhere gives no likelihoods of choices"
+    if row.turns == 1 and not row.is_cascade:
+        return "an answer that comes as a whole has no log-likelihoods"
+    return ""
 
 
 def _answers(row: ArmUnderTest, suite: Suite) -> SuiteAnswers:

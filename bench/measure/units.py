@@ -15,6 +15,7 @@ from bench.errors import Outcome
 from bench.machine import noise
 from bench.measure import passes, replies
 from bench.measure.arm import ArmUnderTest, RunContext, open_worker
+from bench.measure.bills import made_now
 from bench.measure.designs import batches_of
 from bench.measure.fresh_pair import FreshPair
 from bench.measure.replies import Command, Reply
@@ -48,31 +49,47 @@ class Comparison:
         """Return (group, variant), as in the records."""
         return self.group.label, self.variant.name
 
-    def measure(self, number: int, extras: UnitExtras, rows: bool) -> UnitRecord:
-        """Measure one unit. With ``rows`` both arms are also recorded in the journal: what they are, their
-        evidence and their kernels.
+    def measure(self, number: int, extras: UnitExtras, rows: bool, *, base_too: bool = True) -> UnitRecord:
+        """Measure one unit. With ``rows`` the variant is recorded in the journal: what it is, its
+        evidence and its kernels; with ``base_too`` the baseline as well.
+
+        The processes that are timed neither calibrate nor train. If the first ones did, both sides start anew
+        and load what was made.
 
         Raises VariantFailed for the variant, BaselineDied for the baseline.
         """
         began = monotonic()
+        first = self._pair(number, rows, base_too)
+        for side in first.sides if rows else ():
+            passes.begin(side)
+        with first:
+            first.load()
+            if not any(map(made_now, first.loaded)):
+                return self._unit(first, extras, rows, began)
+        began, again = monotonic(), self._pair(number, rows, base_too)
+        with again:
+            again.load(Sides(*first.loaded))
+            return self._unit(again, extras, rows, began)
+
+    def _pair(self, number: int, rows: bool, base_too: bool) -> FreshPair:
         variant = open_worker(self.variant, self.group.label, self.context)
         variant.reopened = not rows
-        pair = FreshPair(self.group, variant, self.fetch, number, rows=rows)
-        for side in pair.sides if rows else ():
-            passes.begin(side)
-        with pair:
-            pair.load()
-            pair.warm_up(check=rows)
-            unit = pair.turns(batches_of(number, self.batches, max(pair.base.batches, variant.batches)))
-            if extras.memory:
-                unit = replace(unit, peaks=self._each(replies.MEMORY, pair))
-            if extras.counters:
-                unit = replace(unit, counters=self._count(pair))
-            pair.record_reached()
-            for side, profile in zip(pair.sides, self._profiles(pair) if rows else (), strict=False):
-                side.record(profile=profile)
-            for side in pair.sides:
-                side.record(status=Outcome.OK, reason="")
+        return FreshPair(self.group, variant, self.fetch, number, rows=rows and base_too)
+
+    def _unit(self, pair: FreshPair, extras: UnitExtras, rows: bool, began: float) -> UnitRecord:
+        """Time both sides of a pair that is loaded, then look at what else is wanted."""
+        pair.warm_up(check=rows)
+        available = max(side.batches for side in pair.sides)
+        unit = pair.turns(batches_of(pair.number, self.batches, available))
+        if extras.memory:
+            unit = replace(unit, peaks=self._each(replies.MEMORY, pair))
+        if extras.counters:
+            unit = replace(unit, counters=self._count(pair))
+        pair.record_reached()
+        for side, profile in zip(pair.sides, self._profiles(pair) if rows else (), strict=False):
+            side.record(profile=profile)
+        for side in pair.sides:
+            side.record(status=Outcome.OK, reason="")
         stolen = noise.STOLEN if noise.stolen(*pair.ticks) else ""
         return replace(unit, void=unit.void or stolen, took_s=round(monotonic() - began, 3))
 

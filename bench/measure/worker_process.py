@@ -25,7 +25,7 @@ from bench.formatting import format_mib
 from bench.machine.proc import entries, session_of
 from bench.measure.worker_environment import worker_environment
 from bench.records import Json
-from bench.worker.protocol import ChannelClosed, ProtocolError, receive, send
+from bench.worker.protocol import MAX_COMMAND_BYTES, ChannelClosed, ProtocolError, receive, send
 
 GRACE_S = 5.0
 HELLO_S = 60.0
@@ -130,9 +130,11 @@ class WorkerProcess:
     def start(self, do: str, descriptors: Sequence[int], **arguments: object) -> None:
         """Send one command without waiting for the reply, which ``finish`` reads. Raises VariantFailed."""
         try:
-            send(self._channel, {"do": do, **arguments}, descriptors)
+            send(self._channel, {"do": do, **arguments}, descriptors, MAX_COMMAND_BYTES)
         except ChannelClosed:
             raise self._died() from None
+        except ProtocolError as bad:
+            raise VariantFailed(Outcome.PROTOCOL_ERROR, f"{do!r}: {bad}") from None
         except TimeoutError:
             raise self._stalled(f"{do!r} was not taken within {STALL_S:.0f} s") from None
 
@@ -196,7 +198,7 @@ class WorkerProcess:
             limit = format_mib(self._memory_limit)
             return VariantFailed(Outcome.OOM_HOST, f"more memory than measure.memory_limit, {limit} MiB")
         if code < 0:
-            name = signal.Signals(-code).name
+            name = next((one.name for one in signal.Signals if one == -code), f"signal {-code}")
             return VariantFailed(Outcome.SEGFAULT, f"the worker died of {name}{last}")
         return VariantFailed(Outcome.RUN_ERROR, f"the worker left with exit code {code}{last}")
 

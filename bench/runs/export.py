@@ -13,12 +13,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from bench.config.blocks import DriftBlock
 from bench.config.reader import read_config
 from bench.config.served import is_server
 from bench.config.spec import Arm, Group, Spec
 from bench.environments import interpreter
 from bench.errors import BenchError, UsageError, VariantFailed
-from bench.formatting import MIB, did_you_mean, printable
+from bench.formatting import MIB, did_you_mean, printable, row_title
 from bench.measure import replies
 from bench.measure.arm import load_arguments
 from bench.measure.worker_process import WorkerProcess
@@ -109,8 +110,10 @@ def _must_be_one_model(arm: Arm) -> None:
 
 
 def _alone(spec: Spec, arm: Arm, baseline: Arm) -> Spec:
-    """Return a config with this row alone, so that no model of another row is fetched or checked."""
-    return replace(spec, groups=(Group("", replace(baseline, optimise=()), (arm,)),))
+    """Return a config with this row alone, so that no model of another row is fetched or checked, and without
+    what only drift reads: lm-eval is not asked for its tasks here."""
+    group = Group("", replace(baseline, optimise=()), (arm,))
+    return replace(spec, groups=(group,), drift=DriftBlock(tokens=0, suites=()))
 
 
 def _may_start(arm: Arm, python: Path | None) -> None:
@@ -155,12 +158,30 @@ def _tokenizer_files(directory: Path) -> list[Path]:
 
 
 def _rows(spec: Spec, variant: str) -> tuple[Arm, Arm]:
-    """Return (the row, its baseline)."""
-    arms = {arm.name: (arm, group.baseline) for group in spec.groups for arm in group.arms}
-    if variant not in arms:
-        hint = did_you_mean(variant, arms, f"rows: {', '.join(arms)}")
+    """Return (the row, its baseline) by the name of the row, or by its title in a sweep.
+
+    Raises UsageError if there is no such row, or if the cells of a sweep make different models of it.
+    """
+    rows = {
+        row_title(group.label, arm.name): (arm, group.baseline) for group in spec.groups for arm in group.arms
+    }
+    found = {title: row for title, row in rows.items() if variant in (title, row[0].name)}
+    if not found:
+        names = dict.fromkeys([*(arm.name for arm, _baseline in rows.values()), *rows])
+        hint = did_you_mean(variant, names, f"rows: {', '.join(rows)}")
         raise UsageError(f"no row called {variant[:60]!r} in this run ({hint})")
-    return arms[variant]
+    first, *others = found.values()
+    if any(_made_of(other) != _made_of(first) for other in others):
+        raise UsageError(
+            f"{variant} is another model in each cell of the sweep: name one of them, {', '.join(found)}"
+        )
+    return first
+
+
+def _made_of(row: tuple[Arm, Arm]) -> tuple[object, ...]:
+    """Return what decides which model a row has; how fast it is used does not."""
+    arm, baseline = row
+    return arm.model, arm.runtime.model_copy(update={"threads": None}), arm.optimise, baseline.model
 
 
 def _write(

@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from bench.config.inputs import inputs_of
 from bench.config.served import is_load
 from bench.config.spec import Arm, Group, Spec
 from bench.environments import Identity, identity, interpreter
@@ -22,7 +23,7 @@ from bench.gate.verdict import GateVerdict
 from bench.machine.fingerprint import fingerprint
 from bench.measure.fresh_pair import prompts_of
 from bench.measure.models import models_by_key
-from bench.models.cache import directory_digest
+from bench.models.cache import directory_digest, file_sha256
 from bench.models.reference import LocalModel, ModelRef
 from bench.records import Json, UnitRecord
 from bench.results.summarise import summarise
@@ -107,7 +108,7 @@ def conditions(spec: Spec) -> dict[str, Any]:
 
 def evidence_of_commits(sides: Sides, groups: Sequence[Group], fetch: Fetch) -> str:
     """Return the key of a comparison of commits. It covers the files of both commits, their environments, the
-    rows with their weights, and this machine.
+    rows with their weights and the files that they read, and this machine.
 
     Neither limits nor names are part of it, so the same units also serve to judge another limit.
     """
@@ -115,7 +116,8 @@ def evidence_of_commits(sides: Sides, groups: Sequence[Group], fetch: Fetch) -> 
     weights = _weights(arms, fetch)
     rows = [[group.label, [_asked_of(arm) for arm in group.arms]] for group in groups]
     code = [[side.commit.tree, side.built.home.name] for side in (sides.base, sides.candidate)]
-    return digest([fingerprint(), code, rows, weights])
+    read = _read_by_rows(replace(sides.candidate.spec, groups=tuple(groups)))
+    return digest([fingerprint(), code, rows, weights, read])
 
 
 def _asked_of(arm: Arm) -> list[object]:
@@ -127,8 +129,8 @@ def _asked_of(arm: Arm) -> list[object]:
 def evidence_key(spec: Spec, sides: Mapping[str, Identity], fetch: Fetch) -> str:
     """Return the key of a comparison, with which a second gate finds the evidence of the first one.
 
-    The key covers what is measured, the weights, the machine, and the code in every interpreter that takes
-    part. Neither limits nor names are part of it.
+    The key covers what is measured, the weights, the files that rows read, the machine, and the code in every
+    interpreter that takes part. Neither limits nor names are part of it.
     """
     measured = {key: value for key, value in spec.content.items() if key not in NOT_MEASURED}
     arms = [arm for group in spec.groups for arm in group.arms]
@@ -136,12 +138,18 @@ def evidence_key(spec: Spec, sides: Mapping[str, Identity], fetch: Fetch) -> str
     everyone = [*sides.values(), *(identity(python) for python in sorted(filter(None, named)))]
     code = [(side.python, side.packages_sha256, side.sources_sha256) for side in everyone]
     weights = _weights(arms, fetch)
-    return digest([measured, fingerprint(), code, weights])
+    return digest([measured, fingerprint(), code, weights, _read_by_rows(spec)])
 
 
 def _weights(arms: Sequence[Arm], fetch: Fetch) -> list[tuple[str, str]]:
     """Return (key, digest of all its files) of every model that the arms load, such as one that drafts."""
     return [(key, directory_digest(fetch(model).files)) for arm in arms for key, model in models_by_key(arm)]
+
+
+def _read_by_rows(spec: Spec) -> list[tuple[str, str, str]]:
+    """Return (row, key, SHA-256) of every file that a row of a config names, such as its prompts. What is
+    read for drift is no part of a unit."""
+    return [(one.row, one.key, file_sha256(one.path)) for one in inputs_of(spec) if one.row]
 
 
 def strictest(wanted: Sequence[Rule]) -> float | None:

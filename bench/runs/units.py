@@ -10,10 +10,11 @@ from typing import Any
 
 from bench.config.served import is_server
 from bench.config.spec import Spec
-from bench.errors import Outcome, VariantFailed
+from bench.errors import Outcome, UsageError, VariantFailed
 from bench.gate.judge import undecided
 from bench.gate.reach import nothing_differs
 from bench.measure.arm import RunContext
+from bench.measure.designs import ABBA, REQUESTS, STEPS
 from bench.measure.events import Began, Ended, Tell, nobody
 from bench.measure.group import GroupRun
 from bench.measure.interrupt import Interrupt
@@ -55,11 +56,23 @@ def holding(spec: Spec, out: Path, tell: Tell) -> Iterator[None]:
 
     A second gate in ``out`` that does not wait for this one, for example because it runs on the other half of
     a machine, is refused: both would continue with the same evidence.
+
+    Raises UsageError before that for a design of which a gate has none.
     """
+    _must_take_turns(spec)
     with naming("create", out):
         out.mkdir(parents=True, exist_ok=True)
     with the_machine(spec, tell), run_lock(out):
         yield
+
+
+def _must_take_turns(spec: Spec) -> None:
+    """Raise UsageError for a config whose sides run one after the other: the sides of a unit take turns."""
+    if spec.measure.design == ABBA:
+        raise UsageError(
+            f"{spec.file}: measure.design: {ABBA} is for bench run; the sides of a unit of a gate take "
+            f"turns ({STEPS} or {REQUESTS})"
+        )
 
 
 def measure(work: Work, out: Path) -> Path:
@@ -92,6 +105,7 @@ class _Units:
 
     def __init__(self, work: Work, context: RunContext, so_far: Growing) -> None:
         self.work, self.context, self.so_far = work, context, so_far
+        self._bases: set[tuple[str, str]] = set()  # the baselines that have their row
         self.open = [
             (ServedComparison if is_server(variant.runtime) else Comparison)(
                 group, variant, context, work.fetch, work.head["batches_per_unit"]
@@ -117,28 +131,38 @@ class _Units:
         return _none_here(units) or comparison.key in undecided(record)
 
     def _measure_unit(self, comparison: Comparison, record: RunRecord) -> None:
-        """Measure the next unit and write it down; the first one of this run also records both rows."""
-        variant = comparison.variant.name
+        """Measure the next unit and write it down. The first one of this run also records the rows: the
+        variant and, unless another variant's unit has done so, the baseline."""
+        variant, base = comparison.variant.name, comparison.group.baseline.name
         units = _units_so_far(comparison, record)
         number, rows = 1 + len(units), not self.work.whole_run and _none_here(units)
+        place = comparison.group.label, base
+        base_too = place not in self._bases
         self.context.tell(Began(variant, f"unit {number}"))
         try:
-            unit = comparison.measure(number, self.work.extras, rows)
+            unit = comparison.measure(number, self.work.extras, rows, base_too=base_too)
         except VariantFailed as failure:
-            self._failed(comparison, variant, failure.outcome, failure.reason)
+            partner = base if rows and base_too else ""
+            self._failed(comparison, variant, failure.outcome, failure.reason, partner)
         except (BaselineDied, PeerGone) as gone:
-            base = comparison.group.baseline.name
-            self._failed(comparison, base, Outcome.BASELINE_FAILED, f"the baseline's worker failed ({gone})")
+            reason = f"the baseline's worker failed ({gone})"
+            self._failed(comparison, base, Outcome.BASELINE_FAILED, reason, variant if rows else "")
         else:
             self.context.journal.append("unit", asdict(unit))
             self.context.journal.sync()
+            if rows:
+                self._bases.add(place)
 
-    def _failed(self, comparison: Comparison, name: str, outcome: Outcome, reason: str) -> None:
-        """End a comparison that cannot be measured; its rules report the reason."""
-        group = comparison.group.label
-        journal = self.context.journal
-        journal.append("arm", {"group": group, "name": name, "status": outcome, "reason": reason})
-        journal.sync()
+    def _failed(self, comparison: Comparison, name: str, outcome: Outcome, reason: str, partner: str) -> None:
+        """End a comparison that cannot be measured; its rules report the reason. The row of a ``partner``
+        began with this unit ('' if there is none); it has no end of its own, and says why."""
+        ends = {name: (outcome, reason)}
+        if partner:
+            ends[partner] = (Outcome.INTERRUPTED, f"its unit ended when {name} failed")
+        for arm, (status, why) in ends.items():
+            about = {"group": comparison.group.label, "name": arm, "status": status, "reason": why}
+            self.context.journal.append("arm", about)
+        self.context.journal.sync()
         self.context.tell(Ended(name, outcome, reason))
         self.open.remove(comparison)
 

@@ -25,6 +25,7 @@ DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 FILE = "model.gguf"
 TIED = ("lm_head.weight", "model.embed_tokens.weight")
 HEADS = ("output.weight", "token_embd.weight")
+KV_ITEM_BYTES = 2  # of a number in the cache
 
 
 def exported(directory: Path, dtype: str) -> Path:
@@ -154,3 +155,24 @@ def quantised(model: Path, out: Path, file_type: str, threads: int | None = None
     code = llama_cpp.llama_model_quantize(str(model).encode(), str(out).encode(), ctypes.byref(params))
     if code:
         raise BenchError(f"llama.cpp could not quantise to {file_type} (code {code})")
+
+
+def kv_bytes_per_token(model: Any) -> int:
+    """Return the bytes that llama.cpp keeps of a token in a loaded model: in each layer a key and a value for
+    each KV head, in float16."""
+    import llama_cpp
+
+    usual = llama_cpp.llama_model_n_embd(model) // llama_cpp.llama_model_n_head(model)
+    kind = _header(model, "general.architecture")
+    numbers = (int(_header(model, f"{kind}.attention.{part}_length") or usual) for part in ("key", "value"))
+    heads = llama_cpp.llama_model_n_layer(model) * llama_cpp.llama_model_n_head_kv(model)
+    return int(heads * sum(numbers) * KV_ITEM_BYTES)
+
+
+def _header(model: Any, key: str) -> str:
+    """Return what the header of a loaded file has under a key; '' if it has none."""
+    import llama_cpp
+
+    text = ctypes.create_string_buffer(200)
+    length = llama_cpp.llama_model_meta_val_str(model, key.encode(), text, len(text))
+    return text.value.decode() if length > 0 else ""

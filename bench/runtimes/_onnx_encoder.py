@@ -9,7 +9,7 @@ from typing import Any
 from bench.engine import Options
 from bench.engine.evidence import Census
 from bench.records import Facts
-from bench.runtimes import _onnx_graph, onnxruntime
+from bench.runtimes import _onnx_graph, _threads, onnxruntime
 from bench.runtimes._onnx import FILE
 from bench.runtimes._onnx_graph import Model
 from bench.runtimes._traced_encoder import INPUTS, GraphEncoder, exported
@@ -20,7 +20,7 @@ def load(directory: Path, options: Options) -> OnnxEncoder:
     that cannot be traced."""
     onnxruntime.check(options)
     path = exported(directory, options, "onnx", ("onnx",), FILE)
-    return OnnxEncoder(Model(path, options.threads or onnxruntime.cores()), directory, options)
+    return OnnxEncoder(Model(path, options.threads or _threads.usual()), directory, options)
 
 
 class OnnxEncoder(GraphEncoder):

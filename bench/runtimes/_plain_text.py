@@ -37,12 +37,15 @@ class PlainText(Engine):
         if tokenizer is None:
             return ()
         with encoding(0):
-            ids = list(tokenizer.encode("").ids[:1])
-        return tuple(within(self._vocabulary, ids, tokenizer.id_to_token, 0))
+            whole = list(tokenizer.encode("a").ids)
+            bare = list(tokenizer.encode("a", add_special_tokens=False).ids)
+        places = range(len(whole) - len(bare) + 1)
+        place = next((n for n in places if whole[n : n + len(bare)] == bare), 0)
+        return tuple(within(self._vocabulary, whole[:place], tokenizer.id_to_token, 0))
 
     def encode_chat(self, message: str) -> list[int]:
         """Encode the message as plain text: this engine has no chat templates."""
-        return self.encode(message)
+        return self.read(message)
 
     def text(self, ids: Sequence[int]) -> str:
         """Return the text of ``ids``; without a tokenizer, the ids themselves."""

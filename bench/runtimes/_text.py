@@ -33,7 +33,7 @@ class TextModel(Engine):
     """Read text as the files in ``directory`` say: tokenizer, chat template, end tokens."""
 
     def __init__(self, directory: Path, vocabulary: int, *, random: bool) -> None:
-        """``random`` says that the weights are, so that it does not matter what the model reads."""
+        """Load the tokenizer. With ``random`` weights it does not matter what the model reads."""
         super().__init__()
         self.tokenizer = tokenizer_of(directory)
         self._bytes_will_do = random
@@ -96,7 +96,7 @@ class TextModel(Engine):
     def encode_chat(self, message: str) -> list[int]:
         """Encode one user turn in the model's own chat template; without a template, as plain text."""
         if self.tokenizer is None or not self.tokenizer.chat_template:
-            return self.encode(message)
+            return self.read(message)
         turns = [{"role": "user", "content": message}]
         with bounded("the model's chat template", TEMPLATE_S, TEMPLATE_BYTES):
             text = self._in_template(turns)

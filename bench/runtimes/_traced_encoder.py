@@ -34,8 +34,9 @@ def exported(directory: Path, options: Options, engine: str, packages: Sequence[
 
     weights = "".join(file_sha256(path) for path in sorted(directory.glob("*.safetensors")))
     versions = " ".join(f"{name} {version(name)}" for name in ("torch", "transformers", *packages))
+    asked = f"{options.task} {options.dtype} {options.attention}"
     config = file_sha256(directory / "config.json")
-    key = f"{engine} encoder {options.task} {options.dtype} {config} {weights} {versions} {RECIPE}"
+    key = f"{engine} encoder {asked} {config} {weights} {versions} {RECIPE}"
     return fill(key, lambda staging: _write(directory, options, WRITERS[engine], staging / file)) / file
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import selectors
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -18,11 +17,13 @@ from typing import IO
 
 from bench.engine import Options
 from bench.engine.answers import MAX_ANSWER, AnsweringEngine
+from bench.engine.lines import has_more, next_line, read_part
 from bench.errors import Outcome, VariantFailed
 
 REQUIRES = ("tokenizers",)
 DTYPES = ("float32", "bfloat16", "float16")
 WHOLE_ANSWERS = True
+MOST_BYTES = 4 * MAX_ANSWER
 OPAQUE = True  # nobody sees which files of its commit the program reads
 
 
@@ -76,6 +77,8 @@ class CommandEngine(AnsweringEngine):
         line = json.dumps({"prompt": prompt, "max_tokens": longest}).encode() + b"\n"
         assert self._process.stdin is not None, "it was opened as a pipe"
         assert self._process.stdout is not None, "it was opened as a pipe"
+        if self._process.poll() is None and has_more(self._process.stdout):
+            raise self._refused(read_part(self._process.stdout))  # it would be taken for the answer
         try:
             self._process.stdin.write(line)
             self._process.stdin.flush()
@@ -97,13 +100,15 @@ class CommandEngine(AnsweringEngine):
         return said.decode(errors="replace")
 
     def _line(self, stream: IO[bytes]) -> bytes:
-        with selectors.DefaultSelector() as selector:
-            selector.register(stream, selectors.EVENT_READ)
-            if not selector.select(self._timeout_s):
-                raise VariantFailed(Outcome.TIMEOUT, f"no answer within {self._timeout_s:g} s")
-        line = stream.readline(4 * MAX_ANSWER)
-        if not line.endswith(b"\n"):
+        """Return the line of an answer. It may come in parts, and has to end in time."""
+        try:
+            line = next_line(stream, self._timeout_s, MOST_BYTES)
+        except TimeoutError:
+            raise VariantFailed(Outcome.TIMEOUT, f"no answer within {self._timeout_s:g} s") from None
+        if b"\n" not in line and len(line) <= MOST_BYTES:
             raise self._left()
+        if line.find(b"\n") + 1 != len(line):
+            raise self._refused(line)
         return line
 
     def _text_in(self, line: bytes) -> str:
@@ -112,11 +117,16 @@ class CommandEngine(AnsweringEngine):
         except ValueError:
             found = None
         if not isinstance(found, dict) or not isinstance(found.get("text"), str):
-            shown = line[:80].decode(errors="replace").strip()
-            raise VariantFailed(
-                Outcome.RUN_ERROR, f'the answer must be {{"text": "..."}} on one line, not {shown!r}'
-            )
+            raise self._refused(line)
         return str(found["text"])
+
+    def _refused(self, said: bytes) -> VariantFailed:
+        """Return the failure of a program that wrote something else than one line for each request."""
+        if not said:
+            return self._left()
+        shown = said[:80].decode(errors="replace").strip()
+        reason = f'the answer must be {{"text": "..."}} on one line, not {shown!r}'
+        return VariantFailed(Outcome.RUN_ERROR, reason)
 
     def _left(self) -> VariantFailed:
         assert self._process is not None, "only a running program can leave"

@@ -17,7 +17,7 @@ from bench.engine import Options
 from bench.engine.evidence import Census
 from bench.errors import BenchError, Outcome, Unsupported, VariantFailed
 from bench.records import Facts
-from bench.runtimes import _gguf, _llama_log
+from bench.runtimes import _gguf, _llama_log, _threads
 from bench.runtimes._text import TextModel
 
 REQUIRES = ("llama_cpp", "gguf")
@@ -98,6 +98,7 @@ class LlamaCppEngine(TextModel):
         self.options = options
         self._context: Any = None
         self._room = self._sequences = 0
+        self._threads = options.threads or _threads.usual()
         self.model = Model(gguf, directory)
         vocabulary = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self.model.handle))
         super().__init__(directory, int(vocabulary), random=options.random)
@@ -118,8 +119,6 @@ class LlamaCppEngine(TextModel):
 
         handle = self.model.handle
         context = self._context_for(1, 1)
-        heads, kv_heads = llama_cpp.llama_model_n_head(handle), llama_cpp.llama_model_n_head_kv(handle)
-        layers, width = llama_cpp.llama_model_n_layer(handle), llama_cpp.llama_model_n_embd(handle)
         return Facts(
             engine=f"llama.cpp by llama-cpp-python {llama_cpp.__version__}",
             device="cpu",
@@ -129,7 +128,7 @@ class LlamaCppEngine(TextModel):
             threads=int(llama_cpp.llama_n_threads(context)),
             vocabulary=self.vocabulary,
             context=int(llama_cpp.llama_model_n_ctx_train(handle)),
-            kv_bytes_per_token=2 * layers * kv_heads * (width // heads) * 2,
+            kv_bytes_per_token=_gguf.kv_bytes_per_token(handle),
             random_weights=False,
             loaded=self.model.description,
         )
@@ -209,8 +208,7 @@ class LlamaCppEngine(TextModel):
             params.n_seq_max = max(sequences, 1)
             params.kv_unified = True
             params.no_perf = True
-            if self.options.threads is not None:
-                params.n_threads = params.n_threads_batch = self.options.threads
+            params.n_threads = params.n_threads_batch = self._threads
             self._context = llama_cpp.llama_init_from_model(self.model.handle, params)
             if not self._context:
                 raise BenchError(f"llama.cpp could not make a context of {wanted} tokens")

@@ -18,7 +18,7 @@ from bench.engine import Options, one_off
 from bench.engine.evidence import Census
 from bench.errors import Unsupported
 from bench.records import Facts
-from bench.runtimes import _onnx, _onnx_graph
+from bench.runtimes import _onnx, _onnx_graph, _threads
 from bench.runtimes._onnx import FILE, KEPT
 from bench.runtimes._onnx_graph import Model
 from bench.runtimes._text import TextModel
@@ -37,7 +37,7 @@ def load(directory: Path, options: Options) -> OnnxRuntimeEngine:
     known here.
     """
     check(options)
-    model = Model(_onnx.exported(directory, ENVIRONMENT), options.threads or cores())
+    model = Model(_onnx.exported(directory, ENVIRONMENT), options.threads or _threads.usual())
     return OnnxRuntimeEngine(model, directory, options)
 
 
@@ -49,13 +49,6 @@ def check(options: Options) -> None:
         raise Unsupported("the onnxruntime engine needs a model's weights, not random ones")
     if options.dtype not in DTYPES:
         raise Unsupported(f"ONNX Runtime multiplies in float32 on the CPU, not in {options.dtype}")
-
-
-def cores() -> int:
-    """Return the number of threads that torch would take, so that the engines are alike."""
-    import torch
-
-    return int(torch.get_num_threads())
 
 
 # ---- decoding ------------------------------------------------------------------------------------

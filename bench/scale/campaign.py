@@ -41,7 +41,7 @@ class Ending:
 
     @property
     def complete(self) -> bool:
-        """Whether every row was measured."""
+        """Say whether every row was measured."""
         return self.status == RunStatus.OK
 
 

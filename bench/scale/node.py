@@ -35,6 +35,7 @@ class NodeRun:
         self._child: subprocess.Popen[bytes] | None = None
         self._ended = -1
         self._sent: dict[Path, int] = {}
+        self._rest = b""  # of its standard error: the beginning of a line
 
     def about(self) -> dict[str, str]:
         """Return the name of this machine, and the digest of the harness that is installed on it."""
@@ -62,17 +63,21 @@ class NodeRun:
     def more(self, wait_s: float) -> dict[str, Any]:
         """Wait until the run ends, but not longer than ``wait_s``; return what it wrote since the last call.
 
-        ``chunks`` are (file, place, bytes) of the run's directory, ``said`` its new lines on standard error,
-        and ``code`` its exit code once it has ended and everything has been read out.
+        ``chunks`` are (file, place, bytes) of the run's directory, ``said`` its whole new lines on standard
+        error, and ``code`` its exit code once it has ended and everything has been read out.
         """
         assert self._child is not None
         select.select([self._ended], [], [], wait_s)
         code = self._child.poll()  # before the files are read, so that nothing is written after the reading
         chunks = [chunk for path in self._files() if (chunk := self._new(path))]
-        said = self._new(self._place / "said")
-        lines = said[2].decode(errors="replace").splitlines() if said else []
-        whole = all(path.stat().st_size == self._sent.get(path, 0) for path in self._files())
-        return {"chunks": chunks, "said": lines, "code": code if whole else None}
+        files = [*self._files(), self._place / "said"]
+        told = self._new(files[-1])
+        whole = all(path.stat().st_size == self._sent.get(path, 0) for path in files)
+        *lines, self._rest = (self._rest + (told[2] if told else b"")).split(b"\n")
+        if code is not None and whole and self._rest:
+            lines.append(self._rest)
+        said = [line.decode(errors="replace") for line in lines]
+        return {"chunks": chunks, "said": said, "code": code if whole else None}
 
     def stop(self) -> None:
         """Ask the run to end now. It keeps what was measured."""

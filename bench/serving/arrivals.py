@@ -123,14 +123,14 @@ class Planned:
 
 
 def constant(rate: float, requests: int) -> OpenLoop:
-    """Requests at equal distances, ``rate`` a second."""
+    """Return requests at equal distances, ``rate`` a second."""
     _positive("rate", rate)
     _requests(requests)
     return OpenLoop(tuple(number / rate for number in range(requests)), f"constant, {rate:g} requests/s")
 
 
 def poisson(rate: float, requests: int, seed: int) -> OpenLoop:
-    """Requests that know nothing of each other: exponential distances with the mean 1/rate."""
+    """Return requests that know nothing of each other: exponential distances with the mean 1/rate."""
     _positive("rate", rate)
     _requests(requests)
     draw = random.Random(seed)
@@ -138,7 +138,8 @@ def poisson(rate: float, requests: int, seed: int) -> OpenLoop:
 
 
 def gamma(rate: float, burstiness: float, requests: int, seed: int) -> OpenLoop:
-    """Gamma distances with the shape ``burstiness``, as in vLLM: 1 is Poisson, below 1 there are bursts.
+    """Return requests at gamma distances with the shape ``burstiness``, as in vLLM: 1 is Poisson, and below 1
+    there are bursts.
 
     Their mean is 1/rate, their coefficient of variation 1/√burstiness.
     """
@@ -151,7 +152,7 @@ def gamma(rate: float, burstiness: float, requests: int, seed: int) -> OpenLoop:
 
 
 def at_once(requests: int) -> OpenLoop:
-    """All requests at the start (offline)."""
+    """Return requests that all come at the start (offline)."""
     _requests(requests)
     return OpenLoop((0.0,) * requests, "all at once")
 

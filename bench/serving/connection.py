@@ -99,7 +99,7 @@ class Connection(asyncio.Protocol):
             self._end(cause if isinstance(cause, Lost | ValueError) else Lost("the reply is not HTTP/1.1"))
 
     def eof_received(self) -> None:
-        """The server will send no more."""
+        """Do nothing: the server will send no more, and the transport closes itself."""
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the request that runs, if one does."""
@@ -132,7 +132,7 @@ class Connection(asyncio.Protocol):
             self._listener.receives(self._at_ns, body)
 
     def on_message_complete(self) -> None:
-        """The reply is whole, unless it was a provisional one."""
+        """End the request with its whole reply, unless it was a provisional one."""
         if self._provisional:
             self._headers = {}
             return

@@ -124,7 +124,10 @@ async def drift_of(settings: Settings, wanted: Wanted, log: Path, say: Say) -> D
 async def _by_distributions(
     settings: Settings, wanted: Wanted, text: str, baseline: _Baseline, say: Say
 ) -> Drift:
-    """Raises NoDistributions if the server gives none, or if the two cut a text into different tokens."""
+    """Compare both distributions over some windows of the text.
+
+    Raises NoDistributions if the server gives none, or if the two cut a text into different tokens.
+    """
     asker = Asker(settings.server, settings.model, settings.key)
     starts = statistics.window_starts(baseline.tokens, WINDOW, wanted.tokens)
     if not starts:

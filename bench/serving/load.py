@@ -121,7 +121,7 @@ class _Driver:
             self.stopped = self.stopped or self.gone()
 
     async def closed(self, schedule: ClosedLoop) -> None:
-        """Each user sends the next request as soon as the last answer is complete: s = a.
+        """Let each user send the next request as soon as the last answer is complete: s = a.
 
         The turns of a conversation are sent by one user, after a pause if one was asked for.
         """

@@ -41,12 +41,12 @@ class Apart:
         return {"not_pinned": self.why_not} if self.why_not else {}
 
     def begin(self) -> None:
-        """Let what is started from now on run on the server's processors."""
+        """Move this process, and what it starts from now on, to the server's processors."""
         if self.client:
             os.sched_setaffinity(0, self.server)
 
     def go(self) -> None:
-        """Go to the client's processor ourselves: the server is running."""
+        """Move this process to the client's processor: the server is running."""
         if self.client:
             os.sched_setaffinity(0, self.client)
 
@@ -60,14 +60,14 @@ class Apart:
 
     @contextmanager
     def starting(self) -> Iterator[None]:
-        """Let what is started inside run on the server's processors; afterwards we have all of ours again."""
+        """Let what is started inside run on the server's processors; then give this process its own again."""
         with _all_again(self):
             self.begin()
             yield
 
     @contextmanager
     def sending(self) -> Iterator[None]:
-        """Be on the client's processor inside; afterwards we have all of ours again."""
+        """Stay on the client's processor inside; then give this process its own again."""
         with _all_again(self):
             self.go()
             yield

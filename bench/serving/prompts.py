@@ -121,10 +121,11 @@ async def of_people(
         place += 1
         n_in = await count(prompt)
         if n_in > spoken.most_input:
-            too_long += 1
+            too_long += 1  # in a row
             if too_long == len(spoken.said):
                 raise BenchError(f"every prompt of the data set has more than {spoken.most_input} tokens")
             continue
+        too_long = 0
         n_out = spoken.most_output if answer is None else await count(answer)
         asked.append(Asked(prompt, n_in, min(max(n_out, LEAST_OUTPUT), spoken.most_output)))
     return asked, place
@@ -139,11 +140,12 @@ class Prompts:
     """The prompts of all loads of a run: new ones for each load, none of them twice (of a data set: not
     before its end).
 
-    ``count`` counts tokens as the server does; without it a word is taken for a token.
+    ``count`` counts tokens as the server does; without it a word is taken for a token. ``place`` is that of
+    the next prompt of a data set.
     """
 
-    def __init__(self, seed: int, count: Count | None) -> None:
-        self._seed, self._count, self._loads, self._place = seed, count, 0, 0
+    def __init__(self, seed: int, count: Count | None, place: int = 0) -> None:
+        self._seed, self._count, self._loads, self.place = seed, count, 0, place
 
     async def of(
         self,
@@ -154,7 +156,7 @@ class Prompts:
         """Return the prompts of the next load; those of ``spoken`` go on behind the last ones."""
         self._loads += 1
         if spoken is not None:
-            asked, self._place = await of_people(len(lengths), spoken, self._place, self._count)
+            asked, self.place = await of_people(len(lengths), spoken, self.place, self._count)
             return asked
         mixed = (self._seed << 16) + self._loads
         if sharing != NOTHING_SHARED:

@@ -120,7 +120,7 @@ class Trip:
         self.end_ns = sent_ns
 
     def finish(self) -> None:
-        """The reply is complete as HTTP; see whether it is a whole answer."""
+        """Note whether the reply, which is complete as HTTP, is a whole answer."""
         reply = self.reply
         if not reply.streamed:
             self.fail(reply.refusal(), cut=False)

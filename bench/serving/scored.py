@@ -18,6 +18,7 @@ from bench.serving.distributions import LEAST_LN, MOST_VOCABULARY, Asker, Distri
 LnP = Any  # natural logarithms of probability of one window: an array of (scored positions, vocabulary)
 SAMPLE_LETTERS = 400
 ONE_LETTER = "a"
+NOT_ALL = "the server gave its whole vocabulary for some prompts and not for others"
 
 
 @dataclass(frozen=True)
@@ -60,14 +61,15 @@ async def must_have_same_tokens(asker: Asker, scoring: Scoring) -> None:
 async def distributions_of(asker: Asker, windows: Sequence[Sequence[int]]) -> list[LnP]:
     """Return what a server says of each window.
 
-    Raises BenchError if it does not show its whole vocabulary.
+    Raises BenchError if it does not show its whole vocabulary after each prefix.
     """
     import numpy as np
 
     route = await whole_route(asker, windows[0][:1])
-    return [
-        np.stack([_row(await route.ask(ids[:length])) for length in range(1, len(ids))]) for ids in windows
-    ]
+    found = [[_row(await route.ask(ids[:length])) for length in range(1, len(ids))] for ids in windows]
+    if len({len(row) for rows in found for row in rows}) > 1:
+        raise BenchError(NOT_ALL)
+    return [np.stack(rows) for rows in found]
 
 
 def compared(ids: Sequence[int], base: LnP, variant: LnP) -> DriftWindow:
@@ -102,10 +104,12 @@ def _normal(ln_p: LnP) -> LnP:
 
 
 def _row(found: Distribution) -> LnP:
-    """Return a distribution in the order of its token ids."""
+    """Return a distribution in the order of its token ids. Raises BenchError if a token is missing."""
     import numpy as np
 
-    row = np.full(max(found) + 1, LEAST_LN, dtype=np.float32)
+    if not found or max(found) + 1 != len(found):
+        raise BenchError(NOT_ALL)
+    row = np.empty(len(found), dtype=np.float32)
     row[np.fromiter(found, dtype=np.int64)] = np.fromiter(found.values(), dtype=np.float32)
     return np.maximum(row, np.float32(LEAST_LN))
 

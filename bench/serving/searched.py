@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 from bench.metrics.requests import Limits
+from bench.records.samples import Sample
 from bench.serving.arrivals import Planned
 from bench.serving.load import INTERRUPTED, Load, Progress, load
 from bench.serving.prompts import Prompts
@@ -21,10 +23,12 @@ Seen = Callable[[float, int], Progress | None]  # rate, requests
 
 @dataclass(frozen=True)
 class Searched:
-    """The load at the highest rate that held (the last load if none did), and how it was found."""
+    """The load at the highest rate that held (the last load if none did), and how it was found. ``tried`` are
+    the requests of all loads."""
 
     load: Load
     capacity: Capacity
+    tried: tuple[Sample, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the search as it stands in a journal."""
@@ -58,4 +62,5 @@ async def searched(
     best = [at for at, step in enumerate(found.steps) if step.found == "holds" and step.rate == found.holds]
     chosen = tried[best[-1]] if best else next((one for one in reversed(tried) if one.samples), tried[-1])
     interrupted = tried[-1].stopped == INTERRUPTED
-    return Searched(replace(chosen, stopped=INTERRUPTED) if interrupted else chosen, found)
+    everything = tuple(chain.from_iterable(one.samples for one in tried))
+    return Searched(replace(chosen, stopped=INTERRUPTED) if interrupted else chosen, found, everything)

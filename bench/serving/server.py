@@ -100,9 +100,11 @@ class Server:
         with suppress(OSError):
             keeper.stdin.close()
         try:
-            said, _ = keeper.stdout.read(), keeper.wait(STOP_S)
+            keeper.wait(STOP_S)
+            said = keeper.stdout.read()  # a few words, for which its pipe has room
         except subprocess.TimeoutExpired:
-            keeper.kill()
+            keeper.kill()  # the kernel ends the server with it
+            keeper.wait()
             return f"{self.adapter.title} could not be stopped within {STOP_S:g} s"
         finally:
             keeper.stdout.close()

@@ -205,7 +205,11 @@ def _pip(run: Runner, install: list[str], asked: list[list[str]], file: Path | N
 
 
 def _uses_uv(project: Path, block: BuildBlock) -> bool:
-    return block.install is None and block.tool != "pip" and (project / "uv.lock").is_file()
+    """Return whether uv installs what a lock file says. Raises UsageError if it should, and there is none."""
+    locked = (project / "uv.lock").is_file()
+    if block.tool == "uv" and block.install is None and not locked:
+        raise UsageError("build.tool: uv installs what a uv.lock says, and this project has none")
+    return block.install is None and block.tool != "pip" and locked
 
 
 def _pip_arguments(project: Path, block: BuildBlock) -> list[list[str]]:

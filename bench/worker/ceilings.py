@@ -7,6 +7,7 @@ by their rows for estimates.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 from collections.abc import Callable
@@ -26,7 +27,10 @@ Clock = Callable[[], int]
 
 
 def measure(engine: Engine) -> dict[str, float]:
-    """Return the rates on the engine's device and threads, in the model's dtype (see ``rates``)."""
+    """Return the rates on the engine's device and threads, in the model's dtype (see ``rates``); none in an
+    environment without torch, with which they are measured: an engine may do without it."""
+    if "torch" not in sys.modules and importlib.util.find_spec("torch") is None:
+        return {}
     facts = engine.facts()
     return rates(facts.device, facts.dtype, engine.synchronise)
 

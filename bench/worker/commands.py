@@ -13,6 +13,7 @@ from typing import Any
 
 from bench.engine import Engine, memory, progress, routing, saturation
 from bench.errors import NonFiniteOutput
+from bench.link import draw_for
 from bench.records import (
     Corpus,
     Counted,
@@ -80,6 +81,7 @@ class Worker:
     def load(self, message: Message, _fds: list[int]) -> Loaded:
         """Load the model, apply the optimisations and check the evidence."""
         self.reached_files = Reached(message.get("roots", {}))
+        draw_for(message.get("process", 0))
         self.engine, loaded = session.load(message)
         self.cascade = is_cascade(message)
         self.evidence = loaded.evidence

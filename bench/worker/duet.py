@@ -71,9 +71,9 @@ def duet(
     """Decode every batch in turns with the other worker.
 
     ``firsts[b][k]`` says which side (0 baseline, 1 variant) goes first in turn ``k`` of batch ``b``; turn 0
-    is the prefill. With ``grain`` above 1 a side takes that many turns in a row. ``counts`` says how many
-    turns a batch takes on each side; if it is given, whole batches take turns, each after ``wake`` untimed
-    steps.
+    is the prefill. With ``grain`` above 1, which ``scripts/gate-noise`` tries out, a side takes that many
+    turns in a row. ``counts`` says how many turns a batch takes on each side; if it is given, whole batches
+    take turns, each after ``wake`` untimed steps.
 
     Return this side's nanoseconds, with one list per batch and one entry per turn, and fingerprints of the
     replies, which are computed when the batch is over.

@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from time import perf_counter_ns, sleep
+from time import sleep
 from types import TracebackType
 
 from bench.engine import Engine, energy
 from bench.engine.energy import Counter, CounterReset, NoCounter
 from bench.records import EnergyReading
+from bench.worker.counter_windows import begun, edges, joules_until, now
 from bench.worker.passes import timed_request
 
 WINDOW_S, UPDATES = 2.0, 20
-LOOK_S, EDGE_S = 0.001, 1.5  # between two looks for an update; an update that takes longer does not come
 SAMPLE_S, MOST_GAP_S = 0.05, 3.0
 DIFFER = 0.05  # of counter and integrated power, at most
 Sample = tuple[float, float]  # seconds, watts
+Request = Callable[[], int]  # decodes one batch, and returns the tokens of its replies
 STUCK = "counter_stuck", "the counter did not move"
 RESET = "counter_reset", "the counter was set back during the window"
 
@@ -39,14 +41,13 @@ def measure(
         return EnergyReading(None, energy_valid=False, code=counter.code, reason=counter.reason)
     idle_w = _idle_watts(counter, idle_s) if idle_s else None
 
-    def request() -> None:
-        timed_request(engine, batch, new_tokens)
+    def request() -> int:
+        return sum(map(len, timed_request(engine, batch, new_tokens).tokens))
 
     try:
         window = _by_power(counter, request) if counter.read is None else _by_counter(counter, request)
     except CounterReset:
         window = Window(None, *RESET)
-    done = window.requests
     return EnergyReading(
         energy_j=window.joules,
         energy_valid=window.joules is not None and window.joules > 0,
@@ -54,80 +55,73 @@ def measure(
         reason=window.reason,
         boundary=counter.boundary,
         window_s=window.seconds,
-        requests=done * len(batch),
-        output_tokens=0 if engine.ENCODES else done * len(batch) * new_tokens,
+        requests=window.batches * len(batch),
+        output_tokens=window.tokens,
         idle_w=idle_w,
         integrated_j=window.integrated_j,
         update_s=window.update_s,
     )
 
 
+@dataclass(frozen=True)
 class Window:
     """What a window of requests gave: joules, or None with the reason."""
 
-    def __init__(
-        self,
-        joules: float | None,
-        code: str = "ok",
-        reason: str = "",
-        *,
-        seconds: float = 0.0,
-        requests: int = 0,
-        integrated_j: float | None = None,
-        update_s: float | None = None,
-    ) -> None:
-        self.joules, self.code, self.reason = joules, code, reason
-        self.seconds, self.requests = seconds, requests
-        self.integrated_j, self.update_s = integrated_j, update_s
+    joules: float | None
+    code: str = "ok"
+    reason: str = ""
+    seconds: float = 0.0
+    batches: int = 0
+    tokens: int = 0
+    integrated_j: float | None = None
+    update_s: float | None = None
 
 
-def _by_counter(counter: Counter, request: Callable[[], None]) -> Window:
+def _by_counter(counter: Counter, request: Request) -> Window:
     """Run requests between two updates of the counter."""
     assert counter.read is not None
-    first = _edge(counter.read)
-    begun = first and _edge(counter.read)
-    if first is None or begun is None:
+    reads = [counter.read]
+    window = begun(reads)
+    if window is None:
         return Window(None, *STUCK)
-    (earlier, _), (start, joules) = first, begun
-    update_s = start - earlier
+    start, update_s = window.start, window.update_s
     with Sampler(counter.power) as samples:
-        requests, end = _run(request, start, max(WINDOW_S, UPDATES * update_s))
-        so_far = counter.read()
-        after = _edge(counter.read)
-        if after is None:
-            return Window(None, *STUCK)
-    came, then = after
-    since = min(max((end - (came - update_s)) / update_s, 0.0), 1.0) if update_s else 1.0
-    total = so_far + (then - so_far) * since - joules
+        batches, tokens, end = _run(request, start, max(WINDOW_S, UPDATES * update_s))
+        total = joules_until(reads, window, end)
+    if total is None:
+        return Window(None, *STUCK)
     checked = integrated(samples.found, start, end)
     code, reason = _agreement(total, checked)
     return Window(
-        total, code, reason, seconds=end - start, requests=requests, integrated_j=checked, update_s=update_s
-    )
+        total, code, reason, seconds=end - start, batches=batches, tokens=tokens, integrated_j=checked,
+        update_s=update_s,
+    )  # fmt: skip
 
 
-def _by_power(counter: Counter, request: Callable[[], None]) -> Window:
+def _by_power(counter: Counter, request: Request) -> Window:
     """Run requests while the power is sampled, where nothing counts energy."""
     with Sampler(counter.power) as samples:
-        start = _now()
-        requests, end = _run(request, start, WINDOW_S)
+        start = now()
+        batches, tokens, end = _run(request, start, WINDOW_S)
         sleep(2 * SAMPLE_S)  # the last sample is after the window
     total = integrated(samples.found, start, end)
     if total is None:
         return Window(None, "power_gaps", f"the power was not seen for {MOST_GAP_S:g} s of the window")
     words = "power integrated: this GPU has no counter of energy"
     return Window(
-        total, "power_integrated", words, seconds=end - start, requests=requests, integrated_j=total
-    )
+        total, "power_integrated", words, seconds=end - start, batches=batches, tokens=tokens,
+        integrated_j=total,
+    )  # fmt: skip
 
 
-def _run(request: Callable[[], None], start: float, least_s: float) -> tuple[int, float]:
-    """Run two requests or more until ``least_s`` after ``start``; return how many, and when they ended."""
-    requests = 0
-    while requests < 2 or _now() - start < least_s:
-        request()
-        requests += 1
-    return requests, _now()
+def _run(request: Request, start: float, least_s: float) -> tuple[int, int, float]:
+    """Run two batches or more until ``least_s`` after ``start``. Return how many, the tokens of the replies,
+    and when they ended."""
+    batches = tokens = 0
+    while batches < 2 or now() - start < least_s:
+        tokens += request()
+        batches += 1
+    return batches, tokens, now()
 
 
 def _agreement(total: float, checked: float | None) -> tuple[str, str]:
@@ -137,32 +131,25 @@ def _agreement(total: float, checked: float | None) -> tuple[str, str]:
     return "counters_differ", f"the integrated power is {apart} from the counter of energy, which is shown"
 
 
-def _edge(read: Callable[[], float]) -> tuple[float, float] | None:
-    """Wait for the counter's next update; return its time (s) and the joules, or None if none comes."""
-    before, begun = read(), _now()
-    while _now() - begun < EDGE_S:
-        sleep(LOOK_S)
-        if (now := read()) != before:
-            return _now(), now
-    return None
-
-
 def _idle_watts(counter: Counter, seconds: float) -> float | None:
     """Return the mean power of the device with a model and nothing to do; None if it cannot be known."""
     with Sampler(counter.power) as samples:
         if counter.read is None:
-            start = _now()
+            start = now()
             sleep(seconds)
-            end = _now()
+            end = now()
             joules = integrated(samples.found, start, end)
             return None if joules is None else joules / (end - start)
         try:
-            first = _edge(counter.read)
+            first = edges([counter.read])
             sleep(seconds)
-            last = _edge(counter.read)
+            last = edges([counter.read])
         except CounterReset:
             return None
-    return None if first is None or last is None else (last[1] - first[1]) / (last[0] - first[0])
+    if first is None or last is None:
+        return None
+    ((began, at_first),), ((ended, at_last),) = first, last
+    return (at_last - at_first) / (ended - began)
 
 
 def integrated(samples: Sequence[Sample], start: float, end: float) -> float | None:
@@ -216,8 +203,4 @@ class Sampler:
         assert self._power is not None
         watts = self._power()
         if watts is not None:
-            self.found.append((_now(), watts))
-
-
-def _now() -> float:
-    return perf_counter_ns() / 1e9
+            self.found.append((now(), watts))

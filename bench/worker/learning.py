@@ -31,11 +31,11 @@ def learn(
     """Train the rule of a cascade on the questions of each form; return what a result keeps of it.
 
     ``asked`` has ``suite``, ``tokens`` and ``items`` by form, ``choices`` or ``replies``. What was learnt is
-    kept by the questions and by the logits of both models on ``probe``, tokens of the large model, which no
-    other pair of models has. Raises NotApplied if no question of a form fits both models.
+    kept by the rule, the questions and the logits of both models on ``probe``, tokens of the large model;
+    no other pair of models has these. Raises NotApplied if no question of a form fits both models.
     """
     progress.say("the rule learns", now=True)
-    key = _key(cascade, asked, probe)
+    key = _key(cascade, rule, asked, probe)
     place = one_off.kept_file(key, FILE, lambda path: _train(cascade, rule, asked, path))
     found: list[Json] = json.loads(place.read_text())
     by_form = {one["form"]: Logistic(*(tuple(one[part]) for part in PARTS)) for one in found}
@@ -43,8 +43,10 @@ def learn(
     return found
 
 
-def _key(cascade: Cascade, asked: Mapping[str, Json], probe: Sequence[int]) -> str:
-    seen = hashlib.sha256(json.dumps(asked, sort_keys=True).encode())
+def _key(cascade: Cascade, rule: LearningRule, asked: Mapping[str, Json], probe: Sequence[int]) -> str:
+    """Return the key of what a rule learns: another rule sees other features of the same answers."""
+    kind = f"{type(rule).__module__}.{type(rule).__qualname__}"
+    seen = hashlib.sha256(json.dumps([kind, asked], sort_keys=True).encode())
     theirs, _text = cascade.edge_reads(probe)
     for engine, ids in ((cascade.edge, theirs), (cascade.cloud, probe)):
         seen.update(engine.logits(list(ids)).cpu().contiguous().numpy().tobytes())

@@ -17,7 +17,7 @@ from bench.records import Json
 from bench.worker.commands import Message, Worker
 from bench.worker.duet import PeerGone
 from bench.worker.failures import classify, reason
-from bench.worker.protocol import ChannelClosed, receive, send
+from bench.worker.protocol import MAX_COMMAND_BYTES, ChannelClosed, receive, send
 
 # The commands whose times are results: none may come after the profile of the same process.
 TIMED = ("warm_up", "solo", "device_times", "energy", "probe", "ceilings", "duet", "alone")
@@ -34,7 +34,7 @@ def serve(channel: socket.socket) -> None:
     }
     while True:
         try:
-            message, fds = receive(channel)
+            message, fds = receive(channel, MAX_COMMAND_BYTES)
         except ChannelClosed:
             return
         worker.stage = str(message["do"])

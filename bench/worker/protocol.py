@@ -15,7 +15,9 @@ from collections.abc import Mapping, Sequence
 
 from bench.records import plain
 
-MAX_FRAME_BYTES = 64 * 1024 * 1024
+MAX_FRAME_BYTES = 64 * 1024 * 1024  # of a worker's answer
+# Of a command: an evaluation text of 64 MiB, each letter of which takes up to six bytes of JSON.
+MAX_COMMAND_BYTES = 8 * MAX_FRAME_BYTES
 MAX_DESCRIPTORS = 4
 _LENGTH = struct.Struct(">I")
 
@@ -28,11 +30,18 @@ class ChannelClosed(ProtocolError):
     """The other side closed the channel."""
 
 
-def send(channel: socket.socket, message: Mapping[str, object], descriptors: Sequence[int] = ()) -> None:
-    """Write one frame; ``descriptors`` travel with its first bytes. Raises ChannelClosed, ProtocolError."""
+def send(
+    channel: socket.socket,
+    message: Mapping[str, object],
+    descriptors: Sequence[int] = (),
+    most: int | None = None,
+) -> None:
+    """Write one frame of at most ``most`` bytes (by default ``MAX_FRAME_BYTES``); ``descriptors`` travel with
+    its first bytes. Raises ChannelClosed, ProtocolError."""
+    most = MAX_FRAME_BYTES if most is None else most
     body = json.dumps(message, allow_nan=False, separators=(",", ":"), default=plain).encode()
-    if len(body) > MAX_FRAME_BYTES:
-        raise ProtocolError(f"a message of {len(body)} bytes is over the limit of {MAX_FRAME_BYTES}")
+    if len(body) > most:
+        raise ProtocolError(f"a message of {len(body)} bytes is over the limit of {most}")
     try:
         if descriptors:
             socket.send_fds(channel, [_LENGTH.pack(len(body))], list(descriptors))
@@ -43,12 +52,14 @@ def send(channel: socket.socket, message: Mapping[str, object], descriptors: Seq
         raise ChannelClosed("the other side closed the channel") from gone
 
 
-def receive(channel: socket.socket) -> tuple[dict[str, object], list[int]]:
-    """Read one frame and its descriptors; blocks until it arrives. Raises ChannelClosed, ProtocolError."""
+def receive(channel: socket.socket, most: int | None = None) -> tuple[dict[str, object], list[int]]:
+    """Read one frame of at most ``most`` bytes and its descriptors; blocks until it arrives. Raises
+    ChannelClosed, ProtocolError."""
+    most = MAX_FRAME_BYTES if most is None else most
     header, descriptors = _header(channel)
     (size,) = _LENGTH.unpack(header)
-    if size > MAX_FRAME_BYTES:
-        raise ProtocolError(f"a frame claims {size} bytes, over the limit of {MAX_FRAME_BYTES}")
+    if size > most:
+        raise ProtocolError(f"a frame claims {size} bytes, over the limit of {most}")
     try:
         message = json.loads(_exactly(channel, size), parse_constant=_finite, parse_float=_finite)
     except RecursionError:

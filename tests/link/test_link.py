@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from bench.link import Link, LinkDown, LinkSettings, Outage
+from bench.link import Link, LinkDown, LinkSettings, Outage, draw_for, waiting
 from bench.link.waiting import LEAST_TIMEOUT_S, PACKET_BYTES, TRIES
 
 HOME = LinkSettings(round_trip_ms=40, up_megabits_per_s=10, down_megabits_per_s=50)
@@ -70,6 +70,19 @@ def test_jitter_is_uniform_and_comes_from_the_seed() -> None:
     assert statistics.pstdev(delays) == pytest.approx(0.010 / 3**0.5, rel=0.05)
 
 
+def test_each_process_draws_delays_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else all pairs of a run have the same luck, and its interval does not show how much there is."""
+    monkeypatch.setattr(waiting, "_process", 0)
+
+    def delays(process: int, seed: int = 0) -> list[float]:
+        draw_for(process)
+        own = link(LinkSettings(round_trip_ms=40, jitter_ms=10, seed=seed))
+        return [own.delay_s(0, "up") for _ in range(20)]
+
+    assert delays(2) == delays(2)
+    assert len({tuple(delays(process, seed)) for process in (0, 1, 2) for seed in (0, 1)}) == 6
+
+
 def test_a_lost_packet_waits_for_its_timeout() -> None:
     """One packet is lost with chance p: then it waits 0.2 s, and if it is lost again twice as long."""
     loss, count = 0.1, 20_000
@@ -122,6 +135,14 @@ def test_what_a_sender_waited_in_vain_is_counted() -> None:
         offline.carry(1, "up")
     assert offline.carried.waited_s == pytest.approx(3, abs=1e-4)
     assert offline.carried.messages == 0
+
+
+def test_a_sender_that_gives_up_after_an_outage_waited_for_that_too() -> None:
+    lossy = link(LinkSettings(loss=0.99, seed=5, outage=Outage(for_s=50), patience_s=100))
+    timeouts_s = sum(LEAST_TIMEOUT_S * 2**lost for lost in range(TRIES))
+    with pytest.raises(LinkDown, match="were lost"):
+        lossy.carry(10, "up")
+    assert lossy.carried.waited_s == pytest.approx(50 + timeouts_s, abs=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,19 @@ def test_who_is_to_blame(monkeypatch: Patch, do: str, side: str) -> None:
     assert all(process.closed for process in desk.processes)
 
 
+@pytest.mark.parametrize("design", ["steps", "abba"])
+def test_answers_that_come_as_a_whole_are_counted_in_every_design(monkeypatch: Patch, design: str) -> None:
+    """Two prompts of three tokens a pair; without the tokens a cost per token would be one per request."""
+
+    def answer(process: Process, do: str) -> Reply | None:
+        each = 5 if process.side == "base" else 8
+        times = {"durations_ns": [[1000] * 4] * 2, "output_tokens": [each, each]}
+        return times if do in ("duet", "alone") else None
+
+    desk = Desk(monkeypatch, design=design, replies=answer, max_half_width=0.9).run()
+    assert [unit["tokens"] for unit in desk.notes.units] == [{"baseline": 16, "variant": 22}] * 4
+
+
 # ---- two models that do not fit ----------------------------------------------------------------------
 
 
@@ -209,3 +222,23 @@ def test_a_unit_of_the_gate_is_timed_before_it_is_looked_at(monkeypatch: Patch, 
     for side in ("base", "variant"):
         looks = ["memory", "count", *(["profile"] if rows else [])]
         assert desk.asked(side, 1) == ["load", "prompts", "warm_up", "duet", *looks]
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_a_unit_of_the_gate_is_timed_in_processes_that_have_made_nothing(
+    monkeypatch: Patch, made: bool
+) -> None:
+    """What calibration leaves behind in a process would be one side's alone."""
+    bills = [
+        [{"what": "training", "took_s": 60.0, "peak_bytes": 5, "reused": reused}] for reused in (False, True)
+    ]
+    desk = Desk(monkeypatch, bills=bills if made else [])
+    monkeypatch.setattr(units, "open_worker", desk.open_worker)
+    monkeypatch.setattr(fresh_pair, "open_worker", desk.open_worker)
+    comparison = Comparison(desk.group, desk.group.variants[0], desk.context, desk.fetch, 2)
+    comparison.measure(1, UnitExtras(), rows=True)
+    for side in ("base", "variant"):
+        assert (desk.asked(side, 1) == ["load"]) is made
+        assert desk.asked(side, 2 if made else 1) == ["load", "prompts", "warm_up", "duet", "profile"]
+    steps = desk.notes.of("v", "loaded")[-1].evidence[-1]
+    assert [bill["reused"] for bill in steps["one_off"]] == [False] * made

@@ -9,7 +9,7 @@ import pytest
 from desk import Desk, Process, Reply
 
 from bench.config.blocks import WorkloadBlock
-from bench.errors import Outcome, VariantFailed
+from bench.errors import Outcome, Unsupported, VariantFailed
 from bench.measure.fresh_pair import FreshPair
 from bench.measure.together import BaselineDied
 from bench.records import UnitRecord
@@ -45,6 +45,15 @@ def test_both_sides_get_the_same_schedule_and_every_pair_its_own(monkeypatch: Pa
     assert {arguments["me"] for arguments in desk.arguments("variant", "duet")} == {1}
 
 
+@pytest.mark.parametrize("side", ["base", "variant"])
+def test_a_worker_knows_the_number_of_its_pair(monkeypatch: Patch, side: str) -> None:
+    """With it a simulated link draws other delays in each pair."""
+    desk = Desk(monkeypatch)
+    for number in (1, 2, 3):
+        turns(desk, number)
+    assert [arguments["process"] for arguments in desk.arguments(side, "load")] == [1, 2, 3]
+
+
 def test_the_schedule_comes_from_the_seed(monkeypatch: Patch) -> None:
     def schedule(seed: int) -> Any:
         desk = Desk(monkeypatch, seed=seed)
@@ -61,6 +70,19 @@ def test_both_sides_go_first_about_equally_often(monkeypatch: Patch) -> None:
         turns(desk, number)
     firsts = [side for rows in schedules(desk) for row in rows for side in row]
     assert 0.46 < sum(firsts) / len(firsts) < 0.54
+
+
+@pytest.mark.parametrize("side", ["base", "variant"])
+def test_a_side_whose_context_is_too_short_is_named(monkeypatch: Patch, side: str) -> None:
+    """A prompt of three tokens and a reply of four need seven."""
+
+    def short(process: Process, do: str) -> Reply | None:
+        found: Any = process.desk._load(process, {}) if (process.side, do) == (side, "load") else None
+        return found and {**found, "facts": {**found["facts"], "context": 6}}
+
+    said = "7 tokens in and out do not fit the model's context of 6"
+    with pytest.raises(BaselineDied if side == "base" else Unsupported, match=said):
+        turns(Desk(monkeypatch, replies=short))
 
 
 def in_order(monkeypatch: Patch, number: int = 1, **facts: object) -> list[str]:
@@ -173,7 +195,7 @@ def test_durations_that_cannot_be_are_not_averaged(monkeypatch: Patch, wrong: An
 
 def test_a_prompt_that_does_not_fit_is_said_before_anything_is_timed(monkeypatch: Patch) -> None:
     desk = Desk(monkeypatch, facts={"context": 6})
-    with pytest.raises(VariantFailed, match="7 tokens in and out do not fit the model's context of 6"):
+    with pytest.raises(BaselineDied, match="7 tokens in and out do not fit the model's context of 6"):
         turns(desk)
     assert desk.asked("base", 1) == desk.asked("variant", 1) == ["load", "prompts"]
 

@@ -139,6 +139,17 @@ def test_a_run_that_is_continued_goes_on_with_the_pairs_that_are_there(monkeypat
     assert plan.status("b") == [], "it had ended before"
 
 
+def test_a_baseline_that_could_not_be_measured_is_not_tried_again_beside_its_variants(
+    monkeypatch: Patch,
+) -> None:
+    done = {"baseline": Finished(outcome=Outcome.UNSUPPORTED, reason="no GPU")}
+    plan = Plan(monkeypatch, {"a": 2}, done=done).run()
+    assert plan.log == []
+    assert plan.ends == [("baseline", "unsupported"), ("a", "baseline_failed")]
+    said = "a was not measured: the baseline has failed (unsupported: no GPU)"
+    assert plan.desk.notes.of("a", "reason") == [said]
+
+
 @pytest.mark.parametrize(("design", "apart"), [(STEPS, False), (ABBA, True)])
 def test_pairs_are_continued_in_their_design(monkeypatch: Patch, design: str, apart: bool) -> None:
     """A GPU that was too small for both was too small for both: it is not tried again."""

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from bench.errors import Outcome, VariantFailed
+from bench.errors import BenchError, IntegrityError, InterruptedRun, Outcome, VariantFailed
 from bench.measure import refining
 from bench.measure.refining import MOST_PAIRS, Budget, refine
 
 WANTED = 0.0201
+HANGS = VariantFailed(Outcome.TIMEOUT, "it hangs")
 
 
 @dataclass
@@ -24,6 +25,7 @@ class Row:
     log: list[str]
     seconds: float = 10.0
     breaks_at: int = 0
+    failure: Exception = HANGS
     void: bool = False
     units: list[Any] = field(default_factory=lambda: [SimpleNamespace(void=None)])
 
@@ -43,7 +45,7 @@ class Row:
         CLOCK[0] += self.seconds
         self.log.append(self.name)
         if len(self.units) == self.breaks_at:
-            raise VariantFailed(Outcome.TIMEOUT, "it hangs")
+            raise self.failure
         self.units.append(SimpleNamespace(void="others" if self.void else None))
 
 
@@ -79,12 +81,21 @@ def test_nothing_is_spent_when_nothing_is_left() -> None:
     assert log == []
 
 
-def test_a_row_that_fails_keeps_what_it_has_and_the_others_go_on() -> None:
+@pytest.mark.parametrize(
+    ("failure", "said"), [(HANGS, "timeout: it hangs"), (BenchError("no log"), "no log")]
+)
+def test_a_row_that_fails_keeps_what_it_has_and_the_others_go_on(failure: Exception, said: str) -> None:
     log: list[str] = []
-    rows = [Row("breaks", 0.5, log, breaks_at=2), Row("other", 0.03, log)]
+    rows = [Row("breaks", 0.5, log, breaks_at=2, failure=failure), Row("other", 0.03, log)]
     spent(rows, 1e6)
-    assert log == ["breaks", "breaks", "breaks: no more pairs (timeout: it hangs)", "other", "other"]
+    assert log == ["breaks", "breaks", f"breaks: no more pairs ({said})", "other", "other"]
     assert len(rows[0].units) == 2
+
+
+@pytest.mark.parametrize("failure", [InterruptedRun("Ctrl-C"), IntegrityError("other weights")])
+def test_what_ends_a_run_ends_its_budget_too(failure: Exception) -> None:
+    with pytest.raises(type(failure)):
+        spent([Row("stopped", 0.5, [], breaks_at=2, failure=failure)], 1e6)
 
 
 def test_a_row_is_not_measured_for_ever() -> None:

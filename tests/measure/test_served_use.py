@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,10 +13,16 @@ import pytest
 from fake_nvml import Card, Machine, gpu_machine
 
 from bench.engine import energy
-from bench.measure import served_use
+from bench.measure import blocks, served_use
+from bench.measure.blocks import Serving
 from bench.measure.served_use import Meter
 from bench.records import MemoryPeaks
+from bench.records.loads import Honesty
 from bench.records.samples import Sample
+from bench.serving.load import Load
+from bench.serving.search import Capacity
+from bench.serving.searched import Searched
+from bench.worker import counter_windows
 
 __all__ = ["gpu_machine"]
 MIB = 1024**2
@@ -32,14 +41,16 @@ def sample(tokens: int, *, ok: bool = True) -> Sample:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Seconds that pass when somebody sleeps."""
-    now = SimpleNamespace(s=100.0)
-    monkeypatch.setattr(served_use, "monotonic", lambda: now.s)
+    now = SimpleNamespace(s=100.0, moved=lambda: None)
+    monkeypatch.setattr(counter_windows, "perf_counter_ns", lambda: round(1e9 * now.s))
 
     def sleep(seconds: float) -> None:
         now.s += seconds
+        now.moved()
 
     now.sleep = sleep
-    monkeypatch.setattr(served_use, "sleep", sleep)
+    for module in (served_use, counter_windows):
+        monkeypatch.setattr(module, "sleep", sleep)
     return now
 
 
@@ -59,8 +70,9 @@ def test_a_gpu_counts_the_joules_of_the_blocks(gpu_machine: Machine, clock: Any)
     clock.sleep(60)  # between the blocks nothing counts
     two_blocks(meter, clock)
     found = meter.energy()
-    assert (found.joules, found.window_s, found.requests, found.output_tokens) == (1200.0, 6.0, 4, 60)
-    assert (found.boundary, found.idle_w, found.code) == ("GPU board (NVML)", 200.0, "ok")
+    assert (found.joules, found.window_s) == (pytest.approx(1200.0), pytest.approx(6.0))
+    assert (found.requests, found.output_tokens) == (4, 60)
+    assert (found.boundary, found.idle_w, found.code) == ("GPU board (NVML)", pytest.approx(200.0), "ok")
     memory = meter.memory()
     assert memory.largest("peak_device_bytes") == 900 * MIB
     assert memory.largest("peak_rss_bytes") == 30 * MIB
@@ -74,7 +86,8 @@ def test_a_server_on_two_boards(gpu_machine: Machine, clock: Any) -> None:
     gpu_machine(*cards)
     meter = Meter(server([0, 0]), on_gpu=True)
     two_blocks(meter, clock)
-    assert (meter.energy().joules, meter.energy().boundary) == (12_000.0, "GPU board (NVML) × 2")
+    assert meter.energy().joules == pytest.approx(12_000.0)
+    assert meter.energy().boundary == "GPU board (NVML) × 2"
     assert meter.memory().largest("peak_device_bytes") == 2 * MIB
 
 
@@ -82,7 +95,7 @@ def test_a_container_hides_the_processes(gpu_machine: Machine, clock: Any) -> No
     gpu_machine(Card(processes={}, energy_mj=lambda: round(1e6 * clock.s)))
     meter = Meter(server([0, 0]), on_gpu=True)
     two_blocks(meter, clock)
-    assert meter.energy().joules == 6000.0
+    assert meter.energy().joules == pytest.approx(6000.0)
     assert meter.memory().largest("peak_device_bytes") is None
 
 
@@ -116,6 +129,40 @@ def test_no_figure_of_a_window_that_says_nothing(
     assert (meter.energy().joules, meter.energy().code) == (None, code)
 
 
+def test_a_counter_that_stands_still_is_not_zero_energy(gpu_machine: Machine, clock: Any) -> None:
+    gpu_machine(Card(processes={PID: MIB}, energy_mj=lambda: 5000))
+    meter = Meter(server([0, 0]), on_gpu=True)
+    two_blocks(meter, clock)
+    assert (meter.energy().joules, meter.energy().code) == (None, "counter_stuck")
+
+
+@pytest.mark.parametrize("late", [(0.0,), (0.0, 0.041), (0.02, 0.09, 0.055)])
+def test_short_blocks_keep_their_joules(gpu_machine: Machine, clock: Any, late: Sequence[float]) -> None:
+    """Each board draws 300 W, and 60 W between the blocks. Its counter has ten updates a second, each as many
+    seconds late as ``late`` says."""
+    busy: list[list[float]] = []
+
+    def joules(late_s: float) -> float:
+        last = int(10 * (clock.s - late_s)) / 10 + late_s
+        return 60 * last + 240 * sum(min(end, last) - start for start, end in busy if start < last)
+
+    def counter(late_s: float) -> Callable[[], int]:
+        return lambda: round(1e3 * joules(late_s))
+
+    gpu_machine(*(Card(uuid=f"GPU-{s}", processes={PID: MIB}, energy_mj=counter(s)) for s in late))
+    meter = Meter(server([0] * 6), on_gpu=True)
+    for _ in range(6):
+        clock.sleep(0.37)
+        with meter.watching():
+            busy.append([clock.s, math.inf])
+            clock.sleep(0.53)
+            busy[-1][1] = clock.s
+    meter.served([sample(8)], disturbed=False)
+    found = meter.energy()
+    assert found.window_s == pytest.approx(6 * 0.53, rel=0.01)
+    assert found.joules == pytest.approx(300 * len(late) * found.window_s, rel=0.05)
+
+
 def test_a_counter_that_is_set_back(gpu_machine: Machine, clock: Any) -> None:
     gpu_machine(Card(processes={PID: MIB}, energy_mj=backwards(clock)))
     meter = Meter(server([0, 0]), on_gpu=True)
@@ -129,10 +176,32 @@ def test_on_a_cpu_the_client_counts_too(monkeypatch: pytest.MonkeyPatch, tmp_pat
     for name, value in (("name", "package-0"), ("max_energy_range_uj", "1000000000"), ("energy_uj", "5")):
         (package / name).write_text(value)
     monkeypatch.setattr(energy, "_POWERCAP", tmp_path)
+    clock.moved = lambda: (package / "energy_uj").write_text(str(round(1e7 * (clock.s - 100))))  # 10 W
     meter = Meter(server([MIB]), on_gpu=False)
     with meter.watching():
         clock.sleep(4.0)
-        (package / "energy_uj").write_text("40000005")
     meter.served([sample(8)], disturbed=False)
-    assert (meter.energy().joules, meter.energy().boundary) == (40.0, "CPU package (RAPL), with the client")
+    assert meter.energy().joules == pytest.approx(40.0)
+    assert meter.energy().boundary == "CPU package (RAPL), with the client"
     assert meter.memory() == MemoryPeaks({}, {}, served={"peak_rss_bytes": MIB})
+
+
+def test_a_search_serves_the_requests_of_all_its_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its joules are those of all its loads too, of which one has the figures of the block."""
+    counted: list[int] = []
+
+    class Spy:
+        watching = staticmethod(nullcontext)
+
+        def served(self, samples: Sequence[Sample], *, disturbed: bool) -> None:
+            counted.append(len(samples))
+
+    best = Load((sample(5),) * 3, Honesty(0, 0, 0, None, None, 0, "loop"))
+    found = Searched(best, Capacity(2.0, 4.0, 0.9, (), "found"), (sample(5),) * 14)
+    monkeypatch.setattr(blocks, "run", lambda work: (work.close(), found)[1])
+    context = SimpleNamespace(measure=SimpleNamespace(max_disturbance=1.0))
+    target = SimpleNamespace(server=server([]), gone=str)
+    serving: Any = Serving(SimpleNamespace(context=context), target, meter=Spy())  # type: ignore[arg-type]
+    plan: Any = SimpleNamespace(workload=SimpleNamespace(own=(("rate", 1.0), ("share", 0.9))))
+    block, _ticks = serving.block(plan, 0, None, None)
+    assert (len(block.samples), counted) == (3, [14])

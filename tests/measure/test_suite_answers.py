@@ -92,3 +92,14 @@ def test_only_suites_that_ask_are_asked() -> None:
         "bias",
         "long-context",
     ]
+
+
+def test_every_suite_without_answers_is_named(monkeypatch: Patch) -> None:
+    """The record of a row keeps the last reason that is written, so all of them are written at once."""
+    found = under(monkeypatch, "factuality", "bias", "arithmetic")
+    monkeypatch.setattr(ArmUnderTest, "turns", 1)
+    suites.answer(found)
+    notes: Any = found.context.journal
+    whole = "an answer that comes as a whole has no log-likelihoods"
+    assert notes.of("v", "suites_reason") == [f"factuality: {whole}; bias: {whole}"]
+    assert list(kept(found)) == ["arithmetic"]

@@ -26,6 +26,7 @@ from bench.machine.proc import entries
 from bench.measure import worker_process
 from bench.measure.together import BaselineDied, ask_both
 from bench.measure.worker_process import PeerGone, WorkerProcess
+from bench.worker import protocol
 
 OPTIONS = {"device": "cpu", "dtype": "float32", "threads": 1, "attention": "sdpa", "random": False}
 RUNTIME = "bench.runtimes.fake"
@@ -196,6 +197,15 @@ def test_killed_from_outside(tmp_path: Path) -> None:
         assert failure(lambda: under.finish(PATIENCE_S)).outcome == Outcome.OOM_HOST
 
 
+def test_killed_by_a_signal_without_a_name(tmp_path: Path) -> None:
+    with worker(tmp_path) as under:
+        os.kill(under.pid, signal.SIGRTMIN + 1)
+        wait_until(lambda: not alive(under.pid))
+        found = failure(lambda: under.ask("solo", PATIENCE_S))
+    assert found.outcome == Outcome.SEGFAULT
+    assert found.reason.startswith(f"the worker died of signal {signal.SIGRTMIN + 1}")
+
+
 def test_killed_while_nobody_was_asking(tmp_path: Path) -> None:
     with worker(tmp_path) as under:
         ready(under, tmp_path)
@@ -242,6 +252,19 @@ def test_a_worker_that_stops_reading(tmp_path: Path) -> None:
         os.kill(under.pid, signal.SIGSTOP)
         found = failure(lambda: under.ask("load", 0.3, text="x" * 4_000_000))
     assert found.outcome == Outcome.TIMEOUT
+
+
+def test_a_command_may_be_larger_than_any_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an evaluation text is; what is larger than that is a failure with a reason."""
+    text = "wort " * 2000
+    with worker(tmp_path) as under:
+        load(under, tmp_path)
+        monkeypatch.setattr(protocol, "MAX_FRAME_BYTES", 1000)
+        assert under.ask("corpus", PATIENCE_S, text=text)["tokens"] == 2000
+        monkeypatch.setattr(worker_process, "MAX_COMMAND_BYTES", 1000)
+        found = failure(lambda: under.ask("corpus", PATIENCE_S, text=text))
+    assert found.outcome == Outcome.PROTOCOL_ERROR
+    assert "'corpus': a message of 100" in found.reason
 
 
 def test_an_unknown_command_ends_the_worker(tmp_path: Path) -> None:

@@ -6,10 +6,12 @@ import dataclasses
 from itertools import count
 from pathlib import Path
 from statistics import fmean
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import transformers
 from byte_tokenizer import write_tokenizer
 from engines import saved, sizes, told
@@ -21,7 +23,7 @@ from bench.errors import NotApplied, Unsupported
 from bench.optimisations.shared.cascading import CascadeParams, Edge
 from bench.optimisations.shared.logistic import Logistic
 from bench.records import Json
-from bench.worker import cascaded_suite, passes, session
+from bench.worker import cascaded_suite, learning, passes, session
 
 RULES = plugins.names("optimisations.cascade")
 every_rule = pytest.mark.parametrize("name", RULES)
@@ -248,3 +250,16 @@ def test_questions_that_no_model_can_read_teach_nothing(models: tuple[Path, Path
     asked["optimise"][0]["learn"] = {"replies": long}
     with pytest.raises(NotApplied, match="no question of factuality fits both models"):
         session.load(asked)
+
+
+def test_each_rule_keeps_what_it_has_learnt_for_itself() -> None:
+    """On the same questions and models: its features are others, and may be as many."""
+    engine = SimpleNamespace(logits=lambda ids: torch.ones(len(ids), 4))
+    cascade: Any = SimpleNamespace(edge_reads=lambda ids: (ids, ""), edge=engine, cloud=engine)
+    rule = module_of("learnt").RULE
+
+    class Other(type(rule)):  # type: ignore[misc]
+        """A rule of somebody else."""
+
+    keys = [learning._key(cascade, one, LEARN, [1, 2]) for one in (rule, rule, Other())]
+    assert keys[0] == keys[1] != keys[2]

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import transformers
 
+from bench.config.blocks import DriftBlock
+from bench.config.inputs import inputs_of
 from bench.config.reader import read_config
 from bench.errors import BenchError, IntegrityError, UsageError
+from bench.runs import export as exports
 from bench.runs.export import _tokenizer_files, export
 from bench.runs.run import begin
 
@@ -88,6 +93,30 @@ def test_what_is_not_there(run: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     with pytest.raises(UsageError, match="exists already"):
         export(run, "one-layer", tmp_path / "out", lambda _text: None)
+
+
+def test_a_row_of_a_sweep_is_named_with_its_cell_if_the_cells_have_other_models(tmp_path: Path) -> None:
+    def rows(sweep: str) -> Any:
+        (tmp_path / "config.yaml").write_text(f"{CONFIG}sweep: {sweep}\n")
+        return read_config(tmp_path / "config.yaml")
+
+    alike, others = rows("{output_tokens: [2, 3], threads: [1, 2]}"), rows("{dtype: [float32, bfloat16]}")
+    assert exports._rows(alike, "one-layer")[0].name == "one-layer"
+    for dtype in ("float32", "bfloat16"):
+        arm, baseline = exports._rows(others, f"dtype={dtype} one-layer")
+        assert arm.runtime.dtype == baseline.runtime.dtype == dtype
+    with pytest.raises(UsageError, match="name one of them, dtype=float32 one-layer, dtype=bfloat16 one-"):
+        exports._rows(others, "one-layer")
+
+
+def test_an_export_reads_nothing_of_drift(run: Path) -> None:
+    """Its files and lm-eval's data may be gone, and the exported model has nothing to do with them."""
+    spec = read_config(run / "spec.yaml")
+    drift = DriftBlock(text="/elsewhere/text", items="/elsewhere/items", suites=("own",))
+    spec = replace(spec, drift=drift)
+    assert len(list(inputs_of(spec))) == 2
+    alone = exports._alone(spec, *exports._rows(spec, "one-layer"))
+    assert (list(inputs_of(alone)), alone.drift.suites) == ([], ())
 
 
 # ---- a run of somebody else ----------------------------------------------------------------------

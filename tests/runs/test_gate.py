@@ -131,6 +131,9 @@ def test_a_variant_that_breaks_is_not_a_pass(tmp_path: Path) -> None:
     found = gate(spec, tmp_path)
     assert (found["verdict"], found["exit_code"]) == ("ERROR", 5)
     assert "segfault" in found["rules"][0]["reason"]
+    base, row = found["run"]["variants"]
+    assert (base["status"], base["reason"]) == ("interrupted", "its unit ended when v failed")
+    assert row["status"] == "segfault"
 
 
 @pytest.mark.fault(30)
@@ -139,6 +142,24 @@ def test_a_baseline_that_breaks_is_not_a_pass(tmp_path: Path) -> None:
     fake_model(tmp_path / "base", {"at": "prefill", "do": "kill"}, prefill_ns=[10 * MS], step_ns=[2 * MS])
     found = gate(spec, tmp_path)
     assert found["exit_code"] == 5
+
+
+def test_a_variant_that_breaks_leaves_the_others_their_baseline(tmp_path: Path) -> None:
+    """Its unit would begin the row of the baseline anew, and leave it without the model and its price."""
+    broken = fake_model(
+        tmp_path / "broken", {"at": "load", "do": "segfault"}, prefill_ns=[10 * MS], step_ns=[2 * MS]
+    )
+    variants = [
+        {"name": name, "model": {"path": str(path)}}
+        for name, path in (("v", tmp_path / "other"), ("broken", broken))
+    ]
+    found = gate(config(tmp_path, 2 * MS, variants=variants), tmp_path, cap=4)
+    ends = {row["name"]: row["status"] for row in found["run"]["variants"]}
+    assert ends == {"baseline": "ok", "v": "ok", "broken": "segfault"}
+    base = load_record(found["directory"]).arms[0]
+    assert base.is_baseline
+    assert base.loaded is not None
+    assert base.prompts_digest is not None
 
 
 def test_a_second_gate_goes_on_where_the_first_stopped(tmp_path: Path) -> None:
@@ -183,6 +204,18 @@ def test_other_weights_start_afresh(tmp_path: Path) -> None:
     weights = tmp_path / "other" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-4] + b"\1\1\1\1")
     assert gate(spec, tmp_path, cap=2)["evidence"]["units_from_earlier_runs"] == 0
+
+
+def test_other_prompts_start_afresh(tmp_path: Path) -> None:
+    """The same file with other prompts in it is another comparison."""
+    prompts = tmp_path / "prompts.jsonl"
+    load = {"name": "file", "file": str(prompts), "requests": 4, "output_tokens": 6}
+    found = []
+    for text in ("one", "one", "two"):
+        prompts.write_text(4 * (json.dumps({"prompt": text}) + "\n"))
+        run = gate(config(tmp_path, 3 * MS, workload=load), tmp_path, cap=2)
+        found.append(run["evidence"]["units_from_earlier_runs"])
+    assert found == [0, 2, 0]
 
 
 def test_a_cold_start_with_a_limit_of_its_own(tmp_path: Path) -> None:
@@ -279,6 +312,13 @@ def test_nothing_to_gate(tmp_path: Path, more: dict[str, Any], code: int, match:
         gate_spec(config(tmp_path, 2 * MS, **more), tmp_path / "results", Plan())
     assert refused.value.exit_code == code
     assert not (tmp_path / "results").exists()
+
+
+def test_the_sides_of_a_unit_do_not_run_one_after_the_other(tmp_path: Path) -> None:
+    spec = config(tmp_path, 2 * MS, measure={"design": "abba"})
+    for run in (lambda: gate_spec(spec, tmp_path, Plan()), lambda: calibrate_spec(spec, tmp_path)):
+        with pytest.raises(UsageError, match=r"measure\.design: abba is for bench run"):
+            run()
 
 
 def test_a_calibration_and_a_gate_that_uses_it(tmp_path: Path) -> None:

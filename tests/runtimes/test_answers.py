@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import sys
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,12 @@ def test_a_program_that_is_started_for_each_request() -> None:
             "timeout",
             "no answer within 0.3 s",
         ),
+        (
+            "import sys, time; sys.stdout.write('{'); sys.stdout.flush(); time.sleep(60)",
+            {"timeout_s": 2.0},
+            "timeout",
+            "no answer within 2 s",
+        ),
         ("import sys; sys.exit(3)", {"each": True}, "run_error", "left with exit code 3"),
     ],
 )
@@ -119,6 +126,22 @@ def test_a_program_that_does_not_answer(code: str, own: dict[str, Any], outcome:
     with pytest.raises(VariantFailed, match=why) as caught:
         answers(engine, "x")
     assert caught.value.outcome == outcome
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        'import sys\nfor _ in sys.stdin: sys.stdout.write(2 * \'{"text": "a"}\\n\'); sys.stdout.flush()',
+        'import sys; sys.stdout.write(\'{"text": "a"}\\n\'); sys.stdout.flush(); sys.stdin.read()',
+    ],
+    ids=["two lines", "before it was asked"],
+)
+def test_a_line_that_nobody_asked_for_is_not_the_answer_to_the_next_request(code: str) -> None:
+    engine: Any = by_program(code)
+    if "for _ in" not in code:
+        select.select([engine._process.stdout], [], [], 20)
+    with pytest.raises(VariantFailed, match="on one line, not"):
+        answers(engine, "x")
 
 
 def test_a_program_that_is_not_there() -> None:

@@ -174,7 +174,22 @@ def test_a_text_begins_as_the_tokenizer_says(tmp_path: Path) -> None:
         worker = Worker()
         worker.engine, worker.corpus = found, list(range(4, 40))
         assert worker._windows({"window": 4, "starts": [0, 8]}) == [[0, 4, 5, 6], [0, 12, 13, 14]]
-        assert encoded(found, [{"chat": False, "text": "ab", "tokens": None}])[0][0] == 0
+        for chat in (False, True):  # there is no template, so a message is a text
+            assert encoded(found, [{"chat": chat, "text": "ab", "tokens": None}])[0][0] == 0
+
+
+def test_what_a_tokenizer_puts_behind_a_text_does_not_begin_it(tmp_path: Path) -> None:
+    directory = llama(tmp_path)
+    file = directory / "tokenizer.json"
+    content = json.loads(file.read_text())
+    content["post_processor"] = {
+        "type": "TemplateProcessing", "pair": [],
+        "single": [{"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": "</s>", "type_id": 0}}],
+        "special_tokens": {"</s>": {"id": "</s>", "ids": [1], "tokens": ["</s>"]}},
+    }  # fmt: skip
+    file.write_text(json.dumps(content))
+    for found in (engine.load(directory, CPU), numpy_engine.load(directory, CPU)):
+        assert found.begin_ids() == ()
 
 
 # ---- decoding that is not what is scored ----------------------------------------------------------------

@@ -19,6 +19,7 @@ from bench import plugins
 from bench.engine import Options
 from bench.errors import Unsupported
 from bench.runtimes import _transformers_encoder
+from bench.runtimes._traced_encoder import exported
 from bench.worker import session
 
 ENGINES = {"onnxruntime": "onnx-int8-dynamic", "openvino": "openvino-int8"}
@@ -41,6 +42,18 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         if HERE:
             patch.setenv("BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+def test_each_way_to_trace_a_graph_has_a_file_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys: set[str] = set()
+    monkeypatch.setattr("bench.models.cache.fill", lambda key, _make: keys.add(key) or tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    ways = [{}, {"attention": "eager"}, {"dtype": "bfloat16"}, {"task": "classification"}]
+    for way in ways:
+        exported(tmp_path, Options(**{"task": "embedding", **way}), "onnx", (), "model.onnx")
+    assert len(keys) == len(ways)
 
 
 def load(name: str, path: Path, *steps: tuple[str, str], task: str = "embedding") -> Any:

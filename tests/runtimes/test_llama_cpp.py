@@ -12,13 +12,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engines import own_cache, run_there, saved, toys, without_a_tensor
+import torch
+import transformers
+from engines import own_cache, run_there, saved, sizes, toys, without_a_tensor
 
 from bench import plugins
 from bench.engine import Options
 from bench.errors import Outcome, VariantFailed
 from bench.models.gguf_parts import check_parts
-from bench.runtimes import llama_cpp
+from bench.runtimes import _gguf, llama_cpp
 
 MISSING = plugins.missing_packages(llama_cpp)
 inside = pytest.mark.skipif(bool(MISSING), reason="runs in the environment of the engine")
@@ -113,3 +115,26 @@ def test_what_llama_cpp_says_of_a_file_is_the_reason(
         llama_cpp.Model(path, tmp_path)
     assert (caught.value.outcome, "\n" in str(caught.value)) == (Outcome.LOAD_ERROR, False)
     assert time.monotonic() - began < 2
+
+
+@inside
+@pytest.mark.parametrize("width", [16, 48])
+def test_the_cache_has_the_width_of_a_head_that_the_model_has(tmp_path: Path, width: int) -> None:
+    """Four heads of a state of 64 need not have 16 numbers each: those of Qwen3-0.6B have twice as many."""
+    config = transformers.Qwen3Config(**{**sizes(96), "head_dim": width})
+    facts = llama_cpp.load(saved(config, tmp_path / "model"), Options(device="cpu", threads=1)).facts()
+    layers, kv_heads, key_and_value, float16 = 2, 2, 2, 2
+    assert facts.kv_bytes_per_token == layers * kv_heads * key_and_value * width * float16
+
+
+@inside
+def test_a_file_that_does_not_say_how_wide_a_head_is(tmp_path: Path) -> None:
+    model = llama_cpp.Model(written(tmp_path / "m.gguf"), tmp_path)
+    assert _gguf.kv_bytes_per_token(model.handle) == 2 * 32 * 2, "two heads share a state of 32"
+
+
+@inside
+@pytest.mark.parametrize("threads", [None, 1])
+def test_it_takes_as_many_threads_as_the_other_engines(llama: Path, threads: int | None) -> None:
+    facts = llama_cpp.load(llama, Options(device="cpu", threads=threads)).facts()
+    assert facts.threads == (threads or torch.get_num_threads())

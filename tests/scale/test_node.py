@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -141,3 +142,16 @@ def test_a_run_that_ended_before_its_first_record(tmp_path: Path) -> None:
     receiver.take(("run/spec.yaml", 0, b"name: x\n"))
     assert receiver.finished() is None
     assert receiver.cut_short() is None
+
+
+def test_a_line_that_is_half_written_is_told_once_and_whole(node: NodeRun) -> None:
+    node._child = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    node._ended = os.pidfd_open(node._child.pid)
+    told = []
+    for part in (b"base", b"line: \xc3", b"\xa9\nsa", b"me: ", b""):
+        with (node._place / "said").open("ab") as said:
+            said.write(part)
+        told.append(node.more(0.0)["said"])
+    assert told == [[], [], ["baseline: \u00e9"], [], []]
+    node.stop()
+    assert node.more(60.0)["said"] == ["same: "]

@@ -129,6 +129,14 @@ def test_long_prompts_are_passed_over(tmp_path: Path) -> None:
         asyncio.run(Prompts(1, letters).of(planned.lengths, spoken=planned.spoken))
 
 
+def test_a_few_prompts_that_fit_come_again(tmp_path: Path) -> None:
+    """Most are too long, and more requests are asked for than fit: no prompt at all is something else."""
+    workload = asked_for(written(tmp_path / "set", SHAREGPT, MESSAGES, OPEN), max_input_tokens=2)
+    planned = data_set.plan(workload, 0)
+    asked = asyncio.run(Prompts(1, None).of(planned.lengths, spoken=planned.spoken))
+    assert [one.prompt for one in asked] == ["Say something."] * 3
+
+
 CONFIG = """
 model: smollm2-135m
 runtime: {{name: openai-http, url: "http://127.0.0.1:1"}}

@@ -229,6 +229,71 @@ def test_a_block_of_a_search_is_the_load_at_the_highest_rate_that_held(
     assert len(block.samples) == block.search["steps"][-1]["requests"]
 
 
+# ---- no server gets a prompt twice ----
+
+
+def spied(monkeypatch: pytest.MonkeyPatch, module: str) -> list[tuple[int, tuple[str, ...]]]:
+    """A list of (port, prompts) to which each load that ``module`` makes is added."""
+    sent: list[tuple[int, tuple[str, ...]]] = []
+    real = blocks.load
+
+    async def load(settings: Any, schedule: Any, asked: Any, *more: Any) -> Any:
+        sent.append((settings.server.port, tuple(one.prompt for one in asked)))
+        return await real(settings, schedule, asked, *more)
+
+    monkeypatch.setattr(f"{module}.load", load)
+    return sent
+
+
+def with_workload(path: Path, workload: str) -> Path:
+    lines = path.read_text().splitlines()
+    changed = [f"workload: {workload}" if line.startswith("workload") else line for line in lines]
+    path.write_text("\n".join(changed))
+    return path
+
+
+def must_be_new(pair: list[tuple[int, tuple[str, ...]]], each: int) -> None:
+    """Both servers get the same two rounds of prompts, and no prompt is in both rounds."""
+    by_port: dict[int, list[tuple[str, ...]]] = {}
+    for port, prompts in pair:
+        by_port.setdefault(port, []).append(prompts)
+    one, other = by_port.values()
+    assert one == other
+    assert len({prompt for prompts in one for prompt in prompts}) == 2 * each
+
+
+def test_blocks_go_on_in_a_data_set(
+    urls: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a prefix cache, which vLLM has by default, would answer all blocks but the first."""
+    sent = spied(monkeypatch, "bench.measure.blocks")
+    rows = [{"prompt": f"say the number {n}", "response": "it is said"} for n in range(100)]
+    (tmp_path / "set").write_text(json.dumps(rows))
+    same = f'  - {{name: same, runtime: {{url: "{urls[1]}"}}}}'
+    own = f"{{name: data-set, file: {tmp_path / 'set'}, users: 2, requests: 4, output_tokens: 4, warmup: 1}}"
+    measured(with_workload(written(tmp_path, urls, same), own), tmp_path)
+    alone, *pairs = sent[:4], sent[4:8], sent[8:]
+    assert len({prompt for _port, prompts in alone for prompt in prompts}) == 16
+    for pair in pairs:
+        must_be_new(pair, 4)
+    assert pairs[0] != pairs[1], "these servers know what the first pair has sent"
+
+
+def test_searches_of_a_pair_have_prompts_of_their_own(
+    urls: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.serving.search.MOST_STEPS", 1)
+    monkeypatch.setattr(served, "ALONE_BLOCKS", 1)
+    sent = spied(monkeypatch, "bench.serving.searched")
+    same = f'  - {{name: same, runtime: {{url: "{urls[1]}"}}}}'
+    own = "{name: search, share: 0.5, rate: 100, input_tokens: 12, output_tokens: 2}"
+    path = with_workload(written(tmp_path, urls, same, model="ttft=5,tokens=1"), own)
+    path.write_text(path.read_text().replace("processes: 2", "processes: 1"))
+    measured(path, tmp_path)
+    assert len(sent) == 5
+    must_be_new(sent[1:], len(sent[1][1]))
+
+
 # ---- servers that are started here ----
 
 

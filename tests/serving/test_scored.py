@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,9 @@ from bench.report.formats import markdown
 from bench.results.summary import load_run
 from bench.results.verify import verify_run
 from bench.runs.run import run_spec
+from bench.serving import scored
 from bench.serving.address import Address
-from bench.serving.distributions import Asker
+from bench.serving.distributions import Asker, Route
 from bench.serving.load import run
 from bench.serving.scored import compared, distributions_of, must_have_same_tokens, scoring_of
 from bench.store.replay import load_record
@@ -75,6 +76,27 @@ def test_what_a_server_must_lend(urls: tuple[Address, Address]) -> None:
         run(distributions_of(silent, [(1, 2)]))
     with pytest.raises(BenchError, match="does not lend its tokenizer"):
         run(scoring_of(Asker(Address("http", "127.0.0.1", 9), "stub"), TEXT, 16, 16))
+
+
+@pytest.mark.parametrize(
+    "later",
+    [{0: -1.0, 1: -1.0}, {0: -1.0, 2: -1.0}, {0: -1.0, 1: -1.0, 2: -2.0, 3: -3.0}, {}],
+    ids=["fewer", "a token is missing", "more", "none"],
+)
+def test_a_server_that_shows_its_whole_vocabulary_only_at_first(
+    monkeypatch: pytest.MonkeyPatch, later: dict[int, float]
+) -> None:
+    """What is missing has no known probability, so it is not taken for impossible."""
+
+    async def ask(ids: Sequence[int]) -> dict[int, float]:
+        return {0: -1.0, 1: -1.0, 2: -2.0} if len(ids) == 1 else later
+
+    async def route(_asker: Asker, _ids: Sequence[int]) -> Route:
+        return Route("scripted", None, ask)
+
+    monkeypatch.setattr(scored, "whole_route", route)
+    with pytest.raises(BenchError, match="whole vocabulary for some prompts and not for others"):
+        run(distributions_of(Asker(Address("http", "127.0.0.1", 9), "stub"), [(1, 2, 3)]))
 
 
 CONFIG = """

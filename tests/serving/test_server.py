@@ -123,6 +123,17 @@ def test_a_server_that_leaves_processes_behind(tmp_path: Path) -> None:
     assert not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in children)
 
 
+def test_a_keeper_that_does_not_move_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(servers, "STOP_S", 0.5)
+    asked = launch()
+    with started(adapter(), asked, tmp_path / "log", 60) as up:
+        os.kill(up._keeper.pid, signal.SIGSTOP)
+    assert up.parting == "the stub could not be stopped within 0.5 s"
+    assert soon(lambda: not processes_of(asked.port)), "the server ends with its keeper"
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
 def test_a_server_that_dies(tmp_path: Path, number: int) -> None:
     def server_of(up: Server) -> int:

@@ -58,6 +58,12 @@ def test_what_pip_installs(
     assert building._pip_arguments(project(tmp_path, **files), BuildBlock(**block)) == asked  # type: ignore[arg-type]
 
 
+def test_uv_without_a_lock_file_is_not_pip(tmp_path: Path) -> None:
+    """Whoever asks for uv wants locked versions."""
+    with pytest.raises(UsageError, match=r"build\.tool: uv .* this project has none"):
+        building._pip_arguments(project(tmp_path, pyproject__toml=TOML), BuildBlock(tool="uv"))
+
+
 def made(tmp_path: Path, files: dict[str, str], inside: str = "", **block: object) -> Built:
     """Build the one commit of a repository with these files; nothing is below, where pip would look, too."""
     at = tmp_path / "repo"

@@ -202,12 +202,13 @@ def test_no_side_collects_garbage_inside_the_other_s_turn(monkeypatch: pytest.Mo
     monkeypatch.setattr(passes, "gc", SlowGarbage)
     real: Callable[..., Any] = module.duet
 
-    def marked(engine: Any, batches: Any, turns: int, firsts: Any, me: int, baton: Any, grain: int) -> Any:
+    def marked(engine: Any, batches: Any, turns: int, firsts: Any, me: int, baton: Any) -> Any:
         threads[threading.get_ident()] = me
-        return real(engine, batches, turns, firsts, me, baton, grain)
+        return real(engine, batches, turns, firsts, me, baton)
 
     monkeypatch.setitem(globals(), "duet", marked)
-    both([Watching(), FakeEngine()], [[0, 0, 0]] * 3, 3)
+    found = both([Watching(), FakeEngine()], [[0, 0, 0]] * 3, 3)
+    assert all(isinstance(one, TurnTimes) for one in found), found
     assert not overlaps
 
 

@@ -14,7 +14,7 @@ from fakes import DataClock, FakeEngine
 from bench.engine import energy
 from bench.engine.energy import Counter, CounterReset, NoCounter
 from bench.records import EnergyReading
-from bench.worker import joules, passes
+from bench.worker import counter_windows, joules, passes
 
 __all__ = ["gpu_machine"]
 MS = 1_000_000
@@ -25,9 +25,10 @@ Patch = pytest.MonkeyPatch
 def clock(monkeypatch: Patch) -> DataClock:
     """A clock that requests and sleeps move; samples of power are taken when the worker looks."""
     found = DataClock()
-    for module in (passes, joules):
+    for module in (passes, counter_windows):
         monkeypatch.setattr(module, "perf_counter_ns", found)
-    monkeypatch.setattr(joules, "sleep", lambda seconds: found.advance(round(seconds * 1e9)))
+    for module in (joules, counter_windows):
+        monkeypatch.setattr(module, "sleep", lambda seconds: found.advance(round(seconds * 1e9)))
     return found
 
 
@@ -81,6 +82,20 @@ def test_the_energy_of_whole_requests_to_two_per_cent(
     assert found.output_tokens == 3 * found.requests
     assert found.joules == pytest.approx(300 * found.window_s, rel=0.02)
     assert found.update_s == pytest.approx(update_s, rel=0.1, abs=0.002)
+
+
+@pytest.mark.parametrize(("replies", "tokens"), [([[5] * 7, [5] * 4], 11), ([[], []], 0)])
+def test_the_tokens_of_answers_that_come_as_a_whole_are_counted(
+    clock: DataClock, monkeypatch: Patch, replies: list[list[int]], tokens: int
+) -> None:
+    """Such an answer is one step of the engine, and has as many tokens as it has; an encoder writes none."""
+    engine = FakeEngine(clock, prefill_ns=[310 * MS])
+    meter = Recorded(clock, engine, 300, 60, 0.1)
+    monkeypatch.setattr(engine, "tokens", lambda generation: replies)
+    monkeypatch.setattr(energy, "find", lambda device: Counter("test", meter.read))
+    found = joules.measure(engine, [[1], [2]], 1)
+    assert found.requests == 2 * len(meter.spans) > 0
+    assert found.output_tokens == tokens * len(meter.spans)
 
 
 def test_idle_power_is_measured_before_anything_runs(clock: DataClock, monkeypatch: Patch) -> None:
@@ -180,10 +195,10 @@ def test_the_trapezoid_rule_by_hand(samples: list[tuple[float, float]], expected
 
 def test_the_sampler_brackets_its_block() -> None:
     with joules.Sampler(lambda: 42.0) as samples:
-        start = joules._now()
+        start = joules.now()
         while len(samples.found) < 3:
             pass
-        end = joules._now()
+        end = joules.now()
     assert samples.found[0][0] <= start < end <= samples.found[-1][0]
     assert joules.integrated(samples.found, start, end) == pytest.approx(42 * (end - start))
     with joules.Sampler(None) as nothing:

@@ -1,0 +1,39 @@
+"""What a program writes on its standard output: parts of a line, whole lines, or nothing within a time."""
+
+from __future__ import annotations
+
+import selectors
+from time import monotonic
+from typing import IO, Any
+
+PART_BYTES = 1 << 16
+
+
+def next_line(stream: IO[bytes], within_s: float, most: int) -> bytes:
+    """Read until a program has written a line, closed its output, or written more than ``most`` bytes.
+
+    Return all that it wrote. Raises TimeoutError if none of this happens within ``within_s``.
+    """
+    until, said = monotonic() + within_s, b""
+    while b"\n" not in said and len(said) <= most:
+        if not has_more(stream, until - monotonic()):
+            raise TimeoutError
+        part = read_part(stream)
+        if not part:
+            break
+        said += part
+    return said
+
+
+def read_part(stream: IO[bytes]) -> bytes:
+    """Return what a program has written; nothing if it has closed its output."""
+    buffered: Any = stream
+    part: bytes = buffered.read1(PART_BYTES)
+    return part
+
+
+def has_more(stream: IO[bytes], within_s: float = 0.0) -> bool:
+    """Wait until a program has written something, or has closed its output; return whether it has."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        return bool(selector.select(max(within_s, 0.0)))

@@ -1,0 +1,30 @@
+"""What a machine reaches at best, in environments with torch and without it."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+
+import pytest
+from fakes import FakeEngine
+
+from bench.worker import ceilings
+
+
+def test_an_engine_that_needs_no_torch_has_no_ceilings_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody's own function runs in an interpreter of its own; its row must not fail for this."""
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert ceilings.measure(FakeEngine()) == {}
+
+
+def test_rates_are_the_best_of_five_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each run is a second longer than the one before it, and the first is not counted."""
+    ticks = iter(range(10_000))
+    clock, waits = [0], []
+
+    def work() -> None:
+        clock[0] += (1 + next(ticks)) * 10**9
+
+    assert ceilings._best(lambda: clock[0], lambda: waits.append(1), work) == 2.0
+    assert len(waits) == 1 + ceilings.REPEATS
