@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from bench.cli.load_signals import Ending
 from bench.cli.load_target import target_of, tell
 from bench.cli.load_workload import PEOPLE, drawn, plan_at, plan_of, title, workload_of
 from bench.config.blocks import WorkloadBlock
-from bench.errors import BenchError, InterruptedRun, UsageError
+from bench.errors import BenchError, InterruptedRun, OnFailure, UsageError
 from bench.formatting import one_line
 from bench.machine.devices import cpu_count
 from bench.measure.clock import utc_now
@@ -67,7 +66,7 @@ def measured(asking: Asking, ending: Ending) -> tuple[Result, Path]:
         asking.out, f"load-{asking.target.partition('://')[0] if by_address else asking.target}"
     )
     limits, begun = Limits(asking.limits_ms), utc_now()
-    with _none_left_empty(directory), target_of(asking, key, directory) as target:
+    with OnFailure(lambda: _remove_empty(directory)), target_of(asking, key, directory) as target:
         done, found, hits = run(ending.heeding(_measured(asking, target, workload, seed, limits)))
         ending.must_have(done)
         drift = _drift(asking, target, directory, wanted) if wanted and not done.stopped else None
@@ -84,16 +83,11 @@ def measured(asking: Asking, ending: Ending) -> tuple[Result, Path]:
     return result, directory
 
 
-@contextmanager
-def _none_left_empty(directory: Path) -> Iterator[None]:
+def _remove_empty(directory: Path) -> None:
     """Remove the directory again if nothing was written into it: no server was started, none answered."""
-    try:
-        yield
-    except BaseException:
-        for one in (directory / "logs", directory):
-            with suppress(OSError):
-                one.rmdir()
-        raise
+    for one in (directory / "logs", directory):
+        with suppress(OSError):
+            one.rmdir()
 
 
 def is_earlier(target: str) -> bool:

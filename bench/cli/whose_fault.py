@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 
 from bench.errors import BenchError, IntegrityError
 
 
-@contextmanager
-def showing(*directories: Path) -> Iterator[None]:
+def showing(*directories: Path) -> Showing:
     """Compute and print what was read from the results in ``directories``.
 
     They were read and checked before. What goes wrong from here on is a bug of ours and stays as it is, with
     one exception: if the summary of a directory is not that of its journal, somebody has edited it, and the
     IntegrityError says where. A run or load that was just measured is not given here: it is all ours.
     """
-    try:
-        yield
-    except (BenchError, OSError):
-        raise
-    except Exception as bad:
-        for directory in directories:
-            _must_be_its_own(directory, bad)
-        raise
+    return Showing(directories)
+
+
+@dataclass(frozen=True)
+class Showing(AbstractContextManager[None]):
+    """The context manager of ``showing``. It lets an exception pass, or puts another one in its place."""
+
+    directories: tuple[Path, ...]
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, Exception) and not isinstance(error, BenchError | OSError):
+            for directory in self.directories:
+                _must_be_its_own(directory, error)
 
 
 def _must_be_its_own(directory: Path, bad: Exception) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 from bench.bounded import open_to_append, tail
 from bench.drift import distribution as statistics
-from bench.errors import BenchError, UsageError
+from bench.errors import BenchError, OnFailure, UsageError
 from bench.formatting import one_line
 from bench.machine.children import NOWHERE, SAFE, environment
 from bench.metrics.output_drift import KLD, KLD_MAX, PPL_RATIO, RMS, TOP1
@@ -172,11 +172,8 @@ class _Baseline:
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=out, cwd=NOWHERE,
                 env=environment(*PREFIXES) | SAFE | OFFLINE | variables,
             )  # fmt: skip
-        try:
+        with OnFailure(self.__exit__):
             self._begin()
-        except BaseException:
-            self.__exit__()
-            raise
         return self
 
     def __exit__(self, *_: object) -> None:

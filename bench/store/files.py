@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from bench.bounded import MOST, Contents, must_be_modest, open_regular
-from bench.errors import BenchError, UsageError
+from bench.errors import BenchError, OnFailure, UsageError
 from bench.formatting import MIB
 from bench.records import plain
 
@@ -199,12 +199,9 @@ def write_atomic_bytes(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Do the same with bytes; ``mode`` is that of the file, less the umask."""
     temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
     with naming("write", path):
-        try:
+        with OnFailure(lambda: temporary.unlink(missing_ok=True)):
             _write_synced(temporary, data, mode)
             os.replace(temporary, path)  # noqa: PTH105 - next to the fsyncs it belongs with
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
         sync_directory(path.parent)
 
 
