@@ -11,7 +11,7 @@ def main() -> None:
     """Run a command. An installation that is not whole is said in one sentence."""
     try:
         from bench.cli.main import main as run
-    except Exception as bad:  # noqa: BLE001 - a package that is missing or broken may raise anything
+    except Exception as bad:  # noqa: BLE001 - a broken package may raise anything, see tests/test_layers.py
         print(f"bench cannot be started ({type(bad).__name__}: {bad}): install it again", file=sys.stderr)
         sys.exit(CANNOT_START)
     run()

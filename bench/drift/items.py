@@ -11,7 +11,6 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from bench.bounded import Contents, why
 from bench.errors import UsageError
@@ -106,6 +105,6 @@ def digest(items: Sequence[Json]) -> str:
     return hashlib.sha256(json.dumps(list(items), sort_keys=True).encode()).hexdigest()
 
 
-def kept(item: Json) -> dict[str, Any]:
+def kept(item: Json) -> Json:
     """Return what a result keeps of an item: all that judging needs, and the end of a long prompt."""
     return {**item, "prompt": item["prompt"][-SHOWN:]}

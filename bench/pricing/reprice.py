@@ -12,6 +12,7 @@ from bench.errors import UsageError
 from bench.pricing.book import VCPU_USD, price_called
 from bench.pricing.currency import MAX_USD_PER_HOUR
 from bench.pricing.hardware import HardwarePrice
+from bench.records.plain import Json
 
 GIVEN = "given"
 LEAST_UTILISATION = 1e-4
@@ -20,7 +21,7 @@ MOST_VCPUS = 4096
 
 def price_block(
     hardware: str | None, usd_per_hour: float | None, utilisation: float, today: str, vcpus: int | None = None
-) -> dict[str, Any]:
+) -> Json:
     """Return the whole price as a result keeps it, from the book or from ``usd_per_hour``.
 
     ``usd_per_hour`` is dated ``today``. With ``vcpus`` a run is charged its share of them, else a whole
@@ -39,7 +40,7 @@ def price_block(
     return {**block, "utilisation": share}
 
 
-def plain(price: HardwarePrice) -> dict[str, Any]:
+def plain(price: HardwarePrice) -> Json:
     """Return a price as plain data, its days as text, without the keys that it has not."""
     kept = {key: value for key, value in asdict(price).items() if value is not None}
     return {key: str(value) if isinstance(value, dt.date) else value for key, value in kept.items()}
@@ -51,7 +52,7 @@ def _checked_share(utilisation: float) -> float:
     return utilisation
 
 
-def own_price(usd_per_hour: float, today: str, vcpus: int | None = None) -> dict[str, Any]:
+def own_price(usd_per_hour: float, today: str, vcpus: int | None = None) -> Json:
     """Return a price that the user gives instead of one from the book, dated ``today`` (YYYY-MM-DD).
 
     Without ``vcpus`` a run is charged the whole machine, as it would be for a GPU.
@@ -99,7 +100,7 @@ def new_price(
     utilisation: float | None,
     today: str | None = None,
     vcpus: int | None = None,
-) -> dict[str, Any]:
+) -> Json:
     """Return the price block for judging a run again. What is not given stays as it was.
 
     With neither hardware nor dollars only the utilisation changes, and without a utilisation the old one is

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from bench.records.plain import Json
 from bench.records.samples import Sample
 
 MOST_LATE_MS = 5.0  # p99 of sent − scheduled
@@ -48,7 +49,7 @@ class Honesty:
             )
         return tuple(found)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return it as it stands in the journal."""
         return asdict(self)
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from bench.records.plain import Json
+
 Status = Literal["ok", "failed", "cut short"]
 
 
@@ -98,7 +100,7 @@ class Sample:
         """Return the time of each token after the first event: k values of gap/k for an event of k tokens."""
         return [gap / k for gap, k in zip(self.gaps_ms(), self.tokens[1:], strict=True) for _ in range(k)]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the record as it stands in the journal."""
         return asdict(self)
 

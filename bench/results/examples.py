@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from bench import plugins
 from bench.drift.behaviour import Suite, on_both
-from bench.records import ArmRecord, RunRecord
+from bench.records import ArmRecord, Json, RunRecord
 
 KEPT = 3  # examples of a row that run.json keeps
 LETTERS = 400
@@ -24,7 +23,7 @@ class Example:
     variant: str
     same: int
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the example as it is in ``run.json``."""
         return asdict(self)
 

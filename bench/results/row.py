@@ -26,7 +26,7 @@ class Evidence:
     bytes_by_dtype: Mapping[str, int] = field(default_factory=dict)
     kernels: tuple[Kernel, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the block as it is in ``run.json``."""
         return {
             "steps": list(self.steps),
@@ -111,7 +111,7 @@ class Row:
         yield from self.metrics.items()
         yield from self.drift.items()
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the row as it is in ``run.json``."""
         return {
             "name": self.name,

@@ -194,7 +194,7 @@ def fetcher(spec: Spec, on_fetch: OnProgress) -> Fetch:
     return fetch
 
 
-def evaluation_text(spec: Spec) -> tuple[str, dict[str, Any]]:
+def evaluation_text(spec: Spec) -> tuple[str, Json]:
     """Return the evaluation text, and what the result records about it, such as its name in the config."""
     text, name = read_text(spec.drift.text), spec.content["drift"]["text"]
     digest = hashlib.sha256(text.encode()).hexdigest()
@@ -204,7 +204,7 @@ def evaluation_text(spec: Spec) -> tuple[str, dict[str, Any]]:
 def begin(
     directory: Path,
     spec: Spec,
-    text: dict[str, Any],
+    text: Json,
     gate: Mapping[str, Any] | None = None,
     price: Json | None = None,
 ) -> Journal:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from bench.config.served import is_server
 from bench.config.spec import Spec
@@ -39,8 +38,8 @@ class Work:
     """
 
     spec: Spec
-    text: tuple[str, dict[str, Any]]
-    head: dict[str, Any]
+    text: tuple[str, Json]
+    head: Json
     fetch: Fetch
     extras: UnitExtras = field(default_factory=UnitExtras)
     whole_run: bool = False

@@ -23,7 +23,7 @@ from bench.errors import BenchError, OnFailure, UsageError
 from bench.formatting import one_line
 from bench.machine.children import NOWHERE, SAFE, environment
 from bench.metrics.output_drift import KLD, KLD_MAX, PPL_RATIO, RMS, TOP1
-from bench.records import DriftWindow
+from bench.records import DriftWindow, Json
 from bench.serving.client import Settings
 from bench.serving.distributions import Asker, Distribution, NoDistributions, route_of
 from bench.serving.said import Said
@@ -66,7 +66,7 @@ class Drift:
             RMS.key: RMS.scalar(statistics.rms_delta_p(seen), **notes) if known else None,
         }
 
-    def how(self) -> dict[str, Any]:
+    def how(self) -> Json:
         """Return what was compared, without the values."""
         return {key: value for key, value in vars(self).items() if key != "windows"}
 
@@ -77,7 +77,7 @@ class Drift:
         known = "the whole vocabulary" if self.top is None else few
         return f"against {self.baseline} in float32, {self.route} over {known}"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return it as it stands in the journal."""
         return {**vars(self), "windows": [_plain(one) for one in self.windows]}
 

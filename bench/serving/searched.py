@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from bench.metrics.requests import Limits
+from bench.records.plain import Json
 from bench.serving.arrivals import Planned
 from bench.serving.load import INTERRUPTED, Load, Progress, load
 from bench.serving.prompts import Prompts
@@ -26,7 +26,7 @@ class Searched:
     load: Load
     capacity: Capacity
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the search as it stands in a journal."""
         return {**vars(self.capacity), "steps": [vars(step) for step in self.capacity.steps]}
 
