@@ -348,7 +348,7 @@ def test_no_ring_of_imports_inside_functions_either() -> None:
 # Where every exception is caught: why there.
 BROAD = {
     "cli.main": "whatever nobody expected: it is told in a sentence, and its traceback is kept",
-    "__main__": "the installation is not whole: a package may raise anything while it is imported, for example "
+    "__main__": "the installation is not whole: a package may raise anything while it is imported, such as "
     "RuntimeError or SystemError for the wrong version of another, and exit code 1 would be a verdict",
 }
 ALL = {"Exception", "BaseException"}
