@@ -22,6 +22,7 @@ from bench.machine.devices import cpu_count
 from bench.measure.clock import utc_now
 from bench.metrics.requests import Limits
 from bench.pricing.reprice import price_block
+from bench.records.plain import Json
 from bench.records.samples import Sample
 from bench.runs.directory import new_directory
 from bench.serving import record
@@ -102,7 +103,7 @@ def again(asking: Asking) -> Result:
     return record.again(Path(asking.target), asking.limits_ms, _price(asking))
 
 
-def _price(asking: Asking) -> dict[str, Any] | None:
+def _price(asking: Asking) -> Json | None:
     if asking.hardware is None:
         return None
     return price_block(asking.hardware, None, asking.utilisation, utc_now()[:10])

@@ -187,7 +187,7 @@ def _facts(stored: Json) -> Facts:
     return Facts(**{key: value for key, value in stored.items() if key in _FACTS})
 
 
-def _figures_to_json(figures: Figures) -> dict[str, dict[str, Any] | None]:
+def _figures_to_json(figures: Figures) -> dict[str, Json | None]:
     return {key: figure.to_json() if figure else None for key, figure in figures.items()}
 
 

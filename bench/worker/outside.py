@@ -122,7 +122,7 @@ def _read(source: BinaryIO, sizes: Sequence[int]) -> list[tuple[Any, Any]]:
     return found
 
 
-def _answer(out: Any, what: dict[str, Any]) -> None:
+def _answer(out: Any, what: Json) -> None:
     print(json.dumps(what, allow_nan=False), file=out, flush=True)
 
 
