@@ -181,11 +181,13 @@ def test_a_run_with_a_server_that_answers_and_one_that_refuses(
             "optimise": [{"cascade": "log-probability", "edge": edge, "threshold": 0.0, "cloud": cloud}],
         }
 
+    items = tmp_path / "items.jsonl"
+    items.write_text('{"id": "a", "lang": "en", "prompt": "Ice is", "choices": [" a", " b"], "right": 0}\n')
     config = {
         "name": "far", "model": {"path": str(models[1])}, "runtime": {"device": "cpu", "threads": 1},
         "workload": {"name": "chat", "requests": 3, "output_tokens": 4},
         "variants": [row("far", "tokens=4"), row("busy", "mode=status,status=429")],
-        "price": {"usd_per_hour": 0.36}, "drift": {"tokens": 0, "suites": ["factuality"]},
+        "price": {"usd_per_hour": 0.36}, "drift": {"tokens": 0, "suites": ["own"], "items": str(items)},
         "measure": {"processes": 1, "max_rounds": 1},
     }  # fmt: skip
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
