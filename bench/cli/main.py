@@ -32,9 +32,9 @@ NOT_OURS = {
 def main() -> None:
     """Run a command, and exit with its code.
 
-    An expected error is one message and its exit code. Anything else leaves its traceback in a file that can
-    be attached to an issue. A command that has a verdict (``run``, ``gate``) keeps its code whatever happens
-    to the streams; any other fails if its output could not be written, because the output is its result.
+    An expected error is one message and its exit code; anything else is raised, see ``bench.__main__``. A
+    command that has a verdict (``run``, ``gate``) keeps its code whatever happens to the streams; any other
+    fails if its output could not be written, because the output is its result.
     """
     gc.set_threshold(NEW_OBJECTS)
     forget_odd_sizes()
@@ -56,7 +56,7 @@ def _run() -> int | None:
         return expected.exit_code
     except OSError as bad:
         if bad.errno not in NOT_OURS or bad.filename is None:
-            return _crashed(bad)
+            raise
         name = speakable(str(bad.filename))[:LONGEST_NAME]
         print(f"bench: {name}: {NOT_OURS[bad.errno]}", file=sys.stderr)
         return ExitCode.USAGE
@@ -64,8 +64,6 @@ def _run() -> int | None:
         return ExitCode.INTERRUPTED
     except SystemExit as left:  # typer's way to end, which has printed what there is to say
         return left.code or None if isinstance(left.code, int | None) else ExitCode.FAILED
-    except Exception as unexpected:  # noqa: BLE001 - the one place: tell the user, keep the traceback
-        return _crashed(unexpected)
     return None
 
 
@@ -77,11 +75,3 @@ def _must_stand_somewhere() -> None:
         raise UsageError(
             f"the current directory cannot be used ({bad.strerror}): go to another one"
         ) from None
-
-
-def _crashed(unexpected: Exception) -> ExitCode:
-    """Tell the user, and keep the traceback."""
-    from bench.cli.crash import report_crash
-
-    print(report_crash(unexpected), file=sys.stderr)
-    return ExitCode.FAILED

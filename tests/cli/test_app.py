@@ -37,9 +37,9 @@ HEAVY = ("torch", "transformers", "numpy", "scipy", "bitsandbytes", "huggingface
 
 
 def script(body: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A command run by ``bench.cli.main.main`` in a process in which ``body`` was done first."""
+    """A command run by ``bench.__main__.main`` in a process in which ``body`` was done first."""
     code = (
-        f"import sys\nsys.argv = ['bench', *sys.argv[1:]]\n{body}\nfrom bench.cli.main import main\nmain()\n"
+        f"import sys\nsys.argv = ['bench', *sys.argv[1:]]\n{body}\nfrom bench.__main__ import main\nmain()\n"
     )
     return subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)],
