@@ -85,21 +85,15 @@ def run_spec(
             own_files(directory)  # again: this may have waited
             journal, done = continued(directory) if resume else (begin(directory, spec, text), {})
             with journal:
-                context = _context(spec, directory, journal, tell, interrupt, text, once=budget_s is not None)
+                once = budget_s is not None
+                context = _context(spec, directory, journal, tell, interrupt, text.content, once=once)
                 with finishing(directory, journal, interrupt):
                     _measure(spec, context, fetch, done, budget_s)
     return directory
 
 
 def _context(
-    spec: Spec,
-    directory: Path,
-    journal: Journal,
-    tell: Tell,
-    interrupt: Interrupt,
-    text: EvaluationText,
-    *,
-    once: bool,
+    spec: Spec, directory: Path, journal: Journal, tell: Tell, interrupt: Interrupt, text: str, *, once: bool
 ) -> RunContext:
     """Return the context of every pass; with ``once`` a row gets ``measure.processes`` pairs and no more."""
 
@@ -110,7 +104,7 @@ def _context(
     measure = spec.measure.model_copy(update={"max_rounds": 1} if once else {})
     limits = spec.slo.limits if spec.slo else {}
     told = tell, interrupt.check
-    return RunContext(directory, journal, *told, measure, spec.drift, text.content, slo=limits, hour=hour)
+    return RunContext(directory, journal, *told, measure, spec.drift, text, slo=limits, hour=hour)
 
 
 def _measure(spec: Spec, context: RunContext, fetch: Fetch, done: Done, budget_s: float | None) -> None:
