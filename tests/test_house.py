@@ -17,9 +17,10 @@ from test_layers import PACKAGE, modules, tree
 
 TESTS = Path(__file__).resolve().parent
 MOST_DICTS = 20
-# For each line of the package; only lines of code count. The aim is 1, and in November 2026 there were 0.93.
+# For each line of the package; only lines of code count. The aim is 1, and in November 2026 there were 0.96.
 LEAST_TEST_LINES = 0.9
 LOOSE = re.compile(r"\bdict\[str, Any\]")
+DOCUMENT = re.compile(r'^[ \t]*r?""".*?"""', re.DOTALL | re.MULTILINE)
 
 
 # ---- types across a border -------------------------------------------------------------------------
@@ -54,15 +55,20 @@ def _of_function(
             yield f"{where}: {ast.unparse(node.target)}", node.annotation
 
 
+def mentioning(words: re.Pattern[str]) -> list[str]:
+    """Modules in which these words stand: to parse all of them takes seconds."""
+    return [name for name, path in modules().items() if words.search(path.read_text(encoding="utf-8"))]
+
+
 @cache
 def loose_names() -> frozenset[str]:
     """Names of modules that are another spelling of ``dict[str, Any]``, such as ``Schema``."""
     return frozenset(
         ast.unparse(node.targets[0])
-        for module in modules()
+        for module in mentioning(LOOSE)
         for node in tree(module).body
-        if isinstance(node, ast.Assign) and LOOSE.search(ast.unparse(node.value)) and len(node.targets) == 1
-        if isinstance(node.value, ast.Subscript)
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Subscript)
+        if LOOSE.search(ast.unparse(node.value))
     )
 
 
@@ -78,7 +84,8 @@ def loose(source: ast.Module, module: str) -> list[str]:
 def test_few_borders_are_crossed_by_a_dict_of_anything() -> None:
     """It may hold anything, and whoever gets it may change it. Records have fields, and what is JSON and only
     read is called ``Json``."""
-    found = [where for module in modules() for where in loose(tree(module), module)]
+    words = re.compile("|".join([LOOSE.pattern, *loose_names()]))
+    found = [where for module in mentioning(words) for where in loose(tree(module), module)]
     assert len(found) <= MOST_DICTS, "\n".join(found)
 
 
@@ -104,16 +111,8 @@ def test_such_a_border_is_seen(line: str, count: int) -> None:
 
 def code_lines(source: str) -> int:
     """The lines of a file that hold code: none of its comments, docstrings and empty lines."""
-    documents: set[int] = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                documents.update(range(first.lineno, (first.end_lineno or first.lineno) + 1))
-    return sum(
-        number not in documents and bool(line.strip()) and not line.lstrip().startswith("#")
-        for number, line in enumerate(source.splitlines(), start=1)
-    )
+    code = DOCUMENT.sub("", source).splitlines()
+    return sum(bool(line.strip()) and not line.lstrip().startswith("#") for line in code)
 
 
 def test_there_is_nearly_a_line_of_tests_for_each_line_of_the_package() -> None:
