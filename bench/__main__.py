@@ -1,20 +1,37 @@
-"""``bench`` and ``python -m bench``: start the command line, or say why it cannot be started."""
+"""``bench`` and ``python -m bench``: start the command line, and say what nobody expected."""
 
 from __future__ import annotations
 
 import sys
 
-CANNOT_START = 5  # 1 would be the verdict of a gate that fails
+FAILED = 5  # 1 would be the verdict of a gate that fails
 
 
 def main() -> None:
-    """Run a command. An installation that is not whole is said in one sentence."""
+    """Run a command. An installation that is not whole is said in one sentence; any other exception that
+    nobody expected leaves its traceback in a file that can be attached to an issue."""
+    whole = False
     try:
         from bench.cli.main import main as run
-    except Exception as bad:  # noqa: BLE001 - a package that is missing or broken may raise anything
-        print(f"bench cannot be started ({type(bad).__name__}: {bad}): install it again", file=sys.stderr)
-        sys.exit(CANNOT_START)
-    run()
+
+        whole = True
+        run()
+    except Exception as unexpected:  # noqa: BLE001 - the one place; a broken package may raise anything
+        if whole:
+            _tell(unexpected)
+        else:
+            said = f"{type(unexpected).__name__}: {unexpected}"
+            print(f"bench cannot be started ({said}): install it again", file=sys.stderr)
+        sys.exit(FAILED)
+
+
+def _tell(unexpected: Exception) -> None:
+    """Tell the user, whatever has happened to the streams, and keep the traceback."""
+    from bench.cli.crash import report_crash
+    from bench.cli.output import readers_may_go
+
+    with readers_may_go():
+        print(report_crash(unexpected), file=sys.stderr)
 
 
 if __name__ == "__main__":

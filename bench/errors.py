@@ -1,13 +1,14 @@
-"""All ways in which a command can fail, and the exit codes (see docs/reliability.md).
+"""All ways in which a command can fail, the exit codes (see docs/reliability.md), and undoing what failed.
 
 Standard library only, because the worker imports this file too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from types import TracebackType
 
 MOST_ERRORS = 10
 
@@ -147,3 +148,23 @@ class NonFiniteOutput(VariantFailed):
 
     def __init__(self, reason: str) -> None:
         super().__init__(Outcome.NAN_OUTPUT, reason)
+
+
+@dataclass(frozen=True)
+class OnFailure:
+    """A context manager that calls ``undo`` if its block fails, and lets the exception pass.
+
+    Every exception counts, Ctrl-C and the cancelling of a task too. An exception of ``undo`` itself takes the
+    place of the first one, which stays its context.
+    """
+
+    undo: Callable[[], object]
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.undo()

@@ -6,6 +6,7 @@ import gc
 import os
 import re
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import nullcontext
 
 import pytest
@@ -56,26 +57,33 @@ def garbage_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.serving.load._no_collection", nullcontext)
 
 
-@pytest.fixture(autouse=True)
-def _nobody_else_counts(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+@pytest.fixture(scope="module")
+def patch_of_module() -> Iterator[pytest.MonkeyPatch]:
+    """Patches that every test of a file wants: to make them for each test would take seconds in all."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nobody_else_counts(patch_of_module: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """Tests share the machine: no pass of theirs is void because of it. ``test_noise.py`` tests the rule, and
     ``measure/test_row.py`` what follows from it."""
     if request.module.__name__ != "test_noise":
-        monkeypatch.setattr(noise, "disturbed", lambda before, after, accepted=0.0: False)
-        monkeypatch.setattr(noise, "stolen", lambda before, after: False)
+        patch_of_module.setattr(noise, "disturbed", lambda before, after, accepted=0.0: False)
+        patch_of_module.setattr(noise, "stolen", lambda before, after: False)
 
 
-@pytest.fixture(autouse=True)
-def _no_disk_is_waited_for(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def _no_disk_is_waited_for(patch_of_module: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """A run syncs its journal some fifty times, and no test cuts the power. A command in another process does
     sync; what becomes of a sync that fails is tested in ``store`` and in ``runs/test_faults.py``."""
     if request.path.parent.name != "store":
-        monkeypatch.setattr(os, "fsync", lambda fd: None)
+        patch_of_module.setattr(os, "fsync", lambda fd: None)
 
 
-@pytest.fixture(autouse=True)
-def _nothing_is_hidden(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_is_hidden(patch_of_module: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     """A worker loads one model; tests load many in one process, and transformers remembers for good what it
     did not find when it was imported. ``worker/test_session.py`` tests what is hidden."""
     if request.module.__name__ != "test_session":
-        monkeypatch.setattr(session, "_hidden", lambda packages: nullcontext())
+        patch_of_module.setattr(session, "_hidden", lambda packages: nullcontext())

@@ -35,7 +35,7 @@ YAML = re.findall(r"^```yaml\n(.*?)^```$", PAGE, flags=re.DOTALL | re.MULTILINE)
 BENCH = """#!{python}
 import sys
 sys.path.insert(0, {root!r})
-from bench.cli.main import main
+from bench.__main__ import main
 sys.argv[0] = "bench"
 main()
 """

@@ -66,6 +66,7 @@ def test_the_ratio_is_of_sums_and_has_its_spread(script: ModuleType) -> None:
     assert found["windows_per_s"] == pytest.approx(10 / 74)
 
 
+@pytest.mark.usefixtures("warm_workers")
 def test_on_a_tiny_model(script: ModuleType, capfd: pytest.CaptureFixture[str]) -> None:
     """Two real workers beside two real loops, which read the same tokens. No time is judged."""
     small = ["--model", "tiny-gemma3", "--threads", "1", "--window", "32", "--tokens", "128"]

@@ -192,6 +192,10 @@ def test_every_room_has_a_rank_and_every_rank_a_room() -> None:
     assert {room(module) for module in modules()} - {""} == set(RANK)
 
 
+def test_the_table_of_ranks_fits_a_screen() -> None:
+    assert len(RANKS.splitlines()) <= MOST_LINES_OF_A_FUNCTION
+
+
 def test_imports_go_downwards() -> None:
     """The package itself only names its API, which is looked up when it is first used."""
     wrong = [
@@ -341,20 +345,45 @@ def test_no_ring_of_imports_inside_functions_either() -> None:
 # ---- habits --------------------------------------------------------------------------------------
 
 
-def broad_excepts(module: str) -> int:
-    """Handlers that catch everything and do not raise it again."""
-    return sum(
-        isinstance(node, ast.ExceptHandler)
-        and (node.type is None or ast.unparse(node.type) in ("Exception", "BaseException"))
-        and not (isinstance(node.body[-1], ast.Raise) and node.body[-1].exc is None)
-        for node in ast.walk(tree(module))
+ALL = {"Exception", "BaseException"}
+
+
+def broad_excepts(source: ast.Module) -> int:
+    """How often every exception is caught, also where it is raised again: ``OnFailure`` is for that."""
+    handlers = (node.type for node in ast.walk(source) if isinstance(node, ast.ExceptHandler))
+    suppressed = (
+        argument
+        for node in ast.walk(source)
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("suppress")
+        for argument in node.args
     )
+    return sum(kind is None or bool(ALL & set(_names(kind))) for kind in (*handlers, *suppressed))
+
+
+def _names(kind: ast.expr) -> list[str]:
+    return [ast.unparse(one) for one in (kind.elts if isinstance(kind, ast.Tuple) else [kind])]
 
 
 def test_one_broad_except_in_the_house() -> None:
-    """And one at the door: what is not installed whole may raise anything."""
-    found = {module: count for module in modules() if (count := broad_excepts(module))}
-    assert found == {"cli.main": 1, "__main__": 1}
+    """At its door: a broken package may raise anything while it is imported, a fault of ours too, and exit
+    code 1 would be the verdict of a gate that fails."""
+    found = {module: count for module in modules() if (count := broad_excepts(tree(module)))}
+    assert found == {"__main__": 1}
+
+
+@pytest.mark.parametrize(
+    ("handler", "count"),
+    [
+        ("try: f()\nexcept: pass", 1),
+        ("try: f()\nexcept Exception: raise", 1),
+        ("try: f()\nexcept (OSError, BaseException) as bad: raise bad", 1),
+        ("with suppress(OSError, Exception): f()", 1),
+        ("try: f()\nexcept (OSError, BenchError): pass", 0),
+        ("with contextlib.suppress(OSError): f()", 0),
+    ],
+)
+def test_a_broad_except_is_seen(handler: str, count: int) -> None:
+    assert broad_excepts(ast.parse(handler)) == count
 
 
 def test_no_pickle_and_no_eval() -> None:
@@ -392,8 +421,6 @@ def test_a_hint_at_a_misspelt_name_is_written_once() -> None:
 # ---- sizes ---------------------------------------------------------------------------------------
 
 MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_FUNCTION = 250, 40
-# These functions are longer, and none may join them.
-LONG_FUNCTIONS = {"cli.pricing.price", "gate.limits.never_judged", "sides.build.build"}
 
 
 def test_a_file_can_be_read_at_once() -> None:
@@ -410,4 +437,4 @@ def test_a_function_fits_a_screen() -> None:
         and node.end_lineno is not None
         and node.end_lineno - node.lineno >= MOST_LINES_OF_A_FUNCTION
     }
-    assert long <= LONG_FUNCTIONS
+    assert long == set()

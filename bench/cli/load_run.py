@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,12 +16,13 @@ from bench.cli.load_signals import Ending
 from bench.cli.load_target import target_of, tell
 from bench.cli.load_workload import PEOPLE, drawn, plan_at, plan_of, title, workload_of
 from bench.config.blocks import WorkloadBlock
-from bench.errors import BenchError, InterruptedRun, UsageError
+from bench.errors import BenchError, InterruptedRun, OnFailure, UsageError
 from bench.formatting import one_line
 from bench.machine.devices import cpu_count
 from bench.measure.clock import utc_now
 from bench.metrics.requests import Limits
 from bench.pricing.reprice import price_block
+from bench.records.plain import Json
 from bench.records.samples import Sample
 from bench.runs.directory import new_directory
 from bench.serving import record
@@ -68,7 +68,7 @@ def measured(asking: Asking, ending: Ending) -> tuple[Result, Path]:
         asking.out, f"load-{asking.target.partition('://')[0] if by_address else asking.target}"
     )
     limits, begun = Limits(asking.limits_ms), utc_now()
-    with _removed_if_empty(directory), target_of(asking, key, directory) as target:
+    with OnFailure(lambda: _remove_empty(directory)), target_of(asking, key, directory) as target:
         done, search, hits = run(ending.heeding(_measured(asking, target, workload, seed, limits)))
         ending.must_have(done)
         drift = _drift(asking, target, directory, wanted) if wanted and not done.stopped else None
@@ -85,16 +85,11 @@ def measured(asking: Asking, ending: Ending) -> tuple[Result, Path]:
     return result, directory
 
 
-@contextmanager
-def _removed_if_empty(directory: Path) -> Iterator[None]:
-    """Remove the directory again if the load fails before anything was written into it."""
-    try:
-        yield
-    except BaseException:
-        for place in (directory / "logs", directory):
-            with suppress(OSError):
-                place.rmdir()
-        raise
+def _remove_empty(directory: Path) -> None:
+    """Remove the directory again if nothing was written into it."""
+    for place in (directory / "logs", directory):
+        with suppress(OSError):
+            place.rmdir()
 
 
 def is_earlier(target: str) -> bool:
@@ -112,7 +107,7 @@ def again(asking: Asking) -> Result:
     return record.again(Path(asking.target), asking.limits_ms, _price(asking))
 
 
-def _price(asking: Asking) -> dict[str, Any] | None:
+def _price(asking: Asking) -> Json | None:
     if asking.hardware is None:
         return None
     return price_block(asking.hardware, None, asking.utilisation, utc_now()[:10])

@@ -32,9 +32,9 @@ NOT_OURS = {
 def main() -> None:
     """Run a command, and exit with its code.
 
-    An expected error prints one message and has its own exit code. Any other error writes its traceback to a
-    file that can be attached to an issue. A command with a verdict (``run``, ``gate``) keeps its exit code
-    even if its output cannot be written. Any other command then fails, because its output is its result.
+    An expected error prints one message and has its own exit code. Any other error is raised: see
+    ``bench.__main__``. A command with a verdict (``run``, ``gate``) keeps its exit code even if its output
+    cannot be written. Any other command then fails, because its output is its result.
     """
     gc.set_threshold(NEW_OBJECTS)
     forget_odd_sizes()
@@ -56,7 +56,7 @@ def _run() -> int | None:
         return expected.exit_code
     except OSError as bad:
         if bad.errno not in NOT_OURS or bad.filename is None:
-            return _crashed(bad)
+            raise
         name = speakable(str(bad.filename))[:LONGEST_NAME]
         print(f"bench: {name}: {NOT_OURS[bad.errno]}", file=sys.stderr)
         return ExitCode.USAGE
@@ -64,8 +64,6 @@ def _run() -> int | None:
         return ExitCode.INTERRUPTED
     except SystemExit as left:  # typer has already printed its message
         return left.code or None if isinstance(left.code, int | None) else ExitCode.FAILED
-    except Exception as unexpected:  # noqa: BLE001 - the one place: tell the user, keep the traceback
-        return _crashed(unexpected)
     return None
 
 
@@ -77,11 +75,3 @@ def _require_working_directory() -> None:
         raise UsageError(
             f"the current directory cannot be used ({bad.strerror}): go to another one"
         ) from None
-
-
-def _crashed(unexpected: Exception) -> ExitCode:
-    """Tell the user about an unexpected error, and store its traceback."""
-    from bench.cli.crash import report_crash
-
-    print(report_crash(unexpected), file=sys.stderr)
-    return ExitCode.FAILED

@@ -82,13 +82,8 @@ def price(
     """Show a run at another price, or beside the prices of APIs, without measuring again."""
     from bench.cli.app_commands import show
 
-    if split and against is not None:
-        raise UsageError("--split and --against are two questions: ask one")
-    given = (api, variant, cached is not None, written is not None, picture, token_ratio != 1)
-    if against is None and any(given):
-        raise UsageError(
-            "--api, --variant, --cached, --written, --token-ratio and --picture go with --against api"
-        )
+    of_apis = (api, variant, cached is not None, written is not None, picture, token_ratio != 1)
+    _must_fit(split=split, against=against is not None, of_apis=any(of_apis))
     if _contains_runs(run):
         from bench.cli.price_many import price_many
 
@@ -107,6 +102,16 @@ def price(
         else:
             asked = Question(today(), tuple(api or ()), tuple(variant or ()), cached, token_ratio, written)
             print_against(summary, asked, picture, as_json=as_json)
+
+
+def _must_fit(*, split: bool, against: bool, of_apis: bool) -> None:
+    """Raise UsageError if the options of ``price`` do not go together."""
+    if split and against:
+        raise UsageError("--split and --against are two questions: ask one")
+    if of_apis and not against:
+        raise UsageError(
+            "--api, --variant, --cached, --written, --token-ratio and --picture go with --against api"
+        )
 
 
 def _contains_runs(directory: Path) -> bool:

@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 
 from bench.errors import BenchError, IntegrityError
 
 
-@contextmanager
-def showing(*directories: Path) -> Iterator[None]:
+def showing(*directories: Path) -> Showing:
     """Run a block that computes and prints the results in ``directories``, which were checked before.
 
     An unexpected error in the block is a bug, and is raised unchanged, with one exception. If the summary of
     a directory does not agree with its journal, somebody has edited it, and IntegrityError is raised instead,
     which says where. Do not use this for results that were just measured: nobody can have edited them.
     """
-    try:
-        yield
-    except (BenchError, OSError):
-        raise
-    except Exception as bad:
-        for directory in directories:
-            _require_unedited(directory, bad)
-        raise
+    return Showing(directories)
+
+
+@dataclass(frozen=True)
+class Showing(AbstractContextManager[None]):
+    """The context manager of ``showing``. It lets an exception pass, or puts another one in its place."""
+
+    directories: tuple[Path, ...]
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, Exception) and not isinstance(error, BenchError | OSError):
+            for directory in self.directories:
+                _require_unedited(directory, error)
 
 
 def _require_unedited(directory: Path, bad: Exception) -> None:

@@ -11,7 +11,7 @@ from bench.config.blocks import RuntimeBlock, WorkloadBlock
 Raw = Mapping[str, Any]
 
 
-def merged(base: Raw, over: Raw) -> dict[str, Any]:
+def merged(base: Raw, over: Raw) -> Raw:
     """Lay ``over`` on ``base`` block by block, because a variant gives only what differs.
 
     A model or a list is replaced as a whole.

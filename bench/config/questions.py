@@ -9,6 +9,7 @@ from typing import Any
 from bench import plugins
 from bench.drift.behaviour import suites_of
 from bench.formatting import did_you_mean
+from bench.records.plain import Json
 from bench.yaml_source import KeyPath, YamlSource
 
 FORMS = {"choices": "closed questions", "replies": "questions with a reply"}
@@ -19,7 +20,7 @@ def learns(params: Mapping[str, Any]) -> bool:
     return all(form in params for form in FORMS)
 
 
-def questions(params: Mapping[str, Any]) -> dict[str, Any] | None:
+def questions(params: Mapping[str, Any]) -> Json | None:
     """Return the training questions by form as a worker is told of them; None for a rule that learns nothing.
 
     The name of an item decides on which half it is, so the halves do not change with the run.

@@ -49,7 +49,7 @@ class RowReader(ServedRows):
             )
         return tuple(self._group(label, cell, variants, names, only) for label, cell in found)
 
-    def _cells(self) -> list[tuple[str, dict[str, dict[str, Any]]]]:
+    def _cells(self) -> list[tuple[str, Raw]]:
         """Return the label of each cell of the sweep, with the values that it puts into the file's blocks."""
         homes = {key: "runtime" for key in RuntimeBlock.model_fields if key not in ("name", "own")}
         homes |= {key: "workload" for key in WorkloadBlock.model_fields if key not in ("name", "own")}

@@ -28,7 +28,7 @@ class ServedRows(BlockReader):
 
     def __init__(self, source: YamlSource) -> None:
         super().__init__(source)
-        self.data: dict[str, Any] = dict(source.data)  # type: ignore[call-overload]
+        self.data: Raw = dict(source.data)  # type: ignore[call-overload]
         self.find_model = cache(find_model)
 
     def all_in_use(self, raw: Raw, runtime: RuntimeBlock, workload: WorkloadBlock, path: KeyPath) -> None:

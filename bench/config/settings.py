@@ -6,7 +6,7 @@ import dataclasses
 import json
 import re
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,7 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-def settings(source: YamlSource, kind: Any, given: dict[str, Any], path: KeyPath) -> dict[str, object]:
+def settings(source: YamlSource, kind: Any, given: Mapping[str, Any], path: KeyPath) -> dict[str, object]:
     """Validate ``given`` strictly against a plug-in's own dataclass, and fill in the defaults."""
     known = [field.name for field in dataclasses.fields(kind)]
     for key in given:

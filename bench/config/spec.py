@@ -23,6 +23,7 @@ from bench.config.blocks import (
     WorkloadBlock,
 )
 from bench.models.reference import Hub, LocalPath, ModelRef
+from bench.records.plain import Json
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is some twenty times faster
 
@@ -109,7 +110,7 @@ class Spec:
     digest: str
 
     @cached_property
-    def content(self) -> dict[str, Any]:
+    def content(self) -> Json:
         """Return ``expanded`` as data, which nobody may change."""
         found: dict[str, Any] = yaml.load(self.expanded, Loader=_LOADER)  # a safe one
         return found

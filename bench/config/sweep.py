@@ -12,9 +12,7 @@ MAX_CELLS = 1000
 WHOLE = "workload"  # a key of a sweep whose values are blocks
 
 
-def cells(
-    source: YamlSource, sweep: object, homes: Mapping[str, str]
-) -> list[tuple[str, dict[str, dict[str, Any]]]]:
+def cells(source: YamlSource, sweep: object, homes: Mapping[str, str]) -> list[tuple[str, Mapping[str, Any]]]:
     """Return (label, overlay) of every combination in ``sweep``; ``homes`` gives the block of each key."""
     if not isinstance(sweep, dict):
         raise source.error(("sweep",), "must be a block of lists, such as {batch_size: [1, 4, 8]}")
@@ -29,7 +27,7 @@ def cells(
         count *= len(values)
     if count > MAX_CELLS:
         raise source.error(("sweep",), f"{count} combinations are over the limit of {MAX_CELLS}")
-    found = []
+    found: list[tuple[str, Mapping[str, Any]]] = []
     for combination in itertools.product(*sweep.values()):
         chosen = dict(zip(sweep, combination, strict=True))
         overlay: dict[str, dict[str, Any]] = {}

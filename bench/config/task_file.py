@@ -8,6 +8,7 @@ list, and lm-eval gets the data and never the file. Templates stay: they are ren
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ class TaskFile:
     """A task: its name, what lm-eval is told of it (with whole paths), and the files of its data."""
 
     name: str
-    config: dict[str, Any]
+    config: Mapping[str, Any]
     data: tuple[Path, ...]
 
 

@@ -12,7 +12,6 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from bench.bounded import Contents, why
 from bench.errors import UsageError
@@ -107,6 +106,6 @@ def digest(items: Sequence[Json]) -> str:
     return hashlib.sha256(json.dumps(list(items), sort_keys=True).encode()).hexdigest()
 
 
-def kept(item: Json) -> dict[str, Any]:
+def kept(item: Json) -> Json:
     """Return an item as a result keeps it: with all that judging needs, but only the end of a long prompt."""
     return {**item, "prompt": item["prompt"][-SHOWN:]}

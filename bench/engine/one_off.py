@@ -13,9 +13,12 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.engine import memory
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 BILL = "bill.json"
 TENSORS = "tensors.safetensors"
@@ -78,8 +81,8 @@ def kept(
     model: Any,
     recipe: Mapping[str, object],
     packages: Sequence[str],
-    make: Callable[[], dict[str, Any]],
-) -> dict[str, Any]:
+    make: Callable[[], Mapping[str, Tensor]],
+) -> dict[str, Tensor]:
     """Return the tensors that ``make`` creates for this model, from the cache if they exist there.
 
     The key is a digest of the model's tensors as they are now, of ``recipe`` (JSON) and of the versions of

@@ -11,6 +11,7 @@ from bench.errors import ExitCode
 from bench.formatting import row_title
 from bench.gate.calibration import Calibration
 from bench.gate.limits import Rule
+from bench.records.plain import Json
 
 NO_BASE = "nothing to compare with"  # the first words of the reason if the base has no such config
 
@@ -87,7 +88,7 @@ class Effort:
     calibration: Calibration | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the block as JSON for ``run.json``."""
         own = {key: value for key, value in vars(self).items() if key not in ("details", "calibration")}
         calibration = asdict(self.calibration) if self.calibration else None
@@ -118,7 +119,7 @@ class GateBlock:
         """Return the exit code of ``bench gate``."""
         return EXIT_CODES[self.verdict]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the block as JSON for ``run.json``."""
         return {
             "verdict": self.verdict,

@@ -8,11 +8,12 @@ from typing import Any
 
 from bench.measure.clock import utc_now
 from bench.pricing import apis
+from bench.records.plain import Json
 
 PER_1M = 1e-6
 
 
-def token_prices(params: Mapping[str, Any]) -> dict[str, Any]:
+def token_prices(params: Mapping[str, Any]) -> Json:
     """Return the server of a cascade with its dollars of a token; nothing for a large model that runs here.
 
     Raises UsageError for a model without a price for text today.

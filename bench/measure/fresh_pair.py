@@ -18,8 +18,9 @@ from typing import Any
 
 from bench import plugins
 from bench.config.spec import Arm, Group
+from bench.errors import OnFailure
 from bench.machine import noise
-from bench.measure import arm as one
+from bench.measure import arm as arms
 from bench.measure import designs, passes, replies
 from bench.measure.arm import ArmUnderTest, Fetch, open_worker
 from bench.measure.bills import with_bills_of
@@ -48,15 +49,12 @@ class FreshPair:
         self._began = monotonic()
 
     def __enter__(self) -> FreshPair:
-        try:
-            for under in self.sides:
-                one.tidy(under)
-            for under in (self.base, self.variant) if self.spawned_first == 0 else (self.variant, self.base):
-                with blaming_baseline() if under is self.base else nullcontext():
-                    self._workers.enter_context(under.worker)
-        except BaseException:
-            self._workers.close()
-            raise
+        with OnFailure(self._workers.close):
+            for side in self.sides:
+                arms.tidy(side)
+            for side in (self.base, self.variant) if self.spawned_first == 0 else (self.variant, self.base):
+                with blaming_baseline() if side is self.base else nullcontext():
+                    self._workers.enter_context(side.worker)
         return self
 
     def __exit__(
@@ -72,8 +70,8 @@ class FreshPair:
     def ask_each(
         self,
         command: Command[Reply],
-        ours: Mapping[str, object],
-        theirs: Mapping[str, object],
+        to_baseline: Mapping[str, object],
+        to_variant: Mapping[str, object],
         *,
         together: bool = True,
     ) -> tuple[Reply, Reply]:
@@ -81,32 +79,32 @@ class FreshPair:
         if not ``together``, first the side that started first and then the other one."""
         workers, limit_s = (self.base.worker, self.variant.worker), self._context.measure.timeout_s
         if together:
-            found = ask_each(command.do, *workers, limit_s, ours, theirs)
+            found = ask_each(command.do, *workers, limit_s, to_baseline, to_variant)
         else:
-            found = ask_in_order(command.do, *workers, limit_s, ours, theirs, self.spawned_first)
+            found = ask_in_order(command.do, *workers, limit_s, to_baseline, to_variant, self.spawned_first)
         with blaming_baseline():
             base = replies.read(command, found[0], self.base.asked)
         return base, replies.read(command, found[1], self.variant.asked)
 
     def _fit_together(self) -> bool:
         """Say whether there is a processor for each thread of both sides; a GPU is fed by one thread."""
-        threads = (1 if under.known.on_gpu else under.known.threads or 1 for under in self.sides)
+        threads = (1 if side.known.on_gpu else side.known.threads or 1 for side in self.sides)
         return sum(threads) <= len(os.sched_getaffinity(0))
 
     def load(self, spent: Sides[Loaded | None] = NOTHING_SPENT) -> None:
         """Load and optimise both models, and check the evidence. ``spent`` are the replies to an earlier load
         of the same rows: its costs of calibration and training are then recorded for this load."""
-        models = [self._fetch(under.arm.model) for under in self.sides]
-        for under, model in zip(self.sides, models, strict=True):
-            record_models(under, model, self._fetch)
+        models = [self._fetch(side.arm.model) for side in self.sides]
+        for side, model in zip(self.sides, models, strict=True):
+            record_models(side, model, self._fetch)
         loads = [
             {
-                **one.load_arguments(under.arm, model, models[0], self._fetch),
-                "roots": self._roots(under),
+                **arms.load_arguments(side.arm, model, models[0], self._fetch),
+                "roots": self._roots(side),
                 "process": self.number,
                 "step_by_step": not all(side.reopened for side in self.sides),
             }
-            for under, model in zip(self.sides, models, strict=True)
+            for side, model in zip(self.sides, models, strict=True)
         ]
         found = self.ask_each(replies.LOAD, *loads)
         base, variant = (
@@ -114,42 +112,42 @@ class FreshPair:
             for before, now in zip((spent.baseline, spent.variant), found, strict=True)
         )
         self.loaded = base, variant
-        for under, loaded in zip(self.sides, self.loaded, strict=True):
-            under.loaded_with(loaded)
+        for side, loaded in zip(self.sides, self.loaded, strict=True):
+            side.loaded_with(loaded)
 
-    def _roots(self, under: ArmUnderTest) -> dict[str, str]:
+    def _roots(self, side: ArmUnderTest) -> dict[str, str]:
         """Return the directories in which a side notes what it reads, in the pair that makes the rows."""
-        return {} if under.reopened else dict(under.arm.place.roots)
+        return {} if side.reopened else dict(side.arm.place.roots)
 
     def record_reached(self) -> None:
         """Write which files of its own commit each side has read, if the sides are of commits. If both have
         read the same, all requests are decoded once, untimed, before that is believed."""
-        if any(self._roots(under) for under in self.sides):
+        if any(self._roots(side) for side in self.sides):
             found = self.ask_each(replies.REACHED, {}, {})
             if found[0] == found[1]:  # perhaps a request that this unit does not have reads more
                 self.ask_each(replies.SOLO, {}, {})
                 found = self.ask_each(replies.REACHED, {}, {})
-            for under, files in zip(self.sides, found, strict=True):
-                engine = plugins.load("runtimes", under.arm.runtime.name)
-                under.record(reached={**files, **({ANY: ""} if getattr(engine, "OPAQUE", False) else {})})
+            for side, files in zip(self.sides, found, strict=True):
+                engine = plugins.load("runtimes", side.arm.runtime.name)
+                side.record(reached={**files, **({ANY: ""} if getattr(engine, "OPAQUE", False) else {})})
 
     def warm_up(self, *, check: bool) -> None:
         """Hand over the prompts and decode the first request as often as the workload says, on both sides.
         With ``check`` both also see whether their logits are numbers."""
-        prompts = [one.prompt_arguments(under.arm, prompts_of(under.arm)) for under in self.sides]
+        prompts = [arms.prompt_arguments(side.arm, prompts_of(side.arm)) for side in self.sides]
         encoded = self.ask_each(replies.PROMPTS, *prompts)
-        for under, found in zip(self.sides, encoded, strict=True):
-            with blaming_baseline() if under is self.base else nullcontext():
-                passes.check_fits_context(under, max(found.input_tokens))
-            under.input_tokens = found.input_tokens
-            under.record(prompts_digest=found.digest, end_ids=found.end_ids)
+        for side, found in zip(self.sides, encoded, strict=True):
+            with blaming_baseline() if side is self.base else nullcontext():
+                passes.check_fits_context(side, max(found.input_tokens))
+            side.input_tokens = found.input_tokens
+            side.record(prompts_digest=found.digest, end_ids=found.end_ids)
         fixed = [
-            {"least": under.arm.workload.warmup, "most": under.arm.workload.warmup, "finite": check}
-            for under in self.sides
+            {"least": side.arm.workload.warmup, "most": side.arm.workload.warmup, "finite": check}
+            for side in self.sides
         ]
         self.warm = self.ask_each(replies.WARM_UP, *fixed, together=self._fit_together())
-        for under, warm in zip(self.sides, self.warm, strict=True):
-            under.record(warm_up=warm)
+        for side, warm in zip(self.sides, self.warm, strict=True):
+            side.record(warm_up=warm)
 
     def turns(self, batches: Sequence[int]) -> UnitRecord:
         """Decode ``batches`` in turns and return the times: token by token on a CPU, batch by batch on a GPU
@@ -160,35 +158,35 @@ class FreshPair:
         decides whether it is void otherwise, and uses only ``ticks`` for that: the processor time before and
         after the turns.
         """
-        counts = [under.turns for under in self.sides]
+        counts = [side.turns for side in self.sides]
         firsts = [[self.rng.randrange(2) for _ in range(max(counts))] for _ in batches]
         design, how = self._manner(batches, counts)
-        pids = [under.worker.pid for under in self.sides]
-        watch, before = one.watch_of(*self.sides), noise.read_ticks(pids)
+        pids = [side.worker.pid for side in self.sides]
+        watch, before = arms.watch_of(*self.sides), noise.read_ticks(pids)
         with pinned(self.base, self.variant, swapped=self.spawned_first == 1):
-            ours, theirs = ask_both(
+            of_baseline, of_variant = ask_both(
                 "duet", self.base.worker, self.variant.worker, self._context.measure.timeout_s,
                 batches=[n % self.base.batches for n in batches], firsts=firsts, **how,
             )  # fmt: skip
         with blaming_baseline():
-            base_times = replies.turn_times(ours, len(batches), counts[0])
-        variant_times = replies.turn_times(theirs, len(batches), counts[1])
+            baseline_times = replies.turn_times(of_baseline, len(batches), counts[0])
+        variant_times = replies.turn_times(of_variant, len(batches), counts[1])
         self.ticks = before, noise.read_ticks(pids)
-        seen = one.end_of(watch, *self.sides)
+        seen = arms.end_of(watch, *self.sides)
         return UnitRecord(
             number=self.number,
             group=self.group.label,
             variant=self.variant.arm.name,
             batches=tuple(batches),
             spawned_first=self.spawned_first,
-            baseline_ns=base_times.durations_ns,
+            baseline_ns=baseline_times.durations_ns,
             variant_ns=variant_times.durations_ns,
             cold=self._cold(),
             took_s=round(monotonic() - self._began, 3),
             noise={**noise.between("unit", *self.ticks), **seen.record},
             void=seen.void,
             design=design,
-            **self._decoded(batches, base_times, variant_times),
+            **self._decoded(batches, baseline_times, variant_times),
         )
 
     def _manner(self, batches: Sequence[int], counts: Sequence[int]) -> tuple[str, dict[str, Any]]:
@@ -205,18 +203,18 @@ class FreshPair:
     @property
     def _loads_differ(self) -> bool:
         """Say whether the sides have different workloads, or take different numbers of turns."""
-        ours, theirs = (designs.shape(under.arm.workload) for under in self.sides)
-        return ours != theirs or self.base.turns != self.variant.turns
+        baseline, variant = (designs.shape(side.arm.workload) for side in self.sides)
+        return baseline != variant or self.base.turns != self.variant.turns
 
-    def _decoded(self, batches: Sequence[int], ours: TurnTimes, theirs: TurnTimes) -> dict[str, Any]:
+    def _decoded(self, batches: Sequence[int], baseline: TurnTimes, variant: TurnTimes) -> dict[str, Any]:
         """Return what is recorded of the requests themselves, where the sides need not have the same."""
-        found: dict[str, Any] = {"cascaded": theirs.cascaded, "baseline_cascaded": ours.cascaded}
+        found: dict[str, Any] = {"cascaded": variant.cascaded, "baseline_cascaded": baseline.cascaded}
         if self._loads_differ:
-            loads = (under.arm.workload for under in self.sides)
+            loads = (side.arm.workload for side in self.sides)
             found["requests"] = Sides(*(designs.requests_in(load, batches) for load in loads))
-        found["tokens"] = tokens_of(self.sides, (ours, theirs), batches)
-        if ours.replies and theirs.replies:
-            found["replies"] = Sides(ours.replies, theirs.replies)
+        found["tokens"] = tokens_of(self.sides, (baseline, variant), batches)
+        if baseline.replies and variant.replies:
+            found["replies"] = Sides(baseline.replies, variant.replies)
         return found
 
     def _cold(self) -> Sides[ColdStart]:

@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.records.plain import Json
+
 # Those of lm-eval's metrics that are 0 or 1 for a document.
 METRICS = ("acc", "exact_match", "acc_norm", "acc_bytes", "acc_mutual_info", "em")
 EMPTY = {"loglikelihood": (-1.0, False), "loglikelihood_rolling": -1.0, "generate_until": ""}
@@ -37,7 +39,7 @@ class Refused(Exception):
     """A task cannot be asked here."""
 
 
-def evaluated(asked: Mapping[str, Any]) -> dict[str, Any]:
+def evaluated(asked: Mapping[str, Any]) -> Json:
     """Run the tasks with the answers given. Raises Refused."""
     _render_in_a_sandbox()
     from importlib.metadata import version

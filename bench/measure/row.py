@@ -8,7 +8,8 @@ pairs only run in turns.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from bench.config.spec import Arm, Group
@@ -47,7 +48,7 @@ class VariantRun(Pairs):
         Raises BaselineDied or VariantFailed.
         """
         try:
-            self._first()
+            (self._first_apart if self._apart else self._first_pair)()
         except (VariantFailed, BaselineDied) as failed:
             if self._apart or self.units or not self.in_turns or not designs.too_large_together(failed):
                 raise
@@ -55,13 +56,7 @@ class VariantRun(Pairs):
             words = f"{self.row.title} and its baseline do not fit the GPU together: they run one by one"
             self.context.tell(Noted(words, urgent=True))
             self.row.worker = open_worker(self.row.arm, self.group.label, self.context).worker
-            self._first()
-
-    def _first(self) -> None:
-        if self._apart:
             self._first_apart()
-        else:
-            self._first_pair()
 
     def take_up(self, row: Finished, baseline: Finished) -> None:
         """Go on from the pairs of an earlier attempt, in its design."""
@@ -72,29 +67,32 @@ class VariantRun(Pairs):
     # ---- pairs -----------------------------------------------------------------------------------
 
     def _first_pair(self) -> None:
-        """Measure the first pair, in processes that neither calibrate nor train. Memory left over from
-        calibration or training would count as memory needed for serving. So if the first load did such work,
-        both sides start again and load the cached result."""
+        """Measure the first pair: its turns, then the variant alone, then drift."""
+        with self._loaded() as pair:
+            self._base_facts = pair.base.facts
+            self.say("warm up", *pair.sides)
+            pair.warm_up(check=True)
+            if self.in_turns:
+                self._turns(pair)
+            self._alone()
+            token_drift.drift(pair.base, self.row)
+
+    @contextmanager
+    def _loaded(self) -> Iterator[FreshPair]:
+        """Load the first pair in processes that neither calibrate nor train, and yield it. Memory left over
+        from calibration or training would count as memory needed for serving. So if the first load did such
+        work, both sides start again and load the cached result."""
         with self._pair(self.row) as pair:
             self.say("load", *pair.sides)
             pair.load()
             if not made_now(pair.loaded[1]):
-                return self._whole(pair)
+                yield pair
+                return
         self.row.worker = open_worker(self.row.arm, self.group.label, self.context).worker
         with self._pair(self.row) as again:
             self.say("load, from what was made", *again.sides)
             again.load(Sides(None, pair.loaded[1]))
-            return self._whole(again)
-
-    def _whole(self, pair: FreshPair) -> None:
-        """Run the turns, then the variant alone, then drift."""
-        self._base_facts = pair.base.facts
-        self.say("warm up", *pair.sides)
-        pair.warm_up(check=True)
-        if self.in_turns:
-            self._turns(pair)
-        self._alone()
-        token_drift.drift(pair.base, self.row)
+            yield again
 
     def _alone(self) -> None:
         """Run the variant's passes without a partner. The profiler comes after all timed passes, because it

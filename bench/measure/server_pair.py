@@ -16,6 +16,7 @@ from time import monotonic
 
 from bench.config.served import address_of, on_gpu
 from bench.config.spec import Group
+from bench.errors import OnFailure
 from bench.machine import noise
 from bench.machine.noise import Ticks
 from bench.machine.system import memory_bytes
@@ -153,13 +154,10 @@ class ServerPair:
         self.context.pause()
         self.context.tell(Began(self.variant.title, f"pair {self.number}, start {self._name(side)}"))
         stack = ExitStack()
-        try:
+        with OnFailure(stack.close):
             server = stack.enter_context(serving(row, self._fetch, self._cores))
             warm = server.prompts(self._plans[side].seed)
             server.warm_up(run(warm.of(self._plans[side].first())))
-        except BaseException:
-            stack.close()
-            raise
         self._open[side] = stack, server
         if self._first and side == 1:
             server.watched()

@@ -60,14 +60,14 @@ def ask_each(
     baseline: WorkerProcess,
     variant: WorkerProcess,
     timeout_s: float,
-    ours: Mapping[str, object],
-    theirs: Mapping[str, object],
+    to_baseline: Mapping[str, object],
+    to_variant: Mapping[str, object],
 ) -> tuple[Json, Json]:
     """Give both workers the same untimed command at the same time, each with its own arguments. Raises the
     same errors as ``ask_both``."""
     with blaming_baseline():
-        baseline.start(do, (), **ours)
-    return _answers(do, baseline, variant, timeout_s, _start(variant, do, (), **theirs))
+        baseline.start(do, (), **to_baseline)
+    return _answers(do, baseline, variant, timeout_s, _start(variant, do, (), **to_variant))
 
 
 def ask_in_order(
@@ -75,8 +75,8 @@ def ask_in_order(
     baseline: WorkerProcess,
     variant: WorkerProcess,
     timeout_s: float,
-    ours: Mapping[str, object],
-    theirs: Mapping[str, object],
+    to_baseline: Mapping[str, object],
+    to_variant: Mapping[str, object],
     first: int,
 ) -> tuple[Json, Json]:
     """Give both workers the same untimed command one after the other, the baseline first if ``first`` is 0.
@@ -84,7 +84,7 @@ def ask_in_order(
     found = dict[WorkerProcess, Json]()
     for worker in (baseline, variant) if first == 0 else (variant, baseline):
         with blaming_baseline() if worker is baseline else nullcontext():
-            found[worker] = worker.ask(do, timeout_s, **(ours if worker is baseline else theirs))
+            found[worker] = worker.ask(do, timeout_s, **(to_baseline if worker is baseline else to_variant))
     return found[baseline], found[variant]
 
 
@@ -92,17 +92,17 @@ def _answers(
     do: str, baseline: WorkerProcess, variant: WorkerProcess, timeout_s: float, refused: Answer | None
 ) -> tuple[Json, Json]:
     """Return both replies; the variant's reply is taken first (see ``ask_both``)."""
-    theirs = refused or _finish(variant, timeout_s)
-    if isinstance(theirs, VariantFailed):
+    of_variant = refused or _finish(variant, timeout_s)
+    if isinstance(of_variant, VariantFailed):
         variant.close()  # it may still hold the baton, for which the baseline waits
-    ours = _finish(baseline, timeout_s)
-    if isinstance(ours, VariantFailed):
-        raise BaselineDied(ours)
-    if isinstance(theirs, VariantFailed):
-        raise theirs
-    if isinstance(ours, PeerGone) or isinstance(theirs, PeerGone):
+    of_baseline = _finish(baseline, timeout_s)
+    if isinstance(of_baseline, VariantFailed):
+        raise BaselineDied(of_baseline)
+    if isinstance(of_variant, VariantFailed):
+        raise of_variant
+    if isinstance(of_baseline, PeerGone) or isinstance(of_variant, PeerGone):
         raise VariantFailed(Outcome.PROTOCOL_ERROR, f"the baton of {do!r} broke between two living workers")
-    return ours, theirs
+    return of_baseline, of_variant
 
 
 def _start(worker: WorkerProcess, do: str, descriptors: Sequence[int], **arguments: object) -> Answer | None:

@@ -20,7 +20,7 @@ from typing import BinaryIO
 
 import bench
 from bench.bounded import open_to_append, tail
-from bench.errors import BenchError, Outcome, TerminatedRun, VariantFailed
+from bench.errors import BenchError, OnFailure, Outcome, TerminatedRun, VariantFailed
 from bench.formatting import format_mib
 from bench.machine.proc import entries, session_of
 from bench.measure.worker_environment import worker_environment
@@ -61,12 +61,9 @@ class WorkerProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> WorkerProcess:
-        try:
+        with OnFailure(self.close):
             self._spawn()
             self.finish(HELLO_S)
-        except BaseException:
-            self.close()
-            raise
         return self
 
     def _spawn(self) -> None:

@@ -20,6 +20,7 @@ from bench.models.shards import check_shards, read_headers
 from bench.models.sizes import BITS_MIN, Weights, misfit, unnamed
 from bench.models.weight_files import INDEX
 from bench.models.weight_files import WHOLE as WHOLE_FILE
+from bench.records.plain import Json
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 ADAPTER = "adapter_config.json"
@@ -89,7 +90,7 @@ def _dotted(place: _Place) -> str:
     return one_line(".".join(reversed(parts)).replace(".[", "["))[:MOST_SHOWN]
 
 
-def json_object(path: Path, most_bytes: int = CONFIG_MAX_BYTES) -> dict[str, Any]:
+def json_object(path: Path, most_bytes: int = CONFIG_MAX_BYTES) -> Json:
     """Read a JSON file that holds one object. Raises UsageError if it does not, or if it is too large."""
     if not os.path.lexists(path):
         raise UsageError(f"{path}: missing, so this is not a model directory")

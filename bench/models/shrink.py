@@ -67,7 +67,7 @@ def why_not(config: Mapping[str, Any], key: str, value: object) -> str | None:
     return None
 
 
-def shrunk(config: Mapping[str, Any], size: Size) -> dict[str, Any]:
+def shrunk(config: Mapping[str, Any], size: Size) -> Mapping[str, Any]:
     """Return a config of the same architecture with the size asked for.
 
     Raises UsageError for a size that cannot be, such as any number of experts in a model that has none.

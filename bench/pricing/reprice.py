@@ -15,6 +15,7 @@ from bench.errors import UsageError
 from bench.pricing.book import VCPU_USD, price_called
 from bench.pricing.currency import MAX_USD_PER_HOUR
 from bench.pricing.hardware import HardwarePrice
+from bench.records.plain import Json
 
 GIVEN = "given"
 LEAST_UTILISATION = 1e-4
@@ -23,7 +24,7 @@ MOST_VCPUS = 4096
 
 def price_block(
     hardware: str | None, usd_per_hour: float | None, utilisation: float, today: str, vcpus: int | None = None
-) -> dict[str, Any]:
+) -> Json:
     """Return the price block to store with a run, from the price book or from ``usd_per_hour``.
 
     ``usd_per_hour`` is dated ``today``. It is for a machine with ``vcpus``, of which a run is charged its
@@ -42,7 +43,7 @@ def price_block(
     return {**block, "utilisation": share}
 
 
-def plain(price: HardwarePrice) -> dict[str, Any]:
+def plain(price: HardwarePrice) -> Json:
     """Return a price as plain data for JSON: dates become text, and keys without a value are left out."""
     kept = {key: value for key, value in asdict(price).items() if value is not None}
     return {key: str(value) if isinstance(value, dt.date) else value for key, value in kept.items()}
@@ -54,7 +55,7 @@ def _checked_share(utilisation: float) -> float:
     return utilisation
 
 
-def own_price(usd_per_hour: float, today: str, vcpus: int | None = None) -> dict[str, Any]:
+def own_price(usd_per_hour: float, today: str, vcpus: int | None = None) -> Json:
     """Return the block of a price that the user gives, dated ``today`` (YYYY-MM-DD).
 
     Without ``vcpus`` a run is charged the whole machine, as for a GPU.
@@ -105,7 +106,7 @@ def new_price(
     utilisation: float | None,
     today: str | None = None,
     vcpus: int | None = None,
-) -> dict[str, Any]:
+) -> Json:
     """Return the price block with which a run is judged again. What is not given stays as it was.
 
     With neither ``hardware`` nor ``usd_per_hour`` only the utilisation changes. ``today`` dates the dollars

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from bench.records.plain import Json
 from bench.records.samples import Sample
 
 # Beyond any of these the client, and not the server, limits the load.
@@ -51,7 +52,7 @@ class Honesty:
             )
         return tuple(reasons)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the record as JSON for the journal."""
         return asdict(self)
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from bench.records.plain import Json
+
 Status = Literal["ok", "failed", "cut short"]
 
 
@@ -102,7 +104,7 @@ class Sample:
         """Return the inter-token latencies: an event of k tokens after a gap gives k values of gap/k."""
         return [gap / k for gap, k in zip(self.gaps_ms(), self.tokens[1:], strict=True) for _ in range(k)]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the record as JSON for the journal."""
         return asdict(self)
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from bench import plugins
 from bench.drift.behaviour import Suite, on_both
-from bench.records import ArmRecord, RunRecord
+from bench.records import ArmRecord, Json, RunRecord
 
 KEPT = 3  # examples that run.json has of each row
 LETTERS = 400  # most characters of a prompt and of a reply
@@ -24,7 +23,7 @@ class Example:
     variant: str
     same: int
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the example in the form of ``run.json``."""
         return asdict(self)
 

@@ -28,7 +28,7 @@ class Evidence:
     bytes_by_dtype: Mapping[str, int] = field(default_factory=dict)
     kernels: tuple[Kernel, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the block in the form of ``run.json``."""
         return {
             "steps": list(self.steps),
@@ -115,7 +115,7 @@ class Row:
         yield from self.metrics.items()
         yield from self.drift.items()
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the row in the form of ``run.json``."""
         return {
             "name": self.name,
@@ -191,7 +191,7 @@ def _facts(stored: Json) -> Facts:
     return Facts(**{key: value for key, value in stored.items() if key in _FACTS})
 
 
-def _figures_to_json(figures: Figures) -> dict[str, dict[str, Any] | None]:
+def _figures_to_json(figures: Figures) -> dict[str, Json | None]:
     return {key: figure.to_json() if figure else None for key, figure in figures.items()}
 
 

@@ -144,7 +144,7 @@ class RunSummary:
             flat[f"{ratio.metric}_verdict"] = str(ratio.verdict)
         return flat
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the content of ``run.json``."""
         return {
             "schema_version": self.schema_version,

@@ -131,7 +131,7 @@ def unmeasured_gate(why: Unmeasured, out: Path, cap: int = DEFAULT_CAP) -> Path:
     limits = _as_given(why.spec.gate)
     if not limits:
         raise why
-    _text, about_text = evaluation_text(why.spec)
+    text = evaluation_text(why.spec)
     head = {**why.head(), "limits": limits, "test": {"cap": cap}}
     with why.standing():
         price = price_of_spec(why.spec)
@@ -139,7 +139,7 @@ def unmeasured_gate(why: Unmeasured, out: Path, cap: int = DEFAULT_CAP) -> Path:
     with (
         Interrupt() as interrupt,
         run_lock(directory),
-        begin(directory, why.spec, about_text, head, price) as journal,
+        begin(directory, why.spec, text, head, price) as journal,
         finishing(directory, journal, interrupt),
     ):
         if why.log is not None:

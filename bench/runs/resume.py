@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from bench.config.spec import Spec
-from bench.errors import IncomparableError, Outcome, UsageError
+from bench.errors import IncomparableError, OnFailure, Outcome, UsageError
 from bench.formatting import one_line
 from bench.machine.fingerprint import fingerprint
 from bench.measure.clock import utc_now
@@ -79,13 +79,10 @@ def continued(directory: Path) -> tuple[Journal, Done]:
     Raises IntegrityError if its records do not fit together: once more is measured, that would be our bug.
     """
     journal = Journal.reopen(directory / JOURNAL, utc_now)
-    try:
+    with OnFailure(journal.close):
         run = replay(journal.take_earlier(), journal.notices, str(journal.path))
         with judging(journal.path):
             summarise(run)
-    except BaseException:
-        journal.close()
-        raise
     return journal, _done(run)
 
 

@@ -10,7 +10,6 @@ end ``run.json`` is made from the journal by the function that ``bench verify`` 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
@@ -48,7 +47,7 @@ from bench.store.journal import Journal
 from bench.store.lock import machine_lock, run_lock
 from bench.store.replay import JOURNAL, SCHEMA_VERSION, load_record
 from bench.store.source import source_digest
-from bench.texts import read_text
+from bench.texts import EvaluationText, read_text
 
 OnProgress = Callable[[Progress], None]
 
@@ -71,10 +70,10 @@ def run_spec(
     UsageError or IncomparableError before anything is written, InterruptedRun after Ctrl-C (what was measured
     is kept). A variant that fails does not raise: its row gives the reason.
     """
-    text, about_text = evaluation_text(spec)
+    text = evaluation_text(spec)
     before = None if resume is None else load_record(own_files(resume))
     if before is not None:  # before this waits for another run, or fetches anything
-        may_continue(before, spec, about_text["sha256"], _inputs(spec), source_digest())
+        may_continue(before, spec, text.sha256, _inputs(spec), source_digest())
     fetch = fetcher(spec, on_fetch)
     if before is not None:
         same_models(before, spec, fetch)
@@ -84,9 +83,10 @@ def run_spec(
             if notice:
                 tell(Noted(notice))
             own_files(directory)  # again: this may have waited
-            journal, done = continued(directory) if resume else (begin(directory, spec, about_text), {})
+            journal, done = continued(directory) if resume else (begin(directory, spec, text), {})
             with journal:
-                context = _context(spec, directory, journal, tell, interrupt, text, once=budget_s is not None)
+                once = budget_s is not None
+                context = _context(spec, directory, journal, tell, interrupt, text.content, once=once)
                 with finishing(directory, journal, interrupt):
                     _measure(spec, context, fetch, done, budget_s)
     return directory
@@ -194,17 +194,15 @@ def fetcher(spec: Spec, on_fetch: OnProgress) -> Fetch:
     return fetch
 
 
-def evaluation_text(spec: Spec) -> tuple[str, dict[str, Any]]:
-    """Return the evaluation text, and what the result records about it, such as its name in the config."""
-    text, name = read_text(spec.drift.text), spec.content["drift"]["text"]
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    return text, {"name": name, "sha256": digest, "characters": len(text)}
+def evaluation_text(spec: Spec) -> EvaluationText:
+    """Return the evaluation text of a config."""
+    return EvaluationText(spec.content["drift"]["text"], read_text(spec.drift.text))
 
 
 def begin(
     directory: Path,
     spec: Spec,
-    text: dict[str, Any],
+    text: EvaluationText,
     gate: Mapping[str, Any] | None = None,
     price: Json | None = None,
 ) -> Journal:
@@ -223,7 +221,7 @@ def begin(
             "spec_digest": spec.digest,
             "machine": fingerprint(),
             "price": price or price_of_spec(spec),
-            "text": text,
+            "text": text.about(),
             "inputs": _inputs(spec),
             "gate": gate,
         },

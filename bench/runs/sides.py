@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from bench.config.inputs import inputs_of
 from bench.config.served import is_load
@@ -95,7 +94,7 @@ def of_commits(sides: Sides) -> tuple[tuple[Group, ...], list[str], list[str]]:
     )
 
 
-def conditions(spec: Spec) -> dict[str, Any]:
+def conditions(spec: Spec) -> Json:
     """Return the conditions that a calibration is valid for: this machine, engine, model and workload."""
     arm = spec.groups[0].baseline
     return {

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from bench.config.served import is_server
 from bench.config.spec import Spec
@@ -29,6 +28,7 @@ from bench.runs.sides import Fetch
 from bench.store.files import naming
 from bench.store.lock import run_lock
 from bench.store.replay import Growing
+from bench.texts import EvaluationText
 
 
 @dataclass
@@ -40,8 +40,8 @@ class Work:
     """
 
     spec: Spec
-    text: tuple[str, dict[str, Any]]
-    head: dict[str, Any]
+    text: EvaluationText
+    head: Json
     fetch: Fetch
     extras: UnitExtras = field(default_factory=UnitExtras)
     whole_run: bool = False
@@ -77,14 +77,13 @@ def _must_take_turns(spec: Spec) -> None:
 
 def measure(work: Work, out: Path) -> Path:
     """Measure all units; return the run's directory, which always holds a verdict or a reason for none."""
-    text, about_text = work.text
     with Interrupt() as interrupt:
         directory = new_directory(out, work.spec.name)
-        with run_lock(directory), begin(directory, work.spec, about_text, work.head, work.price) as journal:
+        with run_lock(directory), begin(directory, work.spec, work.text, work.head, work.price) as journal:
             spec, tell = work.spec, work.tell
             context = RunContext(
-                directory, journal, tell, interrupt.check, spec.measure, spec.drift, text, duets=False,
-                slo=spec.slo.limits if spec.slo else {},
+                directory, journal, tell, interrupt.check, spec.measure, spec.drift, work.text.content,
+                duets=False, slo=spec.slo.limits if spec.slo else {},
             )  # fmt: skip
             with finishing(directory, journal, interrupt):
                 for unit in work.earlier:

@@ -12,7 +12,7 @@ from typing import Any
 from bench.engine.bounds import Explained
 from bench.errors import Outcome, Unsupported, VariantFailed
 from bench.formatting import one_line
-from bench.records import Facts
+from bench.records import Facts, Json
 
 DECODERS = "AutoModelForCausalLM"  # the class that loads a model which writes text
 KINDS = {
@@ -47,7 +47,7 @@ READERS = {  # the package that unpacks a checkpoint of each method; for all oth
 def pretrained(
     directory: Path,
     device: str,
-    wanted: dict[str, Any],
+    wanted: Json,
     auto: str = DECODERS,
     unread: Any | None = None,
 ) -> Any:
@@ -61,8 +61,8 @@ def pretrained(
     if auto == DECODERS and (directory / "modules.json").is_file():
         raise Unsupported("this is an embedding model (it has modules.json): set runtime.task to embedding")
 
-    wanted |= {
-        "use_safetensors": True, "local_files_only": True, "trust_remote_code": False,
+    wanted = {
+        **wanted, "use_safetensors": True, "local_files_only": True, "trust_remote_code": False,
         "output_loading_info": True, "ignore_mismatched_sizes": True,  # each is named, and refused
     }  # fmt: skip
     said = quantisation(directory)
@@ -170,7 +170,7 @@ def _must_be_whole(kind: str, report: Mapping[str, Any], unread: Any | None) -> 
         raise VariantFailed(Outcome.LOAD_ERROR, f"the weights do not fit {kind}: {'; '.join(said)}")
 
 
-def quantisation(directory: Path) -> dict[str, Any]:
+def quantisation(directory: Path) -> Json:
     """Return what the checkpoint says about how it was quantised; empty if it was not."""
     config = json.loads((directory / "config.json").read_text())
     return dict(config.get("quantization_config") or {})

@@ -20,6 +20,7 @@ from bench.engine import Options
 from bench.engine.bounds import encoding
 from bench.engine.evidence import Check, check
 from bench.errors import Outcome, Unsupported, VariantFailed
+from bench.records.plain import Json
 from bench.runtimes._text import TextModel
 
 MODULES, POOLING, SENTENCE = "modules.json", "1_Pooling/config.json", "sentence_bert_config.json"
@@ -62,7 +63,7 @@ def pooling_of(directory: Path) -> Pooling:
     return Pooling(POOLINGS[str(wanted[0])], "Normalize" in kinds, files)
 
 
-def longest_of(directory: Path, config: dict[str, Any], tokenizer: Any | None) -> int:
+def longest_of(directory: Path, config: Json, tokenizer: Any | None) -> int:
     """Return how many tokens of a text are read: the least that the files beside the weights say."""
     positions = config.get("max_position_embeddings") or USUAL_LENGTH
     said = [
@@ -93,7 +94,7 @@ class EncoderEngine(TextModel):
     ENCODES = True
 
     def __init__(self, directory: Path, options: Options) -> None:
-        self.config: dict[str, Any] = json.loads((directory / "config.json").read_text())
+        self.config: Json = json.loads((directory / "config.json").read_text())
         size = self.config.get("vocab_size")
         if type(size) is not int:
             raise VariantFailed(Outcome.LOAD_ERROR, "config.json: vocab_size is missing")

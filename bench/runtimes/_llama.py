@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import Outcome, VariantFailed
 from bench.models.weight_files import weight_files
+from bench.records.plain import Json
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Weights = Mapping[str, NDArray[Any]]
 
 NEEDED = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "vocab_size")
 MATRICES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -32,7 +39,7 @@ class Shape:
     ends: tuple[int, ...]
 
     @staticmethod
-    def of(config: dict[str, Any]) -> Shape:
+    def of(config: Json) -> Shape:
         """Read the sizes from a ``config.json`` of transformers."""
         for key in (*NEEDED, "num_key_value_heads", "head_dim"):
             size = config.get(key)
@@ -90,7 +97,7 @@ class Shape:
         return 2 * sequences * (self.layers * new * (weights + attention) + logits)
 
 
-def random_weights(shape: Shape) -> dict[str, Any]:
+def random_weights(shape: Shape) -> Weights:
     """Return random weights that are always the same for the same shape."""
     import numpy as np
 
@@ -124,7 +131,7 @@ def _stored(directory: Path) -> dict[str, Any]:
     return {key: value.astype(np.float32, copy=False) for key, value in stored.items()}
 
 
-def read_weights(directory: Path, shape: Shape) -> dict[str, Any]:
+def read_weights(directory: Path, shape: Shape) -> Weights:
     """Read every weight in float32. Raises VariantFailed if the config and the files do not fit together."""
     found = _stored(directory)
 

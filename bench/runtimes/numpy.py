@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.engine import Options, Work
 from bench.engine.evidence import Census, Matrix
@@ -20,6 +20,9 @@ from bench.records import Facts
 from bench.runtimes._config import must_be_known
 from bench.runtimes._llama import Shape, blas_threads, random_weights, read_weights, rotate, rotation
 from bench.runtimes._plain_text import PlainText
+
+if TYPE_CHECKING:
+    from bench.runtimes._llama import Weights
 
 REQUIRES = ("numpy", "safetensors")
 DTYPES = ("float32",)
@@ -61,7 +64,7 @@ class NumpyEngine(PlainText):
 
     TORCH = False
 
-    def __init__(self, shape: Shape, weights: dict[str, Any], directory: Path, options: Options) -> None:
+    def __init__(self, shape: Shape, weights: Weights, directory: Path, options: Options) -> None:
         super().__init__(directory, shape.vocabulary)
         self.shape, self.model, self.options = shape, weights, options
         self._calls = self._flops = 0

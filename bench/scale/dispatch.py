@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.errors import BenchError, ExitCode
+from bench.errors import BenchError, ExitCode, OnFailure
 from bench.results.run_summary import RunStatus
 from bench.scale.campaign import FAILED, LOST, NOT_BEGUN, Campaign, Ending
 from bench.scale.machines import Heard, Lost, Machine, Machines
@@ -60,15 +60,13 @@ class Dispatcher:
         """
         waiting = deque(pieces)
         try:
-            while waiting or self._under:
-                self._begin(waiting)
-                if not self._under:
-                    break
-                for machine, what in self._machines.hear(tuple(self._under)).items():
-                    self._heard(machine, what, waiting)
-        except BaseException:
-            self._stop_all()
-            raise
+            with OnFailure(self._stop_all):
+                while waiting or self._under:
+                    self._begin(waiting)
+                    if not self._under:
+                        break
+                    for machine, what in self._machines.hear(tuple(self._under)).items():
+                        self._heard(machine, what, waiting)
         finally:
             for piece in waiting:
                 self._end(piece, Ending(piece.name, NOT_BEGUN, reason=self._why_not(piece)))

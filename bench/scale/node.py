@@ -16,10 +16,10 @@ import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from bench.bounded import open_regular
 from bench.machine.proc import ending_with_parent
+from bench.records.plain import Json
 from bench.store.source import source_digest
 
 MOST_BYTES = 4 * 2**20  # of one file at a time
@@ -60,7 +60,7 @@ class NodeRun:
         self._ended = os.pidfd_open(self._child.pid)
         return None
 
-    def more(self, wait_s: float) -> dict[str, Any]:
+    def more(self, wait_s: float) -> Json:
         """Wait until the run ends, but not longer than ``wait_s``; return what it wrote since the last call.
 
         ``chunks`` are (file, place, bytes) of the run's directory, ``said`` its whole new lines on standard

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from bench.errors import BenchError
+from bench.errors import BenchError, OnFailure
 from bench.records.samples import Sample
 from bench.serving.address import Address, Secret
 from bench.serving.connection import Connection, Lost, connect
@@ -111,11 +111,8 @@ class Client:
         await self._ask(connection, request, reply)
 
     async def _ask(self, connection: Connection, request: bytes, reply: Reply) -> None:
-        try:
+        with OnFailure(connection.close):
             await connection.ask(request, reply)
-        except BaseException:
-            connection.close()
-            raise
         if connection.reusable:
             self._idle.append(connection)
         else:

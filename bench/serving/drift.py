@@ -19,11 +19,11 @@ from typing import Any
 
 from bench.bounded import open_to_append, tail
 from bench.drift import distribution as statistics
-from bench.errors import BenchError, UsageError
+from bench.errors import BenchError, OnFailure, UsageError
 from bench.formatting import one_line
 from bench.machine.children import NOWHERE, SAFE, environment
 from bench.metrics.output_drift import KLD, KLD_MAX, PPL_RATIO, RMS, TOP1
-from bench.records import DriftWindow
+from bench.records import DriftWindow, Json
 from bench.serving.client import Settings
 from bench.serving.distributions import Asker, Distribution, NoDistributions, route_of
 from bench.serving.said import Said
@@ -66,7 +66,7 @@ class Drift:
             RMS.key: RMS.scalar(statistics.rms_delta_p(seen), **notes) if known else None,
         }
 
-    def how(self) -> dict[str, Any]:
+    def how(self) -> Json:
         """Return what was compared, without the values."""
         return {key: value for key, value in vars(self).items() if key != "windows"}
 
@@ -77,7 +77,7 @@ class Drift:
         known = "the whole vocabulary" if self.top is None else few
         return f"against {self.baseline} in float32, {self.route} over {known}"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return it as it stands in the journal."""
         return {**vars(self), "windows": [_plain(one) for one in self.windows]}
 
@@ -175,11 +175,8 @@ class _Baseline:
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=out, cwd=NOWHERE,
                 env=environment(*PREFIXES) | SAFE | OFFLINE | variables,
             )  # fmt: skip
-        try:
+        with OnFailure(self.__exit__):
             self._begin()
-        except BaseException:
-            self.__exit__()
-            raise
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bench.records.plain import Json
 from bench.stats.figure import Figures
 
 FAILED = "failed"
@@ -21,11 +22,11 @@ class DriftFailed:
         """Return no figure."""
         return {}
 
-    def how(self) -> dict[str, Any]:
+    def how(self) -> Json:
         """Return why, as it stands in the summary."""
         return {FAILED: self.reason}
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return it as it stands in the journal."""
         return self.how()
 

@@ -16,6 +16,7 @@ from bench.metrics.requests import Counts, Limits, counts, figures
 from bench.pricing.cost import Price, price_of
 from bench.pricing.hardware import parse_price
 from bench.records.loads import Honesty
+from bench.records.plain import Json
 from bench.records.samples import Sample
 from bench.serving.address import Secret
 from bench.serving.cache_hits import Hits
@@ -93,7 +94,7 @@ class Result:
         """Say how it ended: a load that a signal ended is interrupted, whatever else speaks against it."""
         return "interrupted" if self.load.stopped == INTERRUPTED else "invalid" if self.reasons else "ok"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the summary as it stands in ``load.json``."""
         return {
             "schema_version": SCHEMA_VERSION, "kind": "load", **self.head,

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any
 
 from bench.metrics.requests import Limits
+from bench.records.plain import Json
 from bench.records.samples import Sample
 from bench.serving.arrivals import Planned
 from bench.serving.load import INTERRUPTED, Load, Progress, load
@@ -30,7 +30,7 @@ class Searched:
     capacity: Capacity
     tried: tuple[Sample, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the search as it stands in a journal."""
         return {**vars(self.capacity), "steps": [vars(step) for step in self.capacity.steps]}
 

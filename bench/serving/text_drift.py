@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.metrics import reply_texts
-from bench.records import SaidTexts
+from bench.records import Json, SaidTexts
 from bench.records.drift import BY_TEXT
 from bench.serving.client import Settings
 from bench.serving.said import Said, paired, pieces, replies
@@ -36,7 +36,7 @@ class TextDrift:
         twice = [(one.variant, one.again) for one in self.said]
         return reply_texts.compared(self.said, twice, self.output_tokens, self.text)
 
-    def how(self) -> dict[str, Any]:
+    def how(self) -> Json:
         """Return what was compared, without the replies."""
         return {key: value for key, value in vars(self).items() if key != "said"}
 
@@ -45,7 +45,7 @@ class TextDrift:
         """Say for people what the figures are worth."""
         return f"{BY_TEXT}, against {self.baseline} in float32: {self.why}"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return it as it stands in the journal."""
         return {**self.how(), "said": [dict(vars(one)) for one in self.said]}
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from bench.records.plain import Json
 from bench.stats.intervals import Distribution, Interval, distribution, widened
 
 _SAMPLE = ("n", "mean", "sd", "min", "max", "p50", "p90", "p95", "p99")
@@ -35,7 +36,7 @@ class Figure:
         """Return the number with its bounds."""
         return Interval(self.value, self.ci_low, self.ci_high)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return the figure as JSON for ``run.json``."""
         head = {"unit": self.unit, "higher_is_better": self.higher_is_better, "formula": self.formula}
         bounds = {"ci_low": self.ci_low, "ci_high": self.ci_high}

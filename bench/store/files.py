@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from bench.bounded import MOST, Contents, must_be_modest, open_regular
-from bench.errors import BenchError, UsageError
+from bench.errors import BenchError, OnFailure, UsageError
 from bench.formatting import MIB
 from bench.records import plain
 
@@ -201,12 +201,9 @@ def write_atomic_bytes(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Replace the file ``path`` by bytes, as ``write_atomic`` does; ``mode`` is reduced by the umask."""
     temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
     with naming("write", path):
-        try:
+        with OnFailure(lambda: temporary.unlink(missing_ok=True)):
             _write_synced(temporary, data, mode)
             os.replace(temporary, path)  # noqa: PTH105 - all other calls here are of ``os`` too
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
         sync_directory(path.parent)
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import BinaryIO, Self, cast
 
 from bench.bounded import open_regular
-from bench.errors import BenchError, IntegrityError, JournalFailed
+from bench.errors import BenchError, IntegrityError, JournalFailed, OnFailure
 from bench.formatting import MIB
 from bench.store.chain import BEGINNING, MAX_BYTES, MAX_LINE_BYTES, MAX_RECORDS, Chain, seal, unseal
 from bench.store.files import naming, sync_directory, write_all
@@ -162,12 +162,9 @@ class Journal:
             raise BenchError(f"{path}.gz is packed, so nothing more is written to it; unpack it to go on")
         with naming("reopen", path):
             file = FileIO(os.open(path, _FLAGS), "r+")
-            try:
+            with OnFailure(file.close):
                 journal = cls(path, clock, file)
                 journal.sync()
-            except BaseException:
-                file.close()
-                raise
         return journal
 
     def take_earlier(self) -> tuple[Mapping[str, object], ...]:

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from bench.bounded import open_regular
 from bench.errors import IntegrityError, UsageError
 from bench.formatting import MIB, one_line
-from bench.records import RunRecord
+from bench.records import Json, RunRecord
 from bench.store.files import strict_json
 from bench.store.journal import Followed, read_journal
 from bench.store.modest import must_be_modest
@@ -24,7 +24,7 @@ from bench.store.schema import KINDS, check_record
 from bench.store.values import explained
 
 SCHEMA_VERSION = 1
-Head = tuple[Path, dict[str, Any]]  # the directory of a run, and the first record of its journal
+Head = tuple[Path, Json]  # the directory of a run, and the first record of its journal
 MAX_HEAD_BYTES = 4 * MIB
 MOST_ROWS = 1000  # the same limit as in a config
 # Units of all rows, and of one row. A gate measures 1,000 at most, and can take over those of an earlier one.

@@ -6,7 +6,10 @@ not compared.
 
 from __future__ import annotations
 
+import hashlib
 import os
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from bench import plugins
@@ -15,6 +18,23 @@ from bench.errors import UsageError
 from bench.formatting import MIB, did_you_mean
 
 MAX_BYTES = 64 * MIB
+
+
+@dataclass(frozen=True)
+class EvaluationText:
+    """A text on which drift is measured; ``name`` is what the config calls it."""
+
+    name: str
+    content: str
+
+    @cached_property
+    def sha256(self) -> str:
+        """Return the digest of the content: figures on different texts are not compared."""
+        return hashlib.sha256(self.content.encode()).hexdigest()
+
+    def about(self) -> dict[str, str | int]:
+        """Return what a result keeps of the text."""
+        return {"name": self.name, "sha256": self.sha256, "characters": len(self.content)}
 
 
 def read_text(name: str) -> str:

@@ -32,7 +32,7 @@ NO_LINK = LinkSettings()
 
 def on_top(
     engine: Engine, message: Json, load: Callable[[Json], tuple[Engine, Loaded]]
-) -> tuple[Engine, list[dict[str, Any]], float]:
+) -> tuple[Engine, list[Json], float]:
     """Make the cascade that a load asks for, and enforce its checks.
 
     Return the engine, further steps of the evidence, and the seconds in which the edge model was loaded.
@@ -45,7 +45,7 @@ def on_top(
 
 def made(
     cloud: Engine, directory: Path, step: Json, load: Callable[[Json], tuple[Engine, Loaded]]
-) -> tuple[Cascade, Loaded, list[dict[str, Any]], list[Check]]:
+) -> tuple[Cascade, Loaded, list[Json], list[Check]]:
     """Load the edge model as ``step`` says. Return the cascade, what was found in the edge model, the steps
     as evidence, and the checks of the cascade.
 

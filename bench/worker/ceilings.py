@@ -15,6 +15,7 @@ from time import perf_counter_ns, thread_time_ns
 from typing import Any
 
 from bench.engine import Engine
+from bench.records.plain import Json
 
 REPEATS = 5
 BLOCK_BYTES, GPU_BLOCK_BYTES = 1 << 28, 1 << 30  # far larger than the caches, which may serve a part of less
@@ -67,7 +68,7 @@ def rates(
     }
 
 
-def products(dtype: str, clock_ns: Clock = perf_counter_ns) -> dict[str, Any]:
+def products(dtype: str, clock_ns: Clock = perf_counter_ns) -> Json:
     """Return the seconds for each weight of a product on the CPU, by the width of a square matrix and by the
     rows that are multiplied with it: ``widths``, ``rows``, and ``seconds`` with a list for each width.
 

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 
 from bench.engine import Engine, Options
 from bench.engine.decoding import until_ended
+from bench.records.plain import Json
 from bench.records.thinking import before_end
 from bench.worker import builds
 from bench.worker.score import predictions, statistics
@@ -55,7 +56,7 @@ def main() -> None:
             _answer(answers, compared(engine, ids, _read(source, asked["sizes"])))
 
 
-def written(engine: Engine, prompt: str, tokens: int, *, chat: bool) -> dict[str, Any]:
+def written(engine: Engine, prompt: str, tokens: int, *, chat: bool) -> Json:
     """Return the greedy reply of at most ``tokens`` tokens as text, and whether it is cut there."""
     ids = prompt_of(engine, {"prompt": prompt, "chat": chat})
     engine.longest_answer(tokens)
@@ -64,7 +65,7 @@ def written(engine: Engine, prompt: str, tokens: int, *, chat: bool) -> dict[str
     return {"text": engine.text(own), "cut": len(own) == len(found)}
 
 
-def compared(engine: Engine, ids: Sequence[int], given: Sequence[tuple[Any, Any]]) -> dict[str, Any]:
+def compared(engine: Engine, ids: Sequence[int], given: Sequence[tuple[Any, Any]]) -> Json:
     """Return the values of a window by their names in ``DriftWindow``, one for each position that has a next
     token; ``given`` holds, for each of them, token ids and log-probabilities as tensors.
 
@@ -121,7 +122,7 @@ def _read(source: BinaryIO, sizes: Sequence[int]) -> list[tuple[Any, Any]]:
     return found
 
 
-def _answer(out: Any, what: dict[str, Any]) -> None:
+def _answer(out: Any, what: Json) -> None:
     print(json.dumps(what, allow_nan=False), file=out, flush=True)
 
 

@@ -11,7 +11,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from time import perf_counter_ns
 from types import ModuleType
-from typing import Any
 
 from bench.engine import Engine, Options, Teacher, memory, routing
 from bench.engine.evidence import Check, check
@@ -63,7 +62,7 @@ def load(message: Json) -> tuple[Engine, Loaded]:
     )
 
 
-def _on_top(engine: Engine, message: Json) -> tuple[Engine, list[dict[str, Any]], float]:
+def _on_top(engine: Engine, message: Json) -> tuple[Engine, list[Json], float]:
     """Return the cascade that a load asks for (see ``cascades.on_top``), or the engine itself if it asks for
     none."""
     if not is_cascade(message):

@@ -37,7 +37,7 @@ def is_cascade(message: Json) -> bool:
     return any("edge" in step for step in message["optimise"])
 
 
-def apply(engine: Engine, step: Json, facts: Facts, teacher: Teacher) -> list[dict[str, Any]]:
+def apply(engine: Engine, step: Json, facts: Facts, teacher: Teacher) -> list[Json]:
     """Apply one optimisation, to a mixture with its experts as the scheme takes them."""
     scheme = scheme_of(step)
     reason = unsupported(scheme, facts.kind_of_device, facts.dtype)

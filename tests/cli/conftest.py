@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from commands import Bench, Ended
 
-from bench.cli.main import main
+from bench.__main__ import main
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -20,6 +20,7 @@ from bench.cli import doctor as health
 from bench.cli.crash import report_crash
 from bench.cli.doctor import cpu_quota, findings
 from bench.cli.main import app
+from bench.cli.output import forget_odd_sizes
 from bench.errors import ExitCode
 from bench.gate import sequential
 from bench.machine import devices
@@ -36,9 +37,9 @@ HEAVY = ("torch", "transformers", "numpy", "scipy", "bitsandbytes", "huggingface
 
 
 def script(body: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A command run by ``bench.cli.main.main`` in a process in which ``body`` was done first."""
+    """A command run by ``bench.__main__.main`` in a process in which ``body`` was done first."""
     code = (
-        f"import sys\nsys.argv = ['bench', *sys.argv[1:]]\n{body}\nfrom bench.cli.main import main\nmain()\n"
+        f"import sys\nsys.argv = ['bench', *sys.argv[1:]]\n{body}\nfrom bench.__main__ import main\nmain()\n"
     )
     return subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)],
@@ -413,9 +414,16 @@ def test_a_current_directory_that_is_gone_is_said(tmp_path: Path) -> None:
     assert said.startswith("bench: the current directory cannot be used (No such file or directory)")
 
 
-@pytest.mark.parametrize("size", ["0", "-5", "²", "9" * 5000, "x"])
-def test_an_odd_size_of_a_terminal_is_forgotten(run: Path, size: str) -> None:
-    found = script("", "compare", run, COLUMNS=size, LINES=size)
+@pytest.mark.parametrize("size", ["0", "-5", "²", "9" * 5000, "x", ""])
+def test_an_odd_size_of_a_terminal_is_forgotten(size: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("COLUMNS", size), ("LINES", "80")):
+        monkeypatch.setenv(name, value)
+    forget_odd_sizes()
+    assert (os.environ.get("COLUMNS"), os.environ["LINES"]) == (None, "80")
+
+
+def test_a_command_forgets_it_before_a_library_reads_it(run: Path) -> None:
+    found = script("", "compare", run, COLUMNS="²", LINES="-5")
     assert (found.returncode, found.stderr) == (ExitCode.OK, "")
 
 

@@ -113,14 +113,14 @@ def test_what_has_ended_is_kept_when_it_is_interrupted(
 ) -> None:
     """A shell that starts a command in the background has it ignore Ctrl-C, and not SIGTERM."""
     ctrl_c = signal.SIG_DFL if hears_ctrl_c else signal.SIG_IGN
-    model = ("--model", "ttft=4,tokens=1", "--users", "1", "--requests", "2000")
+    model = ("--model", "ttft=4,tokens=1", "--users", "1", "--requests", "1000")
     command = [sys.executable, "-m", "bench", "load", url, *model, "--out", str(tmp_path / "out")]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
         preexec_fn=lambda: signal.signal(signal.SIGINT, ctrl_c),
     )  # fmt: skip
     assert process.stderr is not None
-    assert "200 of 2000" in process.stderr.readline()
+    assert "100 of 1000" in process.stderr.readline()
     process.send_signal(number)
     page, _ = process.communicate(timeout=60)
     assert process.returncode == code
@@ -128,7 +128,7 @@ def test_what_has_ended_is_kept_when_it_is_interrupted(
     assert "it was interrupted" in page
     summary = json.loads((only_directory(tmp_path) / "load.json").read_text())
     assert summary["status"] == "interrupted"
-    assert 200 <= summary["counts"]["ok"] < 2000
+    assert 100 <= summary["counts"]["ok"] < 1000
     assert "figure by figure" in verify_load(only_directory(tmp_path))
 
 

@@ -17,7 +17,7 @@ PROGRAM = (
     "import sys, bench.runtimes\n"
     "sys.path.insert(0, sys.argv.pop(1))\n"
     "bench.runtimes.__path__.append(sys.argv.pop(1))\n"
-    "from bench.cli.main import main\n"
+    "from bench.__main__ import main\n"
     "main()\n"
 )
 Faults = tuple[Mapping[str, object], ...]

@@ -19,6 +19,7 @@ from bench.errors import BenchError, IntegrityError, UsageError
 from bench.runs import export as exports
 from bench.runs.export import _tokenizer_files, export
 from bench.runs.run import begin
+from bench.texts import EvaluationText
 
 CONFIG = """
 name: small
@@ -38,7 +39,7 @@ def begun(tmp_path: Path, config: str = CONFIG) -> Path:
     directory = tmp_path / "run"
     directory.mkdir()
     (tmp_path / "config.yaml").write_text(config)
-    text = {"name": "english", "sha256": "01" * 32, "characters": 5000}
+    text = EvaluationText("english", "a" * 5000)
     begin(directory, read_config(tmp_path / "config.yaml"), text).close()
     return directory
 

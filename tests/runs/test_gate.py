@@ -345,7 +345,7 @@ def test_the_command(tmp_path: Path) -> None:
     program = (
         "import bench.runtimes, sys; bench.runtimes.__path__.append(sys.argv.pop(1)); "
         "sys.path.append(sys.argv.pop(1)); "
-        "from bench.cli.main import main; main()"
+        "from bench.__main__ import main; main()"
     )
     known = [str(RUNTIMES), str(RUNTIMES.parent)]
     command = [sys.executable, "-c", program, *known, "gate", spec.file, "--out", str(tmp_path / "r")]

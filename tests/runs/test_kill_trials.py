@@ -1,4 +1,4 @@
-"""scripts/kill-trials in short: five kills at random moments, and that it would see what a kill broke."""
+"""scripts/kill-trials in short: four kills at random moments, and that it would see what a kill broke."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def trials() -> ModuleType:
 
 
 @pytest.mark.fault(8, 9)
-def test_five_kills_lose_nothing(tmp_path: Path) -> None:
+def test_four_kills_lose_nothing(tmp_path: Path) -> None:
     """In a process of its own, which forks; a second call has nothing left to do."""
-    command = [sys.executable, str(SCRIPT), "--kills", "5", "--seed", "1", "--out", str(tmp_path)]
+    command = [sys.executable, str(SCRIPT), "--kills", "4", "--seed", "1", "--out", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = [json.loads(line) for line in (tmp_path / "trials.jsonl").read_text().splitlines()]
-    assert sum(len(line["kills"]) for line in lines) == 5
+    assert sum(len(line["kills"]) for line in lines) == 4
     again = subprocess.run(command, capture_output=True, text=True, timeout=200, check=True)
-    assert again.stdout.startswith("5 kills in ")
+    assert again.stdout.startswith("4 kills in ")
     assert len((tmp_path / "trials.jsonl").read_text().splitlines()) == len(lines)
 
 

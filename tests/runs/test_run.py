@@ -569,7 +569,7 @@ def test_the_command_ends_with_143_while_a_worker_would_take_an_hour(tmp_path: P
         "import sys, bench.runtimes\n"
         "sys.path.insert(0, sys.argv.pop(1))\n"
         "bench.runtimes.__path__.append(sys.argv.pop(1))\n"
-        "from bench.cli.main import main\n"
+        "from bench.__main__ import main\n"
         "main()\n"
     )
     known = [str(RUNTIMES.parent), str(RUNTIMES)]
@@ -815,7 +815,7 @@ def test_ctrl_c_while_a_run_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it\n"
         "sys.path.insert(0, sys.argv.pop(1))\n"
         "bench.runtimes.__path__.append(sys.argv.pop(1))\n"
-        "from bench.cli.main import main\n"
+        "from bench.__main__ import main\n"
         "main()\n"
     )
     known = [str(RUNTIMES.parent), str(RUNTIMES)]

@@ -167,10 +167,11 @@ def test_the_price_of_a_token_from_the_list() -> None:
     assert token_usd("openai/gpt-5", date(2026, 11, 27)) == (pytest.approx(1.25e-6), pytest.approx(10e-6))
 
 
+@pytest.mark.usefixtures("warm_workers")
 def test_a_run_with_a_server_that_answers_and_one_that_refuses(
     stub: Address, models: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From the config to the page, in real workers. The stub counts the words of a prompt as its tokens."""
+    """From the config to the page, in forked workers. The stub counts the words of a prompt as its tokens."""
 
     def row(name: str, model: str) -> dict[str, Any]:
         cloud = {"url": stub.url, "model": model, "usd_per_1m_input": 2.0, "usd_per_1m_output": 8.0}
@@ -180,11 +181,13 @@ def test_a_run_with_a_server_that_answers_and_one_that_refuses(
             "optimise": [{"cascade": "log-probability", "edge": edge, "threshold": 0.0, "cloud": cloud}],
         }
 
+    items = tmp_path / "items.jsonl"
+    items.write_text('{"id": "a", "lang": "en", "prompt": "Ice is", "choices": [" a", " b"], "right": 0}\n')
     config = {
         "name": "far", "model": {"path": str(models[1])}, "runtime": {"device": "cpu", "threads": 1},
         "workload": {"name": "chat", "requests": 3, "output_tokens": 4},
         "variants": [row("far", "tokens=4"), row("busy", "mode=status,status=429")],
-        "price": {"usd_per_hour": 0.36}, "drift": {"tokens": 0, "suites": ["factuality"]},
+        "price": {"usd_per_hour": 0.36}, "drift": {"tokens": 0, "suites": ["own"], "items": str(items)},
         "measure": {"processes": 1, "max_rounds": 1},
     }  # fmt: skip
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from bench.engine.confidence import LearningRule, Rule
 from bench.link import LinkSettings
+from bench.records.plain import Json
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 MOST_USD = 1000.0
@@ -128,7 +129,7 @@ class CascadeParams:
             raise ValueError("a rule that learns asks the large model here, and cloud is somewhere else")
 
 
-def told(params: Mapping[str, Any]) -> dict[str, Any]:
+def told(params: Mapping[str, Any]) -> Json:
     """Return the settings that a worker and a result keep of a cascade, with its prices."""
     edge, link = params["edge"], params["link"]
     return {

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.records.plain import Json
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -41,7 +43,7 @@ def save(
 
 def load(
     directory: Path, weights: Mapping[str, Tensor], optimizer: Any
-) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+) -> tuple[Json, dict[str, Tensor]] | None:
     """Return (figures, best weights) of the saved checkpoint, or None if there is none.
 
     ``weights`` and ``optimizer`` are set to what was saved.

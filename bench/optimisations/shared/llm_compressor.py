@@ -17,6 +17,7 @@ from bench.engine import experts, one_off
 from bench.engine.evidence import Census, Check, check
 from bench.optimisations.shared import calibration, int4
 from bench.optimisations.shared.linear import named_linears, update
+from bench.records.plain import Json
 from bench.runtimes._checkpoint import in_our_words
 
 PACKAGES = ("llmcompressor", "compressed-tensors", "torch")
@@ -29,7 +30,7 @@ class GroupParams(calibration.CalibrationParams):
     group_size: Literal[32, 64, 128, 256] = 64
 
 
-def int4_groups(group_size: int, *, symmetric: bool) -> dict[str, Any]:
+def int4_groups(group_size: int, *, symmetric: bool) -> Json:
     """Return the settings of a modifier for 4-bit weights in groups, without the head."""
     weights = {"num_bits": 4, "type": "int", "strategy": "group", "group_size": group_size}
     group = {"targets": ["Linear"], "weights": weights | {"symmetric": symmetric}}
@@ -46,7 +47,7 @@ def to_int4(name: str, model: Any, params: GroupParams, make_modifiers: Callable
     return int4.replace(update(model, found), found)
 
 
-def sparsity(params: Any) -> dict[str, Any]:
+def sparsity(params: Any) -> Json:
     """Return the settings of a modifier that sets weights to zero in every linear layer except the head.
 
     They name targets, because without targets llm-compressor has reported success and pruned nothing.

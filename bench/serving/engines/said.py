@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+
+from bench.records.plain import Json
 
 Evidence = Mapping[str, object]
 
@@ -24,7 +25,7 @@ class Said:
     max_length: int | None = None
     prefix_caching: bool | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return it as it stands in a summary."""
         return asdict(self)
 

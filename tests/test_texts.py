@@ -1,0 +1,46 @@
+"""Evaluation texts: by their name, by a path, and what a result keeps of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.errors import UsageError
+from bench.texts import EvaluationText, check_text, read_text, same_text
+
+ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, its first example
+
+
+def test_a_result_keeps_name_digest_and_length() -> None:
+    assert EvaluationText("mine.txt", "abc").about() == {"name": "mine.txt", "sha256": ABC, "characters": 3}
+    assert EvaluationText("x", "é\n").about()["characters"] == 2
+    assert EvaluationText("x", "é").sha256 != EvaluationText("x", "e").sha256
+
+
+def test_a_file_is_read_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "mine.txt"
+    file.write_bytes("é\r\nb".encode())
+    assert read_text(str(file)) == "é\r\nb"
+    check_text(str(file))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"\xff", "is not UTF-8 text"), (None, "no text .*did you mean 'english'")]
+)
+def test_what_is_no_text_is_said(content: bytes | None, said: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.txt" if content is not None else Path("englisch")
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(UsageError, match=said):
+        check_text(str(file))
+
+
+def test_two_names_of_one_text(tmp_path: Path) -> None:
+    for name, content in (("a", "x"), ("b", "x"), ("c", "y")):
+        (tmp_path / name).write_text(content)
+    one, same, other = (str(tmp_path / name) for name in "abc")
+    assert same_text(one, same)
+    assert not same_text(one, other)
+    assert same_text("english", "english")
+    assert not same_text("english", one)
