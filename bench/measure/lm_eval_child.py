@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.machine.proc import be_killed_first
+
 # Those of lm-eval's metrics that are 0 or 1 for a document.
 METRICS = ("acc", "exact_match", "acc_norm", "acc_bytes", "acc_mutual_info", "em")
 EMPTY = {"loglikelihood": (-1.0, False), "loglikelihood_rolling": -1.0, "generate_until": ""}
@@ -158,4 +160,5 @@ def _of_one_filter(samples: Sequence[Mapping[str, Any]]) -> list[Mapping[str, An
 
 
 if __name__ == "__main__":
+    be_killed_first()
     main()

@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench.errors import BenchError
+from bench.machine.proc import be_killed_first
 from bench.models.child import Limits
 from bench.models.gguf_header import check_gguf
 from bench.models.safetensors_header import safetensors_header
@@ -161,4 +162,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    be_killed_first()
     raise SystemExit(main(sys.argv[1:]))

@@ -18,6 +18,7 @@ from typing import Any
 
 from bench.errors import BenchError, UsageError
 from bench.formatting import printable
+from bench.machine.proc import be_killed_first
 from bench.models.checks import ADAPTER, check_directory, json_object
 from bench.models.files import MODEL_FILES, check_files
 from bench.models.safetensors_header import safetensors_header
@@ -200,4 +201,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    be_killed_first()
     raise SystemExit(main(sys.argv[1:]))

@@ -14,6 +14,7 @@ from time import perf_counter_ns, thread_time_ns
 from typing import Any
 
 from bench.engine import Engine
+from bench.machine.proc import be_killed_first
 
 REPEATS = 5
 BLOCK_BYTES, GPU_BLOCK_BYTES = 1 << 28, 1 << 30  # far larger than the caches, which may serve a part of less
@@ -119,4 +120,5 @@ def main(threads: str, dtype: str, device: str) -> None:
 
 
 if __name__ == "__main__":
+    be_killed_first()
     main(*sys.argv[1:])
