@@ -6,6 +6,7 @@ Run there by the first test; here, without the packages, the others are skipped.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from bench import plugins
 from bench.engine import Options
 from bench.engine.evidence import Census
 from bench.errors import NotApplied, Unsupported, VariantFailed
-from bench.runtimes import onnxruntime
+from bench.runtimes import _onnx, onnxruntime
 from bench.runtimes import transformers as reference
 from bench.worker import session
 
@@ -172,6 +173,51 @@ def test_an_architecture_it_does_not_know(tmp_path: Path) -> None:
 def test_a_sliding_window(config: Any, tmp_path: Path) -> None:
     with pytest.raises(Unsupported, match="not to a window"):
         onnxruntime.load(saved(config, tmp_path), Options())
+
+
+LLAMA_3 = {
+    "rope_type": "llama3", "rope_theta": 1e4, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 64,
+}  # fmt: skip
+
+
+@inside
+@pytest.mark.parametrize(
+    "more",
+    [{"rope_parameters": LLAMA_3}, {"attention_bias": True, "mlp_bias": True}],
+    ids=["scaled rotation", "biases"],
+)
+def test_further_keys_that_are_computed(more: dict[str, Any], tmp_path: Path) -> None:
+    """The window is longer than the context before scaling, so every frequency counts."""
+    config = transformers.LlamaConfig(**SIZES, max_position_embeddings=512, **more)
+    ours, theirs = both(saved(config, tmp_path / "model"))
+    window = [(7 * place) % 512 for place in range(200)]
+    plain = both(saved(transformers.LlamaConfig(**SIZES, max_position_embeddings=512), tmp_path / "plain"))[0]
+    assert torch.allclose(ours.logits(window), theirs.logits(window), rtol=1e-3, atol=1e-3)
+    assert not torch.allclose(ours.logits(window), plain.logits(window), rtol=1e-1, atol=1e-1)
+
+
+@pytest.mark.parametrize(
+    ("make", "key"),
+    [
+        (lambda: transformers.LlamaConfig(**SIZES, final_logit_softcapping=3.0), "final_logit_softcapping"),
+        (lambda: transformers.LlamaConfig(**SIZES, something_new=1), "something_new"),
+        (lambda: transformers.LlamaConfig(**SIZES, hidden_act="gelu"), "hidden_act"),
+        (
+            lambda: transformers.LlamaConfig(
+                **SIZES, rope_parameters={"rope_type": "linear", "factor": 4.0, "rope_theta": 1e4}
+            ),
+            "rope_parameters",
+        ),
+        (lambda: transformers.Qwen3Config(**SIZES, rope_parameters=LLAMA_3), "rope_parameters"),
+    ],
+)
+def test_a_key_that_the_builder_would_ignore_or_misread(
+    make: Callable[[], Any], key: str, tmp_path: Path
+) -> None:
+    """Llama has no cap on its logits in transformers, and the builder would add one."""
+    with pytest.raises(Unsupported, match=f"the onnxruntime engine does not compute {key}: "):
+        _onnx.write(saved(make(), tmp_path), tmp_path / "out")
 
 
 @inside
