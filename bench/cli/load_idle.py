@@ -11,6 +11,7 @@ from bench.config.pasted_keys import looks_like_a_key
 from bench.errors import UsageError
 from bench.runtimes._server import OURS, dashed
 from bench.serving.address import address
+from bench.store.files import is_unicode
 
 OF_AN_EARLIER_LOAD = ("target", "slo", "hardware", "utilisation", "as_json", "quiet")
 OF_AN_ENGINE = ("python", "port", "engine_argument", "wait", "pin")
@@ -26,6 +27,7 @@ def all_in_use(asking: Asking, *, earlier: bool) -> None:
         others = [one.name for one in fields(Asking) if one.name not in OF_AN_EARLIER_LOAD]
         refuse_idle(_given(asking, others), "an earlier load is computed again, and nothing is sent")
         return
+    _must_be_unicode(asking)
     if "://" in asking.target:
         refuse_idle(_given(asking, OF_AN_ENGINE), "the server at an address is started by somebody else")
     if asking.search is not None:
@@ -34,6 +36,15 @@ def all_in_use(asking: Asking, *, earlier: bool) -> None:
         refuse_idle(_given(asking, ("input_tokens", "output_tokens")), "a trace has its own lengths")
     if asking.drift is None:
         refuse_idle(_given(asking, ("drift_text",)), "it goes with --drift")
+
+
+def _must_be_unicode(asking: Asking) -> None:
+    """Raise UsageError for an option that no journal could hold: bytes that are no UTF-8."""
+    for one in fields(Asking):
+        value = getattr(asking, one.name)
+        texts = map(str, value if isinstance(value, list) else [value])
+        if one.name != "out" and not all(map(is_unicode, texts)):
+            raise UsageError(f"{_option(one.name)}: this is not UTF-8")
 
 
 def _must_hold_no_key(asking: Asking) -> None:

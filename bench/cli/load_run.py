@@ -15,7 +15,7 @@ from bench import __version__
 from bench.cli.load_options import Asking, must_be_one_schedule
 from bench.cli.load_signals import Ending
 from bench.cli.load_target import target_of, tell
-from bench.cli.load_workload import PEOPLE, drawn, plan_at, plan_of, title, workload_of
+from bench.cli.load_workload import PEOPLE, drawn, most_searched, plan_at, plan_of, title, workload_of
 from bench.config.blocks import WorkloadBlock
 from bench.errors import BenchError, InterruptedRun, UsageError
 from bench.formatting import one_line
@@ -139,7 +139,8 @@ async def _measured(
         return _Seen(requests, asking.quiet, f"{rate:.3g} requests/s: ")
 
     start = asking.rate or FIRST_RATE
-    found = await searched(target, plan, limits, asking.search, start, prompts, seen_at)
+    most = most_searched(asking, seed)
+    found = await searched(target, plan, limits, asking.search, start, prompts, seen_at, most)
     return found.load, found, None
 
 
