@@ -32,8 +32,8 @@ PREFIX = "inference_cost_bench."
 MOST_SAID = 300  # letters of why a plug-in cannot be imported
 # What the module of somebody else may raise while it is imported.
 FAULTS = (
-    ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError, OSError, RuntimeError,
-    SyntaxError, TypeError, ValueError,
+    ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError, OSError,
+    RuntimeError, SyntaxError, TypeError, ValueError,
 )  # fmt: skip
 _loaded: dict[tuple[str, ...], ModuleType] = {}  # by kind, name and the directories of the kind
 

@@ -73,6 +73,12 @@ def stored_grid(gguf: Path) -> Grid:
     return grid_of(count.most_common(1)[0][0]) if count else Grid("a file without layers", None, None)
 
 
+def recorded_grid(directory: Path) -> Grid | None:
+    """Return the grid of the weights in ``directory``, which were converted from a GGUF; None if unknown."""
+    path = directory / GRID_FILE
+    return Grid(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+
+
 def convert(gguf: Path, out: Path, *, off_grid: bool = False) -> int:
     """Dequantise ``gguf`` into ``out``: float32 safetensors, config, tokenizer, and the type of the weights.
 
