@@ -8,7 +8,6 @@ prompt, and the answer to it says how long the reply is. Other columns are not r
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,11 +51,9 @@ def entries(path: Path) -> Iterator[Entry]:
 def _rows(path: Path) -> Iterator[tuple[str, object]]:
     """Yield (FILE:LINE or FILE, entry N; the entry) of an array or of lines."""
     with open_regular(path) as file:
-        if os.fstat(file.fileno()).st_size > MOST_BYTES:  # all of it is hashed, however few entries are kept
-            raise ValueError(f"{path}: is larger than {MOST_BYTES // MIB} MiB")
         is_array = file.read(64).lstrip()[:1] == b"["
     if not is_array:
-        yield from json_lines(path, MOST_ENTRIES, "entries", MOST_LINE_BYTES)
+        yield from json_lines(path, MOST_ENTRIES, "entries", MOST_LINE_BYTES, most_bytes=MOST_BYTES)
         return
     try:
         found = strict_json(read_bounded(path, MOST_BYTES), MOST_IN_AN_ARRAY)
