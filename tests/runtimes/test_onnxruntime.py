@@ -6,7 +6,7 @@ Run there by the first test; here, without the packages, the others are skipped.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import json
 from pathlib import Path
 from typing import Any
 
@@ -198,26 +198,29 @@ def test_further_keys_that_are_computed(more: dict[str, Any], tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("make", "key"),
+    ("kind", "key", "value"),
     [
-        (lambda: transformers.LlamaConfig(**SIZES, final_logit_softcapping=3.0), "final_logit_softcapping"),
-        (lambda: transformers.LlamaConfig(**SIZES, something_new=1), "something_new"),
-        (lambda: transformers.LlamaConfig(**SIZES, hidden_act="gelu"), "hidden_act"),
-        (
-            lambda: transformers.LlamaConfig(
-                **SIZES, rope_parameters={"rope_type": "linear", "factor": 4.0, "rope_theta": 1e4}
-            ),
-            "rope_parameters",
-        ),
-        (lambda: transformers.Qwen3Config(**SIZES, rope_parameters=LLAMA_3), "rope_parameters"),
+        ("Llama", "final_logit_softcapping", 3.0),
+        ("Llama", "something_new", 1),
+        ("Llama", "hidden_act", "gelu"),
+        ("Llama", "rope_parameters", {"rope_type": "linear", "factor": 4.0, "rope_theta": 1e4}),
+        ("Llama", "quantization_config", {"quant_method": "gptq", "bits": 4}),
+        ("Qwen3", "rope_parameters", LLAMA_3),
     ],
 )
 def test_a_key_that_the_builder_would_ignore_or_misread(
-    make: Callable[[], Any], key: str, tmp_path: Path
+    kind: str, key: str, value: object, tmp_path: Path
 ) -> None:
-    """Llama has no cap on its logits in transformers, and the builder would add one."""
+    """Llama has no cap on its logits in transformers, and the builder would add one; it ignores the scaling
+    of a rotation that is not Llama 3's."""
+    getattr(transformers, f"{kind}Config")(**SIZES).save_pretrained(tmp_path)
+    file = tmp_path / "config.json"
+    plain = {**json.loads(file.read_text()), "architectures": [f"{kind}ForCausalLM"]}
+    file.write_text(json.dumps(plain))
+    assert _onnx.computed(tmp_path)[1] == _onnx.BUILDERS[f"{kind}ForCausalLM"]
+    file.write_text(json.dumps({**plain, key: value}))
     with pytest.raises(Unsupported, match=f"the onnxruntime engine does not compute {key}: "):
-        _onnx.write(saved(make(), tmp_path), tmp_path / "out")
+        _onnx.computed(tmp_path)
 
 
 @inside
