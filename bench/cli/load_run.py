@@ -154,10 +154,9 @@ def _wanted(asking: Asking) -> Wanted | None:
     if asking.drift is None or name is None:
         return None
     check_text(asking.drift_text)
-    directory = weights(name, gguf=False)
-    if not directory.is_dir():
+    if Path(name).is_file():
         raise UsageError(f"--drift compares with a model in float32, and {name} is a file: give --baseline")
-    return Wanted(directory, name, asking.drift_text, asking.drift, cpu_count())
+    return Wanted(weights(name, gguf=False), name, asking.drift_text, asking.drift, cpu_count())
 
 
 def _drift(asking: Asking, target: Target, directory: Path, wanted: Wanted) -> record.AnyDrift:

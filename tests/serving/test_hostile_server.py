@@ -123,7 +123,7 @@ def test_what_a_server_says_of_itself_can_be_kept(said: Any) -> None:
 def test_settings_of_another_version_are_shown(tmp_path: Path) -> None:
     ok = trip(200, STREAM, b'data: {"choices": [{"text": "a"}]}\n\ndata: [DONE]\n\n')
     more = {"settings": {"version": "1", "of_another_version": 5}, "workload": None, "prefix_cache": None}
-    assert "the server says: version 1" in read_back(tmp_path / "load", ok, **more)
+    assert "the server says: version 1" in read_back(tmp_path, ok, **more)
 
 
 def test_evidence_that_could_not_be_kept_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
