@@ -116,6 +116,14 @@ def read_bounded(path: Path, most_bytes: int, *, follow: bool = True) -> bytes:
     return content
 
 
+def content_or_nothing(path: Path, most_bytes: int, *, follow: bool = True) -> bytes:
+    """Return the content of a regular file; nothing for what is none, cannot be read or is larger."""
+    try:
+        return read_bounded(path, most_bytes, follow=follow)
+    except OSError:
+        return b""
+
+
 def open_to_append(path: Path) -> BinaryIO:
     """Open a file of our own for appending, and make it first if needed. A link is not followed, and nobody
     waits for the reader of a FIFO. Raises OSError."""

@@ -26,9 +26,15 @@ from functools import cache
 from types import ModuleType
 
 from bench.errors import UsageError
-from bench.formatting import did_you_mean
+from bench.formatting import did_you_mean, one_line
 
 PREFIX = "inference_cost_bench."
+MOST_SAID = 300  # letters of why a plug-in cannot be imported
+# What the module of somebody else may raise while it is imported.
+FAULTS = (
+    ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError, OSError,
+    RuntimeError, SyntaxError, TypeError, ValueError,
+)  # fmt: skip
 _loaded: dict[tuple[str, ...], ModuleType] = {}  # by kind, name and the directories of the kind
 
 
@@ -119,11 +125,17 @@ def load(kind: str, name: str, fits: Callable[[ModuleType], bool] = lambda modul
 
 
 def _imported(kind: str, name: str, module: str) -> ModuleType:
+    """Import a plug-in. Raises UsageError if it cannot be imported; what goes wrong in a module of ours is a
+    bug, unless a package is missing."""
     try:
         return importlib.import_module(module)
-    except (ImportError, SystemExit) as bad:
+    except (SystemExit, *FAULTS) as bad:
+        if module.startswith("bench.") and not isinstance(bad, ImportError | SystemExit):
+            raise
         why = f"it ends the program ({bad!r})" if isinstance(bad, SystemExit) else str(bad)
-        raise UsageError(f"the {_one_of(kind)} {name} cannot be imported from {module}: {why}") from bad
+        kind_of_error = "" if isinstance(bad, ImportError | SystemExit) else f"{type(bad).__name__}: "
+        said = one_line(f"{kind_of_error}{why}")[:MOST_SAID]
+        raise UsageError(f"the {_one_of(kind)} {name} cannot be imported from {module}: {said}") from bad
 
 
 def _one_of(kind: str) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 import bench.probes
 from bench import plugins
+from bench.errors import UsageError
 
 
 def test_a_file_is_a_plug_in_until_it_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,3 +43,32 @@ def test_what_was_loaded_is_not_looked_for_again(monkeypatch: pytest.MonkeyPatch
     assert looked == ["probes"]
     monkeypatch.undo()
     assert plugins.load("probes", "page-faults") is module
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("def", "SyntaxError: "), ("unknown", "NameError: name 'unknown'"), ("1 / 0", "ZeroDivisionError: "),
+        ("raise RuntimeError('two\\nlines \\x1b[31m')", "RuntimeError: two lines �[31m"),
+        ("import nothing_of_this_name", "No module named 'nothing_of_this_name'"),
+        ("raise SystemExit(0)", "it ends the program (SystemExit(0))"),
+    ],
+)  # fmt: skip
+def test_a_plug_in_that_is_broken_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, said: str
+) -> None:
+    (tmp_path / "her_broken_probe.py").write_text(content)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(plugins, "_of_others", lambda: {"probes": {"hers": "her_broken_probe"}})
+    with pytest.raises(UsageError) as caught:
+        list(plugins.each("probes"))
+    assert f"the probe hers cannot be imported from her_broken_probe: {said}" in str(caught.value)
+
+
+def test_a_fault_of_ours_stays_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_name: str) -> None:
+        raise NameError("ours")
+
+    monkeypatch.setattr(plugins.importlib, "import_module", broken)
+    with pytest.raises(NameError):
+        plugins._imported("probes", "page-faults", "bench.probes.page_faults")

@@ -8,12 +8,17 @@ from pathlib import Path
 import pytest
 
 from bench import bounded, yaml_source
+from bench.cli import load_workload
+from bench.config import task_file
 from bench.formatting import MIB
 from bench.models import convert, files, gguf_format, safetensors_header, shards
 from bench.report import kernel_names, labels
 from bench.results import schema as summary_schema
 from bench.results import summary
+from bench.serving import datasets, events
+from bench.sides import pins
 from bench.store import chain, modest, replay, row_blocks, schema, values
+from bench.store import files as store_files
 from bench.texts import MAX_BYTES as TEXT_BYTES
 from bench.workloads.file import MAX_LINE_BYTES as PROMPT_BYTES
 
@@ -68,6 +73,15 @@ BOUNDS = {
     "`run.json` {} MiB": summary.MAX_BYTES // MIB,
     "a text {} MiB": TEXT_BYTES // MIB,
     "a line of prompts {} MiB": PROMPT_BYTES // MIB,
+    "a data set and the documents of a task {} MiB": datasets.MOST_BYTES // MIB,
+    "a file of prompts, a data set and the documents of a task {} MiB": store_files.MOST_LINES_BYTES // MIB,
+    "and the documents of a task {} MiB": task_file.MOST_DATA // MIB,
+    "in one array has at most {} lists and objects": datasets.MOST_IN_AN_ARRAY.containers,
+    "lists and objects and {} values, and no other": datasets.MOST_IN_AN_ARRAY.values,
+    "a commit declares packages, {} MiB are read": pins.MOST_BYTES // MIB,
+    "more than {} requests or": load_workload.MOST_SERVED,
+    "requests or {} output tokens": load_workload.MOST_ANSWERED,
+    "{} for why a reply ended": events.MOST_FINISH,
     "more than {} lists and objects": bounded.MOST.containers,
     "or {} lists and objects in each other": bounded.MOST_DEPTH,
     "at most {} values and as many keys": summary.MOST.values,

@@ -87,7 +87,7 @@ def set_up(asked: dict[str, Any], descriptors: list[int], parent: int) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sys.path[0] = str(ROOT)
+    sys.path.insert(0, str(ROOT))  # a worker's environment keeps the directory of this file out
     {"engine": preload_engine, "fake": preload_fake}[sys.argv[1]]()
     from bench.worker import loop  # noqa: F401 - with all that its commands import
 

@@ -7,11 +7,13 @@ import traceback
 from pathlib import Path
 
 import bench
+from bench.formatting import one_line
 
 
 def report_crash(error: BaseException) -> str:
     """Write the traceback to a private temporary file, and return the message for the user."""
-    said = f"bench: unexpected {type(error).__name__}: {str(error)[:300]}\nThis is a bug. "
+    what = one_line(str(error)[:300])  # it may hold a name from anywhere
+    said = f"bench: unexpected {type(error).__name__}: {what}\nThis is a bug. "
     try:
         traced = "".join(traceback.format_exception(error))
         where = _kept(f"inference-cost-bench {bench.__version__}\n{traced}")

@@ -11,6 +11,7 @@ from bench.config.pasted_keys import looks_like_a_key
 from bench.errors import UsageError
 from bench.runtimes._server import OURS, dashed
 from bench.serving.address import address
+from bench.store.files import is_unicode
 
 OF_AN_EARLIER_LOAD = ("target", "slo", "hardware", "utilisation", "as_json", "quiet")
 OF_AN_ENGINE = ("python", "port", "engine_argument", "wait", "pin")
@@ -29,6 +30,7 @@ def all_in_use(asking: Asking, *, earlier: bool) -> None:
         others = [field.name for field in fields(Asking) if field.name not in OF_AN_EARLIER_LOAD]
         refuse_idle(_given(asking, others), "an earlier load is computed again, and nothing is sent")
         return
+    _must_be_unicode(asking)
     if "://" in asking.target:
         refuse_idle(_given(asking, OF_AN_ENGINE), "the server at an address is started by somebody else")
     if asking.search is not None:
@@ -37,6 +39,15 @@ def all_in_use(asking: Asking, *, earlier: bool) -> None:
         refuse_idle(_given(asking, ("input_tokens", "output_tokens")), "a trace has its own lengths")
     if asking.drift is None:
         refuse_idle(_given(asking, ("drift_text",)), "it goes with --drift")
+
+
+def _must_be_unicode(asking: Asking) -> None:
+    """Raise UsageError for an option that no journal could hold: bytes that are no UTF-8."""
+    for field in fields(Asking):
+        value = getattr(asking, field.name)
+        texts = map(str, value if isinstance(value, list) else [value])
+        if field.name != "out" and not all(map(is_unicode, texts)):
+            raise UsageError(f"{_option(field.name)}: this is not UTF-8")
 
 
 def _refuse_keys(asking: Asking) -> None:

@@ -48,7 +48,7 @@ def page(done: Result, directory: Path) -> str:
 
 
 def _server(settings: dict[str, Any] | None) -> list[str]:
-    sentence = Said(**settings).sentence if settings else ""
+    sentence = Said.from_json(settings).sentence if settings else ""
     return [f"the server says: {sentence}"] if sentence else []
 
 

@@ -14,7 +14,7 @@ from bench import __version__
 from bench.cli.load_options import Asking, must_be_one_schedule
 from bench.cli.load_signals import Ending
 from bench.cli.load_target import target_of, tell
-from bench.cli.load_workload import PEOPLE, drawn, plan_at, plan_of, title, workload_of
+from bench.cli.load_workload import PEOPLE, drawn, most_searched, plan_at, plan_of, title, workload_of
 from bench.config.blocks import WorkloadBlock
 from bench.errors import BenchError, InterruptedRun, OnFailure, UsageError
 from bench.formatting import one_line
@@ -138,7 +138,8 @@ async def _measured(
         return _ProgressLines(requests, asking.quiet, f"{rate:.3g} requests/s: ")
 
     start = asking.rate or FIRST_RATE
-    search = await searched(target, plan, limits, asking.search, start, prompts, seen_at)
+    most = most_searched(asking, seed)
+    search = await searched(target, plan, limits, asking.search, start, prompts, seen_at, most)
     return search.load, search, None
 
 
@@ -152,10 +153,9 @@ def _wanted(asking: Asking) -> Wanted | None:
     if asking.drift is None or name is None:
         return None
     check_text(asking.drift_text)
-    directory = weights(name, gguf=False)
-    if not directory.is_dir():
+    if Path(name).is_file():
         raise UsageError(f"--drift compares with a model in float32, and {name} is a file: give --baseline")
-    return Wanted(directory, name, asking.drift_text, asking.drift, cpu_count())
+    return Wanted(weights(name, gguf=False), name, asking.drift_text, asking.drift, cpu_count())
 
 
 def _drift(asking: Asking, target: Target, directory: Path, wanted: Wanted) -> record.AnyDrift:

@@ -6,7 +6,7 @@ about the option.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from types import ModuleType
@@ -14,15 +14,18 @@ from typing import Any
 
 from bench import plugins
 from bench.cli.load_options import Asking
+from bench.config.amounts import MOST_SAMPLES, MOST_SERVED, PER_ANSWERED_TOKEN
 from bench.config.blocks import WorkloadBlock
 from bench.errors import UsageError
 from bench.serving.arrivals import MOST_REQUESTS, Planned
 from bench.serving.lengths import lengths
+from bench.serving.searched import MOST_REQUESTS as MOST_SEARCHED
 
 USUAL_REQUESTS = 64
 PEOPLE = ("data-set", "multi-turn")  # workloads with the prompts or conversations of people
 OWN_LENGTHS = ("trace", *PEOPLE)  # workloads that define the length of each request
 OPTIONS = {"file": "--data-set"}  # keys whose option has another name
+MOST_ANSWERED = MOST_SAMPLES // PER_ANSWERED_TOKEN  # tokens of all replies of a load
 
 
 def drawn(asking: Asking, count: int, seed: int) -> tuple[tuple[int, int], ...]:
@@ -105,17 +108,36 @@ def title(asking: Asking, workload: WorkloadBlock, seed: int) -> str:
     """
     if asking.search is not None:
         return f"search for the highest rate at which {asking.search:.1%} of the requests are good"
-    kind = _module(workload)
     if workload.name not in PEOPLE:
-        schedule = kind.plan(workload, seed).schedule
+        planned = plan_of(asking, workload, seed)
+        schedule = planned.schedule
         if asking.requests is not None and schedule.requests < asking.requests:
             raise UsageError(f"--requests {asking.requests}: {asking.trace} holds {schedule.requests}")
+        _must_be_kept(planned.lengths)
         return str(schedule.title)
+    kind = _module(workload)
     with _errors_name_options(workload):
         if problem := kind.problem(workload):
             key, why = problem
             raise UsageError(f"{_option(key)}: {why}")
+        _must_be_kept(plan_of(asking, workload, seed).lengths)
         return str(kind.words(workload))
+
+
+def most_searched(asking: Asking, seed: int) -> int:
+    """Return the most requests of one load of a search: a journal keeps every time of one of them."""
+    tokens = sum(n_out for _, n_out in drawn(asking, MOST_SEARCHED, seed))
+    return min(MOST_SEARCHED, MOST_SEARCHED * MOST_ANSWERED // tokens)
+
+
+def _must_be_kept(lengths: Sequence[tuple[int, int]]) -> None:
+    """Raise UsageError for requests of which a journal cannot keep every time, before any is sent."""
+    tokens = sum(n_out for _, n_out in lengths)
+    if len(lengths) > MOST_SERVED or tokens > MOST_ANSWERED:
+        raise UsageError(
+            f"{len(lengths):,} requests with up to {tokens:,} output tokens are more than the journal of a "
+            f"load holds ({MOST_SERVED:,} and {MOST_ANSWERED:,}): send fewer, or ask for shorter replies"
+        )
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from bench.cli.scheme_pages import flow
 from bench.errors import ConfigError
 from bench.formatting import MIB, format_mib, format_significant, one_line
 from bench.models.cache import is_complete, model_cache_dir
-from bench.models.fetch import recorded_grid
+from bench.models.convert import recorded_grid
 from bench.models.registry import ModelFile, every_file, find_model
 from bench.records.grid import words
 

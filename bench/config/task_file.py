@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import ConfigError
-from bench.formatting import did_you_mean
+from bench.formatting import MIB, did_you_mean
 from bench.yaml_source import KeyPath, YamlSource, read_yaml
 
 FORMATS = {"json": (".json", ".jsonl"), "csv": (".csv",), "parquet": (".parquet",)}
@@ -31,6 +31,7 @@ KEYS = (
     "doc_to_target", "doc_to_choice", "target_delimiter", "fewshot_delimiter", "description", "gen_prefix",
     "num_fewshot", "generation_kwargs", "metric_list", "filter_list",
 )  # fmt: skip
+MOST_DATA = 1024 * MIB  # of a file of documents
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
@@ -135,5 +136,7 @@ def _of_split(source: YamlSource, place: KeyPath, files: object, kind: str, home
         if path is None or path.suffix not in FORMATS[kind] or not path.is_file():
             words = " or ".join(FORMATS[kind])
             raise source.error(place, f"{str(file)[:100]!r} is no file of this disk that ends in {words}")
+        if path.stat().st_size > MOST_DATA:
+            raise source.error(place, f"{str(file)[:100]!r} is larger than {MOST_DATA // MIB} MiB")
         found.append(path)
     return found

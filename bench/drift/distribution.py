@@ -12,6 +12,9 @@ from bench.records import ArmRecord, DriftWindow
 from bench.stats.intervals import Interval, bootstrap_interval, quantile
 
 Windows = Sequence[DriftWindow]
+# A broken model predicts nothing, and its perplexity has no use long before it is no number any more. What is
+# made from it, by up to a million nats, must still be one that a run keeps.
+MOST_PERPLEXITY = 1e15
 
 
 def window_starts(length: int, window: int, tokens: int) -> list[int]:
@@ -44,9 +47,24 @@ def top1_agreement(windows: Windows) -> Interval:
     return bootstrap_interval([window.same_top for window in windows])
 
 
-def perplexity(ln_p: Sequence[Sequence[float]]) -> Interval:
-    """Return exp(−mean ln p), where p is the probability of the true next token."""
-    return bootstrap_interval(ln_p, lambda mean: math.exp(-mean))
+def perplexity(ln_p: Sequence[Sequence[float]]) -> Interval | None:
+    """Return exp(−mean ln p) of the true next tokens; None if it, or a bound of it, is above 10^15."""
+    return _exponential(ln_p, -1.0)
+
+
+def _exponential(values: Sequence[Sequence[float]], sign: float) -> Interval | None:
+    """Return exp(sign · mean); None for more than ``MOST_PERPLEXITY``."""
+    most = math.log(MOST_PERPLEXITY)
+
+    def exponential(mean: float) -> float:
+        if sign * mean > most:
+            raise OverflowError
+        return math.exp(sign * mean)
+
+    try:
+        return bootstrap_interval(values, exponential)
+    except OverflowError:
+        return None
 
 
 def ln_p_lost(windows: Windows) -> list[list[float]]:
@@ -54,9 +72,10 @@ def ln_p_lost(windows: Windows) -> list[list[float]]:
     return [[p - q for p, q in zip(w.ln_p_base, w.ln_p_variant, strict=True)] for w in windows]
 
 
-def perplexity_ratio(windows: Windows) -> Interval:
-    """Return exp of the paired mean difference of log-probabilities: PPL(variant)/PPL(base)."""
-    return bootstrap_interval(ln_p_lost(windows), math.exp)
+def perplexity_ratio(windows: Windows) -> Interval | None:
+    """Return exp of the paired mean difference of log-probabilities: PPL(variant)/PPL(base). None if it, or a
+    bound of it, is above 10^15."""
+    return _exponential(ln_p_lost(windows), 1.0)
 
 
 def rms_delta_p(windows: Windows) -> Interval:

@@ -62,9 +62,7 @@ def read_closed(file: str) -> tuple[Json, ...]:
 
 
 def _lines(path: Path) -> Iterator[Json]:
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise ValueError(f"{path}: is larger than {MAX_FILE_BYTES // MIB} MiB")
-    for where, item in json_lines(path, MOST_ITEMS, "items", MAX_LINE_BYTES, MOST_IN_AN_ITEM):
+    for where, item in json_lines(path, MOST_ITEMS, "items", MAX_LINE_BYTES, MOST_IN_AN_ITEM, MAX_FILE_BYTES):
         if not isinstance(item, dict):
             raise ValueError(f"{where}: an item is an object with id and prompt")
         if problem := _problem(item):

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+from bench.drift.distribution import MOST_PERPLEXITY
 from bench.records import DriftWindow
 from bench.stats.clustered import covariance, mean_error
 
@@ -62,13 +63,16 @@ class Perplexities:
 
 
 def perplexities(windows: Windows) -> Perplexities | None:
-    """Return both perplexities with paired errors; None for fewer than two positions."""
+    """Return both perplexities with paired errors; None for fewer than two positions, and if one is above
+    10^15."""
     base = [-value for w in windows for value in w.ln_p_base]
     variant = [-value for w in windows for value in w.ln_p_variant]
     cov, sigma_p, sigma_q = covariance(base, variant), mean_error(base), mean_error(variant)
     if cov is None or sigma_p is None or sigma_q is None:
         return None
     mean_p, mean_q = math.fsum(base) / len(base), math.fsum(variant) / len(variant)
+    if max(mean_p, mean_q) > math.log(MOST_PERPLEXITY):
+        return None
     ppl_p, ppl_q = math.exp(mean_p), math.exp(mean_q)
     of_ratio = sigma_q**2 + sigma_p**2 - 2 * cov
     of_change = (ppl_q * sigma_q) ** 2 + (ppl_p * sigma_p) ** 2 - 2 * ppl_q * ppl_p * cov

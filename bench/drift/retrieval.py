@@ -20,7 +20,7 @@ from bench.formatting import MIB
 from bench.store.files import is_unicode, json_lines
 from bench.texts import docstrings
 
-MOST_ITEMS, MAX_LINE_BYTES = 5000, 1 * MIB
+MOST_ITEMS, MAX_LINE_BYTES, MAX_FILE_BYTES = 5000, 1 * MIB, 64 * MIB
 PAIRS = 256  # 512 texts, so that the worst 1 % of the cosines are five texts
 MOST_RANKED = 128  # queries; every document is ranked for each of them
 SHORTEST, LONGEST_QUERY, SHORTEST_DOCUMENT = 20, 300, 80  # letters
@@ -62,7 +62,7 @@ def set_for(task: str, file: str | None) -> TextSet:
     if file is None:
         return shipped() if task == "embedding" else TextSet(SHIPPED, documents=shipped().texts)
     try:
-        rows = list(json_lines(Path(file), MOST_ITEMS, "items", MAX_LINE_BYTES))
+        rows = list(json_lines(Path(file), MOST_ITEMS, "items", MAX_LINE_BYTES, most_bytes=MAX_FILE_BYTES))
         return _paired(file, rows) if task == "embedding" else _labelled(file, rows)
     except OSError as bad:
         raise UsageError(f"{file}: {why(bad)}") from None

@@ -16,6 +16,8 @@ from importlib import metadata
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
+PIECE = 1 << 20  # bytes that are read at a time
+
 
 def found() -> dict[str, object]:
     """Return the version of Python, ``name==version`` of each distribution in the order of their names, and a
@@ -52,14 +54,17 @@ def name_and_version(one: metadata.Distribution) -> tuple[str | None, str | None
 
 
 def sources(root: Path) -> Iterator[bytes]:
-    """Yield the path and the content of each Python file below a directory, in the order of their paths. What
-    is hidden is left out, as ``.venv`` is, and so are tests; neither is looked into."""
+    """Yield the path of each Python file below a directory, and then its content in pieces, in the order of
+    their paths. What is hidden is left out, as ``.venv`` is, and so are tests; neither is looked into."""
     paths: list[Path] = []
     for place, folders, names in os.walk(root):
         folders[:] = [one for one in folders if one != "tests" and not one.startswith(".")]
         paths += [Path(place, one) for one in names if one.endswith(".py") and not one.startswith(".")]
     for path in sorted(paths, key=lambda one: one.parts):
-        yield str(path.relative_to(root)).encode() + path.read_bytes()
+        if path.is_file():  # a link may lead to a FIFO, to a device or to nothing
+            yield str(path.relative_to(root)).encode()
+            with path.open("rb") as file:
+                yield from iter(lambda: file.read(PIECE), b"")
 
 
 if __name__ == "__main__":

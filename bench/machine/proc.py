@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
@@ -64,6 +65,16 @@ def ending_with_parent(number: int) -> Callable[[], None]:
     """
     libc = ctypes.CDLL(None)
     return lambda: libc.prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
+
+
+def be_killed_first() -> None:
+    """Let Linux kill this process, and what it starts, before all others when memory runs out.
+
+    Every process of ours that holds a model calls this before it loads one. Else the kernel may choose the
+    harness, or a program of the user that has nothing to do with it.
+    """
+    with suppress(OSError):  # /proc may be read-only, or missing: then the kernel chooses as it likes
+        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def is_open(path: Path) -> bool | None:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.machine.proc import be_killed_first
 from bench.records.plain import Json
 
 # Those of lm-eval's metrics that are 0 or 1 for a document.
@@ -160,4 +161,5 @@ def _of_one_filter(samples: Sequence[Mapping[str, Any]]) -> list[Mapping[str, An
 
 
 if __name__ == "__main__":
+    be_killed_first()
     main()

@@ -182,7 +182,8 @@ def check_encodings(reply: Encodings, texts: int) -> None:
 
 
 def check_windows(reply: Windows, windows: int, positions: int) -> None:
-    """Check that every window is there, and has each statistic for every scored position."""
+    """Check that every window is there, has each statistic for every scored position, and no likelihood that
+    none can be."""
     _same("score", "windows", len(reply.windows), windows)
     if reply.logits:
         _same("score", "ranges of logits", len(reply.logits), windows)
@@ -190,6 +191,10 @@ def check_windows(reply: Windows, windows: int, positions: int) -> None:
         four = (window.kld, window.same_top, window.ln_p_base, window.ln_p_variant)
         for values in (*four, *window.more.values(), *filter(None, [window.kinds])):
             _same("score", "positions", len(values), positions)
+        if not all(0 <= value <= 1e6 for value in window.kld):
+            raise _refused("score", "a divergence of more than a million nats")
+        if not all(-1e6 <= value <= 0 for value in (*window.ln_p_base, *window.ln_p_variant)):
+            raise _refused("score", "a log-likelihood that none can be")
 
 
 def _check_solo(batches: Sequence[TimedBatch], asked: Asked) -> None:

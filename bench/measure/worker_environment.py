@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from bench.machine.children import SAFE
 from bench.models.cache import cache_root
 
 # The variables that a worker inherits: enough to find libraries, caches and devices, but no secrets.
@@ -40,6 +41,7 @@ def worker_environment(
     # idle.
     bound = BOUND if threads != 1 else {}
     added = {
+        **SAFE,  # for what a library starts: it stands where the user stands, too
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # as NVML and nvidia-smi number them; the user's own order stays
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",

@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench.errors import BenchError
+from bench.machine.proc import be_killed_first
 from bench.models.child import Limits
 from bench.models.gguf_header import check_gguf
 from bench.models.safetensors_header import safetensors_header
@@ -70,6 +71,12 @@ def stored_grid(gguf: Path) -> Grid:
         if tensor.name.startswith("blk.") and len(tensor.shape) > 1:
             count[tensor.tensor_type.name] += int(tensor.n_elements)
     return grid_of(count.most_common(1)[0][0]) if count else Grid("a file without layers", None, None)
+
+
+def recorded_grid(directory: Path) -> Grid | None:
+    """Return the grid of the weights in ``directory``, which were converted from a GGUF; None if unknown."""
+    path = directory / GRID_FILE
+    return Grid(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
 
 
 def convert(gguf: Path, out: Path, *, off_grid: bool = False) -> int:
@@ -161,4 +168,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    be_killed_first()
     raise SystemExit(main(sys.argv[1:]))

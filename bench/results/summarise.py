@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from bench.errors import Outcome
 from bench.formatting import row_title
 from bench.gate.calibration import calibration_of
@@ -19,6 +21,7 @@ from bench.results.run_summary import Json, RunStatus, RunSummary
 from bench.stats.figure import Figures
 from bench.stats.intervals import Interval
 from bench.stats.verdict import RatioDesign
+from bench.store.values import MOST
 
 STEP_PAIRS = (RatioDesign.DUET, RatioDesign.ABBA)  # designs of ratios from pairs of workers, not of servers
 NOT_A_FAILURE = (Outcome.OK, Outcome.UNSUPPORTED)
@@ -28,7 +31,8 @@ def summarise(run: RunRecord) -> RunSummary:
     """Compute the content of ``run.json``. This is a pure function: the same journal gives the same bytes."""
     comparisons = compare_all(run)
     paired = {(ratio.group, ratio.variant): ratio for ratio in comparisons if ratio.metric == cost.PER_1K.key}
-    rows = distinct([_row(run, arm, paired.get((arm.group, arm.name))) for arm in run.arms])
+    whole = [_figures(run, arm, paired.get((arm.group, arm.name))) for arm in run.arms]
+    rows = distinct([_row(run, arm, _kept(found)) for arm, found in zip(run.arms, whole, strict=True)])
     status, reasons = _status(run)
     baseline = next((arm for arm in run.arms if arm.is_baseline), None)
     return RunSummary(
@@ -38,7 +42,7 @@ def summarise(run: RunRecord) -> RunSummary:
         started_utc=run.started_utc,
         finished_utc=run.finished_utc,
         status=status,
-        reasons=tuple(reasons),
+        reasons=(*reasons, *_too_large(run, whole)),
         harness=run.harness,
         spec=run.spec,
         spec_digest=run.spec_digest,
@@ -111,8 +115,7 @@ def _other_prompts(run: RunRecord) -> str | None:
     )
 
 
-def _row(run: RunRecord, arm: ArmRecord, paired: Comparison | None) -> Row:
-    figures = _figures(run, arm, paired)
+def _row(run: RunRecord, arm: ArmRecord, figures: Figures) -> Row:
     return Row(
         name=arm.name,
         group=arm.group,
@@ -156,6 +159,19 @@ def _figures(run: RunRecord, arm: ArmRecord, paired: Comparison | None) -> Figur
         dollars = {metric.key: figures[metric.key] for metric in priced if metric.key in figures}
         figures |= cost.as_paired(dollars, Interval(paired.value, paired.value_low, paired.value_high))
     return figures
+
+
+def _kept(figures: Figures) -> Figures:
+    """Leave out what no reader of ``run.json`` would take: a broken model puts out numbers of any size."""
+    return {key: figure if figure is None or figure.within(MOST) else None for key, figure in figures.items()}
+
+
+def _too_large(run: RunRecord, whole: Sequence[Figures]) -> Iterator[str]:
+    """Yield a sentence for each row of which figures are left out."""
+    for arm, figures in zip(run.arms, whole, strict=True):
+        lost = [key for key, figure in figures.items() if figure is not None and not figure.within(MOST)]
+        if lost:
+            yield f"{row_title(arm.group, arm.name)}: larger than any figure that is kept: {', '.join(lost)}"
 
 
 def _evidence(arm: ArmRecord) -> Evidence | None:

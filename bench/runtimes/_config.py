@@ -29,12 +29,20 @@ SIZES = frozenset({
 })  # fmt: skip
 PLAIN: Mapping[str, Collection[Any]] = {"hidden_act": ("silu", "swish"), "pretraining_tp": (1,)}
 ROPE = frozenset({"rope_type", "type", "rope_theta", "factor", "partial_rotary_factor"})
+SCALED = ROPE | {"low_freq_factor", "high_freq_factor", "original_max_position_embeddings"}  # of Llama 3
 
 
-def must_be_known(engine: str, config: Mapping[str, Any], more: Mapping[str, Collection[Any]] = {}) -> None:
+def must_be_known(
+    engine: str,
+    config: Mapping[str, Any],
+    more: Mapping[str, Collection[Any]] = {},
+    *,
+    scaled_rotation: bool = False,
+) -> None:
     """Raise Unsupported for the first key of a Llama-like config that ``engine`` does not compute.
 
-    ``more`` has further keys with the values that this engine computes.
+    ``more`` has further keys with the values that this engine computes. With ``scaled_rotation`` it also
+    computes the rotary embedding of Llama 3, which slows the low frequencies down.
     """
     computed = {**PLAIN, **more}
     for key, value in config.items():
@@ -46,7 +54,8 @@ def must_be_known(engine: str, config: Mapping[str, Any], more: Mapping[str, Col
             continue
         if key == "sliding_window" and config.get("use_sliding_window", True) is False:
             continue
-        if key in ("rope_parameters", "rope_scaling") and _plain_rotation(value):
+        turns = _plain_rotation(value) or (scaled_rotation and _scaled_rotation(value))
+        if key in ("rope_parameters", "rope_scaling") and turns:
             continue
         raise Unsupported(f"the {engine} engine does not compute {key}: {str(value)[:60]}")
 
@@ -58,5 +67,15 @@ def _plain_rotation(rope: Any) -> bool:
         and set(rope) <= ROPE
         and (rope.get("rope_type") or rope.get("type") or "default") == "default"
         and rope.get("factor", 1.0) == 1.0
+        and rope.get("partial_rotary_factor", 1.0) == 1.0
+    )
+
+
+def _scaled_rotation(rope: Any) -> bool:
+    """Return whether a block of rotary embedding is one of Llama 3."""
+    return (
+        isinstance(rope, Mapping)
+        and set(rope) <= SCALED
+        and (rope.get("rope_type") or rope.get("type")) == "llama3"
         and rope.get("partial_rotary_factor", 1.0) == 1.0
     )

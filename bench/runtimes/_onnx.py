@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from bench.errors import Unsupported
 from bench.runtimes._checkpoint import in_our_words
+from bench.runtimes._config import must_be_known
 from bench.runtimes._whole import must_be_whole
 
-RECIPE = 1  # part of the cache key: raise it when the same weights are written differently
+RECIPE = 2  # part of the cache key: raise it when the same weights are written differently
 BUILDERS = {
     "LlamaForCausalLM": "LlamaModel",
     "MistralForCausalLM": "MistralModel",
     "Qwen2ForCausalLM": "QwenModel",
     "Qwen3ForCausalLM": "Qwen3Model",
 }
+BIASES = {"attention_bias": (True,), "mlp_bias": (True,)}  # the builder adds those that the weights have
 FILE = "model.onnx"
 HEAD, HEAD_WEIGHT = "/lm_head/MatMul", "lm_head.MatMul.weight"
 KEPT = "kept_positions"
@@ -39,29 +43,41 @@ def exported(directory: Path, pins: Sequence[str]) -> Path:
 
 
 def write(directory: Path, out: Path) -> None:
-    """Write ``model.onnx``, with its weights beside it.
-
-    Raises Unsupported for an architecture that is not known here, and for sliding windows: with these the
-    operator needs prompts of one length, and masks differently.
-    """
+    """Write ``model.onnx``, with its weights beside it. Raises Unsupported as ``computed`` does."""
     import torch
-    import transformers
+
+    config, maker = computed(directory)
+    must_be_whole(directory)
     from onnxruntime_genai.models import builder
 
-    must_be_whole(directory)
+    float32 = builder.ir.DataType.FLOAT
+    make = getattr(builder, maker)
+    with tempfile.TemporaryDirectory() as scratch, _quiet(), torch.no_grad(), in_our_words("eager", CANNOT):
+        graph = make(config, float32, float32, "cpu", scratch, {})
+        graph.make_model(str(directory))
+        graph.save_model(str(out))
+    _choose_positions(out / FILE)
+
+
+def computed(directory: Path) -> tuple[Any, str]:
+    """Return the config of a model, and the name of the builder's class that computes all of it.
+
+    Raises Unsupported for an architecture that is not known here, for sliding windows (with these the
+    operator needs prompts of one length, and masks differently), and for a key of the config that the builder
+    would ignore, or understand in another way than transformers.
+    """
+    import transformers
+
     config = transformers.AutoConfig.from_pretrained(directory, local_files_only=True)
     architecture = (config.architectures or ["a model that names none"])[0]
     if architecture not in BUILDERS:
         raise Unsupported(f"ONNX is written for {', '.join(BUILDERS)} here, not for {architecture}")
     if getattr(config, "sliding_window", None):
         raise Unsupported("ONNX is written here for models that attend to everything, not to a window")
-    float32 = builder.ir.DataType.FLOAT
-    make = getattr(builder, BUILDERS[architecture])
-    with tempfile.TemporaryDirectory() as scratch, _quiet(), torch.no_grad(), in_our_words("eager", CANNOT):
-        graph = make(config, float32, float32, "cpu", scratch, {})
-        graph.make_model(str(directory))
-        graph.save_model(str(out))
-    _choose_positions(out / FILE)
+    said = json.loads((directory / "config.json").read_text())
+    # Only the class of Llama slows down low frequencies, and it ignores every other kind of scaling.
+    must_be_known("onnxruntime", said, BIASES, scaled_rotation=architecture == "LlamaForCausalLM")
+    return config, BUILDERS[architecture]
 
 
 @contextlib.contextmanager

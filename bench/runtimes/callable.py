@@ -39,6 +39,7 @@ class Params:
 
 def load(directory: Path, options: Options) -> CallableEngine:
     """Import the function. Raises VariantFailed (import_error) with the reason if that fails."""
+    os.environ.pop("PYTHONSAFEPATH", None)  # what the function starts may import from its directory, too
     return CallableEngine(directory, options, str(options.own["target"]))
 
 

@@ -55,8 +55,10 @@ class CommandEngine(AnsweringEngine):
         super().__init__(directory, options, " ".join(self._command))
         self._timeout_s = float(own["timeout_s"])
         binaries = str(Path(sys.executable).parent)
+        # Your own program may import what lies beside it, which what a library starts may not.
+        given = {key: value for key, value in os.environ.items() if key != "PYTHONSAFEPATH"}
         self._environment = {
-            **os.environ,
+            **given,
             "PATH": f"{binaries}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         }
         self._process = None if own["each"] else self._start()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ from bench.serving.client import fetch_text
 
 HITS, QUERIES = "vllm:prefix_cache_hits_total", "vllm:prefix_cache_queries_total"
 MOST_BYTES = 4 * MIB
+MOST_TOKENS = 1e18  # that a server has counted in its life
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,7 @@ def hits_in(text: str) -> Hits | None:
             if value is None:
                 return None
             sums[name] = sums.get(name, 0.0) + value
-    known = len(sums) == 2 and all(map(math.isfinite, sums.values()))
-    return Hits(sums[HITS], sums[QUERIES]) if known else None
+    return Hits(sums[HITS], sums[QUERIES]) if len(sums) == 2 else None
 
 
 async def hits_of(server: Address, key: Secret | None) -> Hits | None:
@@ -70,4 +69,4 @@ def _number(text: str) -> float | None:
         value = float(text)
     except ValueError:
         return None
-    return value if math.isfinite(value) and value >= 0 else None
+    return value if 0 <= value <= MOST_TOKENS else None

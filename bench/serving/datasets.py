@@ -53,7 +53,7 @@ def _rows(path: Path) -> Iterator[tuple[str, object]]:
     with open_regular(path) as file:
         is_array = file.read(64).lstrip()[:1] == b"["
     if not is_array:
-        yield from json_lines(path, MOST_ENTRIES, "entries", MOST_LINE_BYTES)
+        yield from json_lines(path, MOST_ENTRIES, "entries", MOST_LINE_BYTES, most_bytes=MOST_BYTES)
         return
     try:
         found = strict_json(read_bounded(path, MOST_BYTES), MOST_IN_AN_ARRAY)

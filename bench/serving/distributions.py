@@ -6,7 +6,6 @@ one token. Servers that name tokens by their text alone have no route, because a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +20,7 @@ FULL = "logprobs of /completions"  # where -1 means the whole vocabulary
 USUAL_TOP = 20  # vLLM's --max-logprobs, and the most of OpenAI
 MOST_VOCABULARY = 1_000_000
 LEAST_LN = -9999.0  # what servers send for a probability of 0
+MOST_LN = 0.01  # of a probability of 1, as servers round it
 Distribution = Mapping[int, float]
 Ask = Callable[[Sequence[int]], Awaitable[Distribution]]
 
@@ -99,8 +99,8 @@ def _sound(found: dict[int, float]) -> Distribution:
     """
     if found and not 0 <= min(found) <= max(found) < MOST_VOCABULARY:
         raise ValueError("a token id that no vocabulary has")
-    if not all(ln_p < math.inf for ln_p in found.values()):
-        raise ValueError("a log-probability that is no number")
+    if not all(ln_p <= MOST_LN for ln_p in found.values()):
+        raise ValueError("a log-probability that is no number, or that of no probability")
     return {token: max(ln_p, LEAST_LN) for token, ln_p in found.items()}
 
 

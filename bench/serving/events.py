@@ -11,6 +11,7 @@ from bench.serving.sse import BadStream
 
 DONE = "[DONE]"
 _THOUGHTS = ("reasoning_content", "reasoning")
+MOST_FINISH = 60  # letters of why a reply ended, such as "length"
 
 
 class ServerSaid(BadStream):
@@ -63,13 +64,13 @@ def _choice(choice: Mapping[str, object]) -> Event:
     given = delta if isinstance(delta, Mapping) else {}
     thoughts = next((given[key] for key in _THOUGHTS if isinstance(given.get(key), str)), "")
     text = given.get("content") if isinstance(delta, Mapping) else choice.get("text")
-    finish = choice.get("finish_reason")
+    finish = one_line(str(choice.get("finish_reason") or ""))[:MOST_FINISH]
     ids = choice.get("token_ids", given.get("token_ids"))
     return Event(
         text if isinstance(text, str) else "",
         str(thoughts),
         len(ids) if isinstance(ids, list) else None,
-        str(finish) if finish else None,
+        finish or None,
     )
 
 

@@ -17,10 +17,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from bench.bounded import open_to_append
-from bench.machine.proc import ending_with_parent
+from bench.machine.proc import be_killed_first, ending_with_parent
 
 PR_SET_CHILD_SUBREAPER = 36
 KILL_S = 5.0
@@ -40,7 +41,7 @@ def main() -> int:
         try:
             server = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
-                preexec_fn=ending_with_parent(signal.SIGKILL),
+                preexec_fn=_begin(ending_with_parent(signal.SIGKILL)),
             )  # fmt: skip
         except OSError as bad:
             out.write(f"{command[0]} cannot be started: {bad.strerror}\n".encode())
@@ -55,6 +56,16 @@ def main() -> int:
     _kill_all()
     _say(f"left {left}")
     return 1 if _alive() else 0
+
+
+def _begin(end_with_parent: Callable[[], None]) -> Callable[[], None]:
+    """Return what the server does before it is the server: it holds a model, and this process does not."""
+
+    def begin() -> None:
+        end_with_parent()
+        be_killed_first()
+
+    return begin
 
 
 def _wait(server: int, woken: int) -> int | None:

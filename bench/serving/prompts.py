@@ -15,7 +15,7 @@ from bench.errors import BenchError
 from bench.serving.address import Address, Secret
 from bench.serving.arrivals import NOTHING_SHARED, Sharing, Spoken
 from bench.serving.client import fetch
-from bench.serving.reply import Asked
+from bench.serving.reply import MOST_BODY, Asked
 from bench.serving.traces import MOST_TOKENS
 
 _TEXT = """
@@ -39,6 +39,7 @@ WORDS = tuple(_TEXT.split())
 ROUNDS = 6
 MOST_WORDS = 8  # of a token, on average: a server that counts fewer tokens does not count these words
 LEAST_OUTPUT = 2  # of one token there is no time per further token
+TOKEN_BYTES = 24  # of a token in a reply of /tokenize, for each byte of the text: no text has more tokens
 Count = Callable[[str], Awaitable[int]]
 
 
@@ -171,7 +172,8 @@ async def tokenizer_of(server: Address, model: str, key: Secret | None) -> Count
 
     async def count(text: str) -> int:
         body = {"model": model, "prompt": text, "content": text}  # vLLM reads prompt, llama.cpp content
-        found = await fetch(server, "/tokenize", key, body)
+        most = MOST_BODY + TOKEN_BYTES * len(text.encode())
+        found = await fetch(server, "/tokenize", key, body, most_bytes=most)
         if isinstance(found, dict):
             if type(counted := found.get("count")) is int and 0 <= counted <= 10 * MOST_TOKENS:
                 return counted

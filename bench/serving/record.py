@@ -76,7 +76,7 @@ class Result:
     @property
     def prompts(self) -> str:
         """Return the name of the workload if its prompts may begin alike; '' for prompts that do not."""
-        return str(self.head.get("workload", {}).get("name", ""))
+        return str((self.head.get("workload") or {}).get("name", ""))
 
     @property
     def answered_by_cache(self) -> float | None:

@@ -40,11 +40,16 @@ class Reply:
         self.cached: int | None = None
         self.finish: str | None = None
         self.done = False
-        self.body = b""
+        self._body = bytearray()
         self.too_long = False
         self._most_body = most_body
         self._events_left = most_events
         self._parser = EventParser()
+
+    @property
+    def body(self) -> bytes:
+        """Return what came of a reply that is no stream, up to the most that was asked for."""
+        return bytes(self._body)
 
     @property
     def streamed(self) -> bool:
@@ -63,8 +68,9 @@ class Reply:
     def receives(self, at_ns: int, data: bytes) -> None:
         """Take bytes of the body."""
         if not self.streamed:
-            self.too_long = self.too_long or len(self.body) + len(data) > self._most_body
-            self.body = (self.body + data)[: self._most_body]
+            left = self._most_body - len(self._body)
+            self.too_long = self.too_long or len(data) > left
+            self._body += data[:left]
             return
         for text in self._parser.feed(data):
             if text.strip() == DONE:

@@ -23,6 +23,7 @@ from bench.serving.address import Address
 from bench.serving.client import fetch
 from bench.serving.engines.adapter import Adapter, Launch
 from bench.serving.load import run
+from bench.store.files import canonical_json
 
 PREFIXES = ("CUDA_", "VLLM_", "SGLANG_", "LLAMA_", "OMP_", "HF_", "TORCH_", "MKL_", "KMP_")
 LOOK_S = 0.2
@@ -198,6 +199,7 @@ async def _evidence(server: Server) -> dict[str, object]:
     for path in server.adapter.evidence:
         try:
             found[path] = await fetch(server.address, path, None, wait_s=EVIDENCE_S)
+            canonical_json(found[path])  # NaN, which some servers write, could not be kept
         except BenchError as bad:
             found[path] = f"not read: {bad}"
     return found

@@ -37,14 +37,15 @@ class EventParser:
 
     def feed(self, chunk: bytes) -> Iterator[str]:
         """Yield the data of each event that ``chunk`` completes."""
+        seen = max(len(self._rest) - 1, 0)  # no line ends before that; at it there may be a \r
         self._rest += chunk
         if not self._started:
             if _MARK.startswith(self._rest[:3]) and len(self._rest) < 3:
                 return
-            self._started = True
+            self._started, seen = True, 0
             self._rest = self._rest.removeprefix(_MARK)
         begin = 0
-        for end in _LINE.finditer(self._rest):
+        for end in _LINE.finditer(self._rest, seen):
             if end.group() == b"\r" and end.end() == len(self._rest):
                 break  # a \n may follow in the next chunk
             line, begin = self._rest[begin : end.start()], end.end()

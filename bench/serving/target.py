@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError, UsageError
+from bench.formatting import one_line
 from bench.models.checks import check_directory
 from bench.models.fetch import ensure
 from bench.models.gguf_parts import check_parts
@@ -125,6 +126,8 @@ def weights(name: str, *, gguf: bool) -> Path:
         check_directory(path)
     elif gguf or path.suffix == ".gguf":
         check_parts(path)
+    else:
+        raise UsageError(f"{one_line(name)[:LONGEST_NAME]}: is no directory of a model, and no .gguf file")
     return path.resolve()
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bench.bounded import open_regular, why
 from bench.errors import ConfigError, UsageError
-from bench.formatting import MIB
+from bench.formatting import MIB, one_line
 from bench.serving.arrivals import MOST_REQUESTS, OpenLoop, Planned
 
 MOST_BYTES = 256 * MIB
@@ -43,7 +43,8 @@ def read_trace(path: Path, most: int | None = None, speed: float = 1.0) -> Plann
     times = tuple((arrival - first) / speed for arrival, _, _ in rows)
     faster = "" if speed == 1 else f" at {speed:g} times its speed"
     return Planned(
-        OpenLoop(times, f"trace {path.name}{faster}"), tuple((n_in, n_out) for _, n_in, n_out in rows)
+        OpenLoop(times, f"trace {one_line(path.name)}{faster}"),
+        tuple((n_in, n_out) for _, n_in, n_out in rows),
     )
 
 

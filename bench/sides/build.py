@@ -24,7 +24,7 @@ from bench.models.cache import cache_root
 from bench.sides.commands import PIP, BuildFailed, Runner, own_pip
 from bench.sides.differences import packages
 from bench.sides.layer import layer
-from bench.sides.pins import constraints, unpinned
+from bench.sides.pins import constraints, declaring, unpinned
 from bench.sides.repository import Commit, Repository
 from bench.store import tree
 
@@ -34,7 +34,7 @@ RECIPE = 2  # what was built by an older one is built again
 LISTS = ("requirements.lock", "requirements.txt")
 MARKS = ("uv.lock", *LISTS, "pyproject.toml", "setup.py", "setup.cfg")
 # A requirements file that installs the project itself, such as "-e ." or ".[extra]".
-ITSELF = re.compile(r"^\s*(-e\s+|--editable[ =])?(file:)?\./?(\[[^\]]*\])?\s*(#.*)?$", re.MULTILINE)
+ITSELF = re.compile(r"^\s*(-e\s+|--editable[ =])?(file:)?\./?(\[[^\]]*\])?\s*(#.*)?$")
 
 
 @dataclass(frozen=True)
@@ -221,7 +221,7 @@ def _pip_arguments(project: Path, block: BuildBlock) -> list[list[str]]:
         return []
     listed = next((name for name in LISTS if (project / name).is_file()), None)
     found = [["-r", listed]] if listed else []
-    names_itself = listed and ITSELF.search((project / listed).read_text(errors="replace"))
+    names_itself = listed and any(map(ITSELF.match, declaring(project / listed).splitlines()))
     if _is_package(project) and not names_itself:
         found.append(["."])
     return found
@@ -239,10 +239,7 @@ def _uv(project: Path) -> list[str]:
 def _is_package(project: Path) -> bool:
     if any((project / name).is_file() for name in ("setup.py", "setup.cfg")):
         return True
-    file = project / "pyproject.toml"
-    return file.is_file() and bool(
-        re.search(r"^\[(build-system|project)\]", file.read_text(errors="replace"), re.M)
-    )
+    return bool(re.search(r"^\[(build-system|project)\]", declaring(project / "pyproject.toml"), re.M))
 
 
 def _site_packages() -> list[str]:

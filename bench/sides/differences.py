@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
 
-from bench.bounded import MOST_POINTER, is_pointer
+from bench.bounded import MOST_POINTER, content_or_nothing, is_pointer
 from bench.config.inputs import Input, inputs_of
 from bench.config.spec import Spec
-from bench.formatting import row_title
+from bench.formatting import MIB, row_title
 from bench.measure.models import further_models
 from bench.models.cache import file_sha256
 from bench.models.reference import Named, Random
@@ -91,12 +92,18 @@ def _contents(spec: Spec) -> dict[tuple[str, str], str]:
 
 def pointers(root: Path) -> list[str]:
     """Return the files below ``root`` that are pointers of Git LFS, whose contents were not fetched."""
-    if not any(b"filter=lfs" in one.read_bytes() for one in root.rglob(".gitattributes") if one.is_file()):
+    attributes = (content_or_nothing(one, MIB, follow=False) for one in root.rglob(".gitattributes"))
+    if not any(b"filter=lfs" in one for one in attributes):
         return []
-    found = (one for one in root.rglob("*") if one.is_file() and one.stat().st_size <= MOST_POINTER)
-    return sorted(
-        str(one.relative_to(root)) for one in found if is_pointer(one.read_bytes(), one.stat().st_size)
-    )
+    return sorted(str(one.relative_to(root)) for one in root.rglob("*") if _is_pointer(one))
+
+
+def _is_pointer(path: Path) -> bool:
+    """Return whether there is a pointer; a link, which may lead anywhere, is none."""
+    about = path.lstat()
+    if not stat.S_ISREG(about.st_mode) or about.st_size > MOST_POINTER:
+        return False
+    return is_pointer(path.read_bytes(), about.st_size)
 
 
 def packages(place: Path) -> dict[str, str]:

@@ -15,10 +15,13 @@ from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 
+from bench.bounded import content_or_nothing
+from bench.formatting import MIB
 from bench.sides.layer import normal
 
 MOST_FILES = 50  # of requirements that name each other
-_OPTION = re.compile(r"\s+(--|#).*$")
+MOST_BYTES = 16 * MIB  # of a file that declares packages: one with the digests of all wheels may have 1
+_OPTION = re.compile(r"\s(--|#).*$")
 _FILE = re.compile(r"^(?:-r|--requirement|-c|--constraint)[ =]?\s*(\S+)")
 
 
@@ -60,12 +63,19 @@ def declared(project: Path, install: Sequence[Sequence[str]]) -> Iterator[Requir
             else:
                 yield from _parsed(argument)
     try:
-        found = tomllib.loads((project / "pyproject.toml").read_text(errors="replace"))
-    except (OSError, tomllib.TOMLDecodeError):
+        found = tomllib.loads(declaring(project / "pyproject.toml"))
+    except (ValueError, RecursionError):  # a number of 5,000 digits is another ValueError than bad TOML
         return
-    listed = found.get("project", {}).get("dependencies", ())
+    about = found.get("project")
+    listed = about.get("dependencies") if isinstance(about, dict) else None
     for line in listed if isinstance(listed, list) else ():
         yield from _parsed(str(line))
+
+
+def declaring(file: Path) -> str:
+    """Return the text of a file in which a commit declares packages. A commit may put a link to anything in
+    its place: what is no regular file, or has more than 16 MiB, declares nothing."""
+    return content_or_nothing(file, MOST_BYTES).decode(errors="replace")
 
 
 def _in_file(file: Path, seen: set[Path]) -> Iterator[Requirement]:
@@ -73,7 +83,7 @@ def _in_file(file: Path, seen: set[Path]) -> Iterator[Requirement]:
     if file in seen or len(seen) >= MOST_FILES or not file.is_file():
         return
     seen.add(file)
-    for line in file.read_text(errors="replace").replace("\\\n", " ").splitlines():
+    for line in declaring(file).replace("\\\n", " ").splitlines():
         if named := _FILE.match(line.strip()):
             yield from _in_file(file.parent / named[1], seen)
         else:

@@ -36,6 +36,12 @@ class Figure:
         """Return the number with its bounds."""
         return Interval(self.value, self.ci_low, self.ci_high)
 
+    def within(self, most: float) -> bool:
+        """Return whether all its numbers are numbers of at most this size."""
+        of_sample = vars(self.sample).values() if self.sample else ()
+        numbers = (self.value, self.ci_low, self.ci_high, *of_sample)
+        return all(one is None or abs(one) <= most for one in numbers)
+
     def to_json(self) -> Json:
         """Return the figure as JSON for ``run.json``."""
         head = {"unit": self.unit, "higher_is_better": self.higher_is_better, "formula": self.formula}

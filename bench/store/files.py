@@ -19,6 +19,7 @@ from bench.errors import BenchError, OnFailure, UsageError
 from bench.formatting import MIB
 from bench.records import plain
 
+MOST_LINES_BYTES = 1024 * MIB  # of a user's JSON lines, all together
 _SLUG_LENGTH = 48
 _HASH_LENGTH = 8
 _WINDOWS_DEVICES = re.compile(r"con|prn|aux|nul|(com|lpt)[0-9]")
@@ -63,15 +64,22 @@ def digest(value: object) -> str:
 
 
 def json_lines(
-    path: Path, most: int, noun: str, line_bytes: int, contents: Contents = MOST
+    path: Path,
+    most: int,
+    noun: str,
+    line_bytes: int,
+    contents: Contents = MOST,
+    most_bytes: int = MOST_LINES_BYTES,
 ) -> Iterator[tuple[str, object]]:
     """Yield (FILE:LINE, value) for each line of a user's file of JSON lines.
 
     Raises OSError if it is not a regular file. Raises ValueError with FILE:LINE for more than ``most`` lines
-    (which the message calls ``noun``), for a line of ``line_bytes`` or with more than ``contents``, and for
-    invalid JSON.
+    (which the message calls ``noun``), for a line of ``line_bytes`` or with more than ``contents``, for
+    invalid JSON, and for a file of more than ``most_bytes``: a caller that keeps a few lines hashes all of them.
     """
     with open_regular(path) as file:
+        if os.fstat(file.fileno()).st_size > most_bytes:
+            raise ValueError(f"{path}: is larger than {most_bytes // MIB} MiB")
         for number, line in enumerate(iter(lambda: file.readline(line_bytes), b""), start=1):
             where = f"{path}:{number}"
             if number > most or len(line) == line_bytes:

@@ -45,8 +45,6 @@ def _die_with_parent(parent: int) -> None:
         ending_with_parent(signal.SIGKILL)()
         if os.getppid() != parent:
             sys.exit("the harness was gone before the worker started")
-        with suppress(OSError):  # /proc may be read-only: then the kernel chooses which process to kill
-            Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def _limit_memory(most_bytes: int) -> None:
@@ -61,10 +59,12 @@ def main() -> None:
     gc.disable()  # it would search what is imported for garbage, again and again
     _register_package()
     from bench.engine import processors  # noqa: F401 - counted before a library binds its threads
+    from bench.machine.proc import be_killed_first
 
     is_cloud = sys.argv[1] == "cloud"
     descriptor, parent, *limit = sys.argv[2 if is_cloud else 1 :]
     _die_with_parent(int(parent))
+    be_killed_first()
     if limit:
         _limit_memory(int(limit[0]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -15,6 +15,7 @@ from time import perf_counter_ns, thread_time_ns
 from typing import Any
 
 from bench.engine import Engine
+from bench.machine.proc import be_killed_first
 from bench.records.plain import Json
 
 REPEATS = 5
@@ -124,4 +125,5 @@ def main(threads: str, dtype: str, device: str) -> None:
 
 
 if __name__ == "__main__":
+    be_killed_first()
     main(*sys.argv[1:])

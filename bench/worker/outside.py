@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 
 from bench.engine import Engine, Options
 from bench.engine.decoding import until_ended
+from bench.machine.proc import be_killed_first
 from bench.records.plain import Json
 from bench.records.thinking import before_end
 from bench.worker import builds
@@ -127,4 +128,5 @@ def _answer(out: Any, what: Json) -> None:
 
 
 if __name__ == "__main__":
+    be_killed_first()
     main()

@@ -20,6 +20,7 @@ from bench.records.token_kinds import kinds_of
 from bench.worker.duet import Baton
 
 Reach = tuple[float, float]  # the smallest and the largest logit of a window
+MOST_LOGIT = 1e5  # a journal keeps log-probabilities down to -10^6; those of models are below a thousand
 
 
 def shared_rows(descriptor: int, rows: int, vocabulary: int) -> Any:
@@ -114,11 +115,13 @@ def compared(base: Any, again: Any, next_ids: Sequence[int]) -> DriftWindow:
 
 def predictions(engine: Engine, ids: Sequence[int], reach: list[Reach] | None = None) -> Any:
     """Return the logits of every position that has a next token in the window; the smallest and the largest
-    are added to ``reach``. Raises NonFiniteOutput on NaN or infinity."""
+    are added to ``reach``. Raises NonFiniteOutput on NaN or infinity, and on a logit that no model has."""
     logits = engine.logits(ids)[:-1]
     low, high = logits.aminmax()  # both propagate NaN, without a copy of the logits
     if not bool(low.isfinite() & high.isfinite()):
         raise NonFiniteOutput("the model put out NaN or infinite logits on the evaluation text")
+    if float(high) > MOST_LOGIT:
+        raise NonFiniteOutput(f"the model put out a logit of {float(high):.2g} on the evaluation text")
     if reach is not None:
         reach.append((round(float(low), 6), round(float(high), 6)))
     return logits

@@ -394,6 +394,15 @@ def test_a_traceback_that_cannot_be_kept_changes_no_exit_code(monkeypatch: pytes
     assert "No space left on device" in said
 
 
+def test_what_is_unexpected_is_said_on_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its words may hold a name out of a stranger's file."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    said = report_crash(RuntimeError("\x1b[31mred\n::error::x"))
+    first, second = said.split("\n")
+    assert first == "bench: unexpected RuntimeError: �[31mred ::error::x"
+    assert second.startswith("This is a bug.")
+
+
 def test_an_installation_that_is_not_whole_is_no_verdict(tmp_path: Path) -> None:
     (tmp_path / "typer.py").write_text("raise RuntimeError('half of it')\n")
     found = subprocess.run(

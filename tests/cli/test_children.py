@@ -135,6 +135,12 @@ def test_a_worker(trap: Path, tmp_path: Path) -> None:
     assert not set(SECRETS) & set(worker_environment(1))
 
 
+def test_what_a_library_starts_in_a_worker(trap: Path) -> None:
+    """`multiprocessing` begins its helpers with `python -c`, and a worker stands where the user stands."""
+    subprocess.run([sys.executable, "-c", "import yaml"], env=worker_environment(1), check=True, timeout=60)
+    assert not trap.exists()
+
+
 def test_no_start_of_any_kind_gets_a_secret(
     trap: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,16 +9,17 @@ import datetime as dt
 import errno
 import json
 import os
+import random
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import rich_runs
 from commands import Bench
-from tampering import rechained, records_of
+from tampering import rechained, records_of, tampered_journal, tampered_summary
 
 from bench.errors import ExitCode
 from bench.plan.against import Question, against_apis
@@ -59,10 +60,12 @@ def summary_edited(run: Path, edit: Edit) -> None:
     (run / RUN_JSON).write_text(json.dumps(sealed(content, run / JOURNAL)))
 
 
-def read_by_all(bench: Bench, run: Path, kind: str, tmp_path: Path) -> None:
+def read_by_all(
+    bench: Bench, run: Path, kind: str, tmp_path: Path, readers: Sequence[tuple[str, ...]] = READERS
+) -> None:
     """Give a run to every reader; each ends as it may, and prints no line of the stranger's."""
     words = {"RUN": str(run), "OUT": str(tmp_path / "out"), "ROW": ROWS[kind], "ABOVE": str(run.parent)}
-    for reader in READERS:
+    for reader in readers:
         ended = bench(*(words.get(word, word) for word in reader))
         assert ended.returncode in EDITED, (reader, ended.stderr)
         assert "Traceback" not in ended.stderr + ended.stdout
@@ -223,3 +226,13 @@ def test_a_directory_that_this_user_may_not_look_into(bench: Bench, monkeypatch:
     ended = bench("gate", "results/theirs")
     assert ended.returncode == ExitCode.USAGE
     assert ended.stderr == "bench: results/theirs: this user may not look into it\n"
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_one_edit_of_many(bench: Bench, sound: Path, tmp_path: Path, seed: int) -> None:
+    """scripts/fuzz-readers does this by the thousand."""
+    draw = random.Random(seed)
+    kind = draw.choice(sorted(ROWS))
+    run = a_copy(sound, kind, tmp_path)
+    draw.choice((tampered_journal, tampered_summary))(run, draw)
+    read_by_all(bench, run, kind, tmp_path, draw.sample(READERS, 3))

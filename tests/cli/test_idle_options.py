@@ -74,6 +74,12 @@ def test_an_option_that_would_do_nothing(
         ((URL, "--users", "1", "--model", KEY), "--model: this looks like a key"),
         (("vllm", "--users", "1", "--engine-argument=--api-key=x"), "--api-key is chosen by this tool"),
         (("vllm", "--users", "1", "--engine-argument", KEY), "--engine-argument: this looks like a key"),
+        ((URL, "--users", "1", "--requests", "27001"), "27,001 requests with up to 864,032 output tokens"),
+        ((URL, "--at-once", "--output-tokens", "100000"), "more than the journal of a load holds"),
+        ((URL, "--users", "9", "--turns", "9", "--requests", "27009"), "27,009 requests with up to"),
+        ((URL, "--trace", "LONG"), "30,000 requests with up to 30,000 output tokens are more than"),
+        ((URL, "--users", "1", "--model", "\udcff"), "--model: this is not UTF-8"),
+        ((URL, "--trace", "TRACE\udcff"), "--trace: this is not UTF-8"),
         (("LOAD", "--users", "1", "--chat"), "--chat and --users do nothing here: an earlier load"),
     ],
 )  # fmt: skip
@@ -84,7 +90,9 @@ def test_an_option_of_a_load_that_would_do_nothing(
     trace.write_text(
         "".join(f'{{"arrival_s": {at}, "input_tokens": 5, "output_tokens": 5}}\n' for at in (0, 1))
     )
-    known = {"TRACE": trace, "LOAD": tmp_path}
+    long = tmp_path / "long.jsonl"
+    long.write_text('{"arrival_s": 0, "input_tokens": 1, "output_tokens": 1}\n' * 30_000)
+    known = {"TRACE": trace, "LOAD": tmp_path, "LONG": long}
     out = [] if "LOAD" in words else ["--out", tmp_path / "out"]
     found = bench("load", *(known.get(word, word) for word in words), *out)
     assert (found.returncode, found.stdout) == (ExitCode.USAGE, "")

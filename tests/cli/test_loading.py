@@ -447,3 +447,19 @@ def test_a_model_that_a_server_would_load_is_checked_first(  # type: ignore[no-u
     }
     assert (code, page, words[kind] in err) == (ExitCode.USAGE, "", True), err
     assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("kind", ["a file of another name", "a FIFO", "a device"])
+def test_what_is_no_model_is_given_to_no_server(  # type: ignore[no-untyped-def]
+    kind: str, said, tmp_path: Path
+) -> None:
+    place = tmp_path / "model.bin"
+    if kind == "a FIFO":
+        os.mkfifo(place)
+    elif kind == "a device":
+        place.symlink_to("/dev/zero")
+    else:
+        place.write_bytes(b"x")
+    code, page, err = said("vllm", *CLOSED, "--model", str(place), "--python", sys.executable)
+    assert (code, page) == (ExitCode.USAGE, "")
+    assert f"{place}: is no directory of a model, and no .gguf file" in err

@@ -72,3 +72,11 @@ def test_what_is_code_or_not_here_is_refused_at_its_line(
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         read_task(str(tmp_path / "none.yaml"))
+
+
+def test_documents_have_a_bound(place: Path) -> None:
+    """They are hashed before lm-eval reads them, and a hole of a terabyte takes hours."""
+    with (place / "items.jsonl").open("wb") as file:
+        file.truncate((1 << 30) + 1)
+    with pytest.raises(ConfigError, match=r"task\.yaml:\d+: dataset_kwargs\.data_files.* larger than"):
+        read_task(written(place))

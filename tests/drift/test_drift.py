@@ -10,7 +10,7 @@ from fakes import arm_record, drift_window, timed_batch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.drift import distribution, generations
+from bench.drift import distribution, generations, moments
 from bench.records import ArmRecord, DriftWindow
 from bench.stats.intervals import Interval
 
@@ -22,7 +22,8 @@ WINDOWS = (
 )
 
 
-def value(found: Interval) -> float:
+def value(found: Interval | None) -> float:
+    assert found is not None
     return found.value
 
 
@@ -102,6 +103,8 @@ def test_the_pairing_makes_the_ratio_certain() -> None:
         base = rng.normal(-3, 0.2, 30) + rng.normal(0, 1)
         found.append(drift_window([0.0] * 30, [1] * 30, base, base - 0.01 - rng.normal(0, 0.001, 30)))
     ratio, own = distribution.perplexity_ratio(found), distribution.perplexity([w.ln_p_base for w in found])
+    assert ratio is not None
+    assert own is not None
     assert ratio.low is not None
     assert own.low is not None
     assert ratio.high is not None
@@ -176,3 +179,19 @@ def test_the_share_of_replies_cut_by_the_limit() -> None:
 def test_replies_to_other_requests_are_not_compared() -> None:
     with pytest.raises(ValueError, match="zip"):
         generations.pairs(arm("baseline", [5], [6]), arm("v", [5]))
+
+
+@pytest.mark.parametrize("nats", [34.0, 35.0, 800.0, 1e6])
+def test_a_model_that_predicts_nothing_has_no_perplexity(nats: float) -> None:
+    """exp(34) is below 10^15, exp(35) above; exp(800) is no number."""
+    windows = [drift_window([nats] * 2, [0, 0], [-1.0, -1.0], [-nats, -nats]) for _ in range(6)]
+    found = distribution.perplexity([one.ln_p_variant for one in windows])
+    ratio, paired = distribution.perplexity_ratio(windows), moments.perplexities(windows)
+    if nats < 34.5:
+        assert value(found) == pytest.approx(math.exp(34))
+        assert value(ratio) == pytest.approx(math.exp(33))
+        assert paired is not None
+    else:
+        assert (found, paired) == (None, None)
+        assert ratio is None or nats == 35  # exp(34) times as much is still kept
+    assert value(distribution.mean_kl(windows)) == nats

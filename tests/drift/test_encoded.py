@@ -127,3 +127,12 @@ def test_a_wrong_line_is_named(tmp_path: Path, task: str, lines: list[object], w
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nowhere"):
         retrieval.set_for("embedding", str(tmp_path / "nowhere.jsonl"))
+
+
+@pytest.mark.parametrize("task", ["embedding", "classification"])
+def test_a_file_of_texts_has_a_bound(tmp_path: Path, task: str) -> None:
+    """All of it is kept: five gigabytes once."""
+    with (tmp_path / "mine.jsonl").open("wb") as file:
+        file.truncate(65 << 20)
+    with pytest.raises(UsageError, match=r"mine\.jsonl: is larger than 64 MiB"):
+        retrieval.set_for(task, str(tmp_path / "mine.jsonl"))

@@ -54,6 +54,15 @@ def test_sources_have_the_digest_that_they_had(project: Path) -> None:
     assert before != digest(project) == by_pathlib(project)
 
 
+def test_what_is_no_file_is_not_waited_for(project: Path) -> None:
+    """The project may be at the commit of somebody else, who can put a link in the place of a file."""
+    before = digest(project)
+    os.mkfifo(project / "fifo.py")
+    for name, to in (("device.py", "/dev/zero"), ("nothing.py", "nowhere"), ("folder.py", "a")):
+        (project / name).symlink_to(to)
+    assert digest(project) == before
+
+
 def test_what_is_no_source_is_not_looked_into(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An environment in ``.venv`` has some ten thousand files."""
     seen, real = list[str](), os.scandir

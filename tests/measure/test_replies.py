@@ -143,6 +143,15 @@ def test_a_machine_without_speed() -> None:
     refused("ceilings", {"memory_bytes_per_s": 0.0, "matmul_flop_per_s": 1.0})
 
 
+@pytest.mark.parametrize(
+    ("key", "value"), [("kld", -0.1), ("kld", 2e6), ("ln_p_base", 0.1), ("ln_p_variant", -2e6)]
+)
+def test_a_window_holds_no_likelihood_that_none_can_be(key: str, value: float) -> None:
+    """A journal would not be read with it, so the row ends where it comes from."""
+    with pytest.raises(VariantFailed, match=r"that none can be|more than a million nats"):
+        replies.check_windows(windows_of({**WINDOW, key: [value]}), 1, 1)
+
+
 @pytest.mark.fault(22)
 def test_windows_are_complete() -> None:
     replies.check_windows(windows_of(WINDOW, WINDOW), 2, 1)

@@ -14,8 +14,10 @@ import transformers
 from byte_tokenizer import write_tokenizer
 from safetensors.torch import load_file, save_file
 
-from bench.errors import UsageError
+from bench.errors import BenchError, UsageError
 from bench.models import fetch, lora
+from bench.models.child import Limits
+from bench.models.convert import conversion_limits
 from bench.models.fetch import ensure
 from bench.models.reference import LocalPath
 
@@ -219,6 +221,46 @@ def test_what_lies_beside_an_adapter_is_looked_at(tmp_path: Path, name: str, sai
             file.truncate(10 << 30)
     with pytest.raises(UsageError, match=f"{name}: is .*{said.removeprefix('is ')}"):
         lora.read_adapter(tuned)
+
+
+def test_a_merge_may_take_what_its_weights_account_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a conversion does; a child that takes more is ended, or refused the memory."""
+    origin = base(tmp_path / "base")
+    tuned = adapter(tmp_path / "tuned", origin)
+    bounds: list[Limits] = []
+
+    def child(arguments: list[str], _environment: object, _watch: object, limits: Limits) -> tuple[int, str]:
+        bounds.append(limits)
+        raise BenchError("it took more than 300 s, and was ended")
+
+    monkeypatch.setattr(fetch, "run_child", child)
+    with pytest.raises(BenchError, match=r"merging .*tuned: it took more than 300 s, and was ended"):
+        ensure(LocalPath(tuned))
+    files = (origin / "model.safetensors", tuned / "adapter_model.safetensors")
+    weights = sum(file.stat().st_size for file in files) // 2
+    assert bounds == [conversion_limits(weights)]
+
+
+@pytest.mark.usefixtures("no_child")
+def test_only_the_files_of_the_model_are_merged(tmp_path: Path) -> None:
+    """Those that transformers would load: a file of other weights beside them is no part of the model."""
+    origin = base(tmp_path / "base")
+    save_file({"model.layers.0.self_attn.q_proj.weight": torch.ones(64, 64)}, origin / "other.safetensors")
+    found = ensure(LocalPath(adapter(tmp_path / "tuned", origin)))
+    assert [path.name for path in found.directory.glob("*.safetensors")] == ["model.safetensors"]
+
+
+def test_what_a_library_says_of_an_adapter_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object) -> int:
+        raise RuntimeError("two\nlines \x1b[31m")
+
+    monkeypatch.setattr(lora, "read_adapter", broken)
+    assert lora.main([str(tmp_path), str(tmp_path)]) == 1
+    assert capsys.readouterr().err == "RuntimeError: two lines �[31m\n"
 
 
 def test_files_of_the_base_with_names_of_ours_say_nothing(tmp_path: Path) -> None:

@@ -18,12 +18,13 @@ from bench.gate.calibration import Calibration
 from bench.gate.limits import rules
 from bench.gate.verdict import Effort, GateVerdict, block, finding
 from bench.metrics import cost, latency, output_drift
-from bench.records import EnergyReading, MemoryPeaks
+from bench.records import EnergyReading, MemoryPeaks, Sides
 from bench.records.grid import grid_of
 from bench.results.row import Evidence, Row
 from bench.results.run_summary import RunStatus, RunSummary, in_turns
 from bench.results.summarise import summarise
 from bench.results.summary import RUN_JSON, SEAL, UNSEALED, load_run
+from bench.stats.figure import Figure
 from bench.stats.verdict import RatioDesign, Verdict
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
@@ -318,3 +319,32 @@ def test_a_verdict_in_the_file_is_a_word() -> None:
     assert {one["verdict"] for one in found["comparisons"]} <= {str(one) for one in Verdict}
     assert (found["status"], found["gate"]["verdict"], found["gate"]["exit_code"]) == ("partial", "PASS", 0)
     assert Row.from_json(found["variants"][1]).status is Outcome.OK
+
+
+# ---- numbers of a broken model ------------------------------------------------------------------------
+
+
+def test_a_row_of_which_figures_are_too_large_to_be_kept() -> None:
+    """Some models mask logits with the smallest float32, and a broken one predicts nothing at all. Their run
+    is written, can be read, and says what is left out."""
+    masked = Sides(((-1.0, 2.0),) * 6, ((-3.4e38, 2.0),) * 6)
+    hopeless = tuple(drift_window([9e5] * 2, [0, 0], [-1.0, -1.0], [-9e5, -9e5]) for _ in range(6))
+    broken = arm_record("v", solo=SOLO, drift=hopeless, logits=(masked,))
+    run = summarise(run_record(arm_record(solo=SOLO), broken))
+    read = RunSummary.from_json(written(run))
+    assert (read.status, read.rows[1].status) == (RunStatus.OK, Outcome.OK)
+    kept = dict(read.rows[1].figures())
+    assert [kept[key] for key in ("logit_range", "ppl", "ppl_ratio", "ppl_change")] == [None] * 4
+    kld = kept["kld_mean"]
+    assert kld is not None
+    assert kld.value == 9e5
+    [said] = [reason for reason in read.reasons if "larger than any figure" in reason]
+    assert said == "v: larger than any figure that is kept: logit_range, logit_range_ratio"
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf, 1.1e24, -1.1e24])
+@pytest.mark.parametrize("place", ["value", "ci_low", "ci_high"])
+def test_a_figure_is_kept_if_all_its_numbers_can_be(number: float, place: str) -> None:
+    figure = Figure("1", None, "", 1.0, 0.5, 1e24)
+    assert figure.within(1e24)
+    assert not replace(figure, **{place: number}).within(1e24)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import sys
 from pathlib import Path
@@ -170,3 +171,22 @@ def test_a_request_is_one_turn_of_the_pass(module: str) -> None:
 def test_a_model_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
     with pytest.raises(VariantFailed, match=r"must have a tokenizer\.json"):
         function.load(tmp_path, Options(own={"target": "json:dumps"}))
+
+
+def test_your_own_program_imports_what_lies_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker and what its libraries start must not; a program that the config names may."""
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")
+    (tmp_path / "beside.py").write_text("SUFFIX = '!'\n")
+    (tmp_path / "serve.py").write_text(f"from beside import SUFFIX\n{SERVE.replace('.upper()', ' + SUFFIX')}")
+    own = {"command": (sys.executable, str(tmp_path / "serve.py")), "each": False, "timeout_s": 20.0}
+    assert answers(command.load(TOKENIZER, Options(own=own)), "abc") == ["abc!"]
+
+
+def test_what_your_own_function_starts_may_import_from_its_directory(
+    module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")
+    by_function(f"{module}:short")
+    assert "PYTHONSAFEPATH" not in os.environ

@@ -6,6 +6,7 @@ Run there by the first test; here, without the packages, the others are skipped.
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from bench import plugins
 from bench.engine import Options
 from bench.engine.evidence import Census
 from bench.errors import NotApplied, Unsupported, VariantFailed
-from bench.runtimes import onnxruntime
+from bench.runtimes import _onnx, onnxruntime
 from bench.runtimes import transformers as reference
 from bench.worker import session
 
@@ -172,6 +173,54 @@ def test_an_architecture_it_does_not_know(tmp_path: Path) -> None:
 def test_a_sliding_window(config: Any, tmp_path: Path) -> None:
     with pytest.raises(Unsupported, match="not to a window"):
         onnxruntime.load(saved(config, tmp_path), Options())
+
+
+LLAMA_3 = {
+    "rope_type": "llama3", "rope_theta": 1e4, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 64,
+}  # fmt: skip
+
+
+@inside
+@pytest.mark.parametrize(
+    "more",
+    [{"rope_parameters": LLAMA_3}, {"attention_bias": True, "mlp_bias": True}],
+    ids=["scaled rotation", "biases"],
+)
+def test_further_keys_that_are_computed(more: dict[str, Any], tmp_path: Path) -> None:
+    """The window is longer than the context before scaling, so every frequency counts."""
+    config = transformers.LlamaConfig(**SIZES, max_position_embeddings=512, **more)
+    ours, theirs = both(saved(config, tmp_path / "model"))
+    window = [(7 * place) % 512 for place in range(200)]
+    plain = both(saved(transformers.LlamaConfig(**SIZES, max_position_embeddings=512), tmp_path / "plain"))[0]
+    assert torch.allclose(ours.logits(window), theirs.logits(window), rtol=1e-3, atol=1e-3)
+    assert not torch.allclose(ours.logits(window), plain.logits(window), rtol=1e-1, atol=1e-1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "value"),
+    [
+        ("Llama", "final_logit_softcapping", 3.0),
+        ("Llama", "something_new", 1),
+        ("Llama", "hidden_act", "gelu"),
+        ("Llama", "rope_parameters", {"rope_type": "linear", "factor": 4.0, "rope_theta": 1e4}),
+        ("Llama", "quantization_config", {"quant_method": "gptq", "bits": 4}),
+        ("Qwen3", "rope_parameters", LLAMA_3),
+    ],
+)
+def test_a_key_that_the_builder_would_ignore_or_misread(
+    kind: str, key: str, value: object, tmp_path: Path
+) -> None:
+    """Llama has no cap on its logits in transformers, and the builder would add one; it ignores the scaling
+    of a rotation that is not Llama 3's."""
+    getattr(transformers, f"{kind}Config")(**SIZES).save_pretrained(tmp_path)
+    file = tmp_path / "config.json"
+    plain = {**json.loads(file.read_text()), "architectures": [f"{kind}ForCausalLM"]}
+    file.write_text(json.dumps(plain))
+    assert _onnx.computed(tmp_path)[1] == _onnx.BUILDERS[f"{kind}ForCausalLM"]
+    file.write_text(json.dumps({**plain, key: value}))
+    with pytest.raises(Unsupported, match=f"the onnxruntime engine does not compute {key}: "):
+        _onnx.computed(tmp_path)
 
 
 @inside

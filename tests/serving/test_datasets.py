@@ -190,6 +190,16 @@ def test_a_set_without_answers_cannot_say_how_long_replies_are(tmp_path: Path) -
     assert read_config(tmp_path / "c.yaml").groups[0].arms[0].workload.name == "data-set"
 
 
+def test_a_long_hole_behind_the_entries_is_refused(tmp_path: Path) -> None:
+    """Only the first entries are kept, but the digest of a run is that of the whole file."""
+    file = tmp_path / "set.jsonl"
+    file.write_text('{"prompt": "one"}\n' * 3)
+    with file.open("r+b") as content:
+        content.truncate((1 << 30) + 1)
+    with pytest.raises(ValueError, match="is larger than 1024 MiB"):
+        list(entries(file))
+
+
 def test_a_set_that_would_fill_the_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data_set, "MOST_LETTERS", 20)
     file = written(tmp_path / "set.json", *[{"prompt": "six words are a few letters"}] * 3)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 import zipfile
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from proof import repositories
 from bench.config.blocks import BuildBlock
 from bench.errors import BenchError
 from bench.sides.build import Built, build
+from bench.sides.build import _pip_arguments as pip_arguments
 from bench.sides.differences import packages
 from bench.sides.pins import constraints, declared
 from bench.sides.repository import Repository
@@ -43,6 +46,51 @@ def test_requirements_are_found_wherever_they_stand(tmp_path: Path) -> None:
         "fixed==1.0", 'Exact_Name===2.0; python_version > "3"', "hashed==3.0", "loose>=1", "star==1.*",
         "bare", "more==1", "held==4", "given==5", "of-project>=2",
     ]  # fmt: skip
+
+
+DEEP, LONG = "[" * 100_000, "9" * 5000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"a = {DEEP}", f"a = {LONG}", "project = 5", "project = []", "[project]\ndependencies = 5",
+        "[project]\ndependencies = {a = 1}", "[[project]]\nname = 'x'", "\0",
+        "[project]\ndependencies = [[], {a = 1}]",
+    ],
+)  # fmt: skip
+def test_a_project_of_any_form_declares_nothing(tmp_path: Path, text: str) -> None:
+    (tmp_path / "pyproject.toml").write_text(text)
+    assert list(declared(tmp_path, [])) == []
+
+
+@pytest.mark.parametrize("kind", ["a FIFO", "a device", "a ring of links", "a directory", "too much"])
+@pytest.mark.parametrize("name", ["pyproject.toml", "requirements.txt"])
+def test_what_a_commit_puts_in_the_place_of_a_file_is_not_waited_for(
+    tmp_path: Path, kind: str, name: str
+) -> None:
+    place = tmp_path / name
+    if kind == "a FIFO":
+        os.mkfifo(tmp_path / "fifo")
+        place.symlink_to("fifo")
+    elif kind == "a directory":
+        place.mkdir()
+    elif kind == "too much":
+        place.write_text("held==4\n" * 2_200_000)
+    else:
+        place.symlink_to("/dev/zero" if kind == "a device" else place)
+    assert list(declared(tmp_path, [["-r", "requirements.txt"]])) == []
+
+
+@pytest.mark.parametrize("text", ["\n" * 500_000, " " * 1_000_000, "a" + " " * 1_000_000 + "b"])
+def test_requirements_are_read_in_a_time_that_grows_with_them(tmp_path: Path, text: str) -> None:
+    """Blank lines by the hundred thousand were once looked at from each of them on."""
+    (tmp_path / "requirements.txt").write_text(text)
+    (tmp_path / "setup.py").write_text("")
+    began = time.process_time()
+    assert list(declared(tmp_path, [["-r", "requirements.txt"]])) == []
+    assert pip_arguments(tmp_path, BuildBlock()) == [["-r", "requirements.txt"], ["."]]
+    assert time.process_time() - began < 10
 
 
 def test_a_constraint_does_not_contradict_the_commit(tmp_path: Path) -> None:

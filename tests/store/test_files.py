@@ -196,3 +196,16 @@ def test_file_sha256(tmp_path: Path) -> None:
     for name, said in (("missing", "No such file"), (".", "is a directory, not a regular file")):
         with pytest.raises(BenchError, match=said):
             file_sha256(tmp_path / name)
+
+
+@pytest.mark.parametrize("most", [None, 100])
+def test_a_file_of_lines_has_a_bound_as_a_whole(tmp_path: Path, most: int | None) -> None:
+    """Behind a few lines there may be a hole of a terabyte, which nobody reads and everybody hashes."""
+    file = tmp_path / "mine.jsonl"
+    file.write_text('{"prompt": "one"}\n')
+    bounds = {} if most is None else {"most_bytes": most}
+    assert len(list(files.json_lines(file, 9, "lines", 1000, **bounds))) == 1
+    with file.open("r+b") as content:
+        content.truncate(101 if most else (1 << 30) + 1)
+    with pytest.raises(ValueError, match=r"mine\.jsonl: is larger than (0|1024) MiB"):
+        next(files.json_lines(file, 9, "lines", 1000, **bounds))

@@ -288,6 +288,17 @@ def test_not_finite_is_a_failure_of_its_own(bad: float, side: int, ahead: bool) 
         streamed(tables[0], tables[1], WINDOWS, 4, ahead=ahead)
 
 
+def test_a_logit_that_no_model_has_is_a_failure_too() -> None:
+    """Its probabilities would be numbers that no journal holds. What a model masks may be as small as it
+    likes."""
+    tables = [Table(1), Table(2)]
+    tables[0].rows[5, 5] = torch.finfo(torch.float32).min
+    streamed(tables[0], tables[0], WINDOWS, 4)
+    tables[1].rows[5, 5] = 2e5
+    with pytest.raises(NonFiniteOutput, match=r"a logit of 2e\+05 on the evaluation text"):
+        streamed(tables[0], tables[1], WINDOWS, 4)
+
+
 def test_the_last_position_has_no_next_token_and_is_not_looked_at() -> None:
     table = Table(1)
     table.rows[:] = table.rows[0]

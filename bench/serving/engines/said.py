@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
+from bench.formatting import one_line
 from bench.records.plain import Json
 
 Evidence = Mapping[str, object]
+MOST_LETTERS, MOST_NUMBER = 100, 10**12
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,11 @@ class Said:
     def to_json(self) -> Json:
         """Return it as it stands in a summary."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Said:
+        """Read back what ``to_json`` wrote; keys of other versions are left out."""
+        return cls(**{one.name: found.get(one.name) for one in fields(cls)})
 
     @property
     def sentence(self) -> str:
@@ -54,13 +61,15 @@ def at(evidence: Evidence, *keys: str) -> object:
 
 
 def text(value: object) -> str | None:
-    """Return a value as words; None for nothing."""
-    return str(value).removeprefix("torch.") if isinstance(value, str | int | float) and value != "" else None
+    """Return a value as words on one line; None for nothing."""
+    if not isinstance(value, str | int | float) or value == "":
+        return None
+    return one_line(str(value)).removeprefix("torch.")[:MOST_LETTERS]
 
 
 def number(value: object) -> int | None:
-    """Return a whole number; None for anything else."""
-    return value if type(value) is int else None
+    """Return a whole number that can be one of tokens; None for anything else."""
+    return value if type(value) is int and 0 <= value < MOST_NUMBER else None
 
 
 def truth(value: object) -> bool | None:

@@ -1,0 +1,78 @@
+"""A load that somebody edited is computed again and shown, or refused in one sentence."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+import rich_runs
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tampering import edited, tampered_journal
+
+from bench.cli.load_pages import page
+from bench.errors import BenchError, ExitCode, IntegrityError
+from bench.report.formats import ascii_json, harmless
+from bench.serving import record
+from bench.serving.verify import verify_load
+from bench.store.files import write_atomic
+
+ALLOWED = {ExitCode.OK, ExitCode.USAGE, ExitCode.INTEGRITY}
+QUICK = settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return rich_runs.write_load(tmp_path_factory.mktemp("sound") / "load")
+
+
+def a_copy(sound: Path, place: Path) -> Path:
+    return Path(shutil.copytree(sound, place / "load"))
+
+
+def outcome(load: Path) -> ExitCode:
+    """How every reader of a load ends, with a summary that fits its journal, so that no difference between
+    the two hides a fault; anything but a BenchError is one."""
+    try:
+        done = record.again(load, {})
+        write_atomic(load / record.SUMMARY, json.dumps(done.to_json(), allow_nan=False))
+        for one in (done, record.again(load, {"ttft": 5.0, "tpot": 1.0})):
+            assert "\x1b" not in page(harmless(one), load) + ascii_json(one.to_json())
+        verify_load(load)
+    except BenchError as refused:
+        return ExitCode(refused.exit_code) if str(refused).strip() else ExitCode.FAILED
+    return ExitCode.OK
+
+
+@QUICK
+@given(draw=st.randoms(use_true_random=False))
+def test_a_journal_of_a_load_that_was_edited(
+    sound: Path, tmp_path_factory: pytest.TempPathFactory, draw: random.Random
+) -> None:
+    load = a_copy(sound, tmp_path_factory.mktemp("tampered"))
+    said = tampered_journal(load, draw)
+    assert outcome(load) in ALLOWED, said
+
+
+@QUICK
+@given(draw=st.randoms(use_true_random=False))
+def test_a_summary_of_a_load_that_was_edited(
+    sound: Path, tmp_path_factory: pytest.TempPathFactory, draw: random.Random
+) -> None:
+    """Nothing but `bench verify` reads it, which finds every edit that changes anything."""
+    load = a_copy(sound, tmp_path_factory.mktemp("tampered"))
+    before = json.loads((load / record.SUMMARY).read_text())
+    after, said = edited(before, draw)
+    (load / record.SUMMARY).write_text(json.dumps(after))
+    if json.dumps(after) == json.dumps(before):  # 1 is True to Python, and not to a reader of JSON
+        verify_load(load)
+        return
+    with pytest.raises(IntegrityError, match=r"load\.json"):
+        assert verify_load(load) is None, said
+
+
+def test_a_sound_load_is_read(sound: Path, tmp_path: Path) -> None:
+    assert outcome(a_copy(sound, tmp_path)) == ExitCode.OK
