@@ -75,7 +75,7 @@ def json_lines(
 
     Raises OSError if it is not a regular file. Raises ValueError with FILE:LINE for more than ``most`` lines
     (which the message calls ``noun``), for a line of ``line_bytes`` or with more than ``contents``, for
-    invalid JSON, and for a file of more than ``most_bytes``: a caller that keeps a few lines hashes all of them.
+    invalid JSON, and for a file of more than ``most_bytes``: even a caller that keeps a few lines hashes all.
     """
     with open_regular(path) as file:
         if os.fstat(file.fileno()).st_size > most_bytes:
