@@ -48,16 +48,16 @@ class Comparison:
         """Return (group, variant), as in the records."""
         return self.group.label, self.variant.name
 
-    def measure(self, number: int, extras: UnitExtras, rows: bool) -> UnitRecord:
+    def measure(self, number: int, extras: UnitExtras, rows: bool, first: bool) -> UnitRecord:
         """Measure one unit. With ``rows`` both arms are also recorded in the journal: what they are, their
-        evidence and their kernels.
+        evidence and their kernels. In the ``first`` unit of a run it is recorded which files they read.
 
         Raises VariantFailed for the variant, BaselineDied for the baseline.
         """
         began = monotonic()
         variant = open_worker(self.variant, self.group.label, self.context)
         variant.reopened = not rows
-        pair = FreshPair(self.group, variant, self.fetch, number, rows=rows)
+        pair = FreshPair(self.group, variant, self.fetch, number, rows=rows, notes=first)
         for side in pair.sides if rows else ():
             passes.begin(side)
         with pair:

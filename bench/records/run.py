@@ -55,7 +55,7 @@ class ArmRecord:
     some windows of the evaluation text. ``logits`` has the smallest and the largest logit of each window,
     ``activations`` what the layers read in them.
     ``floor`` compares the baseline with itself in other shapes, ``floors`` in other circumstances. In a gate
-    on commits, ``reached`` has the files of the row's commit that were read, with their SHA-256.
+    on commits, ``reached`` has the files of the row's commit that either side has read, with their SHA-256.
 
     ``server`` says how a server was started and what it said of itself. ``loads`` are the blocks in which it
     alone was under load. ``said`` are its replies beside those of the baseline's server. ``encoded`` compares

@@ -120,10 +120,10 @@ class _Units:
         """Measure the next unit and write it down; the first one of this run also records both rows."""
         variant = comparison.variant.name
         units = _units_so_far(comparison, record)
-        number, rows = 1 + len(units), not self.work.whole_run and _none_here(units)
+        number, first = 1 + len(units), _none_here(units)
         self.context.tell(Began(variant, f"unit {number}"))
         try:
-            unit = comparison.measure(number, self.work.extras, rows)
+            unit = comparison.measure(number, self.work.extras, first and not self.work.whole_run, first)
         except VariantFailed as failure:
             self._failed(comparison, variant, failure.outcome, failure.reason)
         except (BaselineDied, PeerGone) as gone:

@@ -32,7 +32,7 @@ class OneProcess(units.Comparison):
     kept: dict[tuple[str, str], FreshPair] = {}  # noqa: RUF012 - shared on purpose
     stack = ExitStack()
 
-    def measure(self, number: int, extras: units.UnitExtras, rows: bool) -> UnitRecord:
+    def measure(self, number: int, extras: units.UnitExtras, rows: bool, first: bool) -> UnitRecord:
         """Measure one more slice of the same two workers."""
         began = monotonic()
         if self.key not in self.kept:
