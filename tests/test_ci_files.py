@@ -149,6 +149,8 @@ done
 case $1 in
   calibrate) mkdir -p "$out/20260101-000000-calibration"
     echo '{{"gate": {{"mode": "calibration"}}}}' > "$out/20260101-000000-calibration/journal.jsonl"
+    if [ {calibration} = 0 ]; then found='{{"units": 20}}'; else found=null; fi
+    printf '{{"calibration": %s}}' "$found" > "$out/20260101-000000-calibration/run.json"
     exit {calibration};;
   gate) sleep 0.02
     if [ {run} = yes ]; then mkdir -p "$out/20260102-000000-gate"; touch "$out/20260102-000000-gate"; fi
@@ -397,6 +399,14 @@ def test_it_calibrates_in_the_environment_of_the_candidate(machine: Machine) -> 
     assert machine.asked("calibrate") == [[out, "--commit=worktree", "--", "cost.yaml"]]
 
 
+def test_without_a_candidate_the_files_as_they_are_are_compared(machine: Machine) -> None:
+    machine.job({"base": "main", "candidate": ""})
+    [asked] = machine.asked("gate")
+    assert [one for one in asked if one.startswith("--") and one != "--"][2:] == [
+        "--base=main", "--limits-from=base",
+    ]  # fmt: skip
+
+
 def test_a_gate_is_no_calibration(machine: Machine) -> None:
     run = machine.workspace / "results" / "earlier"
     run.mkdir(parents=True)
@@ -410,6 +420,8 @@ def test_the_gate_goes_on_without_a_calibration(machine: Machine) -> None:
     job = machine.job()
     assert job.status == 0
     assert "::warning title=bench gate::not calibrated" in job.said
+    machine.job(github={"run_attempt": "2"})
+    assert len(machine.asked("calibrate")) == 1, "one that failed is no calibration, so it is tried again"
 
 
 # ---- what is compared ----------------------------------------------------------------------------
@@ -439,6 +451,16 @@ def test_a_cache_of_results_is_found_by_every_later_job(machine: Machine) -> Non
     ]
     again = machine.job({"base": "main"}, github={"run_attempt": "2"}, runner={"name": "GitHub Actions 9"})
     assert again.others["Save results"]["key"].startswith("bench-results-Linux-X64-cost-hosted-")
+
+
+def test_each_job_of_a_matrix_has_results_of_its_own(machine: Machine) -> None:
+    """A key can be saved once, so the evidence of all jobs but one was lost."""
+    jobs = [machine.job({"artifact": name}) for name in ("bench-gate", "gate 3.11", "gate 3.12")]
+    keys = [job.others["Save results"]["key"] for job in jobs]
+    assert len(set(keys)) == 3
+    assert keys[1].startswith("bench-results-Linux-X64-gate-3.11-cost-hosted-")
+    assert keys[1] == jobs[1].others["Restore results"]["key"]
+    assert len({job.others["Keep the run"]["name"] for job in jobs}) == 3
 
 
 def test_environments_are_cached_by_what_declares_them(machine: Machine) -> None:
@@ -524,6 +546,10 @@ def gitlab(machine: Machine, **variables: str) -> subprocess.CompletedProcess[st
         ({}, []),
         ({"CI_MERGE_REQUEST_DIFF_BASE_SHA": "abc"}, ["--base=abc", "--candidate=HEAD"]),
         ({"CI_MERGE_REQUEST_DIFF_BASE_SHA": "abc", "BASE": "v 1"}, ["--base=v 1", "--candidate=HEAD"]),
+        (
+            {"CI_MERGE_REQUEST_DIFF_BASE_SHA": "abc", "CI_MERGE_REQUEST_TARGET_BRANCH_SHA": "tip"},
+            ["--base=tip", "--candidate=HEAD"],
+        ),
     ],
 )
 def test_the_gitlab_job(variables: dict[str, str], compared: list[str], machine: Machine) -> None:

@@ -109,13 +109,8 @@ def on_github(clone: Path, machine: dict[str, str], tmp_path: Path) -> Job:
     workflow = yaml.safe_load((clone / ".github" / "workflows" / "cost.yml").read_text())
     [step] = [one for one in workflow["jobs"]["cost"]["steps"] if "/actions/gate@" in one["uses"]]
     assert ROOT / step["uses"].split("@")[0].split("/", 2)[2] == ACTION_FILE.parent
-    base = git(clone, "rev-parse", "origin/main").strip()
-    inputs = {
-        key: re.sub(r"\$\{\{ github\.event\.pull_request\.base\.sha \}\}", base, one)
-        for key, one in step["with"].items()
-    }
     return Job(
-        clone, inputs, machine["PATH"], tmp_path / "github", environment=machine,
+        clone, step["with"], machine["PATH"], tmp_path / "github", environment=machine,
         skip=("Install", "Calibrate"),
     ).run()  # fmt: skip
 

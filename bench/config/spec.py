@@ -24,8 +24,11 @@ from bench.config.blocks import (
 )
 from bench.models.reference import Hub, LocalPath, ModelRef
 from bench.records.plain import Json
+from bench.store.files import digest
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is some twenty times faster
+# Blocks that say how rows are judged, and not what is measured.
+JUDGED_BY = ("price", "slo", "energy", "drift", "measure", "gate")
 
 
 @dataclass(frozen=True)
@@ -114,3 +117,19 @@ class Spec:
         """Return ``expanded`` as data, which nobody may change."""
         found: dict[str, Any] = yaml.load(self.expanded, Loader=_LOADER)  # a safe one
         return found
+
+    def judged_as(self, other: Spec) -> Spec:
+        """Return this config with the blocks of another one by which rows are judged: price, limits of a good
+        request, energy, drift, measuring, and its limits if it has any.
+
+        In a gate on commits a branch must not choose them for itself. What the run keeps as its config says
+        the same, because figures are computed by it.
+        """
+        keys = JUDGED_BY if other.gate else JUDGED_BY[:-1]
+        full = {key: one for key, one in self.content.items() if key not in keys}
+        full |= {key: other.content[key] for key in keys if key in other.content}
+        return replace(
+            self, price=other.price, slo=other.slo, drift=other.drift, measure=other.measure,
+            gate=other.gate or self.gate, digest=digest(full),
+            expanded=yaml.safe_dump(full, sort_keys=False, allow_unicode=True),
+        )  # fmt: skip

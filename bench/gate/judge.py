@@ -13,7 +13,13 @@ from typing import Any
 from bench.errors import Outcome
 from bench.gate.calibration import Calibration
 from bench.gate.cascades import of_cascades
-from bench.gate.counted import IMPROBABLE_RATIO, counters_hold, more_work, only_code_differs
+from bench.gate.counted import (
+    IMPROBABLE_RATIO,
+    is_exact,
+    more_counts,
+    more_work,
+    only_code_differs,
+)
 from bench.gate.figures import judge_figure
 from bench.gate.limits import MOST_FINDINGS, MOST_TIMED, Rule, rules, timed_cells
 from bench.gate.reach import any_reached, nothing_differs, unreached_verdict
@@ -52,6 +58,7 @@ def undecided(run: RunRecord) -> set[tuple[str, str]]:
         if _measured(base, variant) and not reached:
             continue
         more = any(_open(run, rule, base, variant) for rule in timed)
+        more = more or more_counts(run, _rules(run), variant)
         if more or (starts and _too_few_starts(run, variant)):
             undecided_rows.add((variant.group, variant.name))
     return undecided_rows
@@ -112,8 +119,8 @@ def _findings(run: RunRecord, figures: FiguresOfRows) -> Iterator[Finding]:
                 continue  # this limit is only for the rows that are cascades
             elif rule.kind == "timed":
                 yield _timed(run, rule, base, variant)
-            elif rule.kind == "exact" and not counters_hold(run):
-                reason = "counters varied in the calibration of this machine, so they cannot decide"
+            elif rule.kind == "exact" and not is_exact(run, rule, variant):
+                reason = "counts of the same requests varied, here or when this machine was calibrated"
                 yield finding(rule, _key(variant), GateVerdict.INCONCLUSIVE, reason)
             else:
                 sides = [figures[_key(arm)].get(rule.metric) for arm in (base, variant)]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from bench.gate.verdict import GateVerdict
+from bench.metrics.unit_ratios import COSTS
 from bench.records import ANY, ArmRecord, Json, RunRecord
 
 Pair = tuple[ArmRecord, ArmRecord]
@@ -32,7 +33,23 @@ def nothing_differs(run: RunRecord) -> bool:
 def reached(run: RunRecord, base: ArmRecord, candidate: ArmRecord) -> bool:
     """Return whether a difference between the commits reached this row, or may have reached it."""
     between = differences(run)
-    return between is None or any(True for _reason in reasons(between, base, candidate))
+    if between is None or _another_price(run):
+        return True
+    return any(True for _reason in reasons(between, base, candidate))
+
+
+def _another_price(run: RunRecord) -> bool:
+    """Return whether the sides are charged different prices, and a limit is on a cost. A new price in the
+    config alone says nothing: it may not be the one that counts (``bench/runs/prices.py``)."""
+    head = run.gate or {}
+    of_base = head.get("base_price")
+    if of_base is None or not any(metric in COSTS for metric in head.get("limits", {})):
+        return False
+    return _numbers(of_base) != _numbers(run.price)
+
+
+def _numbers(price: Json) -> Json:
+    return {key: value for key, value in price.items() if isinstance(value, int | float)}
 
 
 def reasons(between: Json, base: ArmRecord, candidate: ArmRecord) -> Iterator[str]:
@@ -46,12 +63,11 @@ def reasons(between: Json, base: ArmRecord, candidate: ArmRecord) -> Iterator[st
     for what in ("optimise", "prompts_digest"):
         if getattr(base, what) != getattr(candidate, what):
             yield what
-    for file in between.get("inputs", ()):  # files of prompts are compared by ``prompts_digest`` above
-        if file["row"] == candidate.group and file["what"].partition(".")[0] in ("model", "optimise"):
+    own = ("model", "optimise", *(() if candidate.prompts_digest else ("workload",)))  # prompts have a digest
+    for file in between.get("inputs", ()):
+        if file["row"] == candidate.group and file["what"].partition(".")[0] in own:
             yield file["what"]
     yield from _other_models(base, candidate)
-    if any(change["what"].startswith("price") for change in between["config"]):
-        yield "price"
 
 
 def _other_models(base: ArmRecord, candidate: ArmRecord) -> Iterator[str]:

@@ -159,7 +159,7 @@ def tidy(row: ArmUnderTest) -> None:
     """Give the arm the files of its commit as they were built, without what an earlier process wrote."""
     place = row.arm.place
     if place.manifest is not None:
-        tree.restore(Path(dict(place.roots)["source"]), Path(place.manifest))
+        tree.restore(Path(place.manifest).parent)
 
 
 def load_arguments(

@@ -26,20 +26,23 @@ from bench.measure.arm import ArmUnderTest, Fetch, open_worker
 from bench.measure.bills import with_bills_of
 from bench.measure.models import record_models
 from bench.measure.pair_processors import pinned
+from bench.measure.reading import record_reading
 from bench.measure.replies import Command, Reply
 from bench.measure.together import ask_both, ask_each, ask_in_order, blaming_baseline
-from bench.records import ANY, ColdStart, Loaded, Sides, TurnTimes, UnitRecord
+from bench.records import ColdStart, Loaded, Sides, TurnTimes, UnitRecord
 
 NOTHING_SPENT: Sides[Loaded | None] = Sides(None, None)
 
 
 class FreshPair:
-    """A context manager around the two workers of pair ``number``; random draws use the config's seed."""
+    """A context manager around the two workers of pair ``number``; random draws use the config's seed. With
+    ``notes`` both sides note which files of their commits they read."""
 
     def __init__(
-        self, group: Group, variant: ArmUnderTest, fetch: Fetch, number: int, *, rows: bool = False
-    ) -> None:
-        self._context, self._fetch = variant.context, fetch
+        self, group: Group, variant: ArmUnderTest, fetch: Fetch, number: int, *,
+        rows: bool = False, notes: bool = False,
+    ) -> None:  # fmt: skip
+        self._context, self._fetch, self._notes = variant.context, fetch, notes
         self.group, self.number, self.variant = group, number, variant
         self.base = open_worker(group.baseline, group.label, variant.context)
         self.base.reopened = not rows
@@ -116,20 +119,14 @@ class FreshPair:
             side.loaded_with(loaded)
 
     def _roots(self, side: ArmUnderTest) -> dict[str, str]:
-        """Return the directories in which a side notes what it reads, in the pair that makes the rows."""
-        return {} if side.reopened else dict(side.arm.place.roots)
+        """Return the directories in which a side notes what it reads."""
+        return dict(side.arm.place.roots) if self._notes else {}
 
     def record_reached(self) -> None:
-        """Write which files of its own commit each side has read, if the sides are of commits. If both have
-        read the same, all requests are decoded once, untimed, before that is believed."""
-        if any(self._roots(side) for side in self.sides):
-            found = self.ask_each(replies.REACHED, {}, {})
-            if found[0] == found[1]:  # perhaps a request that this unit does not have reads more
-                self.ask_each(replies.SOLO, {}, {})
-                found = self.ask_each(replies.REACHED, {}, {})
-            for side, files in zip(self.sides, found, strict=True):
-                engine = plugins.load("runtimes", side.arm.runtime.name)
-                side.record(reached={**files, **({ANY: ""} if getattr(engine, "OPAQUE", False) else {})})
+        """Write which files of its own commit each side has read, if the sides are of commits."""
+        roots = [self._roots(side) for side in self.sides]
+        if any(roots):
+            record_reading(self.sides, roots, lambda command: self.ask_each(command, {}, {}))
 
     def warm_up(self, *, check: bool) -> None:
         """Hand over the prompts and decode the first request as often as the workload says, on both sides.

@@ -16,7 +16,7 @@ from bench.config.spec import Arm, Group
 from bench.errors import BenchError, IntegrityError, InterruptedRun, JournalFailed, Outcome, VariantFailed
 from bench.formatting import row_title
 from bench.measure import passes, suites, token_drift
-from bench.measure.arm import ArmUnderTest, RunContext, open_worker
+from bench.measure.arm import ArmUnderTest, RunContext, open_worker, tidy
 from bench.measure.events import Ended
 from bench.measure.fresh_pair import prompts_of
 from bench.measure.models import record_models
@@ -111,6 +111,7 @@ class GroupRun:
                 self._in_worker(row)
 
     def _in_worker(self, row: ArmUnderTest) -> None:
+        tidy(row)
         with row.worker:
             self._open(row)
             passes.alone(row)

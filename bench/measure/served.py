@@ -12,7 +12,7 @@ from bench.measure import passes, served_drift, served_suites
 from bench.measure.arm import ArmUnderTest, open_worker
 from bench.measure.events import Began
 from bench.measure.pairs import Pairs
-from bench.measure.server_pair import Fetch, ServerPair, record_model, server_alone
+from bench.measure.server_pair import Fetch, ServerPair, reached_by, record_model, server_alone
 from bench.measure.units import Comparison, UnitExtras
 from bench.metrics import cost, load_blocks
 from bench.metrics.requests import Limits
@@ -77,7 +77,9 @@ def must_be_valid(blocks: list[LoadBlock]) -> None:
 class ServedComparison(Comparison):
     """Two servers as the sides of a gate: a unit is a pair of new servers under load, in blocks."""
 
-    def measure(self, number: int, _extras: UnitExtras, rows: bool, *, base_too: bool = True) -> UnitRecord:
+    def measure(
+        self, number: int, _extras: UnitExtras, rows: bool, first: bool, *, base_too: bool = True
+    ) -> UnitRecord:
         """Measure one unit, as ``Comparison`` does. Servers have no counters that could be read."""
         variant = open_worker(self.variant, self.group.label, self.context)
         variant.reopened = not rows
@@ -86,6 +88,9 @@ class ServedComparison(Comparison):
             passes.begin(side)
             record_model(side, self.fetch)
         unit = pair.measure()
+        for side in pair.sides if first else ():
+            named = {"group": self.group.label, "name": side.arm.name}
+            self.context.journal.append("arm", {**named, "reached": reached_by(side)})
         for side in pair.sides:
             side.record(status=Outcome.OK, reason="")
         return unit

@@ -49,9 +49,12 @@ class Comparison:
         """Return (group, variant), as in the records."""
         return self.group.label, self.variant.name
 
-    def measure(self, number: int, extras: UnitExtras, rows: bool, *, base_too: bool = True) -> UnitRecord:
+    def measure(
+        self, number: int, extras: UnitExtras, rows: bool, first: bool, *, base_too: bool = True
+    ) -> UnitRecord:
         """Measure one unit. With ``rows`` the variant is recorded in the journal: what it is, its
-        evidence and its kernels; with ``base_too`` the baseline as well.
+        evidence and its kernels; with ``base_too`` the baseline as well. In the ``first`` unit of a run it is
+        recorded which files they read.
 
         The processes that are timed neither calibrate nor train. If the first ones did, both sides start anew
         and load what was made.
@@ -59,22 +62,22 @@ class Comparison:
         Raises VariantFailed for the variant, BaselineDied for the baseline.
         """
         began = monotonic()
-        first = self._pair(number, rows, base_too)
-        for side in first.sides if rows else ():
+        pair = self._pair(number, rows, base_too, first)
+        for side in pair.sides if rows else ():
             passes.begin(side)
-        with first:
-            first.load()
-            if not any(map(made_now, first.loaded)):
-                return self._unit(first, extras, rows, began)
-        began, again = monotonic(), self._pair(number, rows, base_too)
+        with pair:
+            pair.load()
+            if not any(map(made_now, pair.loaded)):
+                return self._unit(pair, extras, rows, began)
+        began, again = monotonic(), self._pair(number, rows, base_too, first)
         with again:
-            again.load(Sides(*first.loaded))
+            again.load(Sides(*pair.loaded))
             return self._unit(again, extras, rows, began)
 
-    def _pair(self, number: int, rows: bool, base_too: bool) -> FreshPair:
+    def _pair(self, number: int, rows: bool, base_too: bool, notes: bool) -> FreshPair:
         variant = open_worker(self.variant, self.group.label, self.context)
         variant.reopened = not rows
-        return FreshPair(self.group, variant, self.fetch, number, rows=rows and base_too)
+        return FreshPair(self.group, variant, self.fetch, number, rows=rows and base_too, notes=notes)
 
     def _unit(self, pair: FreshPair, extras: UnitExtras, rows: bool, began: float) -> UnitRecord:
         """Time both sides of a pair that is loaded, then look at what else is wanted."""

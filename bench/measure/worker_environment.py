@@ -26,15 +26,16 @@ KEEPS_ITS_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD
 
 
 def worker_environment(
-    threads: int | None, on_cpu: bool = True, *, other_python: bool = False
+    threads: int | None, on_cpu: bool = True, *, python: Path | None = None
 ) -> dict[str, str]:
     """Return the environment of a worker with ``threads`` threads (None: the engine's default).
 
     A worker with the harness's own interpreter also finds packages where the harness finds them: on
-    ``PYTHONPATH``. Another interpreter (``other_python``) has packages of its own.
+    ``PYTHONPATH``. Another interpreter (``python``) has packages of its own. What its worker starts by name
+    is of its environment, too: else code that calls ``python`` would run with what the job has.
     """
     kept = {name: os.environ[name] for name in ALLOWED_ENVIRONMENT if name in os.environ}
-    if not other_python and (places := package_places()):
+    if python is None and (places := package_places()):
         kept["PYTHONPATH"] = os.pathsep.join(places)
     # A single thread has no other threads to stay close to. If it were bound, it would sit on the first
     # processor as soon as OpenMP is loaded, and two workers would load on one processor while the other is
@@ -53,7 +54,16 @@ def worker_environment(
     }
     if threads is not None:
         added |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    return {**added, **kept}
+    return {**added, **(kept if python is None else _in_its_environment(python, kept))}
+
+
+def _in_its_environment(python: Path, kept: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables with the programs beside an interpreter first on the path."""
+    programs = python.absolute().parent
+    found = {name: value for name, value in kept.items() if name != "VIRTUAL_ENV"}
+    if (programs.parent / "pyvenv.cfg").is_file():
+        found["VIRTUAL_ENV"] = str(programs.parent)
+    return {**found, "PATH": f"{programs}{os.pathsep}{kept.get('PATH', os.defpath)}"}
 
 
 def package_places() -> list[str]:

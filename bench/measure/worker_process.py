@@ -23,6 +23,7 @@ from bench.bounded import open_to_append, tail
 from bench.errors import BenchError, OnFailure, Outcome, TerminatedRun, VariantFailed
 from bench.formatting import format_mib
 from bench.machine.proc import entries, session_of
+from bench.measure.scratch import Scratch
 from bench.measure.worker_environment import worker_environment
 from bench.records import Json
 from bench.worker.protocol import MAX_COMMAND_BYTES, ChannelClosed, ProtocolError, receive, send
@@ -54,11 +55,12 @@ class WorkerProcess:
         self._memory_limit = memory_limit
         self._directory = directory
         self._log = log
-        self._environment = worker_environment(threads, on_cpu, other_python=python is not None)
+        self._environment = worker_environment(threads, on_cpu, python=python)
         self._python = str((python or Path(sys.executable)).absolute())
         self._no_grace = self._ended = False
         self.on_progress: Callable[[str], None] = lambda _text: None
         self._process: subprocess.Popen[bytes] | None = None
+        self._scratch = Scratch(directory)
 
     def __enter__(self) -> WorkerProcess:
         with OnFailure(self.close):
@@ -77,11 +79,13 @@ class WorkerProcess:
             try:
                 self._process = subprocess.Popen(
                     command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-                    env=self._environment, pass_fds=[worker_end.fileno()], start_new_session=True,
+                    env=self._environment | self._scratch.make(), pass_fds=[worker_end.fileno()],
+                    start_new_session=True,
                     cwd=self._directory,
                 )  # fmt: skip
             except OSError as bad:
                 self._channel.close()
+                self._scratch.remove()
                 reason = f"cannot start {self._python}: {bad.strerror}"
                 raise VariantFailed(Outcome.LOAD_ERROR, reason) from None
 
@@ -210,6 +214,7 @@ class WorkerProcess:
             self._left_within(GRACE_S)
         self._signal_group(signal.SIGKILL)
         self._process.wait()
+        self._scratch.remove()
 
     def _left_within(self, seconds: float) -> int | None:
         """Return the exit code (minus the signal number), or None if the child runs for ``seconds`` more."""

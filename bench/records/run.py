@@ -59,7 +59,7 @@ class ArmRecord:
     ``server`` says how a server was started and what it reported about itself. ``loads`` are the blocks in
     which it alone was under load, ``said`` compares its replies with those of the baseline's server.
     ``encoded`` compares the outputs of an encoder with its baseline's. In a gate on commits, ``reached`` maps
-    each file of the row's commit that was read to its SHA-256.
+    each file of the row's commit that either side has read to its SHA-256.
     """
 
     name: str

@@ -33,6 +33,7 @@ from bench.records import Json
 from bench.report.gate import beforehand
 from bench.runs.directory import new_directory
 from bench.runs.meters import check_meters
+from bench.runs.prices import of_both, price_at
 from bench.runs.run import begin, evaluation_text, fetcher, finishing, price_of_spec
 from bench.runs.sides import (
     Fetch,
@@ -93,7 +94,7 @@ def gate_spec(
     Raises UsageError if no limit is set or another gate is running in ``out``, and BenchError if there is
     nothing to compare. A failure of a worker does not raise: the verdict reports it (exit 5).
     """
-    limits = _limits(spec, plan)
+    limits = _limits(spec := _as_judged(spec, plan))
     wanted = list(rules(limits))
     check_meters(wanted, spec)
     here = conditions(plan.commits.candidate.written if plan.commits else spec)
@@ -118,7 +119,7 @@ def gate_spec(
         hopeless = cannot_fail(cap, wanted, spec)
         tell(Noted(f"gate: {hopeless or beforehand(calibration, strictest(wanted))}"))
         extras, whole_run = _extras(wanted, head["mode"]), any(rule.needs_rows for rule in wanted)
-        price = _price_at(_of_limits(plan), spec) if plan.commits else None
+        price = of_both(plan.commits, plan.limits_from)[0] if plan.commits else None
         return measure(Work(spec, text, head, fetch, extras, whole_run, earlier, tell, price), out)
 
 
@@ -147,29 +148,23 @@ def unmeasured_gate(why: Unmeasured, out: Path, cap: int = DEFAULT_CAP) -> Path:
     return directory
 
 
-def _of_limits(plan: Plan) -> Side:
-    """Return the side whose limits count, in a gate on commits."""
-    assert plan.commits is not None
-    return plan.commits.base if plan.limits_from == "base" else plan.commits.candidate
+def _as_judged(spec: Spec, plan: Plan) -> Spec:
+    """Return the config with the blocks that rows are judged by from the base, if its limits count."""
+    if plan.commits is None or plan.limits_from == "candidate":
+        return spec
+    return spec.judged_as(plan.commits.base.spec)
 
 
-def _limits(spec: Spec, plan: Plan) -> dict[str, Any]:
-    """Return the limits to judge by. If the base has limits, the candidate's do not replace them unless
-    ``plan.limits_from`` says so. Raises UsageError if there are none."""
-    if limits := (_of_limits(plan).spec.gate if plan.commits else ()) or spec.gate:
-        return _as_given(limits)
+def _limits(spec: Spec) -> dict[str, Any]:
+    """Return the limits to judge by. Raises UsageError if there are none."""
+    if spec.gate:
+        return _as_given(spec.gate)
     raise UsageError(f"{spec.file}: no limits; give a gate block, see configs/ci.yaml")
 
 
 def _as_given(limits: Sequence[tuple[str, LimitBlock]]) -> dict[str, Any]:
     """Return the limits as the head of a journal keeps them."""
     return {key: limit.model_dump(exclude_none=True) for key, limit in limits}
-
-
-def _price_at(side: Side, spec: Spec) -> Json:
-    """Return the price of a config by the price files of a side."""
-    with side.standing():
-        return price_of_spec(spec)
 
 
 Compared = tuple[Json, str, Spec, Fetch]
@@ -192,14 +187,11 @@ def _what_to_compare(spec: Spec, plan: Plan, on_fetch: OnProgress) -> Compared:
 
 
 def _two_commits(spec: Spec, commits: Sides, plan: Plan, on_fetch: OnProgress) -> Compared:
-    """Do the same as ``_what_to_compare`` for two commits. Where the base's limits count, its price and its
-    settings of drift and measuring count too."""
+    """Do the same as ``_what_to_compare`` for two commits."""
     groups, new, gone = of_commits(commits)
     if not groups:
         raise UsageError(f"{spec.file}: no row of the candidate is in the base ({', '.join(new)})")
     spec, base = replace(spec, groups=groups), commits.base
-    if plan.limits_from == "base":
-        spec = replace(spec, price=base.spec.price, drift=base.spec.drift, measure=base.spec.measure)
     fetch = fetcher(spec, on_fetch)
     about: Json = {
         "mode": "commits",
@@ -208,7 +200,7 @@ def _two_commits(spec: Spec, commits: Sides, plan: Plan, on_fetch: OnProgress) -
         "not_compared": sorted(new + gone),
         "gone": gone,
         "allow_identical": plan.allow_identical,
-        "base_price": _price_at(base, base.spec) if plan.limits_from == "candidate" else None,
+        "base_price": of_both(commits, plan.limits_from)[1],
     }
     return about, evidence_of_commits(commits, groups, fetch), spec, fetch
 
@@ -236,7 +228,7 @@ def calibrate_spec(
         "units_wanted": units,
     }
     fetch, text = fetcher(spec, on_fetch), evaluation_text(spec)
-    price = None if side is None else _price_at(side, spec)
+    price = None if side is None else price_at(side, spec)
     with holding(spec, out, tell):
         return measure(Work(spec, text, head, fetch, UnitExtras(counters=True), tell=tell, price=price), out)
 

@@ -28,7 +28,7 @@ from bench.records import Json, UnitRecord
 from bench.results.summarise import summarise
 from bench.sides.differences import NOT_MEASURED
 from bench.sides.side import Sides
-from bench.store.files import digest
+from bench.store.files import canonical_json, digest
 from bench.store.replay import Head, judging, load_record
 
 BASE = "base"
@@ -106,17 +106,20 @@ def conditions(spec: Spec) -> Json:
 
 
 def evidence_of_commits(sides: Sides, groups: Sequence[Group], fetch: Fetch) -> str:
-    """Return the key of a comparison of commits. It covers the files of both commits, their environments, the
-    rows with their weights and the files that they read, and this machine.
+    """Return the key of a comparison of commits. It covers the files of both commits, what their builds made,
+    the rows with their weights and the files that they read, and this machine. Another message makes another
+    commit, but the same key.
 
     Neither limits nor names are part of it, so the same units also serve to judge another limit.
     """
     arms = [arm for group in groups for arm in group.arms]
     weights = _weights(arms, fetch)
-    rows = [[group.label, [_asked_of(arm) for arm in group.arms]] for group in groups]
-    code = [[side.commit.tree, side.built.home.name] for side in (sides.base, sides.candidate)]
+    asked = canonical_json([[group.label, [_asked_of(arm) for arm in group.arms]] for group in groups])
+    for side in (sides.base, sides.candidate):  # the directory of a side does not change what it asks for
+        asked = asked.replace(str(side.built.home), "")
+    code = [[side.commit.tree, side.built.content] for side in (sides.base, sides.candidate)]
     read = _read_by_rows(replace(sides.candidate.spec, groups=tuple(groups)))
-    return digest([fingerprint(), code, rows, weights, read])
+    return digest([fingerprint(), code, asked, weights, read])
 
 
 def _asked_of(arm: Arm) -> list[object]:

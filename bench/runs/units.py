@@ -134,12 +134,13 @@ class _Units:
         variant and, unless another variant's unit has done so, the baseline."""
         variant, base = comparison.variant.name, comparison.group.baseline.name
         units = _units_so_far(comparison, record)
-        number, rows = 1 + len(units), not self.work.whole_run and _none_here(units)
+        number, first = 1 + len(units), _none_here(units)
+        rows = first and not self.work.whole_run
         place = comparison.group.label, base
         base_too = place not in self._bases
         self.context.tell(Began(variant, f"unit {number}"))
         try:
-            unit = comparison.measure(number, self.work.extras, rows, base_too=base_too)
+            unit = comparison.measure(number, self.work.extras, rows, first, base_too=base_too)
         except VariantFailed as failure:
             partner = base if rows and base_too else ""
             self._failed(comparison, variant, failure.outcome, failure.reason, partner)

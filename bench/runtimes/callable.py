@@ -35,6 +35,8 @@ class Params:
         module, _, name = self.target.partition(":")
         if not all(part.isidentifier() for part in (*module.split("."), *name.split("."))):
             raise ValueError("must be package.module:function")
+        if module.partition(".")[0] == "bench":
+            raise ValueError("a package called bench is this tool itself: give yours another name")
 
 
 def load(directory: Path, options: Options) -> CallableEngine:
@@ -66,13 +68,22 @@ def _imported(target: str) -> Callable[..., Any]:
         for part in name.split("."):
             found = getattr(found, part)
     except (ImportError, AttributeError) as bad:
-        raise VariantFailed(Outcome.IMPORT_ERROR, f"runtime.target {target}: {bad}") from None
+        raise VariantFailed(
+            Outcome.IMPORT_ERROR, f"runtime.target {target}: {bad}{_where(module, bad)}"
+        ) from None
     if not callable(found):
         raise VariantFailed(
             Outcome.IMPORT_ERROR, f"runtime.target {target} is no function but {type(found).__name__}"
         )
     function: Callable[..., Any] = found
     return function
+
+
+def _where(module: str, bad: Exception) -> str:
+    """Say where the user's module was looked for, if it is the one that is missing."""
+    if not isinstance(bad, ModuleNotFoundError) or bad.name != module.partition(".")[0]:
+        return ""
+    return f" (neither installed in this environment nor a file in {os.getcwd()})"  # noqa: PTH109
 
 
 def _takes_two(function: Callable[..., Any]) -> bool:

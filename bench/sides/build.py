@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import re
 import shutil
 import sys
 from collections.abc import Callable, Mapping
@@ -19,22 +17,22 @@ from pathlib import Path
 import filelock
 
 from bench.config.blocks import BuildBlock
+from bench.environments import installed_beside
 from bench.errors import BenchError, UsageError
 from bench.models.cache import cache_root
-from bench.sides.commands import PIP, BuildFailed, Runner, own_pip
+from bench.sides.commands import BuildFailed, Runner, made_by, own_pip
+from bench.sides.content import content
+from bench.sides.declared import pip_arguments, project_of, uses_uv, uv_command
 from bench.sides.differences import packages
 from bench.sides.layer import layer
-from bench.sides.pins import constraints, declaring, unpinned
+from bench.sides.pins import constraints, unpinned
 from bench.sides.repository import Commit, Repository
 from bench.store import tree
 
 COMPLETE = "complete"
 RESOLVED = "resolved.json"
-RECIPE = 2  # what was built by an older one is built again
-LISTS = ("requirements.lock", "requirements.txt")
-MARKS = ("uv.lock", *LISTS, "pyproject.toml", "setup.py", "setup.cfg")
-# A requirements file that installs the project itself, such as "-e ." or ".[extra]".
-ITSELF = re.compile(r"^\s*(-e\s+|--editable[ =])?(file:)?\./?(\[[^\]]*\])?\s*(#.*)?$")
+RECIPE = 3  # what was built by an older one is built again
+NO_PACKAGE = "if it is not to be installed, give build: {install: [-r, requirements.txt]}, or {install: []}"
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ class Built:
     """A side on this disk: the checkout, the project in it, and the interpreter of its environment.
 
     ``unpinned`` are its packages whose versions no file of the commit fixes. ``anew`` says that they could
-    not be those of the base.
+    not be those of the base. ``content`` is a digest of all that is not in the commit itself.
     """
 
     home: Path
@@ -50,6 +48,7 @@ class Built:
     project: Path
     unpinned: tuple[str, ...] = ()
     anew: bool = False
+    content: str = ""
 
     @property
     def python(self) -> Path:
@@ -83,13 +82,13 @@ def build(
     without a pin get, where the commit allows them. ``check`` looks at the files before anything is installed
     and may raise. Raises BuildFailed with the last lines of the command that failed.
     """
-    given = sorted((k, v) for k, v in os.environ.items() if k.startswith(PIP))
     made_from: list[object] = [
-        RECIPE, commit.commit, str(inside), block.model_dump(mode="json"), sys.version, str(layer()), given,
+        RECIPE, commit.commit, str(inside), block.model_dump(mode="json"), sys.version, _seen(block),
+        made_by(),
     ]  # fmt: skip
     alone, home = _home(made_from), _home([*made_from, sorted((like or {}).items())])
     alone.parent.mkdir(parents=True, exist_ok=True)
-    project = _project(repository, commit, inside, block)
+    project = project_of(set(repository.files(commit)), inside, block)
     if like and not (home / COMPLETE).is_file() and _has(alone, like):
         home = alone  # by itself it came to the same versions
     home = home if like else alone
@@ -99,7 +98,7 @@ def build(
             say(f"build {commit.label}")
             _build_anew(built, repository, commit, block, like or {}, check)
         known = json.loads((home / RESOLVED).read_text())
-    return replace(built, unpinned=tuple(known["unpinned"]), anew=known["anew"])
+    return replace(built, unpinned=tuple(known["unpinned"]), anew=known["anew"], content=known["content"])
 
 
 def _build_anew(
@@ -121,8 +120,10 @@ def _build_anew(
         found = _make(built, block, commit.label, like)
     finally:
         repository.let_go(built.source)
-    (built.home / RESOLVED).write_text(json.dumps({"unpinned": found.unpinned, "anew": found.anew}))
-    tree.write_manifest(built.source, built.home / tree.MANIFEST)
+    made = content(built.source, built.packages, set(repository.files(commit)), _seen(block))
+    about = {"unpinned": found.unpinned, "anew": found.anew, "content": made}
+    (built.home / RESOLVED).write_text(json.dumps(about))
+    tree.write_manifest(built.home, ("source", "venv"))
     (built.home / COMPLETE).touch()
 
 
@@ -146,17 +147,6 @@ def _has(home: Path, like: Mapping[str, str]) -> bool:
     return all(found.get(name, version) == version for name, version in like.items())
 
 
-def _project(repository: Repository, commit: Commit, inside: Path, block: BuildBlock) -> Path:
-    """Return the project's directory within the repository; the config's own if nothing is declared."""
-    if block.directory is not None:
-        return Path(block.directory)
-    files = set(repository.files(commit))
-    for place in (inside, *inside.parents):
-        if any((place / mark).as_posix() in files for mark in MARKS):
-            return place
-    return inside
-
-
 def _make(built: Built, block: BuildBlock, label: str, like: Mapping[str, str]) -> Built:
     """Make the environment and install into it, with this tool's pip: no side needs its own."""
     if not built.project.is_dir() or not built.project.resolve().is_relative_to(built.source.resolve()):
@@ -164,18 +154,18 @@ def _make(built: Built, block: BuildBlock, label: str, like: Mapping[str, str]) 
         raise UsageError(f"build.directory: there is no {where} in this commit")
     run = Runner(built.home / "build.log", built.project, built.python, label)
     pip = own_pip(built.python)
-    bare = ["--without-pip"] if pip else []
+    needs_pip = any("pip" in command for command in block.commands)  # else it would be the pip of the job
+    bare = ["--without-pip"] if pip and not needs_pip else []
     run([sys.executable, "-I", "-m", "venv", *bare, str(built.home / "venv")], "an environment")
-    below = [str(layer())] if block.inherit == "tool" else _site_packages() if block.inherit == "all" else []
-    (built.packages / "below-by-bench.pth").write_text("\n".join(below) + "\n")
+    (built.packages / "below-by-bench.pth").write_text("\n".join(_below(block)) + "\n")
     for command in block.commands:
         run(["/bin/sh", "-c", command], f"build.commands: `{command}`")
     pip = pip or [str(built.python), "-I", "-m", "pip"]
     install = [*pip, "--disable-pip-version-check", "install", "--progress-bar", "off"]
-    asked = _pip_arguments(built.project, block)
+    asked = pip_arguments(built.project, built.source, block)
     anew = _pip(run, install, asked, _constraints_file(built, asked, like))
-    if _uses_uv(built.project, block):
-        run(_uv(built.project), "`uv sync`")
+    if uses_uv(built.project, built.source, block):
+        run(uv_command(built.project), "`uv sync`")
         return replace(built, anew=anew)  # a lock file fixes everything
     return replace(built, unpinned=unpinned(built.project, built.packages, asked), anew=anew)
 
@@ -195,7 +185,8 @@ def _pip(run: Runner, install: list[str], asked: list[list[str]], file: Path | N
     for number, arguments in enumerate(asked):
         what = f"`pip install {' '.join(arguments)}`"
         try:
-            run([*install, *arguments, *(["-c", str(file)] if file else [])], what)
+            given = ["-c", str(file)] if file else []
+            run([*install, *arguments, *given], what, NO_PACKAGE if arguments == ["."] else "")
         except BuildFailed as bad:
             if file is None or bad.late:
                 raise
@@ -204,42 +195,17 @@ def _pip(run: Runner, install: list[str], asked: list[list[str]], file: Path | N
     return False
 
 
-def _uses_uv(project: Path, block: BuildBlock) -> bool:
-    """Return whether uv installs what a lock file says. Raises UsageError if it should, and there is none."""
-    locked = (project / "uv.lock").is_file()
-    if block.tool == "uv" and block.install is None and not locked:
-        raise UsageError("build.tool: uv installs what a uv.lock says, and this project has none")
-    return block.install is None and block.tool != "pip" and locked
+def _below(block: BuildBlock) -> list[str]:
+    """Return the directories of packages that the side sees below its own."""
+    if block.inherit == "tool":
+        return [str(layer())]
+    return _site_packages() if block.inherit == "all" else []
 
 
-def _pip_arguments(project: Path, block: BuildBlock) -> list[list[str]]:
-    """Return the arguments of each `pip install`: what the project declares, then the project itself. There
-    are none for a project that declares nothing."""
-    if block.install is not None:
-        return [list(block.install)] if block.install else []
-    if _uses_uv(project, block):
-        return []
-    listed = next((name for name in LISTS if (project / name).is_file()), None)
-    found = [["-r", listed]] if listed else []
-    names_itself = listed and any(map(ITSELF.match, declaring(project / listed).splitlines()))
-    if _is_package(project) and not names_itself:
-        found.append(["."])
-    return found
-
-
-def _uv(project: Path) -> list[str]:
-    uv = shutil.which("uv")
-    if uv is None:
-        raise UsageError(
-            f"{project.name}/uv.lock: uv is not installed (pip install uv, or build: {{tool: pip}})"
-        )
-    return [uv, "sync", "--frozen", "--no-dev", "--inexact"]
-
-
-def _is_package(project: Path) -> bool:
-    if any((project / name).is_file() for name in ("setup.py", "setup.cfg")):
-        return True
-    return bool(re.search(r"^\[(build-system|project)\]", declaring(project / "pyproject.toml"), re.M))
+def _seen(block: BuildBlock) -> list[str]:
+    """Return the same with a digest of what is installed in places where that may change."""
+    beside = [installed_beside(Path(sys.executable))] if block.inherit == "all" else []
+    return [*_below(block), *beside]
 
 
 def _site_packages() -> list[str]:

@@ -13,10 +13,18 @@ from pathlib import Path
 from bench.errors import BenchError
 from bench.machine.children import environment, last_lines
 from bench.machine.family import run_whole
+from bench.models.cache import hash_file
 
 INSTALL_S = 3600
 PIP = ("PIP_", "SETUPTOOLS_SCM_", "HATCH_", "UV_")
-ELSEWHERE = "PIP_PYTHON"  # lets pip install into another environment than the side's
+# These lead pip or uv to another environment or project than the side's, or keep them from installing.
+ELSEWHERE = frozenset({
+    "PIP_PYTHON", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_DRY_RUN", "UV_PROJECT",
+    "UV_WORKING_DIR", "UV_WORKING_DIRECTORY", "UV_SYSTEM_PYTHON", "UV_TARGET", "UV_PREFIX", "UV_DRY_RUN",
+    "UV_ENV_FILE",
+})  # fmt: skip
+# What a compiler is told: with other flags the same commit is another program.
+COMPILING = ("CC", "CXX", "CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS", "CUDA_HOME")
 _CREDENTIALS = re.compile(r"://[^/\s@]+@")
 
 
@@ -33,11 +41,19 @@ def settings() -> tuple[dict[str, str], list[str]]:
 
     A password in these settings could be read by the code of a commit.
     """
-    given = environment(*PIP)
-    given.pop(ELSEWHERE, None)
+    given = {key: value for key, value in environment(*PIP).items() if key not in ELSEWHERE}
     kept = {k: v for k, v in given.items() if not (k.startswith(PIP) and _CREDENTIALS.search(v))}
-    known = {*kept, ELSEWHERE}
+    known = {*kept, *ELSEWHERE}
     return kept, sorted(key for key in os.environ if key.startswith(PIP) and key not in known)
+
+
+def made_by() -> list[tuple[str, str]]:
+    """Return the variables that change what a build makes, and the digests of the files that they name, such
+    as one of constraints."""
+    given = sorted((k, v) for k, v in settings()[0].items() if k.startswith(PIP) or k in COMPILING)
+    named = (Path(word) for _name, value in given for word in value.split())
+    files = (file for file in named if file.is_absolute() and file.is_file())
+    return [*given, *((str(file), hash_file(file)) for file in files)]
 
 
 def own_pip(python: Path) -> list[str] | None:
@@ -69,10 +85,11 @@ class Runner:
             "UV_PYTHON": str(python),
             "UV_PYTHON_DOWNLOADS": "never",
             "PYTHONDONTWRITEBYTECODE": "1",
+            "PIP_USER": "0",  # whatever a pip.conf says
         }
 
-    def __call__(self, command: Sequence[str], what: str) -> str:
-        """Run a command and return what it prints. Raises BuildFailed with its last lines."""
+    def __call__(self, command: Sequence[str], what: str, advice: str = "") -> str:
+        """Run a command and return what it prints. Raises BuildFailed with its last lines and the advice."""
         try:
             done = run_whole(command, self._env, INSTALL_S, self._cwd)
         except (OSError, subprocess.SubprocessError) as bad:
@@ -80,6 +97,7 @@ class Runner:
                 f"$ {' '.join(command)}\n{getattr(bad, 'stdout', '')}\n{getattr(bad, 'stderr', '')}"
             )
             said = f"{what} failed ({self._log}):\n  {last_lines(bad)}{self._hint()}"
+            said += f"\n  ({advice})" if advice else ""
             raise BuildFailed(
                 f"cannot build {self._label}: {said}",
                 late=isinstance(bad, subprocess.TimeoutExpired),

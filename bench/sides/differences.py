@@ -18,6 +18,7 @@ from bench.models.cache import file_sha256
 from bench.models.reference import Named, Random
 from bench.models.registry import find_model
 from bench.sides.layer import normal
+from bench.sides.pins import origin
 from bench.store.files import digest
 
 # Blocks of a config that are not part of what is measured.
@@ -36,7 +37,7 @@ class Change:
 
 def of_configs(base: Spec, candidate: Spec) -> tuple[Change, ...]:
     """Return the keys of the config that differ, with their values."""
-    of_base, of_candidate = (dict(_flat(spec.content)) for spec in (base, candidate))
+    of_base, of_candidate = (dict(flat(spec.content)) for spec in (base, candidate))
     keys = sorted(of_base.keys() | of_candidate.keys())
     changes = (Change(key, of_base.get(key, MISSING), of_candidate.get(key, MISSING)) for key in keys)
     return tuple(change for change in changes if change.base != change.candidate)
@@ -44,7 +45,7 @@ def of_configs(base: Spec, candidate: Spec) -> tuple[Change, ...]:
 
 def of_packages(base: Path, candidate: Path) -> tuple[Change, ...]:
     """Return the packages whose version differs between two environments, by their directories."""
-    of_base, of_candidate = packages(base), packages(candidate)
+    of_base, of_candidate = identified(base), identified(candidate)
     names = sorted(of_base.keys() | of_candidate.keys())
     changes = (Change(name, of_base.get(name, MISSING), of_candidate.get(name, MISSING)) for name in names)
     return tuple(change for change in changes if change.base != change.candidate)
@@ -111,15 +112,25 @@ def packages(place: Path) -> dict[str, str]:
     return {normal(dist.name): dist.version for dist in distributions(path=[str(place)])}
 
 
-def _flat(value: object, path: str = "") -> Iterator[tuple[str, str]]:
+def identified(place: Path) -> dict[str, str]:
+    """Return the same, with the commit or the digest of a package that came from an address: its version
+    stays while the branch there moves."""
+    found = {}
+    for dist in distributions(path=[str(place)]):
+        of_address = origin(dist)
+        found[normal(dist.name)] = f"{dist.version} ({of_address[:12]})" if of_address else dist.version
+    return found
+
+
+def flat(value: object, path: str = "") -> Iterator[tuple[str, str]]:
     """Yield (dotted key, value as text) of every leaf. Variants go by their names, other lists as a whole."""
     if isinstance(value, dict):
         for key, inner in value.items():
-            yield from _flat(inner, f"{path}.{key}" if path else str(key))
+            yield from flat(inner, f"{path}.{key}" if path else str(key))
     elif path == "variants" and isinstance(value, list):
         for inner in value:
             rest = {key: one for key, one in inner.items() if key != "name"}
             yield f"{path}.{inner['name']}", "there"
-            yield from _flat(rest, f"{path}.{inner['name']}")
+            yield from flat(rest, f"{path}.{inner['name']}")
     else:
         yield path, json.dumps(value, ensure_ascii=False)

@@ -7,11 +7,13 @@ has. Packages whose version nothing fixes are reported.
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
+from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 
@@ -21,7 +23,8 @@ from bench.sides.layer import normal
 
 MOST_FILES = 50  # of requirements that name each other
 MOST_BYTES = 16 * MIB  # of a file that declares packages: one with the digests of all wheels may have 1
-_OPTION = re.compile(r"\s(--|#).*$")
+OF_VERSION_CONTROL = ("git+", "hg+", "svn+", "bzr+")
+_OPTION = re.compile(r"\s+(--|#).*$")
 _FILE = re.compile(r"^(?:-r|--requirement|-c|--constraint)[ =]?\s*(\S+)")
 
 
@@ -105,11 +108,35 @@ def _needed(dists: Iterable[Distribution]) -> Iterator[Requirement]:
 
 
 def _fixes(requirement: Requirement) -> bool:
-    """Return whether a requirement allows a single version only, or names an address."""
+    """Return whether a requirement allows a single version only, or names an address that is no branch."""
     exact = (part for part in requirement.specifier if part.operator in ("==", "==="))
-    return requirement.url is not None or any(not part.version.endswith("*") for part in exact)
+    if requirement.url is not None:
+        return not requirement.url.startswith(OF_VERSION_CONTROL)
+    return any(not part.version.endswith("*") for part in exact)
+
+
+def origin(dist: Distribution) -> str:
+    """Return the commit of a package that came from version control, or the SHA-256 of one that came from an
+    archive at an address; '' for any other."""
+    about = _direct_url(dist)
+    commit, archive = about.get("vcs_info", {}).get("commit_id"), about.get("archive_info", {})
+    return str(commit or archive.get("hashes", {}).get("sha256") or "")
 
 
 def _of_a_place(dist: Distribution) -> bool:
-    """Return whether a package is the project itself, or came from a path or an address."""
-    return dist.read_text("direct_url.json") is not None
+    """Return whether a package is the project itself, or came from a path or an address that does not move: a
+    branch does, but a commit does not."""
+    about = _direct_url(dist)
+    if "vcs_info" not in about:
+        return bool(about)
+    asked = about["vcs_info"].get("requested_revision") or "HEAD"
+    return str(about["vcs_info"].get("commit_id")).startswith(asked)
+
+
+def _direct_url(dist: Distribution) -> dict[str, Any]:
+    """Return what an installer noted of where a package came from (PEP 610); nothing for an index."""
+    try:
+        found: Any = json.loads(dist.read_text("direct_url.json") or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -7,28 +7,26 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from bench.config.inputs import below
 from bench.config.reader import read_build, read_config, read_outline
-from bench.config.spec import Arm, Group, Place, Spec
+from bench.config.spec import Spec
 from bench.data_paths import standing_in
-from bench.environments import interpreter
 from bench.errors import BenchError, ConfigError, UsageError
-from bench.models.registry import model_directories
 from bench.records import Json
 from bench.sides.build import Built, build
 from bench.sides.commands import BuildFailed
 from bench.sides.differences import (
     Change,
     NamedFile,
+    identified,
     of_configs,
     of_inputs,
     of_packages,
-    packages,
     pointers,
 )
+from bench.sides.placed import placed
+from bench.sides.refused import files_of_the_working_tree, locks_that_nothing_reads
 from bench.sides.repository import Commit, Repository, standing
 from bench.sides.unmeasured import cannot_be_built, no_config
-from bench.store.tree import MANIFEST
 
 Say = Callable[[str], None]
 
@@ -56,7 +54,7 @@ class Side:
         """Return what the journal's head says about the side."""
         return {
             "label": self.commit.label, "commit": self.commit.commit, "environment": self.built.home.name,
-            "packages": packages(self.built.packages),
+            "packages": identified(self.built.packages),
         }  # fmt: skip
 
 
@@ -160,13 +158,15 @@ def _outline(asked: Asked, repository: Repository, commit: Commit) -> Spec | Non
 
 
 def _compared(base: Side, candidate: Side, repository: Repository) -> Sides:
-    """Look for everything that differs between two sides."""
+    """Look for everything that differs between two sides. Raises UsageError for what neither has in use."""
+    files = tuple(repository.changed_files(base.commit, candidate.commit))
+    locks_that_nothing_reads([(side.built, side.written.build) for side in (base, candidate)], files)
     return Sides(
         base=base,
         candidate=candidate,
         config=of_configs(base.spec, candidate.spec),
         packages=of_packages(base.built.packages, candidate.built.packages),
-        files=tuple(repository.changed_files(base.commit, candidate.commit)),
+        files=files,
         inputs=of_inputs(base.spec, candidate.spec),
         pointers=tuple(sorted({*pointers(base.built.source), *pointers(candidate.built.source)})),
     )
@@ -186,7 +186,9 @@ def side_of(asked: Asked, option: str, ref: str, say: Say, like: Mapping[str, st
 
     def read(source: Path) -> Spec:
         with _standing(repository, source):
-            return _read(source, file, commit, asked)
+            found = _read(source, file, commit, asked)
+        files_of_the_working_tree(found, f"{file} in {commit.label}", repository, commit)
+        return found
 
     # The ``build`` block is read before the rest: it says how to make the environment. What its commands make
     # may be named in the rest; without commands, nothing is installed for a config that is wrong.
@@ -194,7 +196,7 @@ def side_of(asked: Asked, option: str, ref: str, say: Say, like: Mapping[str, st
     built = build(repository, commit, file.parent, block, say, like, None if block.commands else read)
     spec = read(built.source)
     with _standing(repository, built.source) as directory:
-        return Side(commit, built, spec, _moved(spec, built, directory), directory, repository.root)
+        return Side(commit, built, spec, placed(spec, built, directory), directory, repository.root)
 
 
 @contextmanager
@@ -217,33 +219,3 @@ def _read(source: Path, file: Path, commit: Commit, asked: Asked) -> Spec:
             for top in {f"{source}/", f"{source.resolve()}/"}:
                 one.problem = one.problem.replace(top, "")
         raise
-
-
-def _moved(spec: Spec, built: Built, directory: Path) -> Spec:
-    """Return the config with its arms in the side's environment and its paths below the side's directory."""
-    place = Place(
-        str(directory),
-        (("source", str(built.source)), ("packages", str(built.packages))),
-        str(built.home / MANIFEST),
-        model_directories(),
-    )
-    groups = tuple(
-        Group(
-            group.label,
-            _arm(group.baseline, built, place),
-            tuple(_arm(one, built, place) for one in group.variants),
-        )
-        for group in spec.groups
-    )
-    return replace(spec, groups=groups, drift=below(spec.drift, directory))
-
-
-def _arm(arm: Arm, built: Built, place: Place) -> Arm:
-    runtime, workload, directory = arm.runtime, arm.workload, Path(place.directory or "")
-    if runtime.python is not None:
-        runtime = runtime.model_copy(update={"python": str(directory / runtime.python)})
-    elif interpreter(runtime.name, None) is None:  # an engine with an environment of its own keeps it
-        runtime = runtime.model_copy(update={"python": str(built.python)})
-    if workload.file is not None:
-        workload = workload.model_copy(update={"file": str(directory / workload.file)})
-    return replace(arm, runtime=runtime, workload=workload, model=place.model(arm.model), place=place)

@@ -33,7 +33,7 @@ class OneProcess(units.Comparison):
     stack = ExitStack()
 
     def measure(
-        self, number: int, extras: units.UnitExtras, rows: bool, *, base_too: bool = True
+        self, number: int, extras: units.UnitExtras, rows: bool, first: bool, *, base_too: bool = True
     ) -> UnitRecord:
         """Measure one more slice of the same two workers."""
         began = monotonic()

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import pytest
 import yaml
-from fakes import RUNTIMES, fake_model, fake_runtime, interpreter
+from fakes import INTERPRETER, RUNTIMES, fake_model, fake_runtime, interpreter
 
 from bench.cli import pytest_plugin
 from bench.config.reader import read_config
@@ -215,6 +215,8 @@ def test_commits(bench_gate):
     assert found["rules"][0]["rule"] == "cost_per_request_usd max_increase 7 %"
 """
     root = project(tmp_path / "root", test, variants=[])
+    # What the config names by its whole place is no part of the commits.
+    (root / ".gitignore").write_text(f"base/\n{INTERPRETER}\n")
     git(root, "init", "--quiet")
     git(root, "add", "--all")
     git(root, "commit", "--quiet", "--message", "one")

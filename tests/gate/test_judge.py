@@ -238,6 +238,39 @@ def test_counters_that_varied_in_the_calibration_decide_nothing() -> None:
     assert "varied" in found.rules[0].reason
 
 
+def counted(counts: list[int], *, whole: bool) -> tuple[UnitRecord, ...]:
+    """Units that counted so many output tokens of the variant, in answers of one turn or of three."""
+    units = (
+        unit(number, 0.0, counters=Sides(COUNTED, replace(COUNTED, output_tokens=count)))
+        for number, count in enumerate(counts, start=1)
+    )
+    turns = {"baseline_ns": ((1_000_000,),), "variant_ns": ((1_000_000,),)}
+    return tuple(replace(one, **turns) if whole else one for one in units)
+
+
+@pytest.mark.parametrize(
+    ("counts", "whole", "verdict", "another"),
+    [
+        ([24], False, "FAIL", False),
+        ([24, 25], False, "INCONCLUSIVE", False),
+        ([24], True, "INCONCLUSIVE", True),
+        ([24, 25], True, "INCONCLUSIVE", False),
+        ([24, 24, 24], True, "FAIL", False),
+    ],
+)
+def test_a_count_is_exact_only_if_it_is_the_same_each_time(
+    counts: list[int], whole: bool, verdict: str, another: bool
+) -> None:
+    """The length of a sampled answer varies: one count of each side would fail an unchanged commit."""
+    limits = {counters.FLOPS.key: {"max_increase": "1%"}}
+    run = gate([], limits, units=counted(counts, whole=whole))
+    rows = [{counters.FLOPS.key: figure(counters.FLOPS, n)} for n in (1000, 2000)]
+    assert judged(run, *rows).verdict == verdict
+    assert undecided(run) == ({("", "v")} if another else set())
+    calibrated = replace(run, gate={**(run.gate or {}), "calibration": asdict(CALIBRATION)})
+    assert judged(calibrated, *rows).verdict == "FAIL", "a calibration has seen twenty units"
+
+
 def test_a_cold_start_is_judged_by_its_units() -> None:
     cold = Sides(ColdStart(2.0, 90.0), ColdStart(2.4, 90.0))
     units = tuple(unit(n, 0.0, cold=cold) for n in range(1, 12))

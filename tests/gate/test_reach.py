@@ -11,6 +11,7 @@ from fakes import arm_record, run_record, unit
 from bench.gate.judge import judge, undecided
 from bench.gate.reach import files, reached
 from bench.gate.verdict import GateVerdict
+from bench.pricing.reprice import price_block
 from bench.records import ArmRecord, Counted, RunRecord
 
 LIMITS = {"cost_per_request_usd": {"max_increase": "5%"}}
@@ -105,10 +106,29 @@ def test_a_program_may_read_everything_but_not_what_does_not_differ() -> None:
     assert not reached(same, *arms)
 
 
-def test_a_new_price_counts() -> None:
+def test_a_price_counts_where_the_sides_have_different_ones_and_a_limit_is_on_a_cost() -> None:
+    """A new price in the config alone does not: where the base's counts, nobody has measured the new one."""
     change = {"what": "price.usd_per_hour", "base": "1.0", "candidate": "2.0"}
+    one, other = (price_block(None, usd, 1.0, "2026-01-01") for usd in (1.0, 2.0))
     arms = sides()
-    assert reached(run(*arms, differences={"config": [change]}), *arms)
+    record = replace(run(*arms, differences={"config": [change]}), price=other)
+    assert not reached(record, *arms)
+    assert verdict(record) == GateVerdict.UNREACHED
+    for base_price, limits, counts in (
+        (one, LIMITS, True),
+        ({**other, "source": "another text"}, LIMITS, False),
+        (one, {"e2el_ms": {"max_increase": "5%"}}, False),
+    ):
+        head = {**(record.gate or {}), "base_price": base_price, "limits": limits}
+        assert reached(replace(record, gate=head), *arms) is counts
+
+
+def test_prompts_of_a_server_count_by_their_file() -> None:
+    """A server that is there already has no digest of its prompts in the row."""
+    changed = {"row": "r", "what": "workload.file", "base": "1", "candidate": "2"}
+    for digest, counts in (("p", False), (None, True)):
+        arms = sides({"prompts_digest": digest}, {"prompts_digest": digest})
+        assert reached(run(*arms, differences={"inputs": [changed]}), *arms) is counts
 
 
 @pytest.mark.bad_input(41)

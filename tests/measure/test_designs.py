@@ -216,7 +216,7 @@ def test_a_unit_of_the_gate_is_timed_before_it_is_looked_at(monkeypatch: Patch, 
     monkeypatch.setattr(units, "open_worker", desk.open_worker)
     monkeypatch.setattr(fresh_pair, "open_worker", desk.open_worker)
     comparison = Comparison(desk.group, desk.group.variants[0], desk.context, desk.fetch, 2)
-    unit = comparison.measure(1, UnitExtras(counters=True, memory=True), rows)
+    unit = comparison.measure(1, UnitExtras(counters=True, memory=True), rows, rows)
     assert unit.counters is not None
     assert unit.peaks is not None
     for side in ("base", "variant"):

@@ -36,7 +36,7 @@ def test_a_worker_finds_packages_where_the_harness_does(
     monkeypatch.setenv("PYTHONPATH", f"packages{os.pathsep}{os.pathsep}/elsewhere")
     places = f"{tmp_path / 'packages'}{os.pathsep}/elsewhere"
     assert worker_environment(1)["PYTHONPATH"] == places
-    assert "PYTHONPATH" not in worker_environment(1, other_python=True)
+    assert "PYTHONPATH" not in worker_environment(1, python=Path("/usr/bin/python3"))
     monkeypatch.setenv("PYTHONPATH", "")
     assert "PYTHONPATH" not in worker_environment(1)
 
@@ -49,3 +49,19 @@ def test_gpus_are_numbered_as_the_driver_does_unless_the_user_says(
     if given:
         monkeypatch.setenv("CUDA_DEVICE_ORDER", given)
     assert worker_environment(None)["CUDA_DEVICE_ORDER"] == order
+
+
+def test_what_another_interpreter_starts_by_name_is_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job's own environment may hold the candidate's package: neither side of a gate may use that."""
+    monkeypatch.setenv("PATH", "/job/bin")
+    monkeypatch.setenv("VIRTUAL_ENV", "/job")
+    python = tmp_path / "venv" / "bin" / "python"
+    found = worker_environment(1, python=python)
+    assert found["PATH"] == f"{python.parent}{os.pathsep}/job/bin"
+    assert "VIRTUAL_ENV" not in found, "an interpreter of the system is in none"
+    python.parent.mkdir(parents=True)
+    (tmp_path / "venv" / "pyvenv.cfg").write_text("")
+    assert worker_environment(1, python=python)["VIRTUAL_ENV"] == str(tmp_path / "venv")
+    assert worker_environment(1)["VIRTUAL_ENV"] == "/job"

@@ -79,6 +79,19 @@ def test_a_target_that_cannot_be_called(module: str, target: str, why: str) -> N
     assert caught.value.outcome == "import_error"
 
 
+def test_a_module_that_is_nowhere_says_where_it_was_looked_for(module: str) -> None:
+    with pytest.raises(VariantFailed, match=rf"No module named 'serv' .* nor a file in {Path.cwd()}"):
+        by_function("serv:answer")
+    with pytest.raises(VariantFailed) as caught:
+        by_function(f"{module}.part:answer")
+    assert "nor a file in" not in str(caught.value), "the module is there, its part is not"
+
+
+def test_the_name_of_this_tool_is_taken() -> None:
+    with pytest.raises(ValueError, match="a package called bench is this tool itself"):
+        function.Params("bench.serve:answer")
+
+
 @pytest.mark.parametrize("target", ["serve", "a.b", "a:b()", "a b:c", "../x:y", "a:"])
 def test_a_target_is_a_module_and_a_name(target: str) -> None:
     with pytest.raises(ValueError, match=r"package\.module:function"):

@@ -495,6 +495,8 @@ def test_two_servers_are_the_sides_of_a_gate(urls: tuple[str, str], tmp_path: Pa
             read_config(written(tmp_path, urls, row, limits, base)), tmp_path / name, Plan(cap=40)
         )
         gate = load_run(directory).gate
+        reached = [arm.reached for arm in load_record(directory).arms]
+        assert not any(reached), "no commit is behind a server that somebody else has started"
         assert gate is not None
         assert gate.verdict == verdict, gate.to_json()
         verify_run(directory)

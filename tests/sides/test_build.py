@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -19,49 +20,6 @@ from bench.sides.build import Built, build
 from bench.sides.differences import packages
 from bench.sides.layer import layer
 from bench.sides.repository import Repository
-
-TOML = "[project]\nname = 'x'\nversion = '1'\n"
-
-
-def project(tmp_path: Path, **files: str) -> Path:
-    for name, text in files.items():
-        (tmp_path / name.replace("__", ".")).write_text(text)
-    return tmp_path
-
-
-@pytest.mark.parametrize(
-    ("files", "block", "asked"),
-    [
-        ({}, {}, []),
-        ({"pyproject__toml": "[tool.ruff]\n"}, {}, []),
-        ({"pyproject__toml": TOML}, {}, [["."]]),
-        ({"setup__py": ""}, {}, [["."]]),
-        ({"requirements__txt": "a\n"}, {}, [["-r", "requirements.txt"]]),
-        ({"requirements__txt": "a\n", "pyproject__toml": TOML}, {}, [["-r", "requirements.txt"], ["."]]),
-        ({"requirements__txt": "a\n-e .\n", "pyproject__toml": TOML}, {}, [["-r", "requirements.txt"]]),
-        ({"requirements__txt": ".[x]  # ours\n", "pyproject__toml": TOML}, {}, [["-r", "requirements.txt"]]),
-        ({"requirements__txt": "./lib\n", "pyproject__toml": TOML}, {}, [["-r", "requirements.txt"], ["."]]),
-        (
-            {"requirements__txt": "a\n", "requirements__lock": "a==1\n", "pyproject__toml": TOML},
-            {},
-            [["-r", "requirements.lock"], ["."]],
-        ),
-        ({"uv__lock": "", "pyproject__toml": TOML}, {}, []),
-        ({"uv__lock": "", "pyproject__toml": TOML}, {"tool": "pip"}, [["."]]),
-        ({"uv__lock": "", "pyproject__toml": TOML}, {"install": ("-e", ".[x]")}, [["-e", ".[x]"]]),
-        ({"pyproject__toml": TOML}, {"install": ()}, []),
-    ],
-)  # fmt: skip
-def test_what_pip_installs(
-    files: dict[str, str], block: dict[str, object], asked: list[list[str]], tmp_path: Path
-) -> None:
-    assert building._pip_arguments(project(tmp_path, **files), BuildBlock(**block)) == asked  # type: ignore[arg-type]
-
-
-def test_uv_without_a_lock_file_is_not_pip(tmp_path: Path) -> None:
-    """Whoever asks for uv wants locked versions."""
-    with pytest.raises(UsageError, match=r"build\.tool: uv .* this project has none"):
-        building._pip_arguments(project(tmp_path, pyproject__toml=TOML), BuildBlock(tool="uv"))
 
 
 def made(tmp_path: Path, files: dict[str, str], inside: str = "", **block: object) -> Built:
@@ -194,3 +152,95 @@ def test_no_setting_of_pip_leads_to_another_environment(
     monkeypatch.setenv("PIP_PYTHON", str(tmp_path / "another"))
     built = made(tmp_path, {"requirements.txt": "helperlib==1.0\n"})
     assert packages(built.packages) == {"helperlib": "1.0"}
+
+
+@pytest.mark.parametrize("name", ["PIP_TARGET", "PIP_PREFIX", "PIP_ROOT"])
+def test_no_setting_of_pip_leads_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Both sides would be installed into one place, the second over the first."""
+    monkeypatch.setenv(name, str(tmp_path / "another"))
+    built = made(tmp_path, {"requirements.txt": "helperlib==1.0\n"})
+    assert packages(built.packages) == {"helperlib": "1.0"}
+    assert not (tmp_path / "another").exists()
+
+
+def test_installing_for_the_user_is_no_matter_of_a_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Images for containers say so in a pip.conf or in the environment."""
+    (tmp_path / "pip.conf").write_text("[install]\nuser = true\n")
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
+    monkeypatch.setenv("PIP_USER", "1")
+    built = made(tmp_path, {"requirements.txt": "helperlib==1.0\n"})
+    assert packages(built.packages) == {"helperlib": "1.0"}
+
+
+def test_other_constraints_or_flags_of_the_compiler_are_another_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a base that was built with the old ones would be compared with a candidate of the new ones."""
+    held = tmp_path / "held.txt"
+    held.write_text("helperlib==1.0\n")
+    monkeypatch.setenv("PIP_CONSTRAINT", str(held))
+    first = made(tmp_path, {"requirements.txt": "helperlib\n"})
+    assert packages(first.packages) == {"helperlib": "1.0"}
+    held.write_text("helperlib==2.0\n")
+    second = made(tmp_path, {})
+    assert packages(second.packages) == {"helperlib": "2.0"}
+    monkeypatch.setenv("CFLAGS", "-O1")
+    assert len({first.home, second.home, made(tmp_path, {}).home}) == 3
+
+
+def test_the_pip_of_a_command_is_that_of_the_side(tmp_path: Path) -> None:
+    """By its name it would be the pip of the job, which installs where the job's Python is."""
+    built = made(
+        tmp_path, {"ci/list.txt": "helperlib==2.0\n"}, install=(), commands=("pip install -r ci/list.txt",)
+    )
+    assert packages(built.packages)["helperlib"] == "2.0"
+    assert importlib.util.find_spec("helperlib") is None
+
+
+def test_the_content_of_a_side_does_not_depend_on_its_commit_or_place(tmp_path: Path) -> None:
+    files = {"requirements.txt": "helperlib==1.0\n", "a.py": ""}
+    first = made(tmp_path, files)
+    repositories.git(tmp_path / "repo", "commit", "--quiet", "--amend", "-m", "other words")
+    again = made(tmp_path, {})
+    assert first.home != again.home
+    assert first.content == again.content != ""
+    other = made(tmp_path, {}, commands=("echo x > made.txt",))
+    assert other.content != first.content, "a file that a command makes is part of it"
+    assert made(tmp_path, {}, install=()).content != first.content, "and so are its packages"
+
+
+def test_the_content_of_a_package_is_known_by_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wheel of the same version can be another one."""
+    first = made(tmp_path, {"requirements.txt": "helperlib==1.0\n"})
+    wheels = tmp_path / "others"
+    wheels.mkdir()
+    repositories.wheel(wheels, "helperlib", "1.0", "FACTOR = 7\n")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
+    second = made(tmp_path, {})
+    assert said(second, "import helperlib; print(helperlib.FACTOR)") == "7"
+    assert first.content != second.content
+
+
+def test_a_project_that_pip_cannot_install_says_what_to_do(tmp_path: Path) -> None:
+    """Its pyproject.toml has settings of tools and metadata, and nothing that could be built."""
+    toml = "[project]\nname = 'x'\nversion = '1'\n[build-system]\nrequires = []\nbuild-backend = 'nowhere'\n"
+    with pytest.raises(BenchError, match=r"`pip install \.` failed") as caught:
+        made(tmp_path, {"pyproject.toml": toml})
+    assert "give build: {install: [-r, requirements.txt]}, or {install: []}" in str(caught.value)
+
+
+def test_what_is_installed_beside_the_tool_counts_where_a_side_sees_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def homes() -> list[Path]:
+        return [made(tmp_path, {"a.py": ""}, inherit=inherit).home for inherit in ("all", "none")]
+
+    before = homes()
+    monkeypatch.setattr(building, "installed_beside", lambda python: "another package")
+    assert [one == other for one, other in zip(before, homes(), strict=True)] == [False, True]

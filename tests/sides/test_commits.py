@@ -14,6 +14,7 @@ from proof import repositories
 
 from bench.cli.gate_run import GateOptions, judged
 from bench.errors import BenchError, UsageError
+from bench.measure import passes
 from bench.models.cache import cache_root
 from bench.results.verify import verify_run
 
@@ -179,3 +180,113 @@ def test_what_a_process_writes_does_not_reach_the_next(repository: Path, tmp_pat
     found = gate(repository, tmp_path / "again", cap=FEW)
     assert found["evidence"]["units_from_earlier_runs"] == 0
     assert len(cached) <= 1, "only the last process's own file is left until the next one starts"
+
+
+# ---- what counts, and what is kept ---------------------------------------------------------------
+
+
+def test_a_more_expensive_hour_counts_against_the_branch_that_brings_it(
+    repository: Path, tmp_path: Path
+) -> None:
+    """It was judged by the base's price, so it passed, and the next gate had it on both sides."""
+    text = repository.read_text()
+    repositories.commit(
+        repository.parent, {"ci.yaml": text.replace("usd_per_hour: 1.0", "usd_per_hour: 2.0")}
+    )
+    found = gate(repository, tmp_path)
+    assert (found["verdict"], found["evidence"]["units"]) == ("FAIL", 1)
+    assert "price of an hour is 2 times the baseline's" in found["rules"][0]["reason"]
+
+
+def test_a_cheaper_hour_alone_is_not_measured(repository: Path, tmp_path: Path) -> None:
+    text = repository.read_text()
+    repositories.commit(
+        repository.parent, {"ci.yaml": text.replace("usd_per_hour: 1.0", "usd_per_hour: 0.5")}
+    )
+    assert gate(repository, tmp_path)["verdict"] == "UNREACHED"
+    own = gate(repository, tmp_path, limits_from="candidate", cap=FEW)
+    assert own["rules"][0]["value"] < 0.7
+    assert own["evidence"]["base_price"]["usd_per_hour"] == 1.0
+
+
+def test_the_same_files_with_another_message_are_the_same_evidence(repository: Path, tmp_path: Path) -> None:
+    """Else whoever amends a commit, or pushes an empty one, could try again until it is green."""
+    repositories.change("requirements", "template", repository.parent)
+    gate(repository, tmp_path, cap=FEW)
+    repositories.git(repository.parent, "commit", "--quiet", "--amend", "-m", "other words")
+    repositories.git(repository.parent, "commit", "--quiet", "--allow-empty", "-m", "again")
+    assert gate(repository, tmp_path, cap=FEW)["evidence"]["units_from_earlier_runs"] == FEW
+
+
+def test_a_program_that_the_code_starts_by_name_is_of_its_own_environment(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job's own Python may hold the candidate's packages, and both sides would run it."""
+    job = tmp_path / "job"
+    job.mkdir()
+    (job / "python").write_text("#!/bin/sh\necho the python of the job >&2\nexit 9\n")
+    (job / "python").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{job}:/usr/bin:/bin")
+    served = (repository.parent / "serve.py").read_text()
+    started = served + (
+        "\n\nhere = answer\n\n\ndef answer(prompt, longest):\n"
+        "    import subprocess\n"
+        "    code = 'import helperlib, sys; print(sys.prefix)'\n"
+        "    command = ['python', '-c', code]\n"
+        "    return subprocess.run(command, capture_output=True, text=True, check=True).stdout\n"
+    )
+    repositories.commit(repository.parent, {"serve.py": started})
+    found = gate(repository, tmp_path, cap=FEW)
+    assert found["rules"][0]["verdict"] == "INCONCLUSIVE", found["rules"][0]["reason"]
+
+
+def test_what_a_package_keeps_beside_itself_does_not_reach_the_next_process(
+    repository: Path, prepared: Path, tmp_path: Path
+) -> None:
+    """An installed package lies in its side's environment and not in the checkout."""
+    kept = "from pathlib import Path\nPLACE = Path(__file__).with_name('known.txt')\n"
+    repositories.wheel(prepared / "wheels", "keeplib", "1.0", kept)
+    caching = (
+        "import atexit\n\nimport keeplib\n\natexit.register(lambda: keeplib.PLACE.write_text('x'))\n\n\n"
+        "def answer(prompt):\n"
+        "    if keeplib.PLACE.exists():\n        raise RuntimeError('an earlier process was here')\n"
+        "    return prompt\n"
+    )
+    repositories.commit(repository.parent, {"serve.py": caching, "requirements.txt": "keeplib==1.0\n"})
+    found = gate(repository, tmp_path, cap=FEW)
+    assert found["rules"][0]["verdict"] != "ERROR", found["rules"][0]["reason"]
+
+
+def test_a_gate_that_measures_whole_rows_sees_what_they_read(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An absolute limit needs a whole run. Nobody noted what was read then, so every change was UNREACHED."""
+    monkeypatch.setattr(passes, "ceilings", lambda row: None)  # they need torch, and are no part of this
+    text = repository.read_text().replace("max_increase: 5%", "max_increase: 5%, max: 1.0")
+    repositories.commit(repository.parent, {"ci.yaml": text})
+    repositories.git(repository.parent, "tag", "limited")
+    repositories.change("requirements", "template", repository.parent)
+    found = gate(repository, tmp_path, base="limited", cap=FEW)
+    verdicts = [(rule["verdict"], rule["reason"][:300]) for rule in found["rules"]]
+    assert [verdict for verdict, _reason in verdicts] == ["INCONCLUSIVE", "PASS"], verdicts
+    assert found["rules"][0]["value"] > 1.5
+
+
+@pytest.mark.parametrize("place", ["tempfile.gettempdir()", "os.environ['XDG_CACHE_HOME']"])
+def test_what_a_process_keeps_in_a_temporary_place_does_not_reach_another(
+    place: str, repository: Path, tmp_path: Path
+) -> None:
+    """Both sides would read the answers that the first of them has kept, and a slow one would pass."""
+    caching = (
+        "import os, tempfile\nfrom pathlib import Path\n\nSTEPS = 0\n\n\n"
+        "def answer(prompt):\n"
+        f"    kept = Path({place}) / 'answer-of-the-shop.txt'\n"
+        "    if kept.exists() and kept.read_text() != str(os.getpid()):\n"
+        "        raise RuntimeError('another process was here')\n"
+        "    kept.write_text(str(os.getpid()))\n"
+        "    return prompt\n"
+    )
+    for steps in "12":
+        repositories.commit(repository.parent, {"serve.py": caching.replace("STEPS = 0", f"STEPS = {steps}")})
+    found = gate(repository, tmp_path, base="HEAD^", cap=FEW)
+    assert found["rules"][0]["verdict"] != "ERROR", found["rules"][0]["reason"]

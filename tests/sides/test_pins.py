@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 import zipfile
@@ -13,9 +14,9 @@ from proof import repositories
 from bench.config.blocks import BuildBlock
 from bench.errors import BenchError
 from bench.sides.build import Built, build
-from bench.sides.build import _pip_arguments as pip_arguments
-from bench.sides.differences import packages
-from bench.sides.pins import constraints, declared
+from bench.sides.declared import pip_arguments
+from bench.sides.differences import identified, packages
+from bench.sides.pins import constraints, declared, unpinned
 from bench.sides.repository import Repository
 
 REQUIREMENTS = """
@@ -89,7 +90,7 @@ def test_requirements_are_read_in_a_time_that_grows_with_them(tmp_path: Path, te
     (tmp_path / "setup.py").write_text("")
     began = time.process_time()
     assert list(declared(tmp_path, [["-r", "requirements.txt"]])) == []
-    assert pip_arguments(tmp_path, BuildBlock()) == [["-r", "requirements.txt"], ["."]]
+    assert pip_arguments(tmp_path, tmp_path, BuildBlock()) == [["-r", "requirements.txt"], ["."]]
     assert time.process_time() - began < 10
 
 
@@ -185,3 +186,56 @@ def test_a_failure_that_is_not_about_versions_is_the_failure(shop: Shop) -> None
     base = shop.built("helperlib\n")
     with pytest.raises(BenchError, match="no-such-package"):
         shop.built("helperlib\nno-such-package\n", base)
+
+
+# ---- packages from addresses ---------------------------------------------------------------------
+
+COMMIT = "ab" * 20
+
+
+def installed(tmp_path: Path, direct_url: str | None) -> Path:
+    """A directory of packages with one package, which came from an address."""
+    about = tmp_path / "lib-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: lib\nVersion: 1.0\n")
+    if direct_url is not None:
+        (about / "direct_url.json").write_text(direct_url)
+    return tmp_path
+
+
+def of_revision(asked: str | None) -> str:
+    """What an installer notes of a checkout of a branch, a tag or a commit."""
+    more = {"requested_revision": asked} if asked else {}
+    url = "https://example.org/lib.git"
+    return json.dumps({"url": url, "vcs_info": {"vcs": "git", "commit_id": COMMIT, **more}})
+
+
+@pytest.mark.parametrize(
+    ("direct_url", "known_as", "fixed"),
+    [
+        (None, "1.0", False),
+        ("no json", "1.0", False),
+        (of_revision(None), f"1.0 ({COMMIT[:12]})", False),
+        (of_revision("main"), f"1.0 ({COMMIT[:12]})", False),
+        (of_revision(COMMIT), f"1.0 ({COMMIT[:12]})", True),
+        (of_revision(COMMIT[:9]), f"1.0 ({COMMIT[:12]})", True),
+        ('{"url": "file:///side/source", "dir_info": {"editable": true}}', "1.0", True),
+        ('{"url": "https://h/lib.zip", "archive_info": {"hashes": {"sha256": "1234567890abcdef"}}}',
+         "1.0 (1234567890ab)", True),
+    ],
+)  # fmt: skip
+def test_a_branch_at_an_address_is_no_pin(
+    direct_url: str | None, known_as: str, fixed: bool, tmp_path: Path
+) -> None:
+    """It moves on while the version stays, so an unchanged commit would get another package tomorrow."""
+    place = installed(tmp_path, direct_url)
+    assert identified(place) == {"lib": known_as}
+    assert packages(place) == {"lib": "1.0"}, "a constraint takes no commit"
+    (tmp_path / "requirements.txt").write_text("lib @ git+https://example.org/lib.git@main\n")
+    assert unpinned(tmp_path, place, [["-r", "requirements.txt"]]) == (() if fixed else ("lib",))
+
+
+def test_an_archive_at_an_address_is_a_pin(tmp_path: Path) -> None:
+    place = installed(tmp_path, None)
+    (tmp_path / "requirements.txt").write_text("lib @ https://example.org/lib-1.0.zip\n")
+    assert unpinned(tmp_path, place, [["-r", "requirements.txt"]]) == ()

@@ -1,8 +1,9 @@
-"""A directory as it was built: what is new is deleted, what was changed is refused."""
+"""Directories as they were built: what is new is deleted, what was changed is refused."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,15 @@ from bench.store.tree import restore, write_manifest
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A directory with a file in a directory, a link, and a manifest beside it."""
+    """A directory with a file in a directory, a link, another directory beside it, and their manifest."""
     found = tmp_path / "source"
     (found / "deep").mkdir(parents=True)
     (found / "deep" / "a.py").write_text("a")
     (found / "link").symlink_to("deep/a.py")
+    (tmp_path / "venv" / "lib").mkdir(parents=True)
+    (tmp_path / "venv" / "lib" / "b.py").write_text("b")
     (tmp_path / "complete").touch()
-    write_manifest(found, tmp_path / "manifest.json")
+    write_manifest(tmp_path, ("source", "venv"))
     return found
 
 
@@ -27,14 +30,16 @@ def test_what_is_new_is_deleted(root: Path, tmp_path: Path) -> None:
     (root / ".cache").mkdir()
     (root / ".cache" / "answers").write_text("x")
     (root / "link-out").symlink_to(tmp_path)
-    restore(root, tmp_path / "manifest.json")
+    (tmp_path / "venv" / "lib" / "answers").write_text("x")
+    restore(tmp_path)
     assert not (root / ".cache" / "answers").exists()
     assert not (root / "link-out").is_symlink()
+    assert not (tmp_path / "venv" / "lib" / "answers").exists()
     assert tmp_path.is_dir()
     assert (root / "deep" / "a.py").read_text() == "a"
 
 
-@pytest.mark.parametrize("how", ["content", "time", "gone", "link"])
+@pytest.mark.parametrize("how", ["content", "time", "gone", "link", "package"])
 def test_what_was_changed_is_refused_and_built_anew(root: Path, tmp_path: Path, how: str) -> None:
     file = root / "deep" / "a.py"
     if how == "content":
@@ -43,16 +48,35 @@ def test_what_was_changed_is_refused_and_built_anew(root: Path, tmp_path: Path, 
         os.utime(file, (1, 1))
     elif how == "gone":
         file.unlink()
+    elif how == "package":
+        (tmp_path / "venv" / "lib" / "b.py").write_text("bc")
     else:
         (root / "link").unlink()
         (root / "link").symlink_to("deep")
     with pytest.raises(BenchError, match="a measured process changed its own files"):
-        restore(root, tmp_path / "manifest.json")
+        restore(tmp_path)
     assert not (tmp_path / "complete").exists()
 
 
 def test_compiled_modules_are_no_state(root: Path, tmp_path: Path) -> None:
     (root / "deep" / "__pycache__").mkdir()
     (root / "deep" / "__pycache__" / "a.pyc").write_text("x")
-    restore(root, tmp_path / "manifest.json")
+    restore(tmp_path)
     assert (root / "deep" / "__pycache__" / "a.pyc").exists()
+
+
+def test_the_time_of_a_link_is_no_state(root: Path, tmp_path: Path) -> None:
+    """An archive, such as the cache of a CI job, need not keep it."""
+    (root / "link").unlink()
+    (root / "link").symlink_to("deep/a.py")
+    os.utime(root / "link", (1, 1), follow_symlinks=False)
+    restore(tmp_path)
+
+
+def test_a_place_that_was_copied_with_its_times_is_as_it_was(root: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for name in ("source", "venv"):
+        shutil.copytree(tmp_path / name, copy / name, symlinks=True)
+    shutil.copy(tmp_path / "manifest.json", copy)
+    restore(copy)

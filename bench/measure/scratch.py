@@ -1,0 +1,53 @@
+"""Temporary files and a cache of its own for a process that runs code of a commit.
+
+Answers that one process keeps there would make the other side of its pair, and all later units, cheap. What
+was downloaded stays where it is: models of the hub, of torch and of this tool. What torch compiles for a side
+is kept for it, because it is found by its source.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+from bench.models.cache import cache_root
+
+
+class Scratch:
+    """The directories of one process that stands in ``directory``; there are none if that is None."""
+
+    def __init__(self, directory: str | None) -> None:
+        self._directory = directory
+        self._home: tempfile.TemporaryDirectory[str] | None = None
+
+    def make(self) -> dict[str, str]:
+        """Make the directories, and return the variables that tell the process of them."""
+        if self._directory is None:
+            return {}
+        self._home = tempfile.TemporaryDirectory(prefix="bench-side-", ignore_cleanup_errors=True)
+        places = {"TMPDIR": Path(self._home.name, "tmp"), "XDG_CACHE_HOME": Path(self._home.name, "cache")}
+        for place in places.values():
+            place.mkdir()
+        side = hashlib.sha256(self._directory.encode()).hexdigest()[:16]
+        return {
+            **{name: str(place) for name, place in places.items()},
+            **_downloaded(),
+            "TORCH_EXTENSIONS_DIR": str(cache_root() / "compiled" / "extensions" / side),
+        }
+
+    def remove(self) -> None:
+        """Delete them with all that the process has left there."""
+        if self._home is not None:
+            self._home.cleanup()
+
+
+def _downloaded() -> dict[str, str]:
+    """Return where downloaded models are: where a variable says, else in the user's own cache."""
+    caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111 - never raises
+    return {
+        "HF_HOME": os.environ.get("HF_HOME") or f"{caches}/huggingface",
+        "TORCH_HOME": os.environ.get("TORCH_HOME") or f"{caches}/torch",
+        "BENCH_CACHE": str(cache_root()),
+    }

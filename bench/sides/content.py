@@ -1,0 +1,57 @@
+"""Say what a side is made of besides the files of its commit, so that equal sides have equal digests.
+
+The evidence of a gate belongs to what is measured and not to the name of a commit: with another message, or
+on another branch, the same files in the same environment are the same side.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import sys
+from collections.abc import Collection, Iterator
+from importlib.metadata import Distribution, distributions
+from pathlib import Path
+
+from bench.models.cache import hash_file
+from bench.sides.layer import normal
+from bench.store.files import digest
+
+# What an installation writes about itself: where it lies, and when it was made.
+ABOUT = (".dist-info", ".egg-info", "__pycache__")
+
+
+def content(source: Path, packages: Path, known: Collection[str], below: Collection[str]) -> str:
+    """Return a digest of a side's packages and of the files in its checkout ``source`` that git does not
+    know, because its build has made them. ``known`` are the files of the commit, ``below`` says what it sees
+    below its own packages."""
+    installed = sorted(_package(dist) for dist in distributions(path=[str(packages)]))
+    made = sorted((name, hash_file(source / name)) for name in _files(source) if name not in known)
+    return digest([sys.version, sorted(below), installed, made])
+
+
+def _package(dist: Distribution) -> tuple[str, str, list[list[str]]]:
+    """Return the name, the version and the files of a package, with the digests that its RECORD has."""
+    recorded = csv.reader((dist.read_text("RECORD") or "").splitlines())
+    files = sorted(line[:2] for line in recorded if line and line[0] and not _is_about(line[0]))
+    return normal(dist.name), dist.version, files
+
+
+def _is_about(name: str) -> bool:
+    """Return whether a file depends on the place of the environment: programs, and links to a checkout."""
+    parts = Path(name).parts
+    return (
+        parts[0] == ".."
+        or name.endswith(".pth")
+        or parts[0].startswith("__editable__")
+        or any(part.endswith(ABOUT) for part in parts)
+    )
+
+
+def _files(root: Path) -> Iterator[str]:
+    for place, directories, files in os.walk(root):
+        directories[:] = [one for one in directories if not one.endswith(ABOUT)]
+        for name in files:
+            path = Path(place) / name
+            if name != ".git" and path.is_file() and not path.is_symlink():  # a submodule has such a file
+                yield path.relative_to(root).as_posix()

@@ -1,0 +1,47 @@
+"""Refuse what would be the same for both commits although it differs between them.
+
+The gate would measure one version of it on both sides, and a change of it would pass unmeasured.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.config.blocks import BuildBlock
+from bench.config.spec import Spec
+from bench.errors import UsageError
+from bench.sides.build import Built
+from bench.sides.declared import unread_locks
+from bench.sides.differences import flat
+from bench.sides.repository import Commit, Repository
+
+
+def files_of_the_working_tree(spec: Spec, where: str, repository: Repository, commit: Commit) -> None:
+    """Raise UsageError if the config names a file of the commit by its place in the user's working tree.
+
+    What git does not know there, such as weights that it ignores, belongs to no commit and may be named.
+    """
+    known = repository.files(commit)
+    roots = {str(repository.root), str(repository.root.resolve())}
+    pattern = re.compile(rf"({'|'.join(map(re.escape, roots))})(?:/([^\"\s]*))?(?=[\"\s]|$)")
+    for key, text in flat(spec.content):
+        for root, inside in pattern.findall(text):
+            name = inside.rstrip("/")
+            if not name or any(file == name or file.startswith(f"{name}/") for file in known):
+                raise UsageError(
+                    f"{where}: {key}: {Path(root, name)} is in your working tree, so both commits would use "
+                    "the same file; write a path relative to the directory in which you call bench"
+                )
+
+
+def locks_that_nothing_reads(sides: Sequence[tuple[Built, BuildBlock]], changed: Sequence[str]) -> None:
+    """Raise UsageError if the commits have different lock files of a tool that does not install them."""
+    for built, block in sides:
+        if found := unread_locks(built.project, changed, built.source, block):
+            raise UsageError(
+                f"{', '.join(found)} differs between the commits, and no environment is made from it: let "
+                "build.commands of the config write a requirements.txt from it (poetry export, pdm export, "
+                "pipenv requirements), or say in build.install what pip installs"
+            )
