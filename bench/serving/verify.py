@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
-from bench.bounded import is_file, read_bounded, why
+from bench.bounded import read_bounded, why
 from bench.errors import IntegrityError
 from bench.formatting import MIB
 from bench.results.verify import must_agree
@@ -18,8 +19,8 @@ MOST_BYTES = 64 * MIB
 
 
 def is_load(directory: Path) -> bool:
-    """Return whether a directory is that of a load, and not of a run."""
-    return is_file(directory / record.SUMMARY)
+    """Return whether a directory is that of a load, and not of a run; its summary may be a link or a FIFO."""
+    return os.path.lexists(directory / record.SUMMARY)
 
 
 def verify_load(directory: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 from pathlib import Path
 
@@ -31,6 +32,11 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def a_copy(sound: Path, place: Path) -> Path:
     return Path(shutil.copytree(sound, place / "load"))
+
+
+def written(value: object) -> str:
+    """JSON, in which 1 is not true, as it is to Python; -0.0 is no other number than 0.0."""
+    return re.sub(r"-0\.0(?![0-9])", "0.0", json.dumps(value))
 
 
 def outcome(load: Path) -> ExitCode:
@@ -67,7 +73,7 @@ def test_a_summary_of_a_load_that_was_edited(
     before = json.loads((load / record.SUMMARY).read_text())
     after, said = edited(before, draw)
     (load / record.SUMMARY).write_text(json.dumps(after))
-    if json.dumps(after) == json.dumps(before):  # 1 is True to Python, and not to a reader of JSON
+    if written(after) == written(before):
         verify_load(load)
         return
     with pytest.raises(IntegrityError, match=r"load\.json"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from bench.errors import IntegrityError
 from bench.records import SaidTexts
 from bench.results.summary import RUN_JSON, from_journal
 from bench.serving import record
-from bench.serving.verify import verify_load
+from bench.serving.verify import is_load, verify_load
 from bench.store.modest import MOST_CELLS, MOST_TOKENS, must_be_modest
 from bench.store.replay import JOURNAL
 from bench.store.served_blocks import MOST_REQUEST
@@ -122,6 +123,17 @@ def test_the_summary_of_a_load_is_no_link_and_has_a_bound(tmp_path: Path) -> Non
     (load / record.SUMMARY).unlink()
     (load / record.SUMMARY).write_bytes(b"[" + b"[]," * 600_000 + b"[]]")
     with pytest.raises(IntegrityError, match="more than 500000 lists"):
+        verify_load(load)
+
+
+@pytest.mark.parametrize(("kind", "said"), [("fifo", "is a FIFO"), ("directory", "is a directory")])
+def test_a_load_whose_summary_is_no_file_is_still_a_load(tmp_path: Path, kind: str, said: str) -> None:
+    """It was taken for a run, whose journal then did not begin as one."""
+    load = rich_runs.write_load(tmp_path / "load")
+    (load / record.SUMMARY).unlink()
+    os.mkfifo(load / record.SUMMARY) if kind == "fifo" else (load / record.SUMMARY).mkdir()
+    assert is_load(load)
+    with pytest.raises(IntegrityError, match=said):
         verify_load(load)
 
 
