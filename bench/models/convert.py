@@ -20,6 +20,7 @@ from typing import Any
 from bench.errors import BenchError
 from bench.models.child import Limits
 from bench.models.gguf_header import check_gguf
+from bench.models.gguf_reading import must_be_read
 from bench.models.safetensors_header import safetensors_header
 from bench.records.grid import Grid, grid_of
 
@@ -72,19 +73,30 @@ def stored_grid(gguf: Path) -> Grid:
     return grid_of(count.most_common(1)[0][0]) if count else Grid("a file without layers", None, None)
 
 
+def _loaded(gguf: Path) -> Any:
+    """Return the model of a GGUF file. Raises UsageError if transformers has not read all of it."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model, report = AutoModelForCausalLM.from_pretrained(
+        str(gguf.parent), gguf_file=gguf.name, dtype=torch.float32, output_loading_info=True
+    )
+    must_be_read(gguf, model, report)
+    return model
+
+
 def convert(gguf: Path, out: Path, *, off_grid: bool = False) -> int:
     """Dequantise ``gguf`` into ``out``: float32 safetensors, config, tokenizer, and the type of the weights.
 
     With ``off_grid`` the weights are moved off the file's grid. Returns the parameter count.
+    Raises UsageError if transformers has not read all of the file.
 
     transformers cannot save a model that it loaded from GGUF, so a new model takes over its weights.
     """
     import torch
     from transformers import AutoModelForCausalLM
 
-    loaded: Any = AutoModelForCausalLM.from_pretrained(
-        str(gguf.parent), gguf_file=gguf.name, dtype=torch.float32
-    )
+    loaded = _loaded(gguf)
     config = loaded.config
     for key in ("quantization_config", "_model_name_or_path", "_name_or_path"):
         if hasattr(config, key):

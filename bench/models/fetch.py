@@ -170,7 +170,7 @@ def _from_path(path: Path, on_progress: OnProgress) -> LocalModel:
     path = path.absolute()
     if path.is_file() and path.suffix == ".gguf":
         digest = _digest(path)
-        directory = cache.fill(f"gguf {digest} {RECIPE}", lambda out: _convert(path, out, on_progress))
+        directory = cache.fill(f"gguf {digest} {RECIPE} whole", lambda out: _convert(path, out, on_progress))
         local = _from_cache(directory, SourceRecord("path", path.stem, str(path), None, None), path)
         return replace(local, files=(*local.files, (path.name, digest)))
     if not path.is_dir():
