@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from bench.engine import Engine
 
 PROMPT_TOKENS, STEPS = 48, 12
+# The same for a model of so many parameters on a CPU, where each step reads all weights from memory again.
+# What is looked for shows at the first step that has no context, and published models have no windows of
+# fewer than 128 tokens.
+LARGE, FEW_TOKENS, FEW_STEPS = 1_000_000_000, 16, 4
 # How far below the best logit of the whole pass a decoded token may lie, as a mean over the tokens, in
 # standard deviations of the logits: in float32, and in dtypes that round or with packed weights. Rounding
 # gives 1e-4 and 0.05; tokens that were decoded without their context lie 1 to 4 below.
@@ -44,10 +48,8 @@ def by_steps(engine: Engine, facts: Facts) -> tuple[list[Check], float | None]:
     There are none for a model whose logits are not finite, which is found elsewhere, or for an engine that
     has none.
     """
-    room = facts.context or PROMPT_TOKENS + STEPS
-    length = max(min(PROMPT_TOKENS, room - STEPS), 1)
+    length, steps = _amount(engine, facts)
     prompt = probe(length, facts.vocabulary)
-    steps = max(min(STEPS, room - length), 1)
     generation = engine.prefill([prompt], steps + 1)
     before = engine.cache_bytes(generation)
     for _ in range(steps):
@@ -70,6 +72,15 @@ def by_steps(engine: Engine, facts: Facts) -> tuple[list[Check], float | None]:
         check(CAUSAL, f"moved by {moved:.2g} sd of the logits", moved <= most, f"at most {most}"),
         check(AS_ONE_PASS, found, mean <= most, f"at most {most}"),
     ], a_token
+
+
+def _amount(engine: Engine, facts: Facts) -> tuple[int, int]:
+    """Return the tokens of the prompt and of the reply; both fit the context."""
+    few = not facts.on_gpu and engine.parameters() >= LARGE
+    tokens, steps = (FEW_TOKENS, FEW_STEPS) if few else (PROMPT_TOKENS, STEPS)
+    room = facts.context or tokens + steps
+    length = max(min(tokens, room - steps), 1)
+    return length, max(min(steps, room - length), 1)
 
 
 def by_batch(engine: Engine, facts: Facts) -> list[Check]:
