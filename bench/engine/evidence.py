@@ -39,16 +39,23 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Decoding:
-    """How a short request was decoded: the class that held the keys and values, the bytes it held per token
-    (``None`` if the engine cannot count them), whether the decode step ran as a compiled graph, how many
-    tokens were drafted (None if the engine does not speculate), and what two processes did (None if there is
-    one)."""
+    """How a short request was decoded: how many layers of each class held the keys and values, the bytes they
+    held per token (``None`` if the engine cannot count them), whether the decode step ran as a compiled
+    graph, how many tokens were drafted (None if the engine does not speculate), and what two processes did
+    (None if there is one)."""
 
-    cache: str
+    cache: Mapping[str, int]
     cache_bytes_a_token: float | None
     compiled: bool
     drafted: int | None = None
     split: SplitWork | None = None
+
+    @property
+    def held_by(self) -> str:
+        """Return the classes in words: the name alone if all layers are of one."""
+        if len(self.cache) == 1:
+            return next(iter(self.cache))
+        return ", ".join(f"{count} {name}" for name, count in self.cache.items())
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,15 @@ from types import ModuleType
 from typing import Any
 
 from bench.engine import Changed, Engine, Teacher, experts, one_off, progress
+from bench.engine.bounds import Explained
 from bench.engine.evidence import Census, Check, Decoding
 from bench.engine.stepping import probe
-from bench.errors import NotApplied, Unsupported
+from bench.errors import NotApplied, Outcome, Unsupported, VariantFailed
+from bench.formatting import one_line
 from bench.optimisations import gets_experts, unsupported
+from bench.optimisations.shared import linear
 from bench.records import Facts, Json
+from bench.runtimes._checkpoint import FAULTS, MOST_SAID, OF_MEMORY
 
 DENSE = ("float32", "bfloat16", "float16")
 EXPERTS_STEP = "experts"
@@ -44,6 +48,8 @@ def apply(engine: Engine, step: Json, facts: Facts, teacher: Teacher) -> list[di
     if reason:
         raise Unsupported(reason)
     takes = gets_experts(str(step["label"]).partition(":")[0], scheme)
+    if takes != "stacks" and engine.TORCH and not experts.has_stacks(engine.model):
+        linear.must_be_there(engine.model)
     if takes == "stacks" or not engine.TORCH or not experts.has_stacks(engine.model):
         return [_applied(engine, step, facts, teacher)]
     before, started = engine.census(count_zeros=False), perf_counter_ns()
@@ -77,12 +83,13 @@ def _applied(engine: Engine, step: Json, facts: Facts, teacher: Teacher) -> dict
     before = _census_for(scheme, engine)
     learns = {"teacher": teacher} if "teacher" in inspect.signature(scheme.apply).parameters else {}
     started = perf_counter_ns()
-    given = scheme.apply(engine.model, params, **learns)
-    changed = given if isinstance(given, Changed) else Changed(given)
-    _for_inference(changed.model)
-    engine.change(changed)
-    took_s = (perf_counter_ns() - started) / 1e9
-    after = _census_for(scheme, engine)
+    with _in_our_words(label, type(engine.model).__name__):
+        given = scheme.apply(engine.model, params, **learns)
+        changed = given if isinstance(given, Changed) else Changed(given)
+        _for_inference(changed.model)
+        engine.change(changed)
+        took_s = (perf_counter_ns() - started) / 1e9
+        after = _census_for(scheme, engine)
     checks = scheme.evidence(before, after, params)
     enforce(label, checks)
     if changed.drafter is not None or changed.rest is not None:
@@ -99,6 +106,18 @@ def _applied(engine: Engine, step: Json, facts: Facts, teacher: Teacher) -> dict
         "note": getattr(scheme, "NOTE", None),
         "decoding": asdict(after.decoding) if after.decoding else None,
     }
+
+
+def _in_our_words(label: str, model: str) -> Explained:
+    """Turn what a library says of a model that it cannot change into a row that names scheme and model."""
+
+    def explain(bad: BaseException) -> VariantFailed | None:
+        said = one_line(f"{type(bad).__name__}: {bad}")
+        if not isinstance(bad, FAULTS) or any(word in said for word in OF_MEMORY):
+            return None
+        return VariantFailed(Outcome.LOAD_ERROR, f"{label} cannot be applied to {model} ({said[:MOST_SAID]})")
+
+    return Explained(explain)
 
 
 def _for_inference(model: Any) -> None:
@@ -131,7 +150,7 @@ def decode_a_little(engine: Any) -> Decoding:
     a_token = None if held is None else held / (length + 2)
     compiled = engine.compiled_graphs() > 0
     drafted = engine.drafted(probe(length, facts.vocabulary, kinds=REPEATING), DRAFTED)
-    return Decoding(engine.cache_class(generation), a_token, compiled, drafted, split)
+    return Decoding(engine.cache_classes(generation), a_token, compiled, drafted, split)
 
 
 def enforce(label: str, checks: list[Check]) -> None:
