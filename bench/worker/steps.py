@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, replace
 from time import perf_counter_ns
 from types import ModuleType
@@ -83,7 +83,7 @@ def _applied(engine: Engine, step: Json, facts: Facts, teacher: Teacher) -> dict
     before = _census_for(scheme, engine)
     learns = {"teacher": teacher} if "teacher" in inspect.signature(scheme.apply).parameters else {}
     started = perf_counter_ns()
-    with _in_our_words(label, type(engine.model).__name__):
+    with in_our_words(f"{label} cannot be applied to {type(engine.model).__name__}"):
         given = scheme.apply(engine.model, params, **learns)
         changed = given if isinstance(given, Changed) else Changed(given)
         _for_inference(changed.model)
@@ -108,16 +108,25 @@ def _applied(engine: Engine, step: Json, facts: Facts, teacher: Teacher) -> dict
     }
 
 
-def _in_our_words(label: str, model: str) -> Explained:
-    """Turn what a library says of a model that it cannot change into a row that names scheme and model."""
+def in_our_words(cannot: str, outcome: Outcome = Outcome.LOAD_ERROR) -> Explained:
+    """Turn what a library says of a model that it cannot change or run into a row that begins with ours."""
 
     def explain(bad: BaseException) -> VariantFailed | None:
         said = one_line(f"{type(bad).__name__}: {bad}")
         if not isinstance(bad, FAULTS) or any(word in said for word in OF_MEMORY):
             return None
-        return VariantFailed(Outcome.LOAD_ERROR, f"{label} cannot be applied to {model} ({said[:MOST_SAID]})")
+        return VariantFailed(outcome, f"{cannot} ({said[:MOST_SAID]})")
 
     return Explained(explain)
+
+
+def as_changed(engine: Engine, evidence: Sequence[Json]) -> AbstractContextManager[None]:
+    """Say of a model that does not decode by which steps it was changed; of a plain one nothing is said."""
+    labels = [str(step["step"]) for step in evidence[1:]]
+    if not labels:
+        return nullcontext()
+    kind = type(getattr(engine, "model", engine)).__name__
+    return in_our_words(f"{kind} does not decode after {', '.join(labels)}", Outcome.RUN_ERROR)
 
 
 def _for_inference(model: Any) -> None:
