@@ -174,6 +174,29 @@ def test_a_sliding_window(config: Any, tmp_path: Path) -> None:
         onnxruntime.load(saved(config, tmp_path), Options())
 
 
+LLAMA3 = {
+    "rope_type": "llama3", "rope_theta": 1e4, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 64,
+}  # fmt: skip
+
+
+@inside
+def test_positions_of_llama_3_are_scaled_as_transformers_does(tmp_path: Path) -> None:
+    ours, theirs = both(saved(transformers.LlamaConfig(**SIZES, rope_parameters=LLAMA3), tmp_path))
+    window = [(7 * place) % 512 for place in range(120)]
+    assert torch.allclose(ours.logits(window), theirs.logits(window), rtol=1e-4, atol=1e-4)
+
+
+@inside
+def test_positions_that_the_builder_scales_otherwise(tmp_path: Path) -> None:
+    """It takes linear scaling, and computes something else: the KL to transformers was 0.019."""
+    config = transformers.LlamaConfig(
+        **SIZES, rope_parameters={"rope_type": "linear", "rope_theta": 1e4, "factor": 4.0}
+    )
+    with pytest.raises(Unsupported, match="does not compute rope_parameters: linear"):
+        onnxruntime.load(saved(config, tmp_path), Options())
+
+
 @inside
 def test_a_tensor_that_is_missing_is_not_made_up(llama: Path, tmp_path: Path) -> None:
     """The exporter made it up and logged that, and the drift of the row was that of random numbers."""
