@@ -41,14 +41,15 @@ class Matrix:
 class Decoding:
     """How a short request was decoded: how many layers of each class held the keys and values, the bytes they
     held per token (``None`` if the engine cannot count them), whether the decode step ran as a compiled
-    graph, how many tokens were drafted (None if the engine does not speculate), and what two processes did
-    (None if there is one)."""
+    graph, how many tokens were drafted (None if the engine does not speculate), what two processes did (None
+    if there is one), and the bytes that one more token adds once windows are full (None if not looked at)."""
 
     cache: Mapping[str, int]
     cache_bytes_a_token: float | None
     compiled: bool
     drafted: int | None = None
     split: SplitWork | None = None
+    growth_bytes_a_token: float | None = None
 
     @property
     def held_by(self) -> str:

@@ -142,7 +142,9 @@ def scheme_of(step: Json) -> ModuleType:
 def _census_for(scheme: ModuleType, engine: Engine) -> Census:
     """Take the census. If the scheme changes decoding, a short request is decoded as well."""
     found = engine.census()
-    return replace(found, decoding=decode_a_little(engine)) if getattr(scheme, "DECODING", False) else found
+    if not getattr(scheme, "DECODING", False):
+        return found
+    return replace(found, decoding=_with_growth(engine, decode_a_little(engine)))
 
 
 def decode_a_little(engine: Any) -> Decoding:
@@ -160,6 +162,24 @@ def decode_a_little(engine: Any) -> Decoding:
     compiled = engine.compiled_graphs() > 0
     drafted = engine.drafted(probe(length, facts.vocabulary, kinds=REPEATING), DRAFTED)
     return Decoding(engine.cache_classes(generation), a_token, compiled, drafted, split)
+
+
+def _with_growth(engine: Any, found: Decoding) -> Decoding:
+    """Add the bytes that one more token of a prompt adds to the cache. A window that is full adds none; what
+    the last tokens wait in before they are packed is the same at both lengths."""
+    if found.compiled or found.drafted is not None or found.split is not None:
+        return found
+    facts = engine.facts()
+    length = max(min(PROBE_TOKENS, (facts.context or PROBE_TOKENS + 2) - 2), 1)
+    shorter = max(length - length // 4, 1)
+    held = []
+    for tokens in (shorter, length):
+        generation = engine.prefill([probe(tokens, facts.vocabulary)], 2)
+        engine.step(generation)
+        held.append(engine.cache_bytes(generation))
+    if None in held or length == shorter:
+        return found
+    return replace(found, growth_bytes_a_token=(held[1] - held[0]) / (length - shorter))
 
 
 def enforce(label: str, checks: list[Check]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from engines import saved
+from engines import saved, told
 
 from bench.engine import Changed, Options
 from bench.engine.evidence import Census, Decoding
@@ -18,6 +18,7 @@ from bench.errors import Unsupported
 from bench.optimisations.quantise import kv_float8, kv_hqq, kv_quanto
 from bench.optimisations.shared.kv_cache import IN_WINDOW, PLAIN, check_group, kinds_of, smaller_cache
 from bench.runtimes import transformers as engine
+from bench.worker import session
 
 SIZES: dict[str, Any] = {
     "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4,
@@ -157,3 +158,31 @@ def test_what_changes_is_the_cache_alone() -> None:
     assert isinstance(changed, Changed)
     assert changed.model is model
     assert [type(one).__name__ for one in changed.make_cache(1, 8).layers] == ["Float8Layer"] * 4  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("kind", "scheme", "a_token"),
+    [
+        ("none", "kv-float8", 4 * 2 * 2 * 20),  # layers, keys and values, heads, 16 numbers and a scale
+        ("every layer", "kv-float8", 0),  # all windows are full
+        ("three of four", "kv-float8", 1 * 2 * 2 * 20),
+        ("three of four", "kv-hqq", None),
+    ],
+)
+def test_what_one_more_token_adds_is_measured_when_windows_are_full(
+    kind: str, scheme: str, a_token: int | None, tmp_path: Path
+) -> None:
+    """As of a plain cache, of which a row with a packed one is the neighbour."""
+    options = {"device": "cpu", "dtype": "float32", "threads": 1, "attention": "sdpa", "random": False}
+    message = {
+        "directory": str(saved(WITH_WINDOWS[kind](), tmp_path)), "runtime": "bench.runtimes.transformers",
+        "options": options, "step_by_step": True,
+    }  # fmt: skip
+    _engine, plain = session.load({**message, "optimise": []})
+    _engine, packed = session.load({**message, "optimise": [told("quantise", scheme, {})]})
+    before, after = plain.facts.kv_bytes_per_token, packed.facts.kv_bytes_per_token
+    assert before is not None
+    assert after is not None
+    if a_token is not None:
+        assert after == a_token
+    assert after < before or before == 0
