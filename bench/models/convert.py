@@ -28,6 +28,7 @@ RECIPE = 2  # part of the cache key: increase it when the same GGUF converts to 
 GRID_FILE = "grid.json"  # stored beside the converted weights: their type in the GGUF
 OFF_GRID = "off-grid"
 MOST_SAID = 200
+CANNOT_READ = 3  # the exit code of the child for a file in which something is wrong
 CONVERT_S, CONVERT_BYTES = 300.0, 4 << 30
 PROBE_TOKENS, PROBE_CHARACTERS = (
     256,
@@ -153,7 +154,7 @@ def main(arguments: list[str]) -> int:
         return 1
     except BenchError as e:
         print(e, file=sys.stderr)
-        return 1
+        return CANNOT_READ
     except MemoryError:
         print("it needs more memory than there is, or than its weights account for", file=sys.stderr)
         return 1
@@ -168,7 +169,7 @@ def main(arguments: list[str]) -> int:
     ) as bad:
         first = (str(bad).strip().splitlines() or [""])[0]
         print(f"transformers cannot read it ({type(bad).__name__}: {first[:MOST_SAID]})", file=sys.stderr)
-        return 1
+        return 1 if isinstance(bad, OSError) else CANNOT_READ  # a missing library is no fault of the file
     return 0
 
 

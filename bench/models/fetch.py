@@ -19,7 +19,7 @@ from bench.machine.children import environment
 from bench.models import cache, lora
 from bench.models.checks import ADAPTER, check_directory
 from bench.models.child import OUR_PACKAGE, last_words, run_child, settings_of, size_on_disk
-from bench.models.convert import GRID_FILE, OFF_GRID, RECIPE, conversion_limits
+from bench.models.convert import CANNOT_READ, GRID_FILE, OFF_GRID, RECIPE, conversion_limits
 from bench.models.files import model_files
 from bench.models.gguf_header import check_gguf
 from bench.models.reference import (
@@ -123,6 +123,8 @@ def _convert(gguf: Path, out: Path, on_progress: OnProgress, *, off_grid: bool =
         code, said = run_child(command, ours, watch, limits)
     except BenchError as bad:
         raise BenchError(f"converting {gguf.name}: {bad}") from None
+    if code == CANNOT_READ:
+        raise BenchError(f"{gguf.name} cannot be converted: {last_words(said)}")
     if code != 0:
         raise BenchError(
             f"converting {gguf.name} failed; install the packages of the extra 'transformers' and make sure "
