@@ -41,7 +41,7 @@ def use_layers(
     _must_be_known(model, kinds_of(model), packs_windows=in_window is not None)
 
     def held(plain: Any) -> Any:
-        if type(plain).__name__ == PLAIN:
+        if _kind(model, plain) == PLAIN:
             return make_layer()
         return plain if in_window is None else in_window(plain.sliding_window)
 
@@ -50,7 +50,16 @@ def use_layers(
 
 def kinds_of(model: Any) -> Mapping[str, int]:
     """Return how many layers each class of transformers' own cache holds for a model."""
-    return Counter(type(one).__name__ for one in _plain(model))
+    return Counter(_kind(model, one) for one in _plain(model))
+
+
+def _kind(model: Any, layer: Any) -> str:
+    """Return the class of a layer. One with a window that spans the context holds whatever a plain one does;
+    Phi-4-mini has such windows."""
+    context = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
+    spans = context is not None and getattr(layer, "sliding_window", 0) >= context
+    name = type(layer).__name__
+    return PLAIN if name == IN_WINDOW and spans else name
 
 
 def _plain(model: Any) -> list[Any]:

@@ -186,3 +186,14 @@ def test_what_one_more_token_adds_is_measured_when_windows_are_full(
     if a_token is not None:
         assert after == a_token
     assert after < before or before == 0
+
+
+def test_a_window_that_spans_the_context_is_none(tmp_path: Path) -> None:
+    """Phi-4-mini has such windows; whoever packs plain layers packs these."""
+    found = loaded(transformers.MistralConfig(**SIZES, sliding_window=1024), tmp_path)
+    assert kinds_of(found.model) == {PLAIN: 4}
+    exact = found.logits(probe(LONG, 512))
+    found.change(kv_hqq.apply(found.model, kv_hqq.Params()))
+    generation = found.prefill([probe(LONG, 512)], 1)
+    assert found.cache_classes(generation) == {"HQQQuantizedLayer": 4}
+    assert float((found.logits(probe(LONG, 512)) - exact).abs().mean() / exact.std()) < 0.1
