@@ -92,6 +92,8 @@ ENGINE_OUTSIDE = {
     ("models.convert", "torch"): "turns GGUF into safetensors in a child process, `python -m`",
     ("models.convert", "transformers"): "the same",
     ("models.convert", "gguf"): "the same",
+    ("models.gguf_reading", "gguf"): "called by models.convert",
+    ("models.gguf_reading", "transformers"): "called by models.convert",
     ("models.off_grid", "torch"): "called by models.convert",
     ("models.lora", "safetensors"): "merges an adapter in a child process, `python -m`",
     ("models.anatomy", "torch"): "counts the parameters of a card on the meta device, for tests and authors",

@@ -10,6 +10,7 @@ from bench.cli.expected import batches
 from bench.cli.list_pages import model_words
 from bench.config.encoders import encodes
 from bench.config.gpu_memory import one_after_other
+from bench.config.inputs import is_file_of_text
 from bench.config.loadable import context_of
 from bench.config.served import is_server, serves
 from bench.config.spec import Arm, Spec
@@ -30,11 +31,14 @@ from bench.pricing.hour import cautions
 from bench.pricing.reprice import plain
 from bench.records.grid import MAY_BE_CONFOUNDED, quantises
 from bench.stats.intervals import LEAST_SAMPLES
+from bench.texts import read_text
 
 EAGER_BASELINE = (
     "the baseline is eager on a GPU: the processor that launches its kernels may bound its steps, and then "
     "it is the wrong yardstick; add `optimise: [{compile: inductor, mode: reduce-overhead}]`"
 )
+
+BYTES_A_TOKEN = 3  # of most texts and tokenizers, or more
 
 
 def notes(spec: Spec) -> Iterator[str]:
@@ -90,6 +94,10 @@ def _of_models(spec: Spec) -> Iterator[str]:
             "not be measured"
         )
     yield from sorted({said for arm in arms if (said := _no_template(arm))})
+    if scored and len(arms) > len(spec.groups) and is_file_of_text(spec.drift.text):
+        size = len(read_text(spec.drift.text).encode())
+        if size < scored * BYTES_A_TOKEN:
+            yield f"drift.text has {size:,} bytes, in which may be fewer than the {scored:,} tokens asked for"
     windows = max(scored // spec.drift.window, 1)
     if scored and windows < LEAST_SAMPLES and len(arms) > len(spec.groups):
         yield f"drift rests on {count(windows, 'window')} of text, too few for an interval"

@@ -41,7 +41,8 @@ def check_loadable(
     places: tuple[KeyPath, KeyPath],
     find: FindModel,
 ) -> None:
-    """Raise ConfigError without a tokenizer, and for an attention that the architecture does not have.
+    """Raise ConfigError without a tokenizer, for an encoder-decoder, and for an attention that the
+    architecture does not have.
 
     ``places`` are those of the keys ``model`` and ``runtime.attention``. An engine in another interpreter may
     have another transformers, so its attention is not judged.
@@ -56,6 +57,8 @@ def check_loadable(
     here = isinstance(model, LocalPath) and model.path.is_dir() and reads_text
     if isinstance(model, LocalPath) and here and (said := _of_directory(config_directory(model.path))):
         raise source.error(places[0], f"{model.path}: {printable(said)}")
+    if reads_text and not runtime.task and (said := _half(config_of(model, find))):
+        raise source.error(places[0], printable(said))
     if runtime.name != "transformers" or runtime.python is not None or runtime.attention != "sdpa":
         return
     kind = config_of(model, find).get("model_type")
@@ -95,6 +98,19 @@ def _made_up(directory: Path, _state: object) -> str | None:
     if embedded and not headed and config.get("tie_word_embeddings") is False:
         return "no tensor is a head, and tie_word_embeddings is false: a loader would make one up"
     return None
+
+
+def _half(config: Mapping[str, Any]) -> str | None:
+    """Return a sentence if a model writes with one stack of layers what it has read with another; else None.
+
+    transformers would load the half that writes, if there is such a class, and make up what it reads.
+    """
+    named = config.get("architectures")
+    names = [str(one)[:60] for one in named] if isinstance(named, list) else []
+    if config.get("is_encoder_decoder") is not True or any(one.endswith("CausalLM") for one in names):
+        return None
+    kind = f" ({names[0]})" if names else ""
+    return f"this is an encoder-decoder{kind}: what is measured reads and writes with one stack of layers"
 
 
 def context_of(model: ModelRef) -> int | None:

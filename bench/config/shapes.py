@@ -16,6 +16,8 @@ from bench.models.registry import FindModel
 from bench.optimisations import leaves_weights, verbs
 from bench.yaml_source import KeyPath, YamlSource
 
+ROWS = ("hidden_size", "intermediate_size")  # how many weights a row of some matrices has
+
 
 def check_fits(source: YamlSource, model: ModelRef, wanted: int, path: KeyPath, find: FindModel) -> None:
     """Refuse a workload with more tokens in and out than a known model's context has.
@@ -74,7 +76,8 @@ def check_shapes(
         if hasattr(module, "refuse"):
             if reason := module.refuse(module.Params(**dict(step.params)), shape):
                 raise source.error((*path, index), reason)
-            return
+            if leaves_weights(step.verb, module) != "packs":  # what packs weights leaves the shapes
+                return
 
 
 def check_students(
@@ -110,12 +113,17 @@ def _shape(model: ModelRef, find: FindModel) -> Mapping[str, Any] | None:
             "kv_heads": config.get("num_key_value_heads", heads),
         }
         others = {"vocabulary": config.get("vocab_size"), "mixture": _mixture(config)}
-        whole = all(type(size) is int and size > 0 for size in sizes.values())
+        others |= {key: config[key] for key in ROWS if _is_size(config.get(key))}
+        whole = all(map(_is_size, sizes.values()))
         return {**sizes, **others} if whole else None
     if not isinstance(model, Named | Random):
         return None
     known = find(model.name).sized(model.size) if isinstance(model, Random) else find(model.name)
     return {**known.architecture.model_dump(), "mixture": _mixture(known.config)}
+
+
+def _is_size(value: object) -> bool:
+    return type(value) is int and value > 0
 
 
 def _mixture(config: Mapping[str, Any]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
@@ -54,6 +55,8 @@ def _step(source: YamlSource, raw: object, path: KeyPath, engine: str) -> Optimi
     if hasattr(scheme, "check_settings"):
         with blaming(source, path):
             scheme.check_settings(scheme.Params(**params))
+    if hasattr(scheme, "unused"):
+        _must_do_something(source, scheme, params, path)
     if issubclass(scheme.Params, CalibrationParams):
         with blaming(source, (*path, "text")):
             check_text(str(params["text"]))
@@ -64,6 +67,17 @@ def _step(source: YamlSource, raw: object, path: KeyPath, engine: str) -> Optimi
         if params.get("cloud", ...) is None:  # the large model is here, as it always was: nothing to name
             del params["cloud"]
     return Optimisation(verb, str(raw[verb]), tuple(sorted(params.items())))
+
+
+def _must_do_something(
+    source: YamlSource, scheme: ModuleType, params: Mapping[str, object], path: KeyPath
+) -> None:
+    """Refuse a setting that does nothing beside the others: whoever gave it expects something of it. The
+    default is no such value, because a whole config has every setting."""
+    usual = {field.name: field.default for field in dataclasses.fields(scheme.Params)}
+    for key, reason in scheme.unused(scheme.Params(**params)).items():
+        if params[key] != usual[key]:
+            raise source.error((*path, key), f"does nothing here: {reason}", "leave it out")
 
 
 def _edge(source: YamlSource, edge: Any, path: KeyPath, engine: str) -> Any:

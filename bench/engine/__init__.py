@@ -237,9 +237,9 @@ class Engine(ABC):
         """Return the bytes of the generation's keys and values; None if they cannot be read."""
         return None
 
-    def cache_class(self, generation: Any) -> str:
-        """Return the name of the class that holds the keys and values of a layer."""
-        return type(self).__name__
+    def cache_classes(self, generation: Any) -> Mapping[str, int]:
+        """Return how many layers each class holds the keys and values of."""
+        return {type(self).__name__: 1}
 
     def compiled_graphs(self) -> int:
         """Return the number of graphs compiled in this process so far."""

@@ -42,16 +42,26 @@ class Matrix:
 class Decoding:
     """Describe how a short request was decoded.
 
-    ``cache`` is the class that held the keys and values, and ``cache_bytes_a_token`` its bytes per token
-    (None if the engine cannot count them). ``compiled`` says whether the decode step ran as a compiled graph.
-    ``drafted`` is None if the engine does not speculate, and ``split`` is None if there is one process.
+    ``cache`` is the number of layers of each class that held keys and values, and ``cache_bytes_a_token``
+    their bytes per token (None if the engine cannot count them). ``compiled`` says whether the decode step
+    ran as a compiled graph. ``drafted`` is None if the engine does not speculate, and ``split`` is None if
+    there is one process. The last is the bytes that one more token adds once windows are full (None if this
+    was not looked at).
     """
 
-    cache: str
+    cache: Mapping[str, int]
     cache_bytes_a_token: float | None
     compiled: bool
     drafted: int | None = None
     split: SplitWork | None = None
+    growth_bytes_a_token: float | None = None
+
+    @property
+    def held_by(self) -> str:
+        """Return the classes in words: the name alone if all layers are of one."""
+        if len(self.cache) == 1:
+            return next(iter(self.cache))
+        return ", ".join(f"{count} {name}" for name, count in self.cache.items())
 
 
 @dataclass(frozen=True)

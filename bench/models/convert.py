@@ -21,6 +21,7 @@ from bench.errors import BenchError
 from bench.machine.proc import be_killed_first
 from bench.models.child import Limits
 from bench.models.gguf_header import check_gguf
+from bench.models.gguf_reading import must_be_read
 from bench.models.safetensors_header import safetensors_header
 from bench.records.grid import Grid, grid_of
 
@@ -28,6 +29,7 @@ RECIPE = 2  # part of the cache key: increase it when the same GGUF converts to 
 GRID_FILE = "grid.json"  # stored beside the converted weights: their type in the GGUF
 OFF_GRID = "off-grid"
 MOST_SAID = 200
+CANNOT_READ = 3  # the exit code of the child for a file in which something is wrong
 CONVERT_S, CONVERT_BYTES = 300.0, 4 << 30
 PROBE_TOKENS, PROBE_CHARACTERS = (
     256,
@@ -79,19 +81,30 @@ def recorded_grid(directory: Path) -> Grid | None:
     return Grid(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
 
 
+def _loaded(gguf: Path) -> Any:
+    """Return the model of a GGUF file. Raises UsageError if transformers has not read all of it."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model, report = AutoModelForCausalLM.from_pretrained(
+        str(gguf.parent), gguf_file=gguf.name, dtype=torch.float32, output_loading_info=True
+    )
+    must_be_read(gguf, model, report)
+    return model
+
+
 def convert(gguf: Path, out: Path, *, off_grid: bool = False) -> int:
     """Dequantise ``gguf`` into ``out``: float32 safetensors, config, tokenizer, and the type of the weights.
 
     With ``off_grid`` the weights are moved off the file's grid. Returns the parameter count.
+    Raises UsageError if transformers has not read all of the file.
 
     transformers cannot save a model that it loaded from GGUF, so a new model takes over its weights.
     """
     import torch
     from transformers import AutoModelForCausalLM
 
-    loaded: Any = AutoModelForCausalLM.from_pretrained(
-        str(gguf.parent), gguf_file=gguf.name, dtype=torch.float32
-    )
+    loaded = _loaded(gguf)
     config = loaded.config
     for key in ("quantization_config", "_model_name_or_path", "_name_or_path"):
         if hasattr(config, key):
@@ -148,7 +161,7 @@ def main(arguments: list[str]) -> int:
         return 1
     except BenchError as e:
         print(e, file=sys.stderr)
-        return 1
+        return CANNOT_READ
     except MemoryError:
         print("it needs more memory than there is, or than its weights account for", file=sys.stderr)
         return 1
@@ -163,7 +176,7 @@ def main(arguments: list[str]) -> int:
     ) as bad:
         first = (str(bad).strip().splitlines() or [""])[0]
         print(f"transformers cannot read it ({type(bad).__name__}: {first[:MOST_SAID]})", file=sys.stderr)
-        return 1
+        return 1 if isinstance(bad, OSError) else CANNOT_READ  # a missing library is no fault of the file
     return 0
 
 

@@ -20,7 +20,7 @@ from bench.machine.children import environment
 from bench.models import cache, lora
 from bench.models.checks import ADAPTER, check_directory
 from bench.models.child import OUR_PACKAGE, last_words, run_child, settings_of, size_on_disk
-from bench.models.convert import OFF_GRID, RECIPE, conversion_limits, recorded_grid
+from bench.models.convert import CANNOT_READ, OFF_GRID, RECIPE, conversion_limits, recorded_grid
 from bench.models.files import model_files
 from bench.models.gguf_header import check_gguf
 from bench.models.reference import (
@@ -120,6 +120,8 @@ def _convert(gguf: Path, out: Path, on_progress: OnProgress, *, off_grid: bool =
     command = ["-m", "bench.models.convert", str(gguf.absolute()), str(out.absolute())]
     command += [OFF_GRID] if off_grid else []
     code, said = _offline(f"converting {gguf.name}", command, watch, weights)
+    if code == CANNOT_READ:
+        raise BenchError(f"{gguf.name} cannot be converted: {last_words(said)}")
     if code != 0:
         hint = "install the extra 'transformers', and have memory for its weights twice over in float32"
         raise BenchError(f"converting {gguf.name} failed; {hint}. It said: {last_words(said)}")
@@ -178,7 +180,7 @@ def _from_path(path: Path, on_progress: OnProgress) -> LocalModel:
     path = path.absolute()
     if path.is_file() and path.suffix == ".gguf":
         digest = _digest(path)
-        directory = cache.fill(f"gguf {digest} {RECIPE}", lambda out: _convert(path, out, on_progress))
+        directory = cache.fill(f"gguf {digest} {RECIPE} whole", lambda out: _convert(path, out, on_progress))
         local = _from_cache(directory, SourceRecord("path", path.stem, str(path), None, None), path)
         return replace(local, files=(*local.files, (path.name, digest)))
     if not path.is_dir():

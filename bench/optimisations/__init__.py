@@ -24,6 +24,8 @@ A scheme is a module with
   censuses,
 * ``refuse(params, architecture)`` (optional): returns why the settings do not fit a model of this shape, with
   the nearest settings that do. It is called before the model is loaded, if the shape is known,
+* ``unused(params)`` (optional): returns the settings that do nothing beside the others, each with its reason;
+  a config that gives one of them another value than the default is refused,
 * ``NOTE`` (optional): what a reader should know if the row is not cheaper than the baseline.
 
 If ``apply`` has a third parameter ``teacher``, it receives the baseline's model (``bench.engine.Teacher``). A

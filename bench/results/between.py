@@ -101,7 +101,8 @@ def _of_runs(before: RunSummary, after: RunSummary) -> Iterator[tuple[str, objec
 def _of_rows(before: Row, after: Row) -> Iterator[tuple[str, object, object]]:
     """Yield (place, before, after) of differences between two rows with the same name.
 
-    They are compared by weights, engine (as configured and as loaded), workload, prompts and optimisations.
+    They are compared by weights and other files of the model, engine (as configured and as loaded), workload,
+    prompts and optimisations.
     """
     name = printable(before.title)
     yield from _differ(f"{name}.workload", before.workload or {}, after.workload or {})
@@ -122,6 +123,16 @@ def _of_rows(before: Row, after: Row) -> Iterator[tuple[str, object, object]]:
         for row in (before, after)
     ]
     yield from _differ(name, *parts)
+    digests = [_digests(row) for row in (before, after)]
+    known = digests[0].keys() & digests[1].keys()  # earlier versions kept fewer
+    yield from _differ(name, *({key: one[key] for key in sorted(known)} for one in digests))
+
+
+def _digests(row: Row) -> dict[str, str]:
+    """Return the digests of all files of the models that a row loads, tokenizers and templates included."""
+    found = {f"{key}.files_sha256": digest for key, digest in row.models_sha256.items()}
+    own = (row.model or {}).get("files_sha256")
+    return {**found, "model.files_sha256": own} if own else found
 
 
 def _differ(

@@ -69,6 +69,7 @@ class Row:
     drift: Figures
     void_pairs: int = 0
     prompts_sha256: str | None = None  # the digest of the prompts' tokens
+    models_sha256: Mapping[str, str] = field(default_factory=dict)  # of other models that its steps name
     examples: tuple[Example, ...] = ()
 
     @property
@@ -139,6 +140,7 @@ class Row:
             "drift_reason": self.drift_reason,
             "void_pairs": self.void_pairs,
             "prompts_sha256": self.prompts_sha256,
+            "models_sha256": dict(self.models_sha256),
             "noise": list(self.noise),
             "flags": list(self.flags),
             "examples": [example.to_json() for example in self.examples],
@@ -180,6 +182,7 @@ class Row:
             drift=_figures_from_json(stored["drift"], ok=ok),
             void_pairs=stored.get("void_pairs", 0),
             prompts_sha256=stored.get("prompts_sha256"),
+            models_sha256=stored.get("models_sha256") or {},
             examples=tuple(Example(**example) for example in stored.get("examples") or ()),
         )
 

@@ -77,6 +77,7 @@ class RowBlocks(Block):
     drift_reason: str | None = None
     void_pairs: Count = 0
     prompts_sha256: Name | None = None
+    models_sha256: dict[Name, Name] | None = None
     examples: list[ExampleBlock] | None = None
     flags: list[str] | None = None
     metrics: dict[Name, FigureBlock | None]

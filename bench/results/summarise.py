@@ -137,6 +137,9 @@ def _row(run: RunRecord, arm: ArmRecord, figures: Figures) -> Row:
         drift={key: figure for key, figure in figures.items() if key in drift_keys()},
         void_pairs=sum(bool(unit.void) for unit in run.units_of(arm)),
         prompts_sha256=arm.prompts_digest,
+        models_sha256={
+            key: one["files_sha256"] for key, one in arm.models.items() if one.get("files_sha256")
+        },
         examples=examples(run, arm) if arm.status == Outcome.OK else (),
     )
 

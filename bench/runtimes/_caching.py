@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -44,7 +45,7 @@ class Caching(Engine):
         beside = SimpleNamespace(**{key: value for key, value in vars(cache).items() if key != "layers"})
         return sum(census.held_bytes(part) for part in (*layers, beside))
 
-    def cache_class(self, generation: Any) -> str:
-        """Return the name of the class that holds the keys and values of a layer."""
-        layers = getattr(generation.cache, "layers", None)
-        return type(layers[0] if layers else generation.cache).__name__
+    def cache_classes(self, generation: Any) -> Mapping[str, int]:
+        """Return how many layers each class holds the keys and values of."""
+        layers = getattr(generation.cache, "layers", None) or [generation.cache]
+        return dict(Counter(type(one).__name__ for one in layers))

@@ -22,6 +22,7 @@ KINDS = {
 NAMED = 3
 MOST_SAID = 300
 FAULTS = (ValueError, TypeError, LookupError, AttributeError, AssertionError, ArithmeticError, RuntimeError)
+OF_MEMORY = ("memory", "CUDA error", "CUBLAS", "alloc")  # what an error says that is an outcome of its own
 CONFIG_FAULT = "StrictDataclassError"  # of the hub's library: sizes in a config that do not fit together
 _LOADING = (  # what a report says, and what it means
     ("missing_keys", "not in the files, so made up by the loader"),
@@ -146,7 +147,7 @@ def _explained(
             Outcome.LOAD_ERROR,
             f"config.json: {key} is {str(bad.args[0])[:60]!r}, which transformers does not know",
         )
-    if "memory" in said or "CUDA error" in said or "CUBLAS" in said or "alloc" in said:
+    if any(word in said for word in OF_MEMORY):
         return None
     what = one_line(f"{type(bad).__name__}: {said}")[:MOST_SAID]
     return VariantFailed(Outcome.LOAD_ERROR, f"{cannot} ({what})")

@@ -17,13 +17,12 @@ from bench.engine.evidence import Census, Matrix
 from bench.errors import BenchError, Unsupported
 from bench.models.weight_files import weight_files
 from bench.runtimes._config import must_be_known
-from bench.runtimes._whole import must_be_whole
+from bench.runtimes._whole import is_tied, must_be_whole
 
 RECIPE = 2  # part of the cache key: raise it when the same weights are written differently
 ARCHITECTURES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}
 DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 FILE = "model.gguf"
-TIED = ("lm_head.weight", "model.embed_tokens.weight")
 HEADS = ("output.weight", "token_embd.weight")
 KV_ITEM_BYTES = 2  # of a number in the cache
 
@@ -58,7 +57,7 @@ def write(directory: Path, out: Path, dtype: str) -> None:
     _describe(writer, config, dtype)
     names = gguf.get_tensor_name_map(getattr(gguf.MODEL_ARCH, kind.upper()), config["num_hidden_layers"])
     quantisation = getattr(gguf.GGMLQuantizationType, DTYPES[dtype])
-    tied = config.get("tie_word_embeddings") and not _own_head(directory)
+    tied = is_tied(directory, config)
     for name, values in _tensors(directory):
         if name == "lm_head.weight" and tied:
             continue
@@ -75,12 +74,6 @@ def write(directory: Path, out: Path, dtype: str) -> None:
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-
-
-def _own_head(directory: Path) -> bool:
-    """Return whether the files hold a head that differs from the embeddings, whatever the config says."""
-    both = {name: values for name, values in _tensors(directory) if name in TIED}
-    return len(both) == len(TIED) and not (both[TIED[0]] == both[TIED[1]]).all()
 
 
 def _describe(writer: Any, config: dict[str, Any], dtype: str) -> None:

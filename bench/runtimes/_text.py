@@ -70,20 +70,7 @@ class TextModel(Engine):
 
     @cached_property
     def _begins_with(self) -> tuple[int, ...]:
-        if self.tokenizer is None:
-            return ()
-        with bounded("the model's tokenizer", TEMPLATE_S, TEMPLATE_BYTES):
-            whole = list(self.tokenizer("a", verbose=False)["input_ids"])
-        if len(whole) > MOST_AROUND:
-            raise VariantFailed(
-                Outcome.LOAD_ERROR, f"the tokenizer makes {len(whole)} tokens of a text of one letter"
-            )
-        bare = self.encode("a")
-        found = whole[: len(whole) - len(bare)]
-        if self._known(whole, 1) == [*found, *bare]:
-            return tuple(found)
-        bos = self.tokenizer.bos_token_id  # there is an end token behind, too
-        return tuple(whole[:1]) if whole[:1] == [bos] else ()
+        return () if self.tokenizer is None else begins_with(self.tokenizer, self.vocabulary)
 
     def reads(self) -> str | None:
         """Say whether there is a chat template, and with which tokens every plain text begins."""
@@ -143,6 +130,23 @@ class TextModel(Engine):
         The generation config may name several.
         """
         return self._ends
+
+
+def begins_with(tokenizer: Any, vocabulary: int) -> tuple[int, ...]:
+    """Return what a tokenizer puts before a text by itself. Raises VariantFailed if it puts a book there, and
+    for a token that a model of this vocabulary does not have."""
+    with bounded("the model's tokenizer", TEMPLATE_S, TEMPLATE_BYTES):
+        whole = list(tokenizer("a", verbose=False)["input_ids"])
+        bare = list(tokenizer("a", add_special_tokens=False, verbose=False)["input_ids"])
+    if len(whole) > MOST_AROUND:
+        raise VariantFailed(
+            Outcome.LOAD_ERROR, f"the tokenizer makes {len(whole)} tokens of a text of one letter"
+        )
+    within(vocabulary, whole, tokenizer.convert_ids_to_tokens, 1)
+    found = whole[: len(whole) - len(bare)]
+    if whole == [*found, *bare]:
+        return tuple(found)
+    return tuple(whole[:1]) if whole[:1] == [tokenizer.bos_token_id] else ()  # an end token is behind, too
 
 
 def tokenizer_of(directory: Path) -> Any | None:

@@ -11,6 +11,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from bench.runtimes import _onnx, _onnx_graph, _threads
 from bench.runtimes._onnx import FILE, KEPT
 from bench.runtimes._onnx_graph import Model
 from bench.runtimes._text import TextModel
+from bench.runtimes._whole import is_tied
 
 REQUIRES = ("onnxruntime", "onnxruntime_genai", "onnx", "onnx_ir")
 ENVIRONMENT = ("onnxruntime==1.32.0", "onnxruntime-genai==0.18.0", "onnx==1.23.2", "onnx-ir==1.1.0")
@@ -80,7 +82,7 @@ class OnnxRuntimeEngine(TextModel):
         self._config: dict[str, Any] = json.loads((directory / "config.json").read_text())
         super().__init__(directory, self._config["vocab_size"], random=options.random)
         self.model, self.options = model, options
-        self._exported = model
+        self._exported, self._directory = model, directory
         heads = self._config["num_attention_heads"]
         self._heads = self._config.get("num_key_value_heads") or heads
         self._width = self._config.get("head_dim") or self._config["hidden_size"] // heads
@@ -216,7 +218,11 @@ class OnnxRuntimeEngine(TextModel):
 
         Tied numbers are counted once.
         """
-        tied = bool(self._config.get("tie_word_embeddings"))
+        return self._parameters
+
+    @cached_property
+    def _parameters(self) -> int:
+        tied = is_tied(self._directory, self._config)
         return _onnx_graph.parameters(self._exported.graph, tied=tied)
 
 

@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from bench.records import Facts
 from bench.runtimes import _openvino
 from bench.runtimes._openvino import FILE, QUANTISED_ACTIVATIONS
 from bench.runtimes._text import TextModel
+from bench.runtimes._whole import is_tied
 
 REQUIRES = ("openvino", "nncf", "optimum.intel")
 ENCODER = "bench.runtimes._openvino_encoder"
@@ -116,7 +118,7 @@ class OpenVinoEngine(TextModel):
     def __init__(self, model: Model, directory: Path, options: Options) -> None:
         self.options = options
         self._config: dict[str, Any] = json.loads((directory / "config.json").read_text())
-        self._weights = weight_files(directory)
+        self._weights, self._directory = weight_files(directory), directory
         self._tensor = _openvino.library().Tensor  # a copy: the request does not keep a shared array alive
         self.model = model  # an optimisation may replace it
         self._inputs = {name for one in model.compiled.inputs for name in one.get_names()}
@@ -234,4 +236,8 @@ class OpenVinoEngine(TextModel):
 
     def parameters(self) -> int:
         """Return how many weights the checkpoint has; a head tied to the embeddings is counted once."""
-        return _openvino.parameters(self._weights, tied=bool(self._config.get("tie_word_embeddings")))
+        return self._parameters
+
+    @cached_property
+    def _parameters(self) -> int:
+        return _openvino.parameters(self._weights, tied=is_tied(self._directory, self._config))

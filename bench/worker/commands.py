@@ -54,7 +54,7 @@ from bench.worker import (
 from bench.worker.duet import Baton, alone, duet
 from bench.worker.finite import must_be_finite
 from bench.worker.reached import Reached
-from bench.worker.steps import is_cascade
+from bench.worker.steps import as_changed, is_cascade
 
 Message = Json  # a command and its arguments
 
@@ -106,8 +106,9 @@ class Worker:
         if self.engine.compiled_graphs():
             progress.say("compiling for the shapes of the requests", now=True)
         most = message.get("most", passes.MAX_WARMUP)
-        result = passes.warm_up(self.engine, self.batches[0], self.new_tokens, message["least"], most)
-        compiled = passes.compile_all(self.engine, self.batches, self.new_tokens)
+        with as_changed(self.engine, self.evidence):
+            result = passes.warm_up(self.engine, self.batches[0], self.new_tokens, message["least"], most)
+            compiled = passes.compile_all(self.engine, self.batches, self.new_tokens)
         if message.get("finite", True) and not self.engine.finite(self.batches[0][0]):
             raise NonFiniteOutput("the model's logits on the first prompt are not finite")
         gc.collect()

@@ -133,5 +133,10 @@ def _with_cache(now: Facts, as_loaded: Facts, held: float | None) -> Facts:
 def _as_measured(facts: Facts, steps: Sequence[Json]) -> Facts:
     """Return the facts with the measured bytes of cache per token if a scheme changed the cache, because they
     then no longer follow from its shapes."""
-    measured = [step["decoding"]["cache_bytes_a_token"] for step in steps if step["decoding"]]
-    return replace(facts, kv_bytes_per_token=measured[-1]) if measured else facts
+    looked = [step["decoding"] for step in steps if step["decoding"]]
+    if not looked:
+        return facts
+    grows, mean = looked[-1]["growth_bytes_a_token"], looked[-1]["cache_bytes_a_token"]
+    if grows is None:
+        return replace(facts, kv_bytes_per_token=mean)
+    return replace(facts, kv_bytes_per_token=int(grows) if grows.is_integer() else grows)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, replace
 from time import perf_counter_ns
 from types import ModuleType
 from typing import Any
 
 from bench.engine import Changed, Engine, Teacher, experts, one_off, progress
+from bench.engine.bounds import Explained
 from bench.engine.evidence import Census, Check, Decoding
 from bench.engine.stepping import probe
-from bench.errors import NotApplied, Unsupported
+from bench.errors import NotApplied, Outcome, Unsupported, VariantFailed
+from bench.formatting import one_line
 from bench.optimisations import gets_experts, unsupported
+from bench.optimisations.shared import linear
 from bench.records import Facts, Json
+from bench.runtimes._checkpoint import FAULTS, MOST_SAID, OF_MEMORY
 
 DENSE = ("float32", "bfloat16", "float16")
 EXPERTS_STEP = "experts"
@@ -44,6 +48,8 @@ def apply(engine: Engine, step: Json, facts: Facts, teacher: Teacher) -> list[Js
     if reason:
         raise Unsupported(reason)
     takes = gets_experts(str(step["label"]).partition(":")[0], scheme)
+    if takes != "stacks" and engine.TORCH and not experts.has_stacks(engine.model):
+        linear.must_be_there(engine.model)
     if takes == "stacks" or not engine.TORCH or not experts.has_stacks(engine.model):
         return [_applied(engine, step, facts, teacher)]
     before, started = engine.census(count_zeros=False), perf_counter_ns()
@@ -77,12 +83,13 @@ def _applied(engine: Engine, step: Json, facts: Facts, teacher: Teacher) -> dict
     before = _census_for(scheme, engine)
     learns = {"teacher": teacher} if "teacher" in inspect.signature(scheme.apply).parameters else {}
     started = perf_counter_ns()
-    given = scheme.apply(engine.model, params, **learns)
-    changed = given if isinstance(given, Changed) else Changed(given)
-    _for_inference(changed.model)
-    engine.change(changed)
-    took_s = (perf_counter_ns() - started) / 1e9
-    after = _census_for(scheme, engine)
+    with in_our_words(f"{label} cannot be applied to {type(engine.model).__name__}"):
+        given = scheme.apply(engine.model, params, **learns)
+        changed = given if isinstance(given, Changed) else Changed(given)
+        _for_inference(changed.model)
+        engine.change(changed)
+        took_s = (perf_counter_ns() - started) / 1e9
+        after = _census_for(scheme, engine)
     checks = scheme.evidence(before, after, params)
     enforce(label, checks)
     if changed.drafter is not None or changed.rest is not None:
@@ -101,6 +108,27 @@ def _applied(engine: Engine, step: Json, facts: Facts, teacher: Teacher) -> dict
     }
 
 
+def in_our_words(cannot: str, outcome: Outcome = Outcome.LOAD_ERROR) -> Explained:
+    """Turn what a library says of a model that it cannot change or run into a row that begins with ours."""
+
+    def explain(bad: BaseException) -> VariantFailed | None:
+        said = one_line(f"{type(bad).__name__}: {bad}")
+        if not isinstance(bad, FAULTS) or any(word in said for word in OF_MEMORY):
+            return None
+        return VariantFailed(outcome, f"{cannot} ({said[:MOST_SAID]})")
+
+    return Explained(explain)
+
+
+def as_changed(engine: Engine, evidence: Sequence[Json]) -> AbstractContextManager[None]:
+    """Say of a model that does not decode by which steps it was changed; of a plain one nothing is said."""
+    labels = [str(step["step"]) for step in evidence[1:]]
+    if not labels:
+        return nullcontext()
+    kind = type(getattr(engine, "model", engine)).__name__
+    return in_our_words(f"{kind} does not decode after {', '.join(labels)}", Outcome.RUN_ERROR)
+
+
 def _for_inference(model: Any) -> None:
     """Switch a new torch module to inference: in training mode some libraries do not use their kernels."""
     for module in getattr(model, "modules", list)():
@@ -114,7 +142,9 @@ def scheme_of(step: Json) -> ModuleType:
 def _census_for(scheme: ModuleType, engine: Engine) -> Census:
     """Take the census. If the scheme changes decoding, a short request is decoded as well."""
     found = engine.census()
-    return replace(found, decoding=decode_a_little(engine)) if getattr(scheme, "DECODING", False) else found
+    if not getattr(scheme, "DECODING", False):
+        return found
+    return replace(found, decoding=_with_growth(engine, decode_a_little(engine)))
 
 
 def decode_a_little(engine: Any) -> Decoding:
@@ -131,7 +161,25 @@ def decode_a_little(engine: Any) -> Decoding:
     a_token = None if held is None else held / (length + 2)
     compiled = engine.compiled_graphs() > 0
     drafted = engine.drafted(probe(length, facts.vocabulary, kinds=REPEATING), DRAFTED)
-    return Decoding(engine.cache_class(generation), a_token, compiled, drafted, split)
+    return Decoding(engine.cache_classes(generation), a_token, compiled, drafted, split)
+
+
+def _with_growth(engine: Any, found: Decoding) -> Decoding:
+    """Add the bytes that one more token of a prompt adds to the cache. A window that is full adds none; what
+    the last tokens wait in before they are packed is the same at both lengths."""
+    if found.compiled or found.drafted is not None or found.split is not None:
+        return found
+    facts = engine.facts()
+    length = max(min(PROBE_TOKENS, (facts.context or PROBE_TOKENS + 2) - 2), 1)
+    shorter = max(length - length // 4, 1)
+    held = []
+    for tokens in (shorter, length):
+        generation = engine.prefill([probe(tokens, facts.vocabulary)], 2)
+        engine.step(generation)
+        held.append(engine.cache_bytes(generation))
+    if None in held or length == shorter:
+        return found
+    return replace(found, growth_bytes_a_token=(held[1] - held[0]) / (length - shorter))
 
 
 def enforce(label: str, checks: list[Check]) -> None:

@@ -398,6 +398,16 @@ def test_too_few_windows_of_text_for_an_interval_are_noted(make: Make) -> None:
     assert "note" not in facts(describe(make("drift.tokens=0")))
 
 
+@pytest.mark.parametrize(("letters", "noted"), [(2_000, True), (20_000, False)])
+def test_a_text_with_too_few_tokens_is_noted(make: Make, tmp_path: Path, letters: int, noted: bool) -> None:
+    """It would be known after minutes of measuring. Most tokens are of three letters or more."""
+    file = tmp_path / "text.txt"
+    file.write_text("a" * letters)
+    said = "drift.text has 2,000 bytes, in which may be fewer than the 1,024 tokens asked for"
+    found = describe(make("drift.tokens=1024", "drift.window=128", f"drift.text={file}"))
+    assert (said in " ".join(found.split())) == noted
+
+
 def test_quantising_a_gguf_is_noted(make: Make, tmp_path: Path) -> None:
     (tmp_path / "mine.gguf").write_bytes(gguf())
     text = TEXT.replace("model: smollm2-135m", f"model: {{path: {tmp_path}/mine.gguf}}")

@@ -135,3 +135,27 @@ def test_the_context_of_a_directory(tmp_path: Path, llama: Path) -> None:
     said = "drift.window of 256 does not fit a context of 128"
     assert said in describe(read(tmp_path, {"path": str(llama)}))
     assert said not in describe(read(tmp_path, {"path": str(llama)}, drift={"window": 128}))
+
+
+@pytest.mark.parametrize(
+    ("names", "half"),
+    [
+        (["T5ForConditionalGeneration"], True),
+        (["BartForConditionalGeneration"], True),
+        (None, True),
+        (["BartForCausalLM"], False),  # the half that writes, saved as a model of its own
+    ],
+)
+def test_an_encoder_decoder_is_not_measured_as_half_of_one(
+    tmp_path: Path, llama: Path, names: list[str] | None, half: bool
+) -> None:
+    config = llama / "config.json"
+    said = {**json.loads(config.read_text()), "is_encoder_decoder": True}
+    del said["architectures"]
+    config.write_text(json.dumps({**said, **({"architectures": names} if names else {})}))
+    if not half:
+        read(tmp_path, {"path": str(llama)})
+        return
+    with pytest.raises(ConfigError, match="this is an encoder-decoder") as caught:
+        read(tmp_path, {"path": str(llama)})
+    assert (names or ["an encoder-decoder: "])[0] in str(caught.value)

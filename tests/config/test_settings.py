@@ -129,3 +129,36 @@ def test_a_setting_that_no_scheme_can_have(write: Write, step: str, key: str, wo
     error = refusal(write(text))
     assert (error.line, error.key) == (13, f"variants[0].optimise[0]{key}")
     assert words in str(error)
+
+
+@pytest.mark.parametrize(
+    ("step", "key", "words"),
+    [
+        ("{quantise: quanto-int8, samples: 8}", "samples", "text is read for the ranges of activations"),
+        ("{quantise: quanto-int4, text: english}", "text", "text is read for the ranges of activations"),
+        ("{prune: depth, keep_layers: 1, by: last, samples: 8}", "samples", "the last layers are removed"),
+        ("{prune: depth, drop: [0], by: last}", "by", "drop names the layers to remove"),
+        ("{prune: depth, drop: [0], seed: 7}", "seed", "drop names the layers to remove"),
+        ("{prune: width, by: magnitude, tokens: 64}", "tokens", "magnitude reads no text"),
+        ("{prune: experts, keep: 0.5, keep_experts: 6}", "keep", "keep_experts is given"),
+        ("{distil: logits, samples: 8}", "samples", "a training reads steps times batch windows"),
+        ("{distil: sequence, samples: 8}", "samples", "a training reads steps times batch windows"),
+    ],
+)
+def test_a_setting_that_does_nothing_beside_the_others(write: Write, step: str, key: str, words: str) -> None:
+    error = refusal(write(f"{BASE}optimise: [{step}]\n"))
+    assert (error.line, error.key) == (16, f"optimise[0].{key}")
+    assert f"does nothing here: {words}" in str(error)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "{quantise: quanto-int8, activations: int8, samples: 8}",
+        "{prune: depth, keep_layers: 1, samples: 8}",
+        "{prune: depth, keep_layers: 1, by: last, samples: 64, text: docstrings}",  # the defaults, in full
+        "{prune: width, by: taylor, tokens: 64}",
+    ],
+)
+def test_a_setting_that_does_something_or_is_the_default(write: Write, step: str) -> None:
+    assert read_config(write(f"{BASE}optimise: [{step}]\n")).groups[0].baseline.optimise

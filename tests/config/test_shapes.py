@@ -6,6 +6,7 @@ import pytest
 from config_files import BASE, Write, changed, refusal
 
 from bench.config.reader import read_config
+from bench.optimisations.shared import int4
 
 pytestmark = pytest.mark.usefixtures("cpu_machine")
 
@@ -69,3 +70,38 @@ def test_a_student_with_another_vocabulary_is_refused(write: Write) -> None:
     assert error.key == "variants[0].optimise[0]"
     assert "vocabulary of 49152 tokens, the baseline of 512" in str(error)
     assert read_config(write(BASE.replace(plain, student % "none"))).groups[0].variants
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        ("{quantise: gptq, group_size: 128}", "the 576 weights of a row of this model; 32 or 64 would"),
+        ("{quantise: awq, group_size: 256}", "group_size 256 does not fill the 576"),
+        ("{quantise: torch-int4, group_size: 128}", "group_size 128 does not fill the 576"),
+        ("{quantise: gptq}, {prune: depth, keep_layers: 30}", "keep_layers 30: the model has 30"),
+    ],
+)
+def test_what_does_not_fit_the_shape_of_the_model(write: Write, step: str, words: str) -> None:
+    """After minutes of measuring, it would be a row without figures. What packs leaves the layers."""
+    text = BASE.replace("{random: tiny-llama}", "{random: smollm2-135m}")
+    assert text != BASE
+    assert words in str(refusal(write(f"{text}optimise: [{step}]\n")))
+
+
+def test_groups_that_fill_the_rows(write: Write) -> None:
+    text = BASE.replace("{random: tiny-llama}", "{random: smollm2-135m}")
+    found = read_config(write(f"{text}optimise: [{{quantise: torch-int4, group_size: 64}}]\n"))
+    assert found.groups[0].baseline.optimise[0].scheme == "torch-int4"
+
+
+def test_rows_of_which_no_size_is_filled() -> None:
+    shape = {"hidden_size": 80, "intermediate_size": 96, "mixture": False}
+    assert int4.refuse(32, shape) == (
+        "group_size 32 does not fill the 80 weights of a row of this model; none of 32, 64, 128, 256 would"
+    )
+    assert int4.refuse(32, {**shape, "hidden_size": 64}) is None
+    assert int4.refuse(64, {**shape, "hidden_size": 64}) is not None  # the last layer of the MLP
+    assert (
+        int4.refuse(64, {**shape, "hidden_size": 64, "mixture": True}) is None
+    )  # of experts it says nothing
+    assert int4.refuse(64, {}) is None

@@ -239,6 +239,19 @@ def test_a_failing_conversion_reports_the_child(
     assert kept(own_cache) == []
 
 
+def test_a_file_in_which_something_is_wrong_is_no_fault_of_the_installation(
+    own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing has to be installed, and there is memory enough."""
+    (tmp_path / "m.gguf").write_bytes(GGUF)
+    monkeypatch.setattr(
+        fetch, "run_child", lambda *_arguments: (convert.CANNOT_READ, "1 tensor is made up\n")
+    )
+    with pytest.raises(BenchError) as caught:
+        ensure(LocalPath(tmp_path / "m.gguf"))
+    assert str(caught.value) == "m.gguf cannot be converted: 1 tensor is made up"
+
+
 def test_weights_of_a_package_are_moved_off_the_grid_and_those_of_a_path_are_not(
     fake_package: Callable[..., None], tmp_path: Path
 ) -> None:
@@ -551,7 +564,7 @@ def test_the_conversion_child_refuses_without_a_traceback(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes
 ) -> None:
     (tmp_path / "m.gguf").write_bytes(content)
-    assert convert.main([str(tmp_path / "m.gguf"), str(tmp_path)]) == 1
+    assert convert.main([str(tmp_path / "m.gguf"), str(tmp_path)]) == convert.CANNOT_READ
     assert "not a GGUF file" in capsys.readouterr().err
 
 

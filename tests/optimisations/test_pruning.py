@@ -280,6 +280,40 @@ def test_layers_by_their_numbers(toy: Any, params: depth.Params, kept: list[int]
     assert generated.shape[1] >= 6
 
 
+SHAPE: dict[str, Any] = {
+    "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "vocab_size": 300, "pad_token_id": 0,
+}  # fmt: skip
+OF_LAYERS: dict[str, Callable[[], Any]] = {
+    "layers without positions": lambda: transformers.SmolLM3Config(**SHAPE, no_rope_layers=[1, 0, 0, 1]),
+    "windows": lambda: transformers.Gemma3TextConfig(
+        **SHAPE, head_dim=16, sliding_window=8, query_pre_attn_scalar=16,
+        layer_types=["sliding_attention", "full_attention", "full_attention", "sliding_attention"],
+    ),
+    "dense layers first": lambda: transformers.DeepseekV3Config(
+        **{**SHAPE, "num_key_value_heads": 4}, q_lora_rank=32, kv_lora_rank=32, qk_nope_head_dim=16,
+        qk_rope_head_dim=16, v_head_dim=16, n_routed_experts=4, num_experts_per_tok=2, n_group=1,
+        topk_group=1, moe_intermediate_size=32, n_shared_experts=1, first_k_dense_replace=2,
+    ),
+    "dense layers by number": lambda: transformers.Qwen3MoeConfig(
+        **SHAPE, head_dim=16, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=32,
+        mlp_only_layers=[0, 3],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", OF_LAYERS)
+def test_what_a_config_says_of_single_layers_is_said_of_those_that_stay(kind: str, tmp_path: Any) -> None:
+    """Else the exported checkpoint is another model, or none."""
+    torch.manual_seed(0)
+    model = transformers.AutoModelForCausalLM.from_config(OF_LAYERS[kind]()).eval()
+    for weight in model.parameters():
+        if weight.dim() > 1:
+            torch.nn.init.normal_(weight, std=0.2)
+    pruned = depth.apply(model, depth.Params(drop=(1,)))
+    torch.testing.assert_close(logits(reloaded(pruned, tmp_path)), logits(pruned))
+
+
 @pytest.mark.parametrize(
     ("params", "message"),
     [

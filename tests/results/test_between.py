@@ -236,6 +236,45 @@ def test_other_weights_in_one_variant() -> None:
     assert reasons(run(), other) == [f"pruned.model.weights_sha256: {'ab' * 30}... and ff"]
 
 
+def test_another_model_that_drafts() -> None:
+    """The row is called as before, and its drafts are others."""
+
+    def drafting(digest: str) -> Run:
+        models = {"optimise.speculate.model": {"location": "y", "files_sha256": digest}}
+        return run(arm("baseline"), arm("pruned", models=models))
+
+    assert reasons(drafting("aa"), drafting("bb")) == [
+        "pruned.optimise.speculate.model.files_sha256: aa and bb"
+    ]
+    assert changes(drafting("aa"), drafting("aa"))
+    assert changes(run(), drafting("aa"))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "lines"),
+    [
+        ("aa", "bb", ["pruned.model.files_sha256: aa and bb"]),
+        ("aa", "aa", []),
+        (None, "bb", []),  # an earlier version kept no digest of them
+    ],
+)
+def test_another_tokenizer_or_template_beside_the_same_weights(
+    before: str | None, after: str | None, lines: list[str]
+) -> None:
+    """No prompt of a workload of token ids would show it, and drift would be of other tokens."""
+    sides = [
+        run(
+            arm("baseline"),
+            arm("pruned", model={"location": "x", "weights_sha256": "ab", "files_sha256": one}),
+        )
+        for one in (before, after)
+    ]
+    if lines:
+        assert reasons(*sides) == lines
+    else:
+        assert changes(*sides)
+
+
 def test_all_differences_are_named_at_once() -> None:
     other = run(run_id="two")
     other["machine"]["cpus"] = 4

@@ -16,7 +16,7 @@ import transformers
 from byte_tokenizer import write_tokenizer
 from safetensors.torch import load_file, save_file
 
-from bench.engine import Options
+from bench.engine import Options, stepping
 from bench.engine.stepping import by_batch, by_steps
 from bench.errors import NotApplied, Outcome, Unsupported, UsageError, VariantFailed
 from bench.models.checks import check_directory
@@ -25,6 +25,7 @@ from bench.runtimes import transformers as engine
 from bench.runtimes._checkpoint import in_our_words
 from bench.runtimes._config import must_be_known
 from bench.runtimes._gguf import write
+from bench.runtimes._whole import is_tied
 from bench.worker import session, steps
 from bench.worker.commands import Worker
 from bench.worker.prompted import encoded
@@ -230,6 +231,41 @@ def test_a_model_that_sees_later_tokens(tmp_path: Path, kind: str) -> None:
     assert by_steps(found, found.facts())[0][0].holds
 
 
+def gpt1(to: Path) -> Path:
+    config = transformers.OpenAIGPTConfig(vocab_size=260, n_positions=512, n_embd=64, n_layer=2, n_head=4)
+    return saved(sharp(transformers.OpenAIGPTLMHeadModel(config), 20.0), to)
+
+
+def electra(to: Path) -> Path:
+    config = transformers.ElectraConfig(
+        vocab_size=260, hidden_size=64, num_hidden_layers=2, num_attention_heads=4, intermediate_size=128
+    )
+    return saved(sharp(transformers.AutoModelForCausalLM.from_config(config), 5.0), to)
+
+
+@pytest.mark.parametrize("few", [False, True])
+@pytest.mark.parametrize(
+    ("make", "holds"), [(llama, [True, True]), (gpt1, [True, False]), (electra, [False])]
+)
+def test_few_tokens_of_a_large_model_show_the_same(
+    make: Callable[[Path], Path],
+    holds: list[bool],
+    few: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of an encoder the steps are not judged here: its cache has seen nothing of later tokens."""
+    found = engine.load(make(tmp_path), CPU if make is llama else EAGER)
+    read: list[int] = []
+    found.model.register_forward_pre_hook(
+        lambda _model, _args, named: read.append(named["input_ids"].shape[1]), with_kwargs=True
+    )
+    monkeypatch.setattr(stepping, "LARGE", 0 if few else found.parameters() + 1)
+    checks, _held = by_steps(found, found.facts())
+    assert [one.holds for one in checks][: len(holds)] == holds
+    assert sum(read) == (16 + 4 + 20 + 16 if few else 48 + 12 + 60 + 48)
+
+
 def test_an_attention_that_an_architecture_does_not_have(tmp_path: Path) -> None:
     config = transformers.OpenAIGPTConfig(vocab_size=260, n_positions=64, n_embd=64, n_layer=2, n_head=4)
     found = refused(saved(transformers.OpenAIGPTLMHeadModel(config), tmp_path))
@@ -373,6 +409,33 @@ def test_a_head_that_a_fine_tune_untied(tmp_path: Path) -> None:
     theirs = engine.load(directory, CPU).logits(ids)
     ours = torch.tensor(numpy_engine.load(directory, CPU).logits(ids))
     assert float((ours - theirs).abs().max()) < 1e-3 * float(theirs.abs().max())
+
+
+@pytest.mark.parametrize(
+    ("said", "head", "tied"),
+    [
+        (True, "none", True),
+        (True, "the same", True),
+        (True, "another", False),
+        (False, "the same", False),
+        (None, "another", False),
+    ],
+)
+def test_whether_a_head_counts_as_a_matrix_of_its_own(
+    said: bool | None, head: str, tied: bool, tmp_path: Path
+) -> None:
+    """Engines that read the files themselves count parameters by it."""
+    directory = llama(tmp_path)
+
+    def with_head(tensors: dict[str, Any]) -> dict[str, Any]:
+        if head == "none":
+            del tensors["lm_head.weight"]
+        if head == "the same":
+            tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"].clone()
+        return tensors
+
+    edited(directory, with_head)
+    assert is_tied(directory, {} if said is None else {"tie_word_embeddings": said}) == tied
 
 
 # ---- experts --------------------------------------------------------------------------------------------

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import nullcontext
 from typing import Any
 
 import pytest
 from fakes import FakeEngine
 
-from bench.errors import NonFiniteOutput, Unsupported
+from bench.errors import NonFiniteOutput, Outcome, Unsupported, VariantFailed
 from bench.records import Encoded
 from bench.worker import commands
 from bench.worker.commands import Worker
@@ -53,6 +54,32 @@ def test_a_chat_message_fits_the_context_in_its_template(room: int, monkeypatch:
 def test_the_digest_is_that_of_the_tokens() -> None:
     one, same, other = (given(prompt(text))[1].digest for text in ("aa b", "cc d", "aa bb"))
     assert one == same != other
+
+
+@pytest.mark.parametrize(
+    ("evidence", "said"),
+    [
+        (
+            ("runtime", "quantise: x", "prune: y"),
+            "does not decode after quantise: x, prune: y (RuntimeError: odd)",
+        ),
+        (("runtime",), "odd"),
+    ],
+)
+def test_a_model_that_does_not_decode_as_it_was_changed(
+    evidence: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, _reply = given(prompt("aa"))
+    worker.evidence = [{"step": step} for step in evidence]
+
+    def fails(*_arguments: object) -> None:
+        raise RuntimeError("odd")
+
+    monkeypatch.setattr(commands.passes, "warm_up", fails)
+    with pytest.raises(VariantFailed if len(evidence) > 1 else RuntimeError, match=re.escape(said)) as caught:
+        worker.warm_up({"least": 1}, [])
+    if isinstance(caught.value, VariantFailed):
+        assert caught.value.outcome == Outcome.RUN_ERROR
 
 
 def test_what_is_loaded_is_frozen_after_the_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:

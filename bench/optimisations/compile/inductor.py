@@ -69,12 +69,8 @@ def apply(model: Any, params: Params) -> Changed:
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
     """Check that a short request was decoded by compiled graphs and with a static cache."""
     new = after.decoding
+    static = new is not None and all("Static" in name for name in new.cache)
     return [
         check("the decode step is compiled", new and new.compiled, bool(new and new.compiled), True),
-        check(
-            "keys and values held by",
-            new and new.cache,
-            bool(new and new.cache == "StaticLayer"),
-            "StaticLayer",
-        ),
+        check("keys and values held by", new and new.held_by, static, "static layers"),
     ]

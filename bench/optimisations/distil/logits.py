@@ -15,6 +15,7 @@ from bench.errors import Unsupported
 from bench.optimisations.shared import distillation, training
 
 REQUIRES = ("torch", "accelerate")
+unused = training.unused
 
 
 @dataclass(frozen=True)

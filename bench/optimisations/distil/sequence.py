@@ -14,6 +14,7 @@ from bench.engine.evidence import Census, Check
 from bench.optimisations.shared import distillation, training
 
 REQUIRES = ("torch", "accelerate")
+unused = training.unused
 
 
 @dataclass(frozen=True)

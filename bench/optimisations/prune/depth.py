@@ -7,7 +7,7 @@ between its input and its output.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from bench.optimisations.shared import calibration, decoder
 
 REQUIRES = ("torch",)
 WEIGHTS = "any"
+FIRST, NUMBERED = ("first_k_dense_replace",), ("mlp_only_layers",)  # as configs of mixtures say it
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,14 @@ class Params(calibration.CalibrationParams):
         return self.keep_layers if self.keep_layers is not None else layers - max(1, round(layers / 5))
 
 
+def unused(params: Params) -> dict[str, str]:
+    """Return the settings that do nothing: only the influence of a layer is measured on a text."""
+    if params.drop:
+        reason = "drop names the layers to remove"
+        return {"by": reason, **calibration.without_text(reason)}
+    return {} if params.by == "influence" else calibration.without_text("the last layers are removed")
+
+
 def refuse(params: Params, architecture: Mapping[str, Any]) -> str | None:
     """Return why the settings do not fit a model of this shape, with the nearest that do, or None."""
     layers = architecture["layers"]
@@ -71,8 +80,8 @@ def apply(model: Any, params: Params) -> Any:
     dropped = _dropped(model, layers, params)
     kept = [number for number in range(len(layers)) if number not in dropped]
     config = model.config.get_text_config()
-    if getattr(config, "layer_types", None) is not None:
-        config.layer_types = [config.layer_types[number] for number in kept]
+    for name, value in of_kept(config, len(layers), kept).items():
+        setattr(config, name, value)
     config.num_hidden_layers = len(kept)
     model.model.layers = torch.nn.ModuleList(layers[number] for number in kept)
     for number, block in enumerate(model.model.layers):
@@ -80,6 +89,20 @@ def apply(model: Any, params: Params) -> Any:
             if hasattr(module, "layer_idx"):
                 module.layer_idx = number
     return model
+
+
+def of_kept(config: Any, layers: int, kept: Sequence[int]) -> dict[str, Any]:
+    """Return what a config says of single layers, for those that stay: a list with an entry for each layer,
+    numbers of layers, or how many first ones are of another kind. A checkpoint of them is loaded by it."""
+    found: dict[str, Any] = {}
+    for name, value in vars(config).items():
+        if name in FIRST and isinstance(value, int):
+            found[name] = sum(number < value for number in kept)
+        elif name in NUMBERED and isinstance(value, list):
+            found[name] = [place for place, number in enumerate(kept) if number in value]
+        elif "layer" in name and isinstance(value, list) and len(value) == layers:
+            found[name] = [value[number] for number in kept]
+    return found
 
 
 def _dropped(model: Any, layers: Any, params: Params) -> set[int]:
@@ -93,7 +116,7 @@ def _dropped(model: Any, layers: Any, params: Params) -> set[int]:
     influence = one_off.kept(
         "pruning",
         model,
-        {"scheme": "depth", **calibration.recipe(params)},
+        {"scheme": "depth", **calibration.recipe(model, params)},
         ("torch",),
         lambda: {"influence": torch.tensor(influences(model, calibration.windows(model, params)))},
     )["influence"].tolist()

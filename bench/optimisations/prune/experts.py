@@ -46,6 +46,11 @@ class Params(calibration.CalibrationParams):
         return self.keep_experts or round(self.keep * experts_of_a_layer)
 
 
+def unused(params: Params) -> dict[str, str]:
+    """Return the settings that do nothing: a number stands in the place of a share."""
+    return {"keep": "keep_experts is given"} if params.keep_experts is not None else {}
+
+
 def refuse(params: Params, architecture: Mapping[str, Any]) -> str | None:
     """Return why the settings do not fit a model of this shape, or None."""
     if not architecture["mixture"]:
@@ -124,7 +129,7 @@ def _chosen(model: Any, params: Params) -> list[Any]:
         counts = {f"{place:06}": one for place, one in enumerate(seen.counts)}
         return {**counts, CHOSEN: torch.tensor([seen.chosen])}
 
-    recipe = {"scheme": "experts by interface", **calibration.recipe(params)}
+    recipe = {"scheme": "experts by interface", **calibration.recipe(model, params)}
     found = dict(one_off.kept("pruning", model, recipe, ("torch",), make))
     chosen = int(found.pop(CHOSEN))
     counts = [found[name] for name in sorted(found)]

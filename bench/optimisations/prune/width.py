@@ -43,6 +43,11 @@ class Params(calibration.CalibrationParams):
             raise ValueError("keep_heads must be at least 1")
 
 
+def unused(params: Params) -> dict[str, str]:
+    """Return the settings that do nothing: the magnitude is that of the weights alone."""
+    return calibration.without_text("magnitude reads no text") if params.by == "magnitude" else {}
+
+
 def refuse(params: Params, architecture: Mapping[str, Any]) -> str | None:
     """Return why the settings do not fit a model of this shape, with the nearest that do, or None."""
     heads, groups = architecture["attention_heads"], architecture["kv_heads"]
@@ -83,7 +88,7 @@ def _importances(model: Any, layers: Any, params: Params) -> list[tuple[Any, Any
         ends = [block.mlp.down_proj for block in layers] + [block.self_attn.o_proj for block in layers]
         return {f"{place:06}": one for place, one in enumerate(_weighed(model, ends, params))}
 
-    seen = {"scheme": "width", "by": params.by, **calibration.recipe(params)}
+    seen = {"scheme": "width", "by": params.by, **calibration.recipe(model, params)}
     kept = one_off.kept("pruning", model, seen, ("torch",), make)
     found = [kept[name] for name in sorted(kept)]
     return list(zip(found[: len(layers)], found[len(layers) :], strict=True))

@@ -6,6 +6,7 @@ kernel.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from bench.engine import experts
@@ -18,11 +19,22 @@ __all__ = ["Params"]
 REQUIRES = ("llmcompressor",)
 KERNEL = int4.KERNEL
 NOTE = int4.NOTE
+NO_MIXTURES = (
+    "AWQ would scale what the experts read, and llm-compressor knows no way to undo that in their router: "
+    "gptq and torch-int4 take experts"
+)
 
 
 def unsupported(device: str, dtype: str) -> str | None:
     """Return why the int4 kernel does not run here, or None."""
     return int4.unsupported(device, dtype)
+
+
+def refuse(params: Params, architecture: Mapping[str, Any]) -> str | None:
+    """Return why the scheme does not fit a model of this shape, or None."""
+    if architecture.get("mixture"):
+        return NO_MIXTURES
+    return int4.refuse(params.group_size, architecture)
 
 
 def apply(model: Any, params: Params) -> Any:
@@ -31,10 +43,7 @@ def apply(model: Any, params: Params) -> Any:
     Raises Unsupported for a mixture of experts.
     """
     if next(experts.mixtures(model), None) is not None:
-        raise Unsupported(
-            "AWQ would scale what the experts read, and llm-compressor knows no way to undo that in the "
-            f"router of {type(model).__name__}: gptq and torch-int4 take its experts"
-        )
+        raise Unsupported(NO_MIXTURES)
 
     def modifiers() -> list[Any]:
         from llmcompressor.modifiers.quantization import QuantizationModifier

@@ -6,7 +6,9 @@ Source: Dettmers et al. 2022, arXiv 2208.07339.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from bench.engine.evidence import Census, Check, replaced
@@ -48,9 +50,19 @@ def apply(model: Any, params: Params) -> Any:
         )
         new.weight = bnb.nn.Int8Params(layer.weight.data.cpu(), requires_grad=False, has_fp16_weights=False)
         new.bias = layer.bias
-        return new.to(layer.weight.device)
+        new = new.to(layer.weight.device)
+        new.forward = partial(_by_rows, new.forward)
+        return new
 
     return replace_linears(model, quantised)
+
+
+def _by_rows(forward: Callable[[Any], Any], x: Any) -> Any:
+    """Compute y [..., out] from x [..., in]. bitsandbytes 0.50 looks for outliers in two or three dimensions;
+    latent attention (DeepSeek) multiplies in four."""
+    if x.dim() <= 3:
+        return forward(x)
+    return forward(x.flatten(0, -2)).unflatten(0, x.shape[:-1])
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:

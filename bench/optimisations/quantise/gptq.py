@@ -6,6 +6,7 @@ int4 kernel.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,11 @@ class Params(llm_compressor.GroupParams):
 def unsupported(device: str, dtype: str) -> str | None:
     """Return why the int4 kernel does not run here, or None."""
     return int4.unsupported(device, dtype)
+
+
+def refuse(params: Params, architecture: Mapping[str, Any]) -> str | None:
+    """Return why the groups do not fill the rows of a model of this shape, or None."""
+    return int4.refuse(params.group_size, architecture)
 
 
 def apply(model: Any, params: Params) -> Any:

@@ -1,7 +1,7 @@
 """KV cache in float8 (e4m3), with one scale per token and head; the weights stay as they are.
 
 There is one cast in each direction and there are no groups, so no token waits unpacked. The scale is the
-largest magnitude divided by 448, the largest number of e4m3.
+largest magnitude divided by 448, the largest number of e4m3. A layer with a sliding window keeps its window.
 """
 
 from __future__ import annotations
@@ -27,41 +27,53 @@ class Params:
 
 
 def apply(model: Any, params: Params) -> Changed:
-    """Give every request another cache. No weight changes."""
-    return kv_cache.use_layers(model, _layer_class())
+    """Give every request another cache, with windows where the model has them. No weight changes.
+
+    Raises Unsupported for a model that keeps something else than keys and values.
+    """
+    return kv_cache.use_layers(model, lambda: _classes()[0](), lambda tokens: _classes()[1](tokens))
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
     """Check for float8 cache layers that take fewer bytes per token."""
-    return kv_cache.smaller_cache(before, after, "Float8Layer", 8)
+    return kv_cache.smaller_cache(before, after, 8, "Float8Layer", "Float8WindowLayer")
 
 
 @cache
-def _layer_class() -> Any:
-    """Make a subclass of transformers' cache layer at its first use, to import transformers late."""
-    from transformers.cache_utils import DynamicLayer
+def _classes() -> tuple[Any, Any]:
+    """Make subclasses of transformers' cache layers at their first use, to import transformers late."""
+    from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
     class Float8Layer(DynamicLayer):  # type: ignore[misc]
         """Hold keys and values in float8 with their scales, and return them in the model's dtype."""
 
-        keys: Any
-        values: Any
-        key_scales: Any
-        value_scales: Any
-
         def update(self, key_states: Any, value_states: Any, *_rest: Any, **_named: Any) -> tuple[Any, Any]:
             """Append the new keys and values in packed form, and return all of them unpacked."""
-            keys, values = _packed(key_states), _packed(value_states)
-            if not self.is_initialized:
-                self.lazy_initialization(key_states, value_states)
-            else:
-                keys = _behind((self.keys, self.key_scales), keys)
-                values = _behind((self.values, self.value_scales), values)
-            (self.keys, self.key_scales), (self.values, self.value_scales) = keys, values
-            kind = key_states.dtype
-            return self.keys.to(kind) * self.key_scales, self.values.to(kind) * self.value_scales
+            return _appended(self, key_states, value_states, slice(None))
 
-    return Float8Layer
+    class Float8WindowLayer(DynamicSlidingWindowLayer):  # type: ignore[misc]
+        """The same for a sliding window: what the next token cannot see is dropped."""
+
+        def update(self, key_states: Any, value_states: Any, *_rest: Any, **_named: Any) -> tuple[Any, Any]:
+            """Append as above, and keep the tokens that fit into the window with the next one."""
+            self.cumulative_length += key_states.shape[-2]
+            return _appended(self, key_states, value_states, slice(-self.sliding_window + 1, None))
+
+    return Float8Layer, Float8WindowLayer
+
+
+def _appended(layer: Any, key_states: Any, value_states: Any, kept: slice) -> tuple[Any, Any]:
+    """Return what ``layer`` held and the new keys and values, unpacked; it then holds the tokens ``kept``."""
+    keys, values = _packed(key_states), _packed(value_states)
+    if not layer.is_initialized:
+        layer.lazy_initialization(key_states, value_states)
+    else:
+        keys = _behind((layer.keys, layer.key_scales), keys)
+        values = _behind((layer.values, layer.value_scales), values)
+    layer.keys, layer.key_scales = (part[..., kept, :].contiguous() for part in keys)
+    layer.values, layer.value_scales = (part[..., kept, :].contiguous() for part in values)
+    kind = key_states.dtype
+    return keys[0].to(kind) * keys[1], values[0].to(kind) * values[1]
 
 
 def _packed(states: Any) -> tuple[Any, Any]:

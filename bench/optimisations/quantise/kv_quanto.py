@@ -1,7 +1,8 @@
 """KV cache in 4 or 2 bits by optimum-quanto; the weights stay as they are.
 
 Source: Liu et al. 2024 (KIVI), arXiv 2402.02750, as implemented in transformers. A prompt is packed at once.
-Generated tokens wait in full precision until there are ``residual_length`` of them.
+Generated tokens wait in full precision until there are ``residual_length`` of them. Layers with a sliding
+window stay as they are.
 """
 
 from __future__ import annotations
@@ -50,4 +51,4 @@ def apply(model: Any, params: Params) -> Changed:
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:
     """Check for quantised cache layers that take fewer bytes per token."""
-    return kv_cache.smaller_cache(before, after, "QuantoQuantizedLayer", params.bits)
+    return kv_cache.smaller_cache(before, after, params.bits, "QuantoQuantizedLayer", windows_stay=True)

@@ -14,6 +14,7 @@ from bench.optimisations.shared.quanto import QuantoParams as Params
 
 __all__ = ["Params"]
 REQUIRES = ("optimum.quanto",)
+unused = quanto.unused
 
 
 def apply(model: Any, params: Params) -> Any:

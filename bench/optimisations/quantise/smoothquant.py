@@ -30,7 +30,10 @@ class Params(calibration.CalibrationParams):
 
 
 def apply(model: Any, params: Params) -> Any:
-    """Smooth the model by calibration, then quantise every linear layer except the head."""
+    """Smooth the model by calibration, then quantise every linear layer except the head.
+
+    Raises Unsupported if the smooth model computes something else.
+    """
     from torchao.quantization import Int8DynamicActivationInt8WeightConfig
 
     def modifiers() -> list[Any]:
@@ -38,7 +41,9 @@ def apply(model: Any, params: Params) -> Any:
 
         return [SmoothQuantModifier(smoothing_strength=params.strength)]
 
+    before = llm_compressor.logits_of(model)
     smooth = llm_compressor.with_new_weights("smoothquant", model, params, modifiers)
+    llm_compressor.must_compute_the_same(smooth, before)
     return torchao.quantise(smooth, Int8DynamicActivationInt8WeightConfig())
 
 

@@ -5,12 +5,13 @@ Source: torchao, ``Int4WeightOnlyConfig`` with the tile-packed format. Its kerne
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from bench.engine.evidence import Census, Check
 from bench.errors import Unsupported
-from bench.optimisations.shared import torchao
+from bench.optimisations.shared import int4, torchao
 from bench.optimisations.shared.linear import named_linears
 
 REQUIRES = ("torchao",)
@@ -32,6 +33,11 @@ def unsupported(device: str, dtype: str) -> str | None:
     if dtype != "bfloat16":
         return f"torchao int4 needs runtime.dtype bfloat16, not {dtype}"
     return None
+
+
+def refuse(params: Params, architecture: Mapping[str, Any]) -> str | None:
+    """Return why the groups do not fill the rows of a model of this shape, or None."""
+    return int4.refuse(params.group_size, architecture)
 
 
 def apply(model: Any, params: Params) -> Any:

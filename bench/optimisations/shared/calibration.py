@@ -35,16 +35,51 @@ class CalibrationParams:
             raise ValueError(f"tokens must be from {SHORTEST} to 131072")
 
 
-def recipe(params: CalibrationParams) -> dict[str, object]:
+OF_TEXT = ("text", "samples", "tokens", "seed")  # the settings that choose the calibration text
+
+
+def without_text(reason: str) -> dict[str, str]:
+    """Return why none of these settings does anything, by their names."""
+    return dict.fromkeys(OF_TEXT, reason)
+
+
+def recipe(model: Any, params: CalibrationParams) -> dict[str, object]:
     """Return what a cached result depends on besides the model: the text and how windows are drawn."""
+    drawn = {"samples": params.samples, "tokens": params.tokens, "seed": params.seed}
+    return {"text_sha256": _sha256(params), **drawn, **_beginning(model)}
+
+
+def beyond_names(model: Any, params: CalibrationParams) -> dict[str, object]:
+    """Return what the settings themselves do not say of the windows, for a recipe that has the settings: the
+    content of a file of text, and the tokens with which each window begins."""
+    from bench import plugins
+
+    ours = params.text in plugins.names("texts")
+    return {**({} if ours else {"text_sha256": _sha256(params)}), **_beginning(model)}
+
+
+def _sha256(params: CalibrationParams) -> str:
     from bench.texts import read_text
 
-    text = hashlib.sha256(read_text(params.text).encode()).hexdigest()
-    return {"text_sha256": text, "samples": params.samples, "tokens": params.tokens, "seed": params.seed}
+    return hashlib.sha256(read_text(params.text).encode()).hexdigest()
+
+
+def _beginning(model: Any) -> dict[str, object]:
+    begin = begin_ids(model)
+    return {"begin": list(begin)} if begin else {}
+
+
+def begin_ids(model: Any) -> tuple[int, ...]:
+    """Return the tokens with which every text begins for this model, such as a BOS token; often none."""
+    from bench.runtimes._text import begins_with
+
+    tokenizer = _tokenizer(Path(model.config.name_or_path))
+    return () if tokenizer is None else begins_with(tokenizer, model.config.get_text_config().vocab_size)
 
 
 def windows(model: Any, params: CalibrationParams, part: tuple[float, float] = (0.0, 1.0)) -> list[Any]:
-    """Draw ``samples`` windows of token ids, each [1, tokens], on the model's device.
+    """Draw ``samples`` windows of token ids, each [1, tokens], on the model's device. Each begins with the
+    tokens that begin every text of this model, as the windows do on which drift is scored.
 
     ``part`` limits them to the text between two shares of its length. Raises Unsupported if this part is
     shorter than one window.
@@ -56,7 +91,11 @@ def windows(model: Any, params: CalibrationParams, part: tuple[float, float] = (
     vocabulary = model.config.get_text_config().vocab_size
     ids = _encode(Path(model.config.name_or_path), vocabulary, read_text(params.text))
     ids = ids[int(part[0] * len(ids)) : int(part[1] * len(ids))]
-    last = len(ids) - params.tokens
+    begin = list(begin_ids(model))
+    size = params.tokens - len(begin)
+    if size < 1:
+        raise Unsupported(f"{params.tokens} tokens are no more than the {len(begin)} that begin every text")
+    last = len(ids) - size
     if last < 0:
         raise Unsupported(
             f"the calibration text {params.text} has {len(ids)} tokens, {params.tokens} are asked for"
@@ -64,16 +103,21 @@ def windows(model: Any, params: CalibrationParams, part: tuple[float, float] = (
     draw = random.Random(params.seed)
     device = next(model.parameters()).device
     starts = [draw.randint(0, last) for _ in range(params.samples)]
-    return [torch.tensor([ids[start : start + params.tokens]], device=device) for start in starts]
+    return [torch.tensor([[*begin, *ids[start : start + size]]], device=device) for start in starts]
+
+
+@lru_cache(maxsize=1)
+def _tokenizer(directory: Path) -> Any | None:
+    from bench.runtimes._text import tokenizer_of
+
+    return tokenizer_of(directory)
 
 
 @lru_cache(maxsize=1)  # a training encodes one text twice: to train on it, and to be judged by it
 def _encode(directory: Path, vocabulary: int, text: str) -> list[int]:
     """Encode the text as the engine does: with the tokenizer beside the weights. Without one, which only a
     model with random weights may lack, as bytes modulo the vocabulary."""
-    from bench.runtimes._text import tokenizer_of
-
-    tokenizer = tokenizer_of(directory)
+    tokenizer = _tokenizer(directory)
     if tokenizer is None:
         return [byte % vocabulary for byte in text.encode()]
     with encoding(len(text)):

@@ -22,6 +22,7 @@ KERNEL = r"_weight_int4pack_mm"
 MODULE = "Int4Linear"
 NOTE = "on a CPU its kernel is fast in bfloat16 only: set runtime.dtype"
 SCALE, ZERO, CODES = "int4_scale", "int4_zero", "int4_codes"
+GROUPS = (32, 64, 128, 256)
 CPU_ROWS, CUDA_ROWS = 16, 8  # the number of outputs must be a multiple of this
 
 
@@ -30,6 +31,22 @@ def unsupported(device: str, dtype: str) -> str | None:
     if device == "cuda" and dtype != "bfloat16":
         return f"the int4 kernel on CUDA needs runtime.dtype bfloat16, not {dtype}"
     return None
+
+
+def refuse(group_size: int, architecture: Mapping[str, Any]) -> str | None:
+    """Return why groups do not fill the rows of a model of this shape, with sizes that do; None if they do.
+
+    A row has ``hidden_size`` weights, and that of a dense MLP's last layer ``intermediate_size``.
+    """
+    rows = [architecture.get("hidden_size")]
+    rows += [] if architecture.get("mixture") else [architecture.get("intermediate_size")]
+    known = [row for row in rows if row]
+    unfilled = next((row for row in known if row % group_size), None)
+    if unfilled is None:
+        return None
+    fitting = [str(size) for size in GROUPS if not any(row % size for row in known)]
+    hint = f"{' or '.join(fitting)} would" if fitting else f"none of {', '.join(map(str, GROUPS))} would"
+    return f"group_size {group_size} does not fill the {unfilled} weights of a row of this model; {hint}"
 
 
 def check_shapes(model: Any, group_size: int) -> None:

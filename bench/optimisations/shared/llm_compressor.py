@@ -15,11 +15,17 @@ from typing import Any, Literal
 
 from bench.engine import experts, one_off
 from bench.engine.evidence import Census, Check, check
+from bench.engine.stepping import probe
+from bench.errors import Unsupported
 from bench.optimisations.shared import calibration, int4
 from bench.optimisations.shared.linear import named_linears, update
 from bench.records.plain import Json
 from bench.runtimes._checkpoint import in_our_words
 
+# How far logits may move, as a mean and in standard deviations, by a change that computes the same: in
+# float32, and in dtypes that round. Scales in the wrong place move them by 0.1 and more.
+MOST_APART, MOST_APART_ROUNDED = 0.005, 0.1
+PROBE_TOKENS = 48
 PACKAGES = ("llmcompressor", "compressed-tensors", "torch")
 
 
@@ -66,6 +72,33 @@ def with_new_weights(name: str, model: Any, params: Any, make_modifiers: Callabl
     return update(model, _kept(name, model, params, make_modifiers, lambda _calibrated: {}))
 
 
+def logits_of(model: Any) -> Any:
+    """Return the logits of a short text, float32 [tokens, vocabulary]."""
+    import torch
+
+    ids = probe(PROBE_TOKENS, model.config.get_text_config().vocab_size)
+    with torch.no_grad():
+        window = torch.tensor([ids], device=next(model.parameters()).device)
+        return model(input_ids=window, use_cache=False).logits[0].float()
+
+
+def must_compute_the_same(model: Any, before: Any) -> None:
+    """Raise Unsupported if scales that were to move between layers have changed what the model computes.
+
+    llm-compressor knows some architectures, and takes all others for a Llama. ``before`` are the logits of
+    ``logits_of`` then.
+    """
+    import torch
+
+    apart = float((logits_of(model) - before).abs().mean() / before.std())
+    exact = next(model.parameters()).dtype is torch.float32
+    if not apart <= (MOST_APART if exact else MOST_APART_ROUNDED):
+        raise Unsupported(
+            f"llm-compressor moves scales between layers of {type(model).__name__} that do not follow each "
+            f"other: its logits moved by {apart:.2g} of their standard deviation before anything was rounded"
+        )
+
+
 def norms_changed(before: Census, after: Census) -> Check:
     """Check that scales moved between layers: the norms in front of the linear layers must have changed."""
     changed = sum(after.norms.get(name) != size for name, size in before.norms.items())
@@ -103,7 +136,8 @@ def _kept(
         }
         return found | changed
 
-    return one_off.kept(name, model, asdict(params), PACKAGES, make)
+    recipe = {**asdict(params), **calibration.beyond_names(model, params)}
+    return one_off.kept(name, model, recipe, PACKAGES, make)
 
 
 def _int4_tensors(calibrated: Any) -> Tensors:

@@ -28,6 +28,12 @@ class QuantoParams(calibration.CalibrationParams):
     activations: Literal["int8", "float8"] | None = None
 
 
+def unused(params: QuantoParams) -> dict[str, str]:
+    """Return the settings that do nothing: without ``activations``, no text is read."""
+    reason = "text is read for the ranges of activations alone, and activations is not given"
+    return {} if params.activations else calibration.without_text(reason)
+
+
 def pack(model: Any, params: QuantoParams, weights: str) -> Any:
     """Replace every linear layer except the head; the calibration text gives the ranges of the activations.
 
@@ -49,7 +55,7 @@ def pack(model: Any, params: QuantoParams, weights: str) -> Any:
     if _needs_its_kernels(model, params, weights):
         check_compiler(next(model.parameters()).device)
     if params.activations:
-        seen = {"weights": weights, "activations": params.activations, **calibration.recipe(params)}
+        seen = {"weights": weights, "activations": params.activations, **calibration.recipe(model, params)}
         packages = ("torch", "optimum-quanto")
         _set_ranges(model, one_off.kept("calibration", model, seen, packages, lambda: _ranges(model, params)))
     quanto.freeze(model)

@@ -37,7 +37,7 @@ class TrainingParams(calibration.CalibrationParams):
     factors of that rank are trained for each matrix instead of all weights, and merged at the end.
     ``precision`` is that of the products; weights are trained in float32. Every ``evaluate_every`` steps the
     KL on ``held_out`` windows is computed. The training ends after ``patience`` evaluations without a lower
-    KL, or after ``max_minutes``. The best weights are kept. ``samples`` is not used.
+    KL, or after ``max_minutes``. The best weights are kept.
     """
 
     text: str = "docstrings"
@@ -65,6 +65,11 @@ class TrainingParams(calibration.CalibrationParams):
 
 
 Loss = Callable[[Any, Any], Any]
+
+
+def unused(params: TrainingParams) -> dict[str, str]:
+    """Return the settings that do nothing: a training has as many windows as its steps need."""
+    return {"samples": "a training reads steps times batch windows"}
 
 
 @dataclass
@@ -97,7 +102,7 @@ def trained(
     the model and ``params``. Raises NonFiniteOutput if the training diverges, and NotApplied if no weights
     were better.
     """
-    whole = {"params": asdict(params), **recipe}
+    whole = {"params": asdict(params), **calibration.beyond_names(model, params), **recipe}
     directory = _checkpoints() / one_off.digest(model, whole)[:32]
 
     def make() -> dict[str, Any]:

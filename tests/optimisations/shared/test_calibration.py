@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import transformers
+from byte_tokenizer import write_tokenizer
 
 from bench import plugins
 from bench.errors import Unsupported, UsageError
 from bench.models.fetch import ensure
 from bench.models.reference import Random
-from bench.optimisations.shared import llm_compressor
-from bench.optimisations.shared.calibration import CalibrationParams, windows
+from bench.optimisations.shared import calibration, llm_compressor
+from bench.optimisations.shared.calibration import (
+    CalibrationParams,
+    begin_ids,
+    beyond_names,
+    recipe,
+    windows,
+)
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +44,58 @@ def test_a_text_of_ones_own(toy: transformers.PreTrainedModel, tmp_path: Path) -
     (tmp_path / "mine.txt").write_text("abcdefgh" * 10)
     (one,) = windows(toy, CalibrationParams(text=str(tmp_path / "mine.txt"), samples=1, tokens=16))
     assert bytes(one[0].tolist()).decode() in "abcdefgh" * 10
+
+
+@pytest.fixture
+def with_bos(tmp_path: Path) -> transformers.PreTrainedModel:
+    """A model whose tokenizer puts <s> before every text by itself, as those of Llama 3 and Gemma do."""
+    config = transformers.LlamaConfig(
+        vocab_size=260, hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2
+    )
+    place = tmp_path / "model"
+    transformers.LlamaForCausalLM(config).save_pretrained(place)
+    write_tokenizer(place)
+    file = place / "tokenizer.json"
+    begin, text = {"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}
+    processor = {
+        "type": "TemplateProcessing", "single": [begin, text], "pair": [],
+        "special_tokens": {"<s>": {"id": "<s>", "ids": [0], "tokens": ["<s>"]}},
+    }  # fmt: skip
+    file.write_text(json.dumps({**json.loads(file.read_text()), "post_processor": processor}))
+    return transformers.AutoModelForCausalLM.from_pretrained(place)
+
+
+def test_a_window_begins_as_every_text_of_the_model_does(
+    with_bos: transformers.PreTrainedModel, toy: transformers.PreTrainedModel
+) -> None:
+    """Without it the activations are those of a text that the model never reads."""
+    assert (begin_ids(with_bos), begin_ids(toy)) == ((0,), ())
+    params = CalibrationParams(samples=4, tokens=32)
+    found = windows(with_bos, params)
+    assert [tuple(one.shape) for one in found] == [(1, 32)] * 4
+    assert all(one[0, 0] == 0 and 0 not in one[0, 1:] for one in found)
+    assert all(0 not in one for one in windows(toy, params))
+
+
+def test_what_is_kept_is_kept_for_the_tokens_that_were_read(
+    with_bos: transformers.PreTrainedModel, toy: transformers.PreTrainedModel, tmp_path: Path
+) -> None:
+    assert recipe(with_bos, CalibrationParams()) == {**recipe(toy, CalibrationParams()), "begin": [0]}
+    assert beyond_names(toy, CalibrationParams()) == {}  # the settings say it all
+    file = tmp_path / "mine.txt"
+    found = []
+    for content in ("one", "another"):
+        file.write_text(content)
+        found.append(beyond_names(toy, CalibrationParams(text=str(file)))["text_sha256"])
+    assert found[0] != found[1]
+
+
+def test_a_window_has_room_for_text(
+    with_bos: transformers.PreTrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibration, "begin_ids", lambda _model: (0,) * 20)
+    with pytest.raises(Unsupported, match="16 tokens are no more than the 20 that begin every text"):
+        windows(with_bos, CalibrationParams(tokens=16))
 
 
 def test_a_text_that_is_too_short_or_not_there(toy: transformers.PreTrainedModel, tmp_path: Path) -> None:
