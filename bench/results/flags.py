@@ -28,7 +28,10 @@ def _flags(figures: Figures) -> Iterator[str]:
         yield f"{loops.notes['new']} of {loops.notes['n']} replies end in a loop, and not the baseline's"
     length = figures.get(LENGTH.key)
     if length and other_lengths(length):
-        yield f"replies are {length.value:.2f} times as long (outside 0.9 to 1.1)"
+        if length.value:
+            yield f"replies are {length.value:.2f} times as long (outside 0.9 to 1.1)"
+        else:
+            yield "every reply is empty: it ends at once"
     reach = figures.get(RATIO.key)
     if reach and not 1 / LARGEST_REACH <= reach.value <= LARGEST_REACH:
         yield f"its logits reach {reach.value:.2g} times as far"

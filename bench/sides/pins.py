@@ -24,7 +24,7 @@ from bench.sides.layer import normal
 MOST_FILES = 50  # of requirements that name each other
 MOST_BYTES = 16 * MIB  # of a file that declares packages: one with the digests of all wheels may have 1
 OF_VERSION_CONTROL = ("git+", "hg+", "svn+", "bzr+")
-_OPTION = re.compile(r"\s+(--|#).*$")
+_OPTION = re.compile(r"\s(--|#).*$")
 _FILE = re.compile(r"^(?:-r|--requirement|-c|--constraint)[ =]?\s*(\S+)")
 
 

@@ -156,6 +156,7 @@ def test_a_sound_row_has_no_flag() -> None:
             "7 of 90 activations are at the end of float16",
         ),
         (arm("v", *[[*WORDS[:10], 2]] * 6, end_ids=(2,)), "0.50 times as long"),
+        (arm("v", *[[2, *WORDS]] * 6, end_ids=(2,)), "every reply is empty: it ends at once"),
         (arm("v", *[WORDS] * 6, logits=(Sides(((0.0, 1.0),), ((0.0, 9.0),)),)), "reach 9 times as far"),
     ],
 )
