@@ -24,9 +24,9 @@ from bench.measure import arm as arms
 from bench.measure import designs, passes, replies
 from bench.measure.arm import ArmUnderTest, Fetch, open_worker
 from bench.measure.bills import with_bills_of
+from bench.measure.files_read import record_reading
 from bench.measure.models import record_models
 from bench.measure.pair_processors import pinned
-from bench.measure.reading import record_reading
 from bench.measure.replies import Command, Reply
 from bench.measure.together import ask_both, ask_each, ask_in_order, blaming_baseline
 from bench.records import ColdStart, Loaded, Sides, TurnTimes, UnitRecord

@@ -236,7 +236,7 @@ def test_a_unit_of_the_gate_is_timed_in_processes_that_have_made_nothing(
     monkeypatch.setattr(units, "open_worker", desk.open_worker)
     monkeypatch.setattr(fresh_pair, "open_worker", desk.open_worker)
     comparison = Comparison(desk.group, desk.group.variants[0], desk.context, desk.fetch, 2)
-    comparison.measure(1, UnitExtras(), rows=True)
+    comparison.measure(1, UnitExtras(), rows=True, first=True)
     for side in ("base", "variant"):
         assert (desk.asked(side, 1) == ["load"]) is made
         assert desk.asked(side, 2 if made else 1) == ["load", "prompts", "warm_up", "duet", "profile"]

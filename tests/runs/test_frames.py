@@ -79,7 +79,7 @@ def test_from_the_pipe_to_the_clock(
         seen.append(frames() + 1)
         return len(seen)
 
-    def heard(_channel: object) -> tuple[dict[str, Any], list[int]]:
+    def heard(_channel: object, _most: int) -> tuple[dict[str, Any], list[int]]:
         if not messages:
             raise ChannelClosed("the end")
         return messages.pop(), [baton.detach()] if module == "duet" else []

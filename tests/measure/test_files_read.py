@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench.measure.reading import of_both, record_reading
+from bench.measure.files_read import of_both, record_reading
 from bench.records import ANY
 
 
