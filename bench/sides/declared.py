@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 import shutil
-import tomllib
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
 from bench.config.blocks import BuildBlock
 from bench.errors import UsageError
-from bench.sides.pins import declaring
+from bench.sides.pins import declaring, pyproject_table
 
 UV_LOCK = "uv.lock"
 LISTS = ("requirements.lock", "requirements.txt")
@@ -66,7 +65,9 @@ def _in_workspace(project: Path, source: Path) -> bool:
     if _list_of(project) or not (project / "pyproject.toml").is_file():
         return False
     above = [place for place in project.parents if place.is_relative_to(source)]
-    return any((place / UV_LOCK).is_file() and _has_workspace(place) for place in above)
+    return any(
+        (place / UV_LOCK).is_file() and "workspace" in pyproject_table(place, "tool", "uv") for place in above
+    )
 
 
 def uv_command(project: Path) -> list[str]:
@@ -90,14 +91,6 @@ def unread_locks(project: Path, changed: Collection[str], source: Path, block: B
 
 def _list_of(project: Path) -> str | None:
     return next((name for name in LISTS if (project / name).is_file()), None)
-
-
-def _has_workspace(place: Path) -> bool:
-    try:
-        found = tomllib.loads(declaring(place / "pyproject.toml"))
-    except (OSError, tomllib.TOMLDecodeError):
-        return False
-    return "workspace" in found.get("tool", {}).get("uv", {})
 
 
 def _is_package(project: Path) -> bool:

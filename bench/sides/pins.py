@@ -65,14 +65,21 @@ def declared(project: Path, install: Sequence[Sequence[str]]) -> Iterator[Requir
                 yield from _in_file(project / named[1], set())
             else:
                 yield from _parsed(argument)
-    try:
-        found = tomllib.loads(declaring(project / "pyproject.toml"))
-    except (ValueError, RecursionError):  # a number of 5,000 digits is another ValueError than bad TOML
-        return
-    about = found.get("project")
-    listed = about.get("dependencies") if isinstance(about, dict) else None
+    listed = pyproject_table(project, "project").get("dependencies")
     for line in listed if isinstance(listed, list) else ():
         yield from _parsed(str(line))
+
+
+def pyproject_table(project: Path, *names: str) -> Mapping[str, Any]:
+    """Return a table of a project's ``pyproject.toml``, such as ``tool.uv``. It is empty if the file does not
+    have it, or cannot be read."""
+    try:
+        table: Any = tomllib.loads(declaring(project / "pyproject.toml"))
+    except (ValueError, RecursionError):  # a number of 5,000 digits is another ValueError than bad TOML
+        return {}
+    for name in names:
+        table = table.get(name) if isinstance(table, dict) else None
+    return table if isinstance(table, dict) else {}
 
 
 def declaring(file: Path) -> str:

@@ -61,6 +61,9 @@ def test_what_pip_installs(
         ({"uv.lock": "", "pyproject.toml": WORKSPACE, "services/a/pyproject.toml": TOML}, True),
         ({"uv.lock": "", "pyproject.toml": TOML, "services/a/pyproject.toml": TOML}, False),
         ({"uv.lock": "", "pyproject.toml": "[[", "services/a/pyproject.toml": TOML}, False),
+        ({"uv.lock": "", "pyproject.toml": "tool = 3", "services/a/pyproject.toml": TOML}, False),
+        ({"uv.lock": "", "pyproject.toml": "a = " + "9" * 5000, "services/a/pyproject.toml": TOML}, False),
+        ({"uv.lock": "", "pyproject.toml": "a = " + "[" * 9000, "services/a/pyproject.toml": TOML}, False),
         ({"pyproject.toml": WORKSPACE, "services/a/pyproject.toml": TOML}, False),
         (
             {
