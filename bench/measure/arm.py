@@ -111,8 +111,12 @@ class ArmUnderTest:
         its row already."""
         if self.reopened:
             return
-        self.context.journal.append("arm", {"group": self.group, "name": self.arm.name, **payload})
+        self.add(**payload)
         self.context.journal.sync()
+
+    def add(self, **payload: object) -> None:
+        """Write to the arm's record what belongs there even if its worker was started again."""
+        self.context.journal.append("arm", {"group": self.group, "name": self.arm.name, **payload})
 
     def stage(self, name: str, command: Command[Reply], **arguments: object) -> Reply:
         """Run one command of the worker and record the machine's noise during it."""

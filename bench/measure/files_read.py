@@ -29,8 +29,7 @@ def record_reading(sides: Sequence[ArmUnderTest], roots: Sequence[Mapping[str, s
         found = of_both(ask(replies.REACHED), roots)
     for side, files in zip(sides, found, strict=True):
         opaque = getattr(plugins.load("runtimes", side.arm.runtime.name), "OPAQUE", False)
-        row = {"group": side.group, "name": side.arm.name}  # written already, where whole rows were measured
-        side.context.journal.append("arm", {**row, "reached": {**files, **({ANY: ""} if opaque else {})}})
+        side.add(reached={**files, **({ANY: ""} if opaque else {})})
 
 
 def of_both(found: Sequence[Files], roots: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:

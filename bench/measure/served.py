@@ -89,8 +89,7 @@ class ServedComparison(Comparison):
             record_model(side, self.fetch)
         unit = pair.measure()
         for side in pair.sides if first else ():
-            named = {"group": self.group.label, "name": side.arm.name}
-            self.context.journal.append("arm", {**named, "reached": reached_by(side)})
+            side.add(reached=reached_by(side))
         for side in pair.sides:
             side.record(status=Outcome.OK, reason="")
         return unit

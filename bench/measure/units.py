@@ -115,6 +115,5 @@ class Comparison:
         """Count the work of both sides, and write the counters to the records of both arms too."""
         counted = self._each(replies.COUNT, pair)
         for side, counters in ((pair.base, counted.baseline), (pair.variant, counted.variant)):
-            named = {"group": self.group.label, "name": side.arm.name}
-            self.context.journal.append("arm", {**named, "counters": counters})
+            side.add(counters=counters)
         return counted

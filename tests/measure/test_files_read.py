@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bench.measure.arm import ArmUnderTest
 from bench.measure.files_read import of_both, record_reading
 from bench.records import ANY
 
@@ -65,13 +66,12 @@ def test_it_is_written_for_rows_that_are_there_already(
 ) -> None:
     written: list[tuple[str, dict[str, Any]]] = []
     journal = SimpleNamespace(append=lambda kind, record: written.append((kind, record)))
-    sides: Any = [
-        SimpleNamespace(
-            group="r", reopened=True, context=SimpleNamespace(journal=journal),
-            arm=SimpleNamespace(name=name, runtime=SimpleNamespace(name=engine)),
-        )
-        for name in ("base", "candidate")
-    ]  # fmt: skip
+    context: Any = SimpleNamespace(journal=journal)
+    arms: list[Any] = [
+        SimpleNamespace(name=name, runtime=SimpleNamespace(name=engine)) for name in ("base", "candidate")
+    ]
+    worker: Any = None
+    sides = [ArmUnderTest(arm, "r", context, worker, reopened=True) for arm in arms]
     asked: list[str] = []
 
     def ask(command: Any) -> Any:
