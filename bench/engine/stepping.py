@@ -43,6 +43,12 @@ def probe(length: int, vocabulary: int, shift: int = 0, kinds: int = 97) -> list
     return [((number + shift) % kinds + 3) % vocabulary for number in range(length)]
 
 
+def that_fit(most: int, new_tokens: int, context: int | None) -> int:
+    """Return the tokens of a prompt that leaves room for ``new_tokens`` in the context: at most ``most``, and
+    at least 1."""
+    return max(min(most, (context or most + new_tokens) - new_tokens), 1)
+
+
 def by_steps(engine: Engine, facts: Facts) -> tuple[list[Check], float | None]:
     """Return the checks, and the bytes that one more token adds to the cache (None if they cannot be read).
 
@@ -80,7 +86,7 @@ def _amount(engine: Engine, facts: Facts) -> tuple[int, int]:
     few = not facts.on_gpu and engine.parameters() >= LARGE
     tokens, steps = (FEW_TOKENS, FEW_STEPS) if few else (PROMPT_TOKENS, STEPS)
     room = facts.context or tokens + steps
-    length = max(min(tokens, room - steps), 1)
+    length = that_fit(tokens, steps, facts.context)
     return length, max(min(steps, room - length), 1)
 
 
@@ -92,7 +98,7 @@ def by_batch(engine: Engine, facts: Facts) -> list[Check]:
     """
     room = facts.context or PROMPT_TOKENS + STEPS
     steps = max(min(STEPS, room // 2), 1)
-    longest = max(min(PROMPT_TOKENS, room - steps), 1)
+    longest = that_fit(PROMPT_TOKENS, steps, facts.context)
     prompts = [
         probe(length, facts.vocabulary, 7 * row) for row, length in enumerate((longest, max(longest // 2, 1)))
     ]

@@ -94,11 +94,12 @@ def gate_spec(
     Raises UsageError if no limit is set or another gate is running in ``out``, and BenchError if there is
     nothing to compare. A failure of a worker does not raise: the verdict reports it (exit 5).
     """
-    limits = _limits(spec := _as_judged(spec, plan))
+    spec = _as_judged(spec, plan)
+    limits = _limits(spec)
     wanted = list(rules(limits))
     check_meters(wanted, spec)
     here = conditions(plan.commits.candidate.written if plan.commits else spec)
-    sides, key, spec, fetch = _what_to_compare(spec, plan, on_fetch)
+    sides, key, spec, fetch, price = _what_to_compare(spec, plan, on_fetch)
     if not any(group.variants for group in spec.groups):
         raise UsageError(f"{spec.file}: there is nothing to compare: give a variant, or --base")
     text = evaluation_text(spec)
@@ -119,7 +120,6 @@ def gate_spec(
         hopeless = cannot_fail(cap, wanted, spec)
         tell(Noted(f"gate: {hopeless or beforehand(calibration, strictest(wanted))}"))
         extras, whole_run = _extras(wanted, head["mode"]), any(rule.needs_rows for rule in wanted)
-        price = of_both(plan.commits, plan.limits_from)[0] if plan.commits else None
         return measure(Work(spec, text, head, fetch, extras, whole_run, earlier, tell, price), out)
 
 
@@ -167,12 +167,13 @@ def _as_given(limits: Sequence[tuple[str, LimitBlock]]) -> dict[str, Any]:
     return {key: limit.model_dump(exclude_none=True) for key, limit in limits}
 
 
-Compared = tuple[Json, str, Spec, Fetch]
+Compared = tuple[Json, str, Spec, Fetch, Json | None]
 
 
 def _what_to_compare(spec: Spec, plan: Plan, on_fetch: OnProgress) -> Compared:
     """Return what the journal's head says of the sides, the key of their evidence, the config with the groups
-    to compare, and the function that fetches its models."""
+    to compare, the function that fetches its models, and the price that both sides are charged (None for that
+    of the config)."""
     if plan.commits is not None:
         return _two_commits(spec, plan.commits, plan, on_fetch)
     here = identity(None)
@@ -183,7 +184,7 @@ def _what_to_compare(spec: Spec, plan: Plan, on_fetch: OnProgress) -> Compared:
         "mode": "code" if plan.base else "config",
         "sides": {side: asdict(who) for side, who in sides.items()},
     }
-    return head, evidence_key(spec, sides, fetch), spec, fetch
+    return head, evidence_key(spec, sides, fetch), spec, fetch, None
 
 
 def _two_commits(spec: Spec, commits: Sides, plan: Plan, on_fetch: OnProgress) -> Compared:
@@ -193,6 +194,7 @@ def _two_commits(spec: Spec, commits: Sides, plan: Plan, on_fetch: OnProgress) -
         raise UsageError(f"{spec.file}: no row of the candidate is in the base ({', '.join(new)})")
     spec, base = replace(spec, groups=groups), commits.base
     fetch = fetcher(spec, on_fetch)
+    price, of_base = of_both(commits, plan.limits_from)
     about: Json = {
         "mode": "commits",
         "sides": {"base": base.to_json(), "candidate": commits.candidate.to_json()},
@@ -200,9 +202,9 @@ def _two_commits(spec: Spec, commits: Sides, plan: Plan, on_fetch: OnProgress) -
         "not_compared": sorted(new + gone),
         "gone": gone,
         "allow_identical": plan.allow_identical,
-        "base_price": of_both(commits, plan.limits_from)[1],
+        "base_price": of_base,
     }
-    return about, evidence_of_commits(commits, groups, fetch), spec, fetch
+    return about, evidence_of_commits(commits, groups, fetch), spec, fetch, price
 
 
 def calibrate_spec(

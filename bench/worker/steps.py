@@ -14,7 +14,7 @@ from typing import Any
 from bench.engine import Changed, Engine, Teacher, experts, one_off, progress
 from bench.engine.bounds import Explained
 from bench.engine.evidence import Census, Check, Decoding
-from bench.engine.stepping import probe
+from bench.engine.stepping import probe, that_fit
 from bench.errors import NotApplied, Outcome, Unsupported, VariantFailed
 from bench.formatting import one_line
 from bench.optimisations import gets_experts, unsupported
@@ -48,9 +48,9 @@ def apply(engine: Engine, step: Json, facts: Facts, teacher: Teacher) -> list[Js
     if reason:
         raise Unsupported(reason)
     takes = gets_experts(str(step["label"]).partition(":")[0], scheme)
-    if takes != "stacks" and engine.TORCH and not experts.has_stacks(engine.model):
-        linear.must_be_there(engine.model)
     if takes == "stacks" or not engine.TORCH or not experts.has_stacks(engine.model):
+        if takes != "stacks" and engine.TORCH:
+            linear.must_be_there(engine.model)
         return [_applied(engine, step, facts, teacher)]
     before, started = engine.census(count_zeros=False), perf_counter_ns()
     with ExitStack() as lent:
@@ -150,7 +150,7 @@ def _census_for(scheme: ModuleType, engine: Engine) -> Census:
 def decode_a_little(engine: Any) -> Decoding:
     """Decode three tokens after a prompt of 64, so that the cache is in its steady state."""
     facts = engine.facts()
-    length = max(min(PROBE_TOKENS, (facts.context or PROBE_TOKENS + 3) - 3), 1)
+    length = that_fit(PROBE_TOKENS, 3, facts.context)
     prompt = probe(length, facts.vocabulary)
     engine.split_work()
     generation = engine.prefill([prompt], 3)
@@ -170,7 +170,7 @@ def _with_growth(engine: Any, found: Decoding) -> Decoding:
     if found.compiled or found.drafted is not None or found.split is not None:
         return found
     facts = engine.facts()
-    length = max(min(PROBE_TOKENS, (facts.context or PROBE_TOKENS + 2) - 2), 1)
+    length = that_fit(PROBE_TOKENS, 2, facts.context)
     shorter = max(length - length // 4, 1)
     held = []
     for tokens in (shorter, length):
