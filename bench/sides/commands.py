@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 from bench.errors import BenchError
@@ -62,7 +62,7 @@ def own_pip(python: Path) -> list[str] | None:
 
     ``pip --python`` does the same, but first starts a pip here that does nothing else.
     """
-    found = importlib.util.find_spec("pip")
+    found = PathFinder.find_spec("pip")  # setuptools' own finder would take a search for pip as pip running
     if found is None or found.origin is None:
         return None
     runner = Path(found.origin).with_name("__pip-runner__.py")

@@ -244,3 +244,14 @@ def test_what_is_installed_beside_the_tool_counts_where_a_side_sees_it(
     before = homes()
     monkeypatch.setattr(building, "installed_beside", lambda python: "another package")
     assert [one == other for one, other in zip(before, homes(), strict=True)] == [False, True]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("setuptools") is None, reason="needs setuptools")
+def test_the_search_for_pip_leaves_imports_as_they_are() -> None:
+    """Otherwise a package that builds kernels could not be imported in this process any more."""
+    code = (
+        "import sys; from pathlib import Path; from bench.sides.commands import own_pip; "
+        "own_pip(Path(sys.executable)); import distutils.core, setuptools"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
