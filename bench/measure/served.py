@@ -77,18 +77,16 @@ def must_be_valid(blocks: list[LoadBlock]) -> None:
 class ServedComparison(Comparison):
     """Two servers as the sides of a gate: a unit is a pair of new servers under load, in blocks."""
 
-    def measure(
-        self, number: int, _extras: UnitExtras, rows: bool, first: bool, *, base_too: bool = True
-    ) -> UnitRecord:
+    def measure(self, number: int, extras: UnitExtras) -> UnitRecord:
         """Measure one unit, as ``Comparison`` does. Servers have no counters that could be read."""
         variant = open_worker(self.variant, self.group.label, self.context)
-        variant.reopened = not rows
-        pair = ServerPair(self.group, variant, self.fetch, number, rows=rows and base_too)
-        for side in pair.sides if rows else ():
+        variant.reopened = not extras.row
+        pair = ServerPair(self.group, variant, self.fetch, number, rows=extras.base_row)
+        for side in pair.sides if extras.row else ():
             passes.begin(side)
             record_model(side, self.fetch)
         unit = pair.measure()
-        for side in pair.sides if first else ():
+        for side in pair.sides if extras.files_read else ():
             side.add(reached=reached_by(side))
         for side in pair.sides:
             side.record(status=Outcome.OK, reason="")

@@ -26,11 +26,19 @@ from bench.records import Counted, Sides, StepProfile, UnitRecord
 
 @dataclass(frozen=True)
 class UnitExtras:
-    """What a unit measures besides times. Counters and memory peaks take one more request each, so they are
-    measured only where they are needed."""
+    """What a unit measures and records besides times.
+
+    ``counters`` and ``memory`` (peaks) take one more request each, so they are measured only where they are
+    needed. With ``row`` the variant's row is written to the journal (what it is, its evidence and its
+    kernels), with ``base_row`` the baseline's too. With ``files_read`` both sides record which files of their
+    commits they read.
+    """
 
     counters: bool = False
     memory: bool = False
+    row: bool = False
+    base_row: bool = False
+    files_read: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,12 +57,8 @@ class Comparison:
         """Return (group, variant), as in the records."""
         return self.group.label, self.variant.name
 
-    def measure(
-        self, number: int, extras: UnitExtras, rows: bool, first: bool, *, base_too: bool = True
-    ) -> UnitRecord:
-        """Measure one unit. With ``rows`` the variant is recorded in the journal: what it is, its
-        evidence and its kernels; with ``base_too`` the baseline as well. In the ``first`` unit of a run it is
-        recorded which files they read.
+    def measure(self, number: int, extras: UnitExtras) -> UnitRecord:
+        """Measure one unit.
 
         The processes that are timed neither calibrate nor train. If the first ones did, both sides start anew
         and load what was made.
@@ -62,26 +66,28 @@ class Comparison:
         Raises VariantFailed for the variant, BaselineDied for the baseline.
         """
         began = monotonic()
-        pair = self._pair(number, rows, base_too, first)
-        for side in pair.sides if rows else ():
+        pair = self._pair(number, extras)
+        for side in pair.sides if extras.row else ():
             passes.begin(side)
         with pair:
             pair.load()
             if not any(map(made_now, pair.loaded)):
-                return self._unit(pair, extras, rows, began)
-        began, again = monotonic(), self._pair(number, rows, base_too, first)
+                return self._unit(pair, extras, began)
+        began, again = monotonic(), self._pair(number, extras)
         with again:
             again.load(Sides(*pair.loaded))
-            return self._unit(again, extras, rows, began)
+            return self._unit(again, extras, began)
 
-    def _pair(self, number: int, rows: bool, base_too: bool, notes: bool) -> FreshPair:
+    def _pair(self, number: int, extras: UnitExtras) -> FreshPair:
         variant = open_worker(self.variant, self.group.label, self.context)
-        variant.reopened = not rows
-        return FreshPair(self.group, variant, self.fetch, number, rows=rows and base_too, notes=notes)
+        variant.reopened = not extras.row
+        return FreshPair(
+            self.group, variant, self.fetch, number, rows=extras.base_row, notes=extras.files_read
+        )
 
-    def _unit(self, pair: FreshPair, extras: UnitExtras, rows: bool, began: float) -> UnitRecord:
+    def _unit(self, pair: FreshPair, extras: UnitExtras, began: float) -> UnitRecord:
         """Time both sides of a pair that is loaded, then look at what else is wanted."""
-        pair.warm_up(check=rows)
+        pair.warm_up(check=extras.row)
         available = max(side.batches for side in pair.sides)
         unit = pair.turns(batches_of(pair.number, self.batches, available))
         if extras.memory:
@@ -89,7 +95,7 @@ class Comparison:
         if extras.counters:
             unit = replace(unit, counters=self._count(pair))
         pair.record_reached()
-        for side, profile in zip(pair.sides, self._profiles(pair) if rows else (), strict=False):
+        for side, profile in zip(pair.sides, self._profiles(pair) if extras.row else (), strict=False):
             side.record(profile=profile)
         for side in pair.sides:
             side.record(status=Outcome.OK, reason="")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from bench.config.served import is_server
@@ -135,22 +135,22 @@ class _Units:
         variant, base = comparison.variant.name, comparison.group.baseline.name
         units = _units_so_far(comparison, record)
         number, first = 1 + len(units), _none_here(units)
-        rows = first and not self.work.whole_run
-        place = comparison.group.label, base
-        base_too = place not in self._bases
+        row, place = first and not self.work.whole_run, (comparison.group.label, base)
+        base_row = row and place not in self._bases
+        extras = replace(self.work.extras, row=row, base_row=base_row, files_read=first)
         self.context.tell(Began(variant, f"unit {number}"))
         try:
-            unit = comparison.measure(number, self.work.extras, rows, first, base_too=base_too)
+            unit = comparison.measure(number, extras)
         except VariantFailed as failure:
-            partner = base if rows and base_too else ""
+            partner = base if base_row else ""
             self._failed(comparison, variant, failure.outcome, failure.reason, partner)
         except (BaselineDied, PeerGone) as gone:
             reason = f"the baseline's worker failed ({gone})"
-            self._failed(comparison, base, Outcome.BASELINE_FAILED, reason, variant if rows else "")
+            self._failed(comparison, base, Outcome.BASELINE_FAILED, reason, variant if row else "")
         else:
             self.context.journal.append("unit", asdict(unit))
             self.context.journal.sync()
-            if rows:
+            if row:
                 self._bases.add(place)
 
     def _failed(self, comparison: Comparison, name: str, outcome: Outcome, reason: str, partner: str) -> None:

@@ -32,9 +32,7 @@ class OneProcess(units.Comparison):
     kept: dict[tuple[str, str], FreshPair] = {}  # noqa: RUF012 - shared on purpose
     stack = ExitStack()
 
-    def measure(
-        self, number: int, extras: units.UnitExtras, rows: bool, first: bool, *, base_too: bool = True
-    ) -> UnitRecord:
+    def measure(self, number: int, extras: units.UnitExtras) -> UnitRecord:
         """Measure one more slice of the same two workers."""
         began = monotonic()
         if self.key not in self.kept:
@@ -44,7 +42,7 @@ class OneProcess(units.Comparison):
                 passes.begin(under)
             self.stack.enter_context(pair)
             pair.load()
-            pair.warm_up(check=rows)
+            pair.warm_up(check=extras.row)
             self.kept[self.key] = pair
         pair = self.kept[self.key]
         pair.number = number

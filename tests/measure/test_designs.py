@@ -216,7 +216,8 @@ def test_a_unit_of_the_gate_is_timed_before_it_is_looked_at(monkeypatch: Patch, 
     monkeypatch.setattr(units, "open_worker", desk.open_worker)
     monkeypatch.setattr(fresh_pair, "open_worker", desk.open_worker)
     comparison = Comparison(desk.group, desk.group.variants[0], desk.context, desk.fetch, 2)
-    unit = comparison.measure(1, UnitExtras(counters=True, memory=True), rows, rows)
+    wanted = UnitExtras(counters=True, memory=True, row=rows, base_row=rows, files_read=rows)
+    unit = comparison.measure(1, wanted)
     assert unit.counters is not None
     assert unit.peaks is not None
     for side in ("base", "variant"):
@@ -236,7 +237,7 @@ def test_a_unit_of_the_gate_is_timed_in_processes_that_have_made_nothing(
     monkeypatch.setattr(units, "open_worker", desk.open_worker)
     monkeypatch.setattr(fresh_pair, "open_worker", desk.open_worker)
     comparison = Comparison(desk.group, desk.group.variants[0], desk.context, desk.fetch, 2)
-    comparison.measure(1, UnitExtras(), rows=True, first=True)
+    comparison.measure(1, UnitExtras(row=True, base_row=True, files_read=True))
     for side in ("base", "variant"):
         assert (desk.asked(side, 1) == ["load"]) is made
         assert desk.asked(side, 2 if made else 1) == ["load", "prompts", "warm_up", "duet", "profile"]
