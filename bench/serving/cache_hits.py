@@ -24,8 +24,9 @@ class Hits:
 
     @property
     def share(self) -> float:
-        """Return the hit rate; 0 if nothing was looked up."""
-        return self.found / self.asked if self.asked > 0 else 0.0
+        """Return the hit rate; 0 if nothing was looked up. More than was looked up cannot be found, so a server
+        or a file that says so has a rate of 1."""
+        return min(self.found, self.asked) / self.asked if self.asked > 0 else 0.0
 
     def since(self, before: Hits) -> Hits:
         """Return what was added after ``before``. A server that began anew has counted all of it."""

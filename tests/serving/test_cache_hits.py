@@ -40,6 +40,7 @@ def test_what_a_load_added() -> None:
     assert Hits(384, 1500).since(Hits(100, 500)) == Hits(284, 1000)
     assert Hits(3, 15).since(Hits(100, 500)) == Hits(3, 15), "it was started anew"
     assert Hits(0, 0).share == 0
+    assert Hits(1.0, 5e-324).share == 1, "a server or an edited file says so"
     assert Hits.from_json(Hits(3, 15).to_json()) == Hits(3, 15)
 
 
