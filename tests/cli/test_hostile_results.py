@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import rich_runs
 from commands import Bench
+from result_readers import READERS, ROWS, command
 from tampering import rechained, records_of, tampered_journal, tampered_summary
 
 from bench.errors import ExitCode
@@ -28,14 +29,6 @@ from bench.results.summary import RUN_JSON, SEAL, load_run, sealed
 from bench.store.replay import JOURNAL
 
 EDITED = {ExitCode.OK, ExitCode.USAGE, ExitCode.INCOMPARABLE, ExitCode.INTEGRITY}
-FORMATS = "html,markdown,csv,jsonl,junit,pytest-benchmark,latex,pr-comment,github-action-benchmark"
-READERS: tuple[tuple[str, ...], ...] = (
-    ("compare", "RUN"), ("compare", "RUN", "--drift"), ("compare", "RUN", "--examples", "3"),
-    ("compare", "RUN", "RUN"), ("report", "RUN", "--format", FORMATS, "-o", "OUT"),
-    ("explain", "RUN", "ROW"), ("verify", "RUN"), ("price", "RUN", "--against", "api"),
-    ("price", "RUN", "--split"), ("plan", "RUN", "--requests-per-day", "1000"), ("list", "runs", "ABOVE"),
-)  # fmt: skip
-ROWS = {"mixed": "cascade", "served": "fast", "commits": "candidate"}
 Edit = Callable[[dict[str, Any]], object]
 
 
@@ -64,9 +57,8 @@ def read_by_all(
     bench: Bench, run: Path, kind: str, tmp_path: Path, readers: Sequence[tuple[str, ...]] = READERS
 ) -> None:
     """Give a run to every reader; each ends as it may, and prints no line of the stranger's."""
-    words = {"RUN": str(run), "OUT": str(tmp_path / "out"), "ROW": ROWS[kind], "ABOVE": str(run.parent)}
     for reader in readers:
-        ended = bench(*(words.get(word, word) for word in reader))
+        ended = bench(*command(reader, run, kind, tmp_path / "out"))
         assert ended.returncode in EDITED, (reader, ended.stderr)
         assert "Traceback" not in ended.stderr + ended.stdout
         assert not {"\x1b", "\u202e"} & set(ended.stdout + ended.stderr), reader
@@ -77,8 +69,7 @@ def read_by_all(
 def test_a_sound_run_is_read_by_every_command(bench: Bench, sound: Path, tmp_path: Path, kind: str) -> None:
     run = a_copy(sound, kind, tmp_path)
     for reader in READERS[:7]:
-        words = {"RUN": str(run), "OUT": str(tmp_path / "out"), "ROW": ROWS[kind]}
-        ended = bench(*(words.get(word, word) for word in reader))
+        ended = bench(*command(reader, run, kind, tmp_path / "out"))
         assert ended.returncode in (ExitCode.OK, ExitCode.USAGE), (reader, ended.stderr)
     assert "figure by figure" in bench("verify", run).stdout
 

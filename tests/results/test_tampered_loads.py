@@ -12,14 +12,12 @@ import pytest
 import rich_runs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from result_readers import load_outcome
 from tampering import edited, tampered_journal
 
-from bench.cli.load_pages import page
-from bench.errors import BenchError, ExitCode, IntegrityError
-from bench.report.formats import ascii_json, harmless
+from bench.errors import ExitCode, IntegrityError
 from bench.serving import record
 from bench.serving.verify import verify_load
-from bench.store.files import write_atomic
 
 ALLOWED = {ExitCode.OK, ExitCode.USAGE, ExitCode.INTEGRITY}
 QUICK = settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
@@ -39,20 +37,6 @@ def written(value: object) -> str:
     return re.sub(r"-0\.0(?![0-9])", "0.0", json.dumps(value))
 
 
-def outcome(load: Path) -> ExitCode:
-    """How every reader of a load ends, with a summary that fits its journal, so that no difference between
-    the two hides a fault; anything but a BenchError is one."""
-    try:
-        done = record.again(load, {})
-        write_atomic(load / record.SUMMARY, json.dumps(done.to_json(), allow_nan=False))
-        for one in (done, record.again(load, {"ttft": 5.0, "tpot": 1.0})):
-            assert "\x1b" not in page(harmless(one), load) + ascii_json(one.to_json())
-        verify_load(load)
-    except BenchError as refused:
-        return ExitCode(refused.exit_code) if str(refused).strip() else ExitCode.FAILED
-    return ExitCode.OK
-
-
 @QUICK
 @given(draw=st.randoms(use_true_random=False))
 def test_a_journal_of_a_load_that_was_edited(
@@ -60,7 +44,7 @@ def test_a_journal_of_a_load_that_was_edited(
 ) -> None:
     load = a_copy(sound, tmp_path_factory.mktemp("tampered"))
     said = tampered_journal(load, draw)
-    assert outcome(load) in ALLOWED, said
+    assert load_outcome(load) in ALLOWED, said
 
 
 @QUICK
@@ -81,4 +65,4 @@ def test_a_summary_of_a_load_that_was_edited(
 
 
 def test_a_sound_load_is_read(sound: Path, tmp_path: Path) -> None:
-    assert outcome(a_copy(sound, tmp_path)) == ExitCode.OK
+    assert load_outcome(a_copy(sound, tmp_path)) == ExitCode.OK
