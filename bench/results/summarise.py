@@ -18,7 +18,7 @@ from bench.results.consistency import distinct
 from bench.results.examples import examples
 from bench.results.row import Evidence, Row, WarmUpTimes
 from bench.results.run_summary import Json, RunStatus, RunSummary
-from bench.stats.figure import Figures
+from bench.stats.figure import LARGER, Figures, kept, too_large
 from bench.stats.intervals import Interval
 from bench.stats.verdict import RatioDesign
 from bench.store.values import MOST
@@ -32,7 +32,7 @@ def summarise(run: RunRecord) -> RunSummary:
     comparisons = compare_all(run)
     paired = {(ratio.group, ratio.variant): ratio for ratio in comparisons if ratio.metric == cost.PER_1K.key}
     whole = [_figures(run, arm, paired.get((arm.group, arm.name))) for arm in run.arms]
-    rows = distinct([_row(run, arm, _kept(found)) for arm, found in zip(run.arms, whole, strict=True)])
+    rows = distinct([_row(run, arm, kept(found, MOST)) for arm, found in zip(run.arms, whole, strict=True)])
     status, reasons = _status(run)
     baseline = next((arm for arm in run.arms if arm.is_baseline), None)
     return RunSummary(
@@ -164,17 +164,11 @@ def _figures(run: RunRecord, arm: ArmRecord, paired: Comparison | None) -> Figur
     return figures
 
 
-def _kept(figures: Figures) -> Figures:
-    """Leave out what no reader of ``run.json`` would take: a broken model puts out numbers of any size."""
-    return {key: figure if figure is None or figure.within(MOST) else None for key, figure in figures.items()}
-
-
 def _too_large(run: RunRecord, whole: Sequence[Figures]) -> Iterator[str]:
     """Yield a sentence for each row of which figures are left out."""
     for arm, figures in zip(run.arms, whole, strict=True):
-        lost = [key for key, figure in figures.items() if figure is not None and not figure.within(MOST)]
-        if lost:
-            yield f"{row_title(arm.group, arm.name)}: larger than any figure that is kept: {', '.join(lost)}"
+        if lost := too_large(figures, MOST):
+            yield f"{row_title(arm.group, arm.name)}: {LARGER}: {', '.join(lost)}"
 
 
 def _evidence(arm: ArmRecord) -> Evidence | None:

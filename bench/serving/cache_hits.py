@@ -24,8 +24,8 @@ class Hits:
 
     @property
     def share(self) -> float:
-        """Return the hit rate; 0 if nothing was looked up. More than was looked up cannot be found, so a server
-        or a file that says so has a rate of 1."""
+        """Return the hit rate; 0 if nothing was looked up. It is 1 for a server or a file that says that more
+        was found than was looked up."""
         return min(self.found, self.asked) / self.asked if self.asked > 0 else 0.0
 
     def since(self, before: Hits) -> Hits:

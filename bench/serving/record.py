@@ -24,12 +24,13 @@ from bench.serving.drift import Drift
 from bench.serving.drift_failed import FAILED, DriftFailed
 from bench.serving.load import INTERRUPTED, Load
 from bench.serving.text_drift import TextDrift
-from bench.stats.figure import Figures
+from bench.stats.figure import LARGER, Figures, kept, too_large
 from bench.store.files import canonical_json, write_atomic
 from bench.store.journal import Journal, read_journal
 from bench.store.modest import must_be_modest
 from bench.store.replay import judging
 from bench.store.served_blocks import check_load
+from bench.store.values import MOST
 
 JOURNAL, SUMMARY = "journal.jsonl", "load.json"
 SCHEMA_VERSION = 1
@@ -50,6 +51,7 @@ class Result:
     counts: Counts
     figures: Figures
     drift: AnyDrift | None = None
+    too_large: Sequence[str] = ()
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -71,7 +73,8 @@ class Result:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Say what makes the figures less sure than they look."""
-        return warnings(self.load.samples, self._hits, self.prompts)
+        lost = (f"{LARGER}: {', '.join(self.too_large)}",) if self.too_large else ()
+        return (*warnings(self.load.samples, self._hits, self.prompts), *lost)
 
     @property
     def prompts(self) -> str:
@@ -117,7 +120,8 @@ def result(
     if not load.samples:
         raise BenchError("nothing was measured: no request was sent")
     found = {**figures(load.samples, limits, _price(price)), **(drift.figures() if drift else {})}
-    return Result(head, load, limits, price, counts(load.samples, limits), found, drift)
+    lost, of_all = too_large(found, MOST), counts(load.samples, limits)
+    return Result(head, load, limits, price, of_all, kept(found, MOST), drift, lost)
 
 
 def write(directory: Path, done: Result, clock: Callable[[], str], secret: Secret | None) -> None:

@@ -66,6 +66,20 @@ class Figure:
 Figures = dict[str, Figure | None]
 
 
+LARGER = "larger than any figure that is kept"  # how a result begins to name them
+
+
+def too_large(figures: Figures, most: float) -> list[str]:
+    """Return the keys of the figures that have a number beyond ``most``, or that is no number."""
+    return [key for key, figure in figures.items() if figure is not None and not figure.within(most)]
+
+
+def kept(figures: Figures, most: float) -> Figures:
+    """Return the figures with None in the place of those that are too large: no reader would take them."""
+    lost = too_large(figures, most)
+    return {key: None if key in lost else figure for key, figure in figures.items()}
+
+
 @dataclass(frozen=True)
 class Metric:
     """Define a metric once for the whole program.

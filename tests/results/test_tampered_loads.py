@@ -13,7 +13,7 @@ import rich_runs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from result_readers import load_outcome
-from tampering import edited, tampered_journal
+from tampering import edited, rechained, records_of, tampered_journal
 
 from bench.errors import ExitCode, IntegrityError
 from bench.serving import record
@@ -66,3 +66,15 @@ def test_a_summary_of_a_load_that_was_edited(
 
 def test_a_sound_load_is_read(sound: Path, tmp_path: Path) -> None:
     assert load_outcome(a_copy(sound, tmp_path)) == ExitCode.OK
+
+
+def test_a_price_that_makes_dollars_no_number(sound: Path, tmp_path: Path) -> None:
+    """A device that is hardly ever used; what is too large is left out and named, as in a run."""
+    load = a_copy(sound, tmp_path)
+    records = records_of(load)
+    records[0]["price"]["utilisation"] = 5e-324
+    rechained(load, records)
+    again = record.again(load, {})
+    assert again.figures["cost_per_request_usd"] is None
+    assert "larger than any figure that is kept: " in again.warnings[-1]
+    assert load_outcome(load) == ExitCode.OK
