@@ -242,7 +242,7 @@ class Engine(ABC):
         return {type(self).__name__: 1}
 
     def compiled_graphs(self) -> int:
-        """Return the number of graphs compiled in this process so far."""
+        """Return how many graphs have been compiled in this process since the engine was made."""
         return 0
 
     def seen_by_hooks(self) -> bool:

@@ -83,6 +83,13 @@ def not_needed(directory: Path) -> set[str]:
     return set() if quantisation(directory) else {"hqq", "torchao", "scipy", "sklearn"}
 
 
+def _graphs_made() -> int:
+    """Return how many graphs torch.compile has made in this process, for any model."""
+    import torch
+
+    return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+
+
 def _device(asked: str) -> str:
     import torch
 
@@ -123,6 +130,7 @@ class TransformersEngine(Watching, Scoring, Speculating, TextModel):
         self._make_cache: Callable[[int, int], Any] | None = None
         self._step: Any | None = None
         self._speculator: Speculator | None = None
+        self._compiled_before = _graphs_made()
         self.change(Changed(model))
 
     def change(self, changed: Changed) -> None:
@@ -235,7 +243,4 @@ class TransformersEngine(Watching, Scoring, Speculating, TextModel):
         return [list(row) for row in torch.cat(generation.chosen, dim=1).tolist()]
 
     def compiled_graphs(self) -> int:
-        """Return how many graphs torch.compile has made in this process."""
-        import torch
-
-        return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+        return _graphs_made() - self._compiled_before

@@ -21,12 +21,6 @@ IDS = list(range(3, 40))
 END = 65504.0
 
 
-@pytest.fixture(autouse=True)
-def _nothing_is_compiled() -> None:
-    """A worker has one model; this process has had those of other tests, compiled ones too."""
-    torch._dynamo.utils.counters.clear()
-
-
 def engine(dtype: str, model: str = "tiny-llama") -> TransformersEngine:
     return runtime.load(ensure(Random(model)).directory, Options(dtype=dtype, random=True, device="cpu"))
 

@@ -281,3 +281,12 @@ def test_the_ends_of_a_reply(real: Any, toy: Any) -> None:
         toy.model.generation_config.eos_token_id = given
         assert toy.end_ids() == expected
     toy.model.generation_config.eos_token_id = before
+
+
+def test_graphs_are_those_of_this_engine() -> None:
+    """What an earlier model of this process compiled says nothing about the next one."""
+    first = runtime.load(TOY, Options(random=True, device=DEVICE))
+    first.change(Changed(first.model, step=torch.compile(first.model, backend="eager")))
+    decoded(first, [toy_prompt(8)], 3)
+    assert first.compiled_graphs() > 0
+    assert runtime.load(TOY, Options(random=True, device=DEVICE)).compiled_graphs() == 0
