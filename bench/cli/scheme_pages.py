@@ -111,6 +111,8 @@ def page(verb: str, name: str, module: ModuleType) -> Iterator[tuple[str, ...]]:
     yield "here", (f"runs on {device_here('auto')} {here.note}" if here.runs else here.note).strip()
     if note := getattr(module, "NOTE", ""):
         yield "speed", note
+    if sd := getattr(module, "BETWEEN_RUNS_SD", None):
+        yield "repeats", f"runs on a CPU differ by {sd:.1%} more than their pairs show; intervals include it"
 
 
 def explanations(params: type) -> Iterator[str]:

@@ -155,7 +155,9 @@ def _from_blocks(run: RunRecord, variant: ArmRecord) -> Iterator[Ratio]:
 
 def _kernels(arm: ArmRecord) -> Kernels:
     packed_by = arm.loaded.facts.quantised_checkpoint if arm.loaded else None
-    return Kernels(arm.runtime, packed_by, arm.optimise)
+    steps = arm.loaded.evidence if arm.loaded else ()
+    between_runs = math.hypot(*(step.get("between_runs_sd") or 0.0 for step in steps))
+    return Kernels(arm.runtime, packed_by, arm.optimise, between_runs)
 
 
 def _from_solo(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> Iterator[Ratio]:

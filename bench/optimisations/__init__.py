@@ -26,7 +26,9 @@ A scheme is a module with
   the nearest settings that do. It is called before the model is loaded, if the shape is known,
 * ``unused(params)`` (optional): returns the settings that do nothing beside the others, each with its reason;
   a config that gives one of them another value than the default is refused,
-* ``NOTE`` (optional): what a reader should know if the row is not cheaper than the baseline.
+* ``NOTE`` (optional): what a reader should know if the row is not cheaper than the baseline,
+* ``BETWEEN_RUNS_SD`` (optional): the standard deviation of the log cost ratio between runs on a CPU, beyond
+  what the pairs of a run show. It is measured with repeated runs, and widens the intervals of the scheme.
 
 If ``apply`` has a third parameter ``teacher``, it receives the baseline's model (``bench.engine.Teacher``). A
 scheme that changes the KV cache or the decode step returns a ``bench.engine.Changed``. Work that is done once

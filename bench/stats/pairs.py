@@ -13,13 +13,16 @@ prior on the standard deviation (Gelman 2006, Bayesian Analysis 1:515), integrat
 There are two measured priors. If a row runs the same kernels as its baseline, whatever slows one of them
 slows the other too. Other kernels may be limited by arithmetic where the baseline's are limited by memory,
 and then the ratio changes from minute to minute with the load of the machine.
+
+A few kernels also change from hour to hour, which no pair of a run can show. What is known of this from
+repeated runs is added to the interval (docs/decisions/0025).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from bench.stats.intervals import CONFIDENCE, Interval
@@ -27,10 +30,14 @@ from bench.stats.intervals import CONFIDENCE, Interval
 
 @dataclass(frozen=True)
 class Prior:
-    """Describe the log-normal prior of a pair's standard deviation: its median, and the sd of its log."""
+    """Describe the log-normal prior of a pair's standard deviation: its median, and the sd of its log.
+
+    ``between_runs`` is the standard deviation of the log ratio between runs, beyond what their pairs show.
+    """
 
     median: float
     log_sd: float
+    between_runs: float = 0.0
 
 
 SAME_KERNELS, OTHER_KERNELS = Prior(0.012, 0.6), Prior(0.03, 0.7)
@@ -100,7 +107,7 @@ Scales = tuple[tuple[float, float, float], ...]
 
 @cache
 def _posterior(n: int, squares: float, prior: Prior) -> Scales:
-    """Return (standard error of the mean of ``n`` pairs, the same times √2, weight) for each sd of the grid.
+    """Return (standard error of ``n`` pairs' ratio, the same times √2, weight) for each sd of the grid.
 
     ``squares`` is the sum of the squared deviations of the pairs. The weight of an sd is its prior times its
     likelihood, and all weights sum to 1.
@@ -113,7 +120,7 @@ def _posterior(n: int, squares: float, prior: Prior) -> Scales:
     top = max(log_weight for _sd, log_weight in grid)
     weights = [math.exp(log_weight - top) for _sd, log_weight in grid]
     total = math.fsum(weights)
-    errors = [sd / math.sqrt(n) for sd, _log_weight in grid]
+    errors = [math.hypot(sd / math.sqrt(n), prior.between_runs) for sd, _log_weight in grid]
     return tuple((e, e * math.sqrt(2), w / total) for e, w in zip(errors, weights, strict=True))
 
 
@@ -139,11 +146,13 @@ class Kernels:
 
     ``runtime`` is engine, dtype and threads, as any value that can be compared. ``packed_by`` names what
     quantised the checkpoint before it was loaded. ``steps`` are the arm's steps, each ``verb scheme``.
+    ``between_runs`` is the standard deviation of their log time between runs, beyond what pairs show.
     """
 
     runtime: object
     packed_by: object
     steps: Sequence[str]
+    between_runs: float = 0.0
 
     def like(self, other: Kernels) -> bool:
         """Return whether both run the same kernels."""
@@ -156,9 +165,10 @@ class Kernels:
 
 def prior_of(variant: Kernels, baseline: Kernels, *, apart: bool = False) -> Prior:
     """Return the prior for the pairs of a row; ``apart`` says that their processes did not run in turns."""
-    if apart:
-        return APART_IN_TIME
-    return SAME_KERNELS if variant.like(baseline) else OTHER_KERNELS
+    alike = variant.like(baseline)
+    prior = APART_IN_TIME if apart else SAME_KERNELS if alike else OTHER_KERNELS
+    between_runs = 0.0 if alike else math.hypot(variant.between_runs, baseline.between_runs)
+    return replace(prior, between_runs=between_runs)
 
 
 def told_apart(p_values: Sequence[float], family_error: float = FAMILY_ERROR) -> list[bool]:

@@ -161,3 +161,4 @@ class Step(Block):
     cascade: Cascade | None = None
     server: ServerHead | None = None
     note: str | None = None
+    between_runs_sd: Annotated[float, Field(ge=0, le=10)] | None = None

@@ -104,6 +104,7 @@ def _applied(engine: Engine, step: Json, facts: Facts, teacher: Teacher) -> dict
         "weights_bytes_after": after.weights_bytes,
         "kernel_pattern": getattr(scheme, "KERNEL", None),
         "note": getattr(scheme, "NOTE", None),
+        "between_runs_sd": None if facts.on_gpu else getattr(scheme, "BETWEEN_RUNS_SD", None),
         "decoding": asdict(after.decoding) if after.decoding else None,
     }
 

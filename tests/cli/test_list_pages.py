@@ -135,7 +135,8 @@ def test_all_about_one_scheme() -> None:
     assert "Badri and Shaji 2023" in text
     assert "``group_size`` weights share a scale and a zero point." in text
     assert "  bits        4   8, 4, 3, 2 or 1\n  group_size  64  16, 32, 64 or 128\n" in text
-    assert "  needs   hqq\n  engine  transformers\n  here    runs on cpu\n" in text
+    assert "  needs    hqq\n  engine   transformers\n  here     runs on cpu\n" in text
+    assert "  repeats  runs on a CPU differ by 4.5% more than their pairs show; intervals" in text
     assert text.endswith("\n- {name: hqq, optimise: [{quantise: hqq, bits: 4, group_size: 64}]}")
 
 

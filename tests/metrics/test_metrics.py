@@ -45,7 +45,7 @@ from bench.records.grid import grid_of
 from bench.results.summarise import summarise
 from bench.stats.figure import Figure, Figures, Metric, value_of
 from bench.stats.intervals import Distribution, Interval
-from bench.stats.pairs import SAME_KERNELS, pair_ratio
+from bench.stats.pairs import OTHER_KERNELS, SAME_KERNELS, pair_ratio
 from bench.stats.verdict import verdict_of
 
 # Two requests, one after the other: 3 tokens in 100 + 20 + 30 ms, then 3 tokens in 200 + 10 + 10 ms.
@@ -452,6 +452,17 @@ def test_the_interval_is_that_of_the_pairs() -> None:
     wanted = pair_ratio([192, 196, 204, 208], [200] * 4, SAME_KERNELS)
     assert (found.ratio, found.ci_low, found.ci_high) == (wanted.value, wanted.low, wanted.high)
     assert found.pair_sd == wanted.sd == pytest.approx(math.sqrt((64 + 16) * 2 / 3) / 200)
+
+
+@pytest.mark.parametrize(("steps", "more"), [([0.03, None, 0.04], 0.05), ([None], 0.0), ([], 0.0)])
+def test_an_interval_holds_what_the_steps_of_a_row_say_of_repeated_runs(
+    steps: Sequence[float | None], more: float
+) -> None:
+    evidence = tuple({"step": "quantise it", "checks": [], "between_runs_sd": sd} for sd in steps)
+    variant = replace(VARIANT, optimise=("quantise it",), loaded=replace(loaded(), evidence=evidence))
+    found = compared(BASE, variant, PAIRS)["e2el_ms"]
+    wanted = pair_ratio([80] * 4, [120] * 4, replace(OTHER_KERNELS, between_runs=more))
+    assert (found.ci_low, found.ci_high) == (pytest.approx(wanted.low), pytest.approx(wanted.high))
 
 
 def test_void_pairs_and_pairs_of_other_rows_do_not_count() -> None:

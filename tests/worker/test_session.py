@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -15,9 +16,12 @@ from typing import Any
 import pytest
 from engines import told
 
+from bench.engine import Options, Teacher
+from bench.models.fetch import ensure
+from bench.models.reference import Random
 from bench.optimisations.quantise import hqq, kv_hqq
 from bench.runtimes import transformers as runtime
-from bench.worker import session
+from bench.worker import session, steps
 
 ABSENT = "a_package_that_nobody_has"
 
@@ -159,3 +163,17 @@ def test_a_fresh_process_that_has_no_use_for_hqq_does_not_import_it() -> None:
         check=False,
     )
     assert done.stdout.strip().endswith("False"), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("scheme", "device", "sd"),
+    [("hqq", "cpu", hqq.BETWEEN_RUNS_SD), ("hqq", "cuda:0", None), ("bnb-nf4", "cpu", None)],
+)
+def test_a_step_says_how_far_runs_of_its_scheme_differ_on_a_cpu(
+    scheme: str, device: str, sd: float | None
+) -> None:
+    directory = ensure(Random("tiny-llama")).directory
+    engine = runtime.load(directory, Options(random=True, device="cpu"))
+    facts = replace(engine.facts(), device=device)
+    (step,) = steps.apply(engine, told("quantise", scheme, {}), facts, Teacher(directory, lambda: None))
+    assert step["between_runs_sd"] == sd
