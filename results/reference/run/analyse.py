@@ -26,6 +26,7 @@ COST = "cost_per_request_usd"
 COLUMNS = {
     ("aa", "same"): "nothing differs",
     ("aa-neighbour", "same"): "nothing differs, beside a neighbour",
+    ("aa-spread", "same"): "nothing differs, pairs spread over the run",
     ("more", "more"): "2.6 % more work",
 }
 
@@ -238,7 +239,7 @@ def main():
         table(Path(__file__).resolve().parent)
         return
     directory = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().parent
-    for kind in ("aa", "aa-neighbour", "more"):
+    for kind, _prefix in COLUMNS:
         runs = runs_of(directory, kind)
         if runs:
             took = [run["took_s"] for run in runs if run]
