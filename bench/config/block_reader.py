@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from bench import plugins
 from bench.config.blocks import Block, RuntimeBlock, WithOwnKeys, WorkloadBlock
-from bench.config.settings import explain, settings
+from bench.config.plugin_settings import explain, settings
 from bench.errors import together
 from bench.formatting import did_you_mean
 from bench.yaml_source import KeyPath, YamlSource, blaming

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import plugins
-from bench.config.edges import edge_runtime
+from bench.config.cascades import edge_runtime
 from bench.config.encoders import in_one_turn, module_of
 from bench.config.questions import questions
 from bench.config.spec import Arm, Optimisation, Place

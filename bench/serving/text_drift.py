@@ -14,7 +14,7 @@ from bench.metrics import reply_texts
 from bench.records import Json, SaidTexts
 from bench.records.drift import BY_TEXT
 from bench.serving.client import Settings
-from bench.serving.said import Said, paired, pieces, replies
+from bench.serving.greedy_replies import Said, paired, pieces, replies
 from bench.stats.figure import Figures
 
 Write = Callable[[str], Said]  # the baseline's reply to a prompt

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from bench.serving.engines.recipe import Recipe
-from bench.serving.engines.said import Evidence, Said
+from bench.serving.engines.server_facts import Evidence, Said
 
 
 @dataclass(frozen=True)
