@@ -1,4 +1,4 @@
-"""Blocks of the YAML: each is checked key by key, and a complaint names the place where the key stands."""
+"""Read blocks of the YAML key by key; an error message names the line of the key that is wrong."""
 
 from __future__ import annotations
 

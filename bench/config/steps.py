@@ -1,4 +1,4 @@
-"""The steps of ``optimise``: each names a scheme, whose settings are checked by the scheme's own record."""
+"""Read the steps of ``optimise``: each names a scheme, and the scheme's own record checks its settings."""
 
 from __future__ import annotations
 

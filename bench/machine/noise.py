@@ -1,4 +1,4 @@
-"""Other activity on the machine during a pass: it is recorded beside the figures, which are never corrected.
+"""Record other activity on the machine during a pass, beside the figures, which are never corrected.
 
 A solo pass or a pair of processes is measured again if others took more than the accepted share of the
 machine (``measure.max_disturbance``). Only processor time decides that, never the figures, so it cannot

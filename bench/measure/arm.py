@@ -1,4 +1,4 @@
-"""One arm under measurement: its worker process, what a worker is told, and what is known of its model."""
+"""Hold one row while it is measured: its worker process, what that is told, what is known of its model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A baseline's server and a variant's server under the same load, in blocks that alternate: A B B A.
+"""Measure a baseline's server and a variant's server under the same load, in blocks that alternate: A B B A.
 
 Both servers are started anew for each pair, as processes are in ``fresh_pair``. If memory has room for two,
 both stay up while they take turns; otherwise one is stopped before the other is started. A random draw

@@ -1,4 +1,4 @@
-"""How far a server's output has moved from the model that it serves, over evenly spread windows of a text.
+"""Measure how far a server's output is from the model that it serves, over evenly spread windows of a text.
 
 The baseline is that model in float32 in the transformers engine, in a child process. The server is asked for
 its distribution after each prefix of a window. If it gives the whole vocabulary, the statistics are those of

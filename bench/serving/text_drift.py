@@ -1,4 +1,4 @@
-"""How far what a server writes is from what its model writes, where its probabilities are not known.
+"""Measure how far a server's texts are from its model's texts, where its probabilities are not known.
 
 Both answer the same pieces of a text greedily; the server is asked twice, which shows how far it is from
 itself. The statistics are those of the rows of a run (``bench/metrics/reply_texts.py``).

@@ -1,4 +1,4 @@
-"""One side of a gate: a commit, with an environment and a config of its own."""
+"""Define one side of a gate: a commit, with an environment and a config of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands of a worker. Each of them is a method that takes a message and returns a record."""
+"""Define the commands of a worker. Each of them is a method that takes a message and returns a record."""
 
 from __future__ import annotations
 
