@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.machine.cpu_quota import throttled_ticks
 from bench.machine.proc import session_of, stat_of
-from bench.machine.throttling import throttled_ticks
 
 STOLEN_SHARE = 0.10
 STOLEN = "the hypervisor or a quota took processor time"  # why a unit of the gate is void
