@@ -1,4 +1,4 @@
-"""The Python API: ``run`` and ``compare`` do what these commands do, ``load_run`` reads a finished run."""
+"""Offer the Python API: ``run`` and ``compare`` do what the commands do, ``load_run`` reads a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All ways in which a command can fail, the exit codes (see docs/reliability.md), and undoing what failed.
+"""Define how a command can fail, the exit codes (see docs/reliability.md), and how to undo what failed.
 
 Standard library only, because the worker imports this file too.
 """

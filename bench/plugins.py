@@ -1,4 +1,4 @@
-"""Plug-ins are found by their file name; there is no list to edit.
+"""Find plug-ins by their file name; there is no list to edit.
 
 ``quantise: bnb-nf4`` is the module ``bench/optimisations/quantise/bnb_nf4.py``: a plug-in ``bnb-nf4`` of the
 kind ``optimisations.quantise``. The first line of its docstring is its description, ``REQUIRES`` lists the

@@ -100,13 +100,29 @@ def test_the_site_builds(tmp_path: Path) -> None:
 def test_what_contributing_names_is_there() -> None:
     """Files, folders and the commands of its first block."""
     text = (ROOT / "CONTRIBUTING.md").read_text()
-    files = set(
-        re.findall(r"`((?:bench|docs|tests|results|scripts)/[\w./]+|\.pre-commit-config\.yaml)`", text)
-    )
-    assert len(files) > 15
-    assert [one for one in sorted(files) if not (ROOT / one).exists()] == []
+    folders = "bench|configs|docs|models|tests|results|scripts"
+    files = set(re.findall(rf"`((?:{folders})/[\w./*-]+|\.pre-commit-config\.yaml)`", text))
+    assert len(files) > 80
+    assert [one for one in sorted(files) if not any(ROOT.glob(one))] == []
     rooms = set(re.findall(r"`(\w+)/`", text)) - {"bench"}
     assert rooms == {one.parent.name for one in (ROOT / "bench").glob("*/__init__.py")}
+
+
+def rows_of(table: str) -> list[str]:
+    """The first cells of a table's rows, without those of its head."""
+    return [line.split(" | ")[0].strip("| ") for line in table.splitlines() if line.startswith("| ")][1:]
+
+
+def test_contributing_lists_ten_usual_changes_and_each_other_place_once() -> None:
+    """A reader scans the first table; a topic has at most as many rows as are seen at once."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    usual = text.partition("The ten most usual changes")[2].partition("## Where is")[0]
+    topics = text.partition("## Where is")[2].partition("\n## ")[0].split("\n**")[1:]
+    others = [rows_of(topic) for topic in topics]
+    assert len(rows_of(usual)) == 10
+    assert {len(topic) for topic in others} <= set(range(4, 13))
+    every = [*rows_of(usual), *(row for topic in others for row in topic)]
+    assert len(every) == len(set(every))
 
 
 def test_the_citation_has_the_version_of_the_code() -> None:

@@ -6,6 +6,7 @@ An exception to a rule stands here with its reason, and a test says when it is n
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -196,6 +197,14 @@ def test_every_room_has_a_rank_and_every_rank_a_room() -> None:
 
 def test_the_table_of_ranks_fits_a_screen() -> None:
     assert len(RANKS.splitlines()) <= MOST_LINES_OF_A_FUNCTION
+
+
+def test_contributing_lists_the_folders_in_the_order_of_their_ranks() -> None:
+    text = (PACKAGE.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = [re.findall(r"`(\w+)/`", row) for row in re.findall(r"^\| (`\w+/`.*?) \|", text, re.MULTILINE)]
+    ranks = [RANK[name] for row in rows for name in row]
+    assert len(ranks) > 20
+    assert ranks == sorted(ranks)
 
 
 def test_imports_go_downwards() -> None:

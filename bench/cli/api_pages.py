@@ -16,7 +16,7 @@ from bench.plan.edge_first import FORMULA_EDGE_FIRST
 from bench.plan.served import Served
 from bench.pricing import apis, break_even
 from bench.pricing.apis import TokenMix
-from bench.report.reading import bounds_text
+from bench.report.row_sentence import bounds_text
 from bench.results.run_summary import RunSummary
 from bench.stats.intervals import Interval
 

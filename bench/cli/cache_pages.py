@@ -9,7 +9,7 @@ from bench.formatting import format_share, format_significant
 from bench.plan.against import AgainstApi, Comparison, Pair
 from bench.plan.prompt_cache import CachedRow
 from bench.pricing.apis import TokenMix
-from bench.report.reading import bounds_text
+from bench.report.row_sentence import bounds_text
 from bench.stats.intervals import Interval
 
 HEADS = ("", "hit rate", "not computed", "$/1M requests", "without a cache", "÷ without")

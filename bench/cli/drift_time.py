@@ -19,7 +19,7 @@ from bench.measure.token_drift import FLOOR_EXTRA, FLOOR_WINDOWS
 from bench.models.reference import Random
 from bench.plan.roofline import Ceilings
 from bench.records import Json
-from bench.worker.requests import USUAL_TOKENS
+from bench.worker.lm_eval_requests import USUAL_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ from bench.plan.answer import FORMULA_MONTH
 from bench.plan.encoded import FORMULA_TEXTS, PlannedEncoder, planned_encoders
 from bench.plan.fleet import Stream
 from bench.report.formats import ascii_json, harmless
-from bench.report.reading import bounds_text
+from bench.report.row_sentence import bounds_text
 from bench.results.run_summary import RunSummary
 
 HEADS = (

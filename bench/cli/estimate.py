@@ -19,7 +19,7 @@ from bench.cli.drift_time import Asked, asked_of, drift_s, floors_s, learning_s,
 from bench.cli.expected import Beside, Load
 from bench.cli.list_pages import model_words
 from bench.config.blocks import RuntimeBlock
-from bench.config.edges import edge_runtime
+from bench.config.cascades import edge_runtime
 from bench.config.questions import FORMS, questions
 from bench.config.spec import Arm, Group, Spec
 from bench.config.support import device_here

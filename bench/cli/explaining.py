@@ -95,7 +95,7 @@ def _page(
     cached: Comparison | None,
 ) -> Iterator[str]:
     from bench.cli.cache_pages import cache_lines
-    from bench.report.reading import sentence
+    from bench.report.row_sentence import sentence
     from bench.results.explained import bound_words
 
     yield f"{run.name}, {row.title}: {sentence(run, row)}"
@@ -120,7 +120,7 @@ def _waterfall(run: RunSummary, row: Row, parts: list[Part]) -> Iterator[str]:
     """Yield a table that leads from the baseline's dollars per million requests to the row's."""
     from bench.cli.tables import align
     from bench.metrics import cost
-    from bench.report.reading import timed_interval
+    from bench.report.row_sentence import timed_interval
 
     ends = [timed_interval(run, side, cost.PER_REQUEST) for side in (run.baseline_of(row), row)]
     start, end = (1e6 * usd.value if usd else 0.0 for usd in ends)
@@ -138,7 +138,7 @@ def _waterfall(run: RunSummary, row: Row, parts: list[Part]) -> Iterator[str]:
 
 
 def _bounds(figure: Explained) -> str:
-    from bench.report.reading import bounds_text
+    from bench.report.row_sentence import bounds_text
 
     text = bounds_text(figure.shown, lambda value: format_significant(value, 4))
     return f" {text}" if text else ""

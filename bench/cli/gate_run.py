@@ -190,9 +190,9 @@ def _measured_commits(config: Path, base: str, options: GateOptions, quiet: bool
     """Build the environments of both commits, say what differs between them, and measure."""
     from bench.report.gate import differences
     from bench.runs.gate import Plan, unmeasured_gate
+    from bench.sides.ended_early import Unmeasured
     from bench.sides.repository import WORKTREE
     from bench.sides.side import Asked, sides_of_commits
-    from bench.sides.unmeasured import Unmeasured
 
     asked = Asked(config, options.out, options.overrides, options.only)
     say = sayer(quiet=quiet)

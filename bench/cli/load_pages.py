@@ -9,7 +9,7 @@ from typing import Any
 from bench.formatting import format_share, format_significant, printable
 from bench.records.loads import sharing_words
 from bench.serving.drift_failed import DriftFailed
-from bench.serving.engines.said import Said
+from bench.serving.engines.server_facts import Said
 from bench.serving.record import TURNS, Result
 from bench.serving.text_drift import TextDrift
 from bench.stats.figure import Figure, value_of

@@ -174,8 +174,8 @@ def print_split(run: RunSummary, *, as_json: bool) -> None:
     """Print the cost per input token and per output token of each row of a sweep."""
     from bench.cli.tables import align
     from bench.formatting import format_significant
-    from bench.plan.split import splits
-    from bench.pricing.split import FORMULA_SPLIT
+    from bench.plan.token_costs import splits
+    from bench.pricing.token_costs import FORMULA_SPLIT
     from bench.report.formats import ascii_json, harmless
 
     by_row = list(splits(run))

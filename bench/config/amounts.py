@@ -1,4 +1,4 @@
-"""How much a config would measure: more than a journal can hold is refused before anything is measured."""
+"""Refuse a config that would measure more than a journal can hold, before anything is measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The base of every block of the YAML."""
+"""Define the base class of every block of the YAML: immutable and strict, without unknown keys."""
 
 from __future__ import annotations
 

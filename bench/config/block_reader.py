@@ -1,4 +1,4 @@
-"""Blocks of the YAML: each is checked key by key, and a complaint names the place where the key stands."""
+"""Read blocks of the YAML key by key; an error message names the line of the key that is wrong."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from bench import plugins
 from bench.config.blocks import Block, RuntimeBlock, WithOwnKeys, WorkloadBlock
-from bench.config.settings import explain, settings
+from bench.config.plugin_settings import explain, settings
 from bench.errors import together
 from bench.formatting import did_you_mean
 from bench.yaml_source import KeyPath, YamlSource, blaming

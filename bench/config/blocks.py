@@ -1,4 +1,4 @@
-"""What a YAML may say, block by block, with the defaults. ``bench/config/reader.py`` reads a file into them.
+"""Define what a YAML may say, block by block, with the defaults. ``config/reader.py`` reads a file into them.
 
 The blocks are pydantic models: frozen, with strict types, finite numbers within bounds, and no unknown keys.
 The JSON Schema of ``bench schema`` is made from them, so editors and the checker agree.

@@ -6,7 +6,7 @@ import math
 
 from bench.config.block_reader import BlockReader
 from bench.config.blocks import DriftBlock, EnergyBlock, LimitBlock, SloBlock
-from bench.config.edges import check_limits_of_cascades
+from bench.config.cascades import check_limits_of_cascades
 from bench.config.served import serves
 from bench.config.spec import Group
 from bench.config.suite_block import names_of

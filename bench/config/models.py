@@ -1,4 +1,4 @@
-"""Models as a config names them, after a look at what is there; no weights are read."""
+"""Find the models that a config names, and what is known of them; no weights are read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which questions a rule that learns is trained on: one half of a suite, dealt out by the names of items."""
+"""Choose the questions that train the rule of a cascade: one half of a suite, dealt out by names of items."""
 
 from __future__ import annotations
 

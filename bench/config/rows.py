@@ -7,7 +7,7 @@ from typing import Any
 
 from bench import plugins
 from bench.config.blocks import RuntimeBlock, WorkloadBlock
-from bench.config.edges import check_edge
+from bench.config.cascades import check_edge
 from bench.config.encoders import check_encoder, check_same_task, with_task
 from bench.config.gpu_memory import too_large_for_gpu
 from bench.config.loadable import check_loadable

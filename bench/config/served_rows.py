@@ -1,4 +1,4 @@
-"""The part of a config's reader that is about servers; a complaint names the place of its key."""
+"""Read the rows of a config that are servers; an error message names the line of the key that is wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A config, expanded and checked: its cells, their rows, and what is done to the model of each. All frozen.
+"""Define an expanded and checked config: its cells, their rows, what is done to each model. All frozen.
 
 ``bench/config/reader.py`` makes them from YAML, whose blocks are in ``bench/config/blocks.py``.
 """

@@ -1,4 +1,4 @@
-"""The steps of ``optimise``: each names a scheme, whose settings are checked by the scheme's own record."""
+"""Read the steps of ``optimise``: each names a scheme, and the scheme's own record checks its settings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from bench import plugins
 from bench.config.encoders import task_of
 from bench.config.models import read_model
-from bench.config.settings import settings
+from bench.config.plugin_settings import settings
 from bench.config.spec import Optimisation
 from bench.formatting import did_you_mean
 from bench.models.registry import find_model

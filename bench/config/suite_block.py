@@ -1,4 +1,4 @@
-"""What a config says of the tasks of lm-eval, EleutherAI's evaluation harness, among its suites."""
+"""Read what the suites of a config say of the tasks of lm-eval, EleutherAI's evaluation harness."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can run here: the device, the packages and the interpreter that an arm needs on this machine."""
+"""Find out what can run here: the device, the packages and the interpreter that a row needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cells of a sweep: every combination of its values, with a label and what it changes in the file."""
+"""Expand a sweep into cells: every combination of its values, with a label and what it changes."""
 
 from __future__ import annotations
 

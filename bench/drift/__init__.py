@@ -1,1 +1,1 @@
-"""Compare the outputs of two models by statistics, with pure functions."""
+"""Compare the outputs of two models by statistics and behaviour suites, with pure functions."""

@@ -1,4 +1,4 @@
-"""What a program writes on its standard output: parts of a line, whole lines, or nothing within a time."""
+"""Read what a program writes on its standard output: parts of a line, whole lines, or nothing in a time."""
 
 from __future__ import annotations
 

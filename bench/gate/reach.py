@@ -40,7 +40,7 @@ def reached(run: RunRecord, base: ArmRecord, candidate: ArmRecord) -> bool:
 
 def _another_price(run: RunRecord) -> bool:
     """Return whether the sides are charged different prices, and a limit is on a cost. A new price in the
-    config alone says nothing: it may not be the one that counts (``bench/runs/prices.py``)."""
+    config alone says nothing: it may not be the one that counts (``bench/runs/gate_price.py``)."""
     head = run.gate or {}
     of_base = head.get("base_price")
     if of_base is None or not any(metric in COSTS for metric in head.get("limits", {})):

@@ -1,4 +1,4 @@
-"""A simulated network link: what crosses it takes as long as on the link that is asked for.
+"""Simulate a network link: what crosses it takes as long as on the link that is asked for.
 
 ``LinkSettings`` is the block ``link`` of a YAML; ``Link`` waits. Standard library only, because the worker
 imports this folder too.

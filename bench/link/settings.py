@@ -1,4 +1,4 @@
-"""The settings of a simulated link, and the time that it takes on average."""
+"""Define the settings of a simulated link, and compute the time that a message takes on it on average."""
 
 from __future__ import annotations
 

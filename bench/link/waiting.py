@@ -1,4 +1,4 @@
-"""The link itself: it draws the delay of each message and waits that long."""
+"""Simulate the link: draw the delay of each message, with losses and repeats, and really wait that long."""
 
 from __future__ import annotations
 

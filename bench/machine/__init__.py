@@ -1,1 +1,1 @@
-"""Facts about the machine: what it is, and what disturbs measurements on it."""
+"""Describe the machine: what it is, its devices, and what disturbs measurements on it."""

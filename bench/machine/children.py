@@ -1,4 +1,4 @@
-"""What a child process gets: a few variables of the environment, a directory of its own, and nothing else.
+"""Prepare a child process: a few variables of the environment, a directory of its own, and nothing else.
 
 A child that runs Python must not import from the directory in which the user stands: a ``json.py`` there
 would run with everything that the child may see. ``SAFE`` tells every Python from 3.11 on, ``-P`` says it

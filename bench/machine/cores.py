@@ -1,4 +1,4 @@
-"""The processors of this machine by physical core, so that two workers can be kept off each other's."""
+"""List this machine's processors by physical core, so that two workers need not share a core."""
 
 from __future__ import annotations
 

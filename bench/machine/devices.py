@@ -1,4 +1,4 @@
-"""The devices of this machine, found without importing torch."""
+"""Find the devices of this machine without importing torch."""
 
 from __future__ import annotations
 

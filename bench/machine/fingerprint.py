@@ -1,4 +1,4 @@
-"""The identity of this machine, as far as measured figures depend on it."""
+"""Identify this machine by everything that changes measured figures."""
 
 from __future__ import annotations
 

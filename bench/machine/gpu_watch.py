@@ -1,4 +1,4 @@
-"""What happens on a GPU during a round: neighbours, slowed clocks, temperature and power.
+"""Watch a GPU during a round: neighbours, slowed clocks, temperature and power.
 
 The driver is asked before and after a round, never during it. What happened in between is in the driver's own
 counters: the use of the card by each process, and the time for which clocks were held down.

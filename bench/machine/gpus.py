@@ -1,4 +1,4 @@
-"""Which GPU a worker will use, found before it starts, and why it could not use it. torch is not imported.
+"""Find the GPU that a worker will use before it starts, or say why it cannot use it. torch is not imported.
 
 Workers get ``CUDA_DEVICE_ORDER=PCI_BUS_ID`` unless the user has set it, so that ``cuda:1`` is the same card
 to CUDA, to NVML and to ``nvidia-smi``.

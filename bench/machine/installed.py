@@ -1,4 +1,4 @@
-"""What is installed in an interpreter: its version, every distribution, and the sources of editable ones.
+"""List what is installed in an interpreter: its version, every distribution, sources of editable ones.
 
 The text of this file is run by the interpreter that is asked (``python -c``), which may be older and has none
 of our packages: standard library only. A version says nothing of the content of an editable install, so that

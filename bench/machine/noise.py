@@ -1,4 +1,4 @@
-"""Other activity on the machine during a pass: it is recorded beside the figures, which are never corrected.
+"""Record other activity on the machine during a pass, beside the figures, which are never corrected.
 
 A solo pass or a pair of processes is measured again if others took more than the accepted share of the
 machine (``measure.max_disturbance``). Only processor time decides that, never the figures, so it cannot
@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.machine.cpu_quota import throttled_ticks
 from bench.machine.proc import session_of, stat_of
-from bench.machine.throttling import throttled_ticks
 
 STOLEN_SHARE = 0.10
 STOLEN = "the hypervisor or a quota took processor time"  # why a unit of the gate is void

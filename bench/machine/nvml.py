@@ -1,4 +1,4 @@
-"""What the driver says of a GPU and of who uses it, by NVIDIA's management library (NVML, nvidia-ml-py).
+"""Ask the driver about a GPU and about who uses it, through NVIDIA's library NVML (nvidia-ml-py).
 
 The harness and the workers use this file, so it needs the standard library only; nvidia-ml-py is imported
 when a GPU is asked about. A GPU is known by its UUID: torch, CUDA and NVML may number the GPUs differently.

@@ -1,4 +1,4 @@
-"""Other processes: read their /proc entries, which can disappear between listing and reading.
+"""Read other processes' entries in /proc, which can disappear between listing and reading.
 
 If a thread has ended or a child was reaped, the file cannot be opened, the read fails or the text is empty.
 Each of these means "gone" and is not an error. A child may also ask to end with its parent.

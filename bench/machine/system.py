@@ -1,4 +1,4 @@
-"""System facts from small files: memory and installed packages. A fact that is not available is None."""
+"""Read facts about the system from small files: memory and packages. A fact that is not available is None."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The harness side of a measurement: start workers, order their passes and check their replies."""
+"""Measure from the harness's side: start workers and servers, order their passes, and check their replies."""

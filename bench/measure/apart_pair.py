@@ -1,4 +1,4 @@
-"""A baseline and a variant in two fresh processes that run one after the other: the design ``abba``.
+"""Measure a baseline and a variant in two fresh processes that run one after the other: the design ``abba``.
 
 Only one model is in memory at a time, so this works where two do not fit a GPU, and no partner can disturb a
 step. Whatever changes between the two processes is part of the ratio, though, so its interval is wider.

@@ -1,4 +1,4 @@
-"""One arm under measurement: its worker process, what a worker is told, and what is known of its model."""
+"""Hold one row while it is measured: its worker process, what that is told, what is known of its model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import plugins
-from bench.config.edges import edge_runtime
+from bench.config.cascades import edge_runtime
 from bench.config.encoders import in_one_turn, module_of
 from bench.config.questions import questions
 from bench.config.spec import Arm, Optimisation, Place

@@ -1,4 +1,4 @@
-"""One-off work of a load, such as calibration: whether it was done now, and who is billed for it."""
+"""Say of one-off work of a load, such as calibration, whether it was done now, and who is billed for it."""
 
 from __future__ import annotations
 

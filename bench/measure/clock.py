@@ -1,5 +1,4 @@
-"""The clocks of the process that watches: dates, and how long a person has waited. Workers time what they do
-themselves."""
+"""Read the date, and how long a person has waited. Workers read their own clocks for what they time."""
 
 from __future__ import annotations
 

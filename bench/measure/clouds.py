@@ -1,4 +1,4 @@
-"""A server in the place of a cascade's large model: what a worker is told of it, and what it bills."""
+"""Tell the worker of a server in the place of a cascade's large model, and say what that server bills."""
 
 from __future__ import annotations
 

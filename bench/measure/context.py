@@ -1,4 +1,4 @@
-"""What every pass of a run is given: where results go, who is told, the settings, and the price."""
+"""Hold what every pass of a run is given: where results go, who is told, the settings, and the price."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the two sides of a pair share the machine while they are timed, by the name in ``measure.design``.
+"""Decide how the two sides of a pair share the machine while timed, by the name in ``measure.design``.
 
 * ``steps``: two processes take turns token by token. What slows the machine slows both sides alike.
 * ``requests``: two processes take turns request by request. A GPU's step is a thousand launches by one

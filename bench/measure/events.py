@@ -1,4 +1,4 @@
-"""The events that a run reports to its listener, in the order in which they happen."""
+"""Define the events that a run reports to its listener, in the order in which they happen."""
 
 from __future__ import annotations
 

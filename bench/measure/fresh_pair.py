@@ -1,4 +1,4 @@
-"""A baseline and a variant in two freshly started processes: the sample of `run` and of `gate`.
+"""Measure a baseline and a variant in two freshly started processes: the sample of `run` and of `gate`.
 
 A random draw decides which worker starts first. Both load at the same time on two processors, warm up with
 the same number of requests, and then decode the same requests in turns. They warm up at the same time only if

@@ -1,4 +1,4 @@
-"""Which processors the two workers of a pair may use while they take turns."""
+"""Choose the processors that the two workers of a pair may use while they take turns."""
 
 from __future__ import annotations
 

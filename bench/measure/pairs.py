@@ -1,5 +1,5 @@
-"""The pairs of one row, and when it has enough of them: its interval is narrow, there are as many as allowed,
-or many are void."""
+"""Measure pairs of one row until it has enough: its interval is narrow, there are as many as allowed, or many
+are void."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The passes that the worker of a row runs alone, in the order in which the journal lists them.
+"""Run the passes that the worker of a row does alone, in the order in which the journal lists them.
 
 Each pass is one command to the worker and one record in the journal; ``fsync`` runs after a pass, never
 during it.

@@ -1,4 +1,4 @@
-"""Temporary files and a cache of its own for a process that runs code of a commit.
+"""Give temporary files and a cache of its own to a process that runs the code of a commit.
 
 Answers that one process keeps there would make the other side of its pair, and all later units, cheap. What
 was downloaded stays where it is: models of the hub, of torch and of this tool. What torch compiles for a side

@@ -12,11 +12,11 @@ from contextlib import suppress
 from bench.errors import BenchError, Outcome, VariantFailed
 from bench.formatting import one_line
 from bench.measure.arm import ArmUnderTest
-from bench.measure.blocks import Serving, failing_as
 from bench.measure.events import Began
+from bench.measure.load_blocks import Serving, failing_as
 from bench.records.drift import BY_TEXT
+from bench.serving.greedy_replies import paired, pieces, replies
 from bench.serving.load import run
-from bench.serving.said import paired, pieces, replies
 from bench.serving.scored import compared, distributions_of, must_have_same_tokens, scoring_of
 
 NOT_ASKED = "drift.tokens is 0"

@@ -13,11 +13,11 @@ from bench.drift.behaviour import Suite, suites_of
 from bench.errors import BenchError, Outcome, VariantFailed
 from bench.formatting import one_line
 from bench.measure.arm import ArmUnderTest, RunContext
-from bench.measure.blocks import Serving, failing_as
 from bench.measure.events import Began
+from bench.measure.load_blocks import Serving, failing_as
 from bench.records import SuiteAnswers
+from bench.serving.greedy_replies import Said, answers, must_be_modest
 from bench.serving.load import run
-from bench.serving.said import Said, answers, must_be_modest
 
 ITEMS_A_CALL = 20  # an interrupt waits for one call at most
 REASON_LETTERS = 300

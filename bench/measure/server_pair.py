@@ -1,4 +1,4 @@
-"""A baseline's server and a variant's server under the same load, in blocks that alternate: A B B A.
+"""Measure a baseline's server and a variant's server under the same load, in blocks that alternate: A B B A.
 
 Both servers are started anew for each pair, as processes are in ``fresh_pair``. If memory has room for two,
 both stay up while they take turns; otherwise one is stopped before the other is started. A random draw
@@ -22,8 +22,8 @@ from bench.machine.noise import Ticks
 from bench.machine.system import memory_bytes
 from bench.measure import served_drift, served_suites
 from bench.measure.arm import ArmUnderTest, open_worker
-from bench.measure.blocks import Plan, Serving
 from bench.measure.events import Began
+from bench.measure.load_blocks import Plan, Serving
 from bench.measure.models import record_models
 from bench.measure.servers import cores_for, serving
 from bench.measure.together import blaming_baseline

@@ -11,8 +11,8 @@ from bench.config.served import address_of
 from bench.config.spec import Arm
 from bench.errors import Outcome
 from bench.measure.arm import ArmUnderTest
-from bench.measure.blocks import Serving, failing_as
 from bench.measure.events import Noted
+from bench.measure.load_blocks import Serving, failing_as
 from bench.models.reference import LocalModel
 from bench.runtimes._server import arguments
 from bench.serving.address import key_of

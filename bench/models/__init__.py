@@ -1,1 +1,1 @@
-"""Where models come from (a package, the hub, a path or random weights), and how their files are checked."""
+"""Find models (in a package, on the hub, at a path, with random weights), fetch them, check their files."""

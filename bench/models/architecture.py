@@ -1,4 +1,4 @@
-"""The facts of a model card: counts, the size of its weights and its KV cache, what its makers state."""
+"""Define the facts of a model card: counts, the sizes of its weights and KV cache, what its makers state."""
 
 from __future__ import annotations
 

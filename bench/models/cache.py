@@ -1,4 +1,4 @@
-"""The model cache: an entry appears completely or not at all, with the SHA-256 of every file in it.
+"""Keep the model cache: an entry appears completely or not at all, with the SHA-256 of every file in it.
 
 An entry is built in a staging directory beside its final place, synced to disk and renamed. Its marker
 ``complete.json`` is written last. Each entry has a lock, so two processes never fetch the same model twice.

@@ -1,4 +1,4 @@
-"""Which model files are refused: those that could run code, and those that no loader can read."""
+"""Refuse model files that could run code, and those that no loader can read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the configs of transformers call their sizes; an architecture has one name or several of each."""
+"""List the names of sizes in configs of transformers; an architecture has one or several for each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which JSON types the keys of a model's files have. Of a wrong one a loader speaks in Python's words, or
+"""Check the JSON types of the keys of a model's files. Of a wrong one a loader speaks in Python's words, or
 not at all.
 
 Only keys that this package or the loaders read are here. A key that is absent or null is always fine.

@@ -1,5 +1,5 @@
-"""Which files of a model directory a loader opens by their names, and whether it can: it would wait for a
-FIFO, and read a device without end."""
+"""Check the files of a model directory that a loader opens by name: it would wait for a FIFO, and read a
+device without end."""
 
 from __future__ import annotations
 

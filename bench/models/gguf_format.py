@@ -1,4 +1,4 @@
-"""What a GGUF file is made of, by its numbers, and how much of it any model has (ggml.h, gguf.h)."""
+"""List the numbers of the GGUF format, and how much of each part any model has (ggml.h, gguf.h)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""GGUF models that lie in several files, as ``llama-gguf-split`` writes them: NAME-00001-of-00003.gguf.
+"""Find all parts of a GGUF model that ``llama-gguf-split`` wrote in several files: NAME-00001-of-00003.gguf.
 
 llama.cpp is given the first part and reads the others, if they lie beside it under these names.
 """

@@ -1,4 +1,4 @@
-"""Whether transformers has read all of a GGUF file; it passes over tensors and keys that it does not know.
+"""Check that transformers has read all of a GGUF file; it passes over tensors and keys that it does not know.
 
 The model that it makes then is another one than the file's: without the biases, with other positions, or with
 weights that it made up. It logs this at most. llama.cpp reads such a file as it is.

@@ -1,4 +1,4 @@
-"""Whether the vocabulary in the header of a GGUF file is one: its arrays fit each other and the embeddings.
+"""Check the vocabulary in the header of a GGUF file: its arrays must fit each other and the embeddings.
 
 llama.cpp says what does not fit when it loads a file; transformers, which converts it for all other engines,
 takes scores that are texts, and says of the other faults no more than that a float is not subscriptable.

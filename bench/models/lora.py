@@ -1,4 +1,4 @@
-"""LoRA adapters of peft: a directory with adapter_config.json and adapter_model.safetensors.
+"""Check and merge LoRA adapters of peft: a directory with adapter_config.json and adapter_model.safetensors.
 
 An adapter is merged into a copy of its base, ``W + scale · B A`` (Hu et al. 2021, arXiv 2106.09685) with
 ``scale = alpha / r``, or ``alpha / √r`` with rank-stabilised LoRA (arXiv 2312.03732). Every engine then reads

@@ -1,4 +1,4 @@
-"""Names of modules in a config that a loader reads as regular expressions.
+"""Check the names of modules in a model's config that a loader reads as regular expressions.
 
 ``llm_int8_skip_modules`` and its like are matched against the name of every module. ``(?:[a-z_.0-9]+)+!``
 took for ever on the first one.

@@ -1,4 +1,4 @@
-"""Between which texts a model thinks: what its card says, the config, or what most models use."""
+"""Find the texts between which a model thinks: by its card, by the config, or those that most models use."""
 
 from __future__ import annotations
 

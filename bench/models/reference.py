@@ -1,4 +1,4 @@
-"""How a config refers to a model, and what a fetch returns."""
+"""Define how a config refers to a model, and what a fetch returns."""
 
 from __future__ import annotations
 

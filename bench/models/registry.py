@@ -1,4 +1,4 @@
-"""The known models: one YAML file for each in ``models/``, found by its name."""
+"""Find the known models by name: each is a card, which is a YAML file in ``models/``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The safetensors files of a model together: whether they agree with each other and with their index."""
+"""Check that the safetensors files of a model agree with each other and with their index."""
 
 from __future__ import annotations
 

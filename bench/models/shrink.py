@@ -1,4 +1,4 @@
-"""The same architecture at a smaller size: a config with fewer layers, a smaller width and fewer experts.
+"""Make a config of the same architecture smaller: fewer layers, a smaller width and fewer experts.
 
 What makes an architecture stays: its class, every kind of layer, the number of query heads per key-value
 head, shared experts, latent caches, sliding windows. Every width shrinks by the factor of the hidden size,

@@ -1,4 +1,4 @@
-"""Whether the sizes that a model's config names fit its weights.
+"""Check that the sizes in a model's config fit its weights.
 
 A loader makes modules of the sizes in a config before it looks at the weights: ``hidden_size: 500000`` beside
 100 kB of weights took 2.5 GB. What is compared here are products of sizes that every decoder has as matrices,

@@ -1,4 +1,4 @@
-"""Whether a model directory or a GGUF file brings a chat template, seen from its files alone."""
+"""Find out from its files alone whether a model directory or a GGUF file brings a chat template."""
 
 from __future__ import annotations
 

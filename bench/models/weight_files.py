@@ -1,5 +1,5 @@
-"""Which files of a model directory hold its weights. Standard library only, because the worker imports this
-file too."""
+"""Find the files of a model directory that hold its weights. Standard library only, because the worker
+imports this file too."""
 
 from __future__ import annotations
 

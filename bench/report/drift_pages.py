@@ -11,7 +11,7 @@ from bench.metrics.drift_statistics import STATISTICS
 from bench.report.bands import band
 from bench.report.encoders import cosine_text, share_text
 from bench.report.notes import windows_words
-from bench.report.reading import bounds_text
+from bench.report.row_sentence import bounds_text
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
 from bench.stats.figure import Figure, Metric

@@ -20,7 +20,7 @@ from bench.report.formats import presented
 from bench.report.gate import lines
 from bench.report.gate_reading import TONES
 from bench.report.notes import drift_note, front_words, timed_words
-from bench.report.reading import sentence
+from bench.report.row_sentence import sentence
 from bench.results.run_summary import RunSummary
 from bench.stats.verdict import Verdict
 

@@ -1,1 +1,1 @@
-"""Summarise finished runs, verify them, and compare them with each other."""
+"""Summarise finished runs in ``run.json``, verify them, compare them with each other, and index them."""

@@ -1,4 +1,4 @@
-"""The directory of a run: made before anything is measured, and given its summary at the end."""
+"""Make the directory of a run before anything is measured, and write its summary at the end."""
 
 from __future__ import annotations
 

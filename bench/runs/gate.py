@@ -32,8 +32,8 @@ from bench.models.reference import Progress
 from bench.records import Json
 from bench.report.gate import beforehand
 from bench.runs.directory import new_directory
+from bench.runs.gate_price import of_both, price_at
 from bench.runs.meters import check_meters
-from bench.runs.prices import of_both, price_at
 from bench.runs.run import begin, evaluation_text, fetcher, finishing, price_of_spec
 from bench.runs.sides import (
     Fetch,
@@ -49,8 +49,8 @@ from bench.runs.sides import (
     strictest,
 )
 from bench.runs.units import Work, holding, measure
+from bench.sides.ended_early import LOG, Unmeasured
 from bench.sides.side import Side, Sides
-from bench.sides.unmeasured import LOG, Unmeasured
 from bench.store.files import write_atomic
 from bench.store.lock import run_lock
 from bench.store.replay import newest_first

@@ -1,4 +1,4 @@
-"""A measurement from a checked config to a results directory; start reading here.
+"""Measure a checked config and write its results directory; start reading here.
 
 The stages, in order: fetch the models; measure the baseline alone, in its own worker; then measure each
 variant. For a variant, start a fresh pair of workers for it and its baseline, load and optimise, check the

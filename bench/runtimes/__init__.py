@@ -1,1 +1,1 @@
-"""Engines that run a model; each file has ``load(model_directory, options) -> Engine`` (``bench.engine``)."""
+"""Run models: one file per engine, with ``load(model_directory, options) -> Engine`` (``bench.engine``)."""

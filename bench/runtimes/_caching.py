@@ -1,4 +1,4 @@
-"""The part of the transformers engine that makes the cache of keys and values, and looks at what it holds."""
+"""Make the KV cache of the transformers engine, and look at what it holds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints as transformers reads them: plain ones, and those that were quantised before."""
+"""Load checkpoints with transformers: plain ones, and those that were quantised before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Encoders: one pass over a text gives a vector, or a number for each label. No token is written.
+"""Run encoders: one pass over a text gives a vector, or a number for each label. No token is written.
 
 What stands beside the weights decides how the hidden states of a text become one vector: the files of
 sentence-transformers (``modules.json``, ``1_Pooling/config.json``, ``sentence_bert_config.json``). Without

@@ -1,4 +1,4 @@
-"""What llama.cpp says while it loads a model: a page for each, of which the first error is kept."""
+"""Keep what llama.cpp says while it loads a model: it is a page for each, of which the first error counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Encoders in ONNX Runtime on the CPU: a traced graph, and pooling in numpy."""
+"""Run encoders in ONNX Runtime on the CPU: a traced graph, and pooling in numpy."""
 
 from __future__ import annotations
 

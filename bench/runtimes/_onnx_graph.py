@@ -1,4 +1,4 @@
-"""An ONNX file: a session on it, and what is stored in its graph."""
+"""Open an ONNX file: start a session on it, and read what is stored in its graph."""
 
 from __future__ import annotations
 

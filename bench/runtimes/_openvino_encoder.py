@@ -1,4 +1,4 @@
-"""Encoders in OpenVINO on the CPU: a traced graph without a state, and pooling in numpy."""
+"""Run encoders in OpenVINO on the CPU: a traced graph without a state, and pooling in numpy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text for engines without transformers: ``tokenizer.json`` or bytes, and no chat templates."""
+"""Convert text for engines without transformers: ``tokenizer.json`` or bytes, and no chat templates."""
 
 from __future__ import annotations
 

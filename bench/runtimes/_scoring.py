@@ -1,4 +1,4 @@
-"""The part of the transformers engine that scores text: the logits of a whole window."""
+"""Score text with the transformers engine: compute the logits of a whole window."""
 
 from __future__ import annotations
 

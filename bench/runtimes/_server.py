@@ -1,4 +1,4 @@
-"""What the servers have in common as engines of a config: how they are started and asked.
+"""Start and ask servers as engines of a config: what all such engines have in common.
 
 A server runs in no worker of ours. ``bench/serving`` starts it and sends the requests; these files say which
 keys a config may have for it.

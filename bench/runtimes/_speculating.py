@@ -1,4 +1,4 @@
-"""The part of the transformers engine that verifies drafts; the loop is in bench/engine/speculation.py."""
+"""Verify drafts with the transformers engine; the loop is in bench/engine/speculation.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The part of the transformers engine that has half of a model; bench/engine/splitting.py has the rest."""
+"""Run half of a model with the transformers engine; bench/engine/splitting.py has the rest."""
 
 from __future__ import annotations
 

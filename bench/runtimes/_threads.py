@@ -1,4 +1,4 @@
-"""How many threads an engine takes if the config does not say."""
+"""Choose how many threads an engine takes if the config does not say."""
 
 from __future__ import annotations
 

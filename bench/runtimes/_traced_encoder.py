@@ -1,4 +1,4 @@
-"""An encoder as a module that can be traced: token ids and a mask in, hidden states or logits out.
+"""Wrap an encoder as a module that can be traced: token ids and a mask in, hidden states or logits out.
 
 Both exports, ONNX and OpenVINO, are traced from the module that the transformers engine runs, so that all
 engines compute the same model. Pooling is done outside the graph, in numpy.

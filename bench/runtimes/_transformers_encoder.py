@@ -1,4 +1,4 @@
-"""Encoders in transformers, on CPU and CUDA: the model's own forward pass, then pooling."""
+"""Run encoders in transformers, on CPU and CUDA: the model's own forward pass, then pooling."""
 
 from __future__ import annotations
 

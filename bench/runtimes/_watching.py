@@ -1,4 +1,4 @@
-"""The part of the transformers engine that shows a number for each token: how sure the model was of it."""
+"""Show how sure a model of the transformers engine was of each token."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The journal of a campaign: which pieces there are, where each was begun, and how it ended.
+"""Keep the journal of a campaign: which pieces there are, where each was begun, and how it ended.
 
 It is a chained journal like that of a run, in a directory of its own beside the runs. A campaign that is
 continued skips the pieces that have ended well, by their digest; a piece whose config has changed is another

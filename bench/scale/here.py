@@ -1,4 +1,4 @@
-"""This machine alone: one piece after the other, each in a run of its own."""
+"""Measure on this machine alone: one piece after the other, each in a run of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a dispatcher needs of machines: which are there, and how a piece is begun, heard and ended on one."""
+"""Define what a dispatcher needs of machines: list them, and begin, hear and end a piece on one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens on a machine: one piece is measured by an ordinary ``bench run``, and its files are read out.
+"""Measure one piece on the machine where this runs, by an ordinary ``bench run``, and read its files out.
 
 This class is used as it is on the machine in front of the user, and as an actor on others; so its arguments
 and results are plain values.

@@ -1,4 +1,4 @@
-"""The machines of a Ray cluster: one that is there, or a local one that is started for this campaign.
+"""Use the machines of a Ray cluster: one that is there, or a local one that is started for this campaign.
 
 A piece is an actor that claims all processors and GPUs of its node, so that Ray gives nobody else a share of
 what is being measured. The order of the pieces is ours: Ray places an actor on the node that it is told.

@@ -1,4 +1,4 @@
-"""Where a server is, and the key that it wants; what is refused before a byte is sent."""
+"""Parse a server's address and its key, and refuse what must not be sent anywhere."""
 
 from __future__ import annotations
 

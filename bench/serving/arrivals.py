@@ -1,4 +1,4 @@
-"""When requests come: users who wait for their answer, or a stream that does not wait for anybody.
+"""Decide when requests come: from users who wait for their answer, or in a stream that waits for nobody.
 
 An open loop has times, in seconds after the start, that do not depend on the server. A closed loop has users:
 each sends its next request when the answer to the last one is complete.

@@ -1,4 +1,4 @@
-"""How many tokens of its prompts a server found in its prefix cache: the counters in its ``/metrics``."""
+"""Count the prompt tokens that a server found in its prefix cache, from the counters in its ``/metrics``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A client of OpenAI-compatible servers: one request, streamed, and what is known of it afterwards."""
+"""Send requests to OpenAI-compatible servers, streamed, with retries, and keep what is known of each."""
 
 from __future__ import annotations
 

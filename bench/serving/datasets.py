@@ -1,4 +1,4 @@
-"""Prompts that people wrote, from a file in a shape in which such data sets are passed on.
+"""Read prompts that people wrote, from a file in one of the usual shapes of such data sets.
 
 The file is one JSON array, or JSON lines. An entry is a conversation of ShareGPT (``conversations``, a list
 of ``{"from": "human", "value": "..."}``), one of a chat API (``messages``, a list of ``{"role": "user",

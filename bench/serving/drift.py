@@ -1,4 +1,4 @@
-"""How far a server's output has moved from the model that it serves, over evenly spread windows of a text.
+"""Measure how far a server's output is from the model that it serves, over evenly spread windows of a text.
 
 The baseline is that model in float32 in the transformers engine, in a child process. The server is asked for
 its distribution after each prefix of a window. If it gives the whole vocabulary, the statistics are those of
@@ -26,7 +26,7 @@ from bench.metrics.output_drift import KLD, KLD_MAX, PPL_RATIO, RMS, TOP1
 from bench.records import DriftWindow, Json
 from bench.serving.client import Settings
 from bench.serving.distributions import Asker, Distribution, NoDistributions, route_of
-from bench.serving.said import Said
+from bench.serving.greedy_replies import Said
 from bench.serving.text_drift import TextDrift, said_by_both
 from bench.stats.figure import Figures
 from bench.texts import read_text

@@ -1,4 +1,4 @@
-"""The drift of a load that was asked for and could not be measured; the load before it stands."""
+"""Record that the drift of a load was asked for and could not be measured; the load before it stands."""
 
 from __future__ import annotations
 

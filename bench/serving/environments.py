@@ -1,4 +1,4 @@
-"""Python environments of serving engines: made once in the cache, step by step, and removed again.
+"""Make the Python environments of servers, once in the cache and step by step, and remove them again.
 
 An environment of this kind holds nothing but the engine: unlike those of ``bench/environments.py`` it does
 not see the packages of this interpreter. A step that is done is noted, so that an attempt which failed or

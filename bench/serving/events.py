@@ -1,4 +1,4 @@
-"""What one event of a streamed reply says: text, thoughts, token ids, usage, the end."""
+"""Read one event of a streamed reply: text, thoughts, token ids, usage, the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the client itself cost: was the load what it should have been, and are the times of the server alone?
+"""Measure what the client itself cost: was the load as planned, and are the times the server's alone?
 
 A client that is late, or that has no processor left, measures itself. Such a run is invalid, with the reason.
 """

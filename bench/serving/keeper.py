@@ -1,4 +1,4 @@
-"""A process between us and a server: it ends the server and all that it spawned, also if we are killed.
+"""Run a process between us and a server that ends the server and its children, even if we are killed.
 
 ``python -m bench.serving.keeper LOG GRACE_S LATER_S -- COMMAND…`` starts the command and then waits. Standard
 input is a pipe that nobody writes to: it ends when its owner closes it or dies. The server then has GRACE_S

@@ -1,4 +1,4 @@
-"""How long prompts and replies are: one length for all, or lengths drawn from a distribution.
+"""Choose how long prompts and replies are: one length for all, or lengths drawn from a distribution.
 
 ``128`` is fixed, ``uniform:32-512`` draws each whole number with the same chance, ``lognormal:128,0.8`` has
 the median 128 and the standard deviation 0.8 of the logarithm, ``file:PATH`` draws from the whole numbers in

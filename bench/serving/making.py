@@ -1,4 +1,4 @@
-"""The steps that make the environment of a serving engine, with pip in a new interpreter."""
+"""Run the steps that make the environment of a server, with pip in a new interpreter."""
 
 from __future__ import annotations
 

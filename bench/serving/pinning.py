@@ -1,4 +1,4 @@
-"""Client and server on different processors of one machine, so that neither takes the other's time.
+"""Pin client and server to different processors of one machine, so that neither takes the other's time.
 
 The client is one process with one thread: it gets the last processor that this process may use, and a server
 that is started here gets the others. A child inherits the processors of the process that starts it.

@@ -1,4 +1,4 @@
-"""Prompts that no server has seen before, so that no prefix cache answers them; or, where it is asked for,
+"""Make prompts that no server has seen before, so that no prefix cache answers them; or, if asked for,
 prompts that begin alike, as those of an application with a system prompt and of a conversation do.
 
 They are made of common English words, most of which are one token. How many tokens a word is on a server is

@@ -1,4 +1,4 @@
-"""The directory of a load: ``journal.jsonl`` with every raw time, ``load.json`` with what follows from it.
+"""Write and read the directory of a load: ``journal.jsonl`` has the raw times, ``load.json`` the figures.
 
 The journal is written when the load is over (or was interrupted), because writing takes time from the client.
 """

@@ -1,4 +1,4 @@
-"""A reply as it comes, and what is kept of a request when it is over."""
+"""Hold a streamed reply and the time of each part, and what is kept of a request when it is over."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far one server's output is from another's, over evenly spread windows of a text.
+"""Compute how far one server's output is from another's, over evenly spread windows of a text.
 
 Both are asked for their distribution over the whole vocabulary after each prefix of a window, so the figures
 are exact. The tokens of the text are those of the baseline's server, which lends its tokenizer.

@@ -1,4 +1,4 @@
-"""The highest rate at which a server still keeps its limits, found by bisection over measured loads.
+"""Find the highest rate at which a server still keeps its limits, by bisection over measured loads.
 
 A rate holds if MLPerf's early-stopping rule says so (``bench/stats/early_stopping.py``): that ``share`` of
 all requests are good, with 99 % confidence. A load that is invalid says nothing, and ends the search.

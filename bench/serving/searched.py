@@ -1,4 +1,4 @@
-"""A search for the highest rate, and the load at that rate."""
+"""Run a search for the highest rate, and keep the load at that rate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server that we start: wait until it is healthy, ask it what it is, and leave nothing of it behind."""
+"""Start a server, wait until it is healthy, ask it what it is, and leave nothing of it behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Server-sent events, parsed from chunks of bytes as they come off a socket.
+"""Parse server-sent events from chunks of bytes as they come off a socket.
 
 The format is that of the HTML standard (https://html.spec.whatwg.org/multipage/server-sent-events.html). How
 the bytes were cut into chunks changes nothing but the moment at which an event is complete.

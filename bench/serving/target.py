@@ -1,4 +1,4 @@
-"""Where requests are sent: a server that is there, or an engine that is started here and stopped again."""
+"""Define where requests are sent: to a server that is there, or to one that is started and stopped here."""
 
 from __future__ import annotations
 

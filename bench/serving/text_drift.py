@@ -1,4 +1,4 @@
-"""How far what a server writes is from what its model writes, where its probabilities are not known.
+"""Measure how far a server's texts are from its model's texts, where its probabilities are not known.
 
 Both answer the same pieces of a text greedily; the server is asked twice, which shows how far it is from
 itself. The statistics are those of the rows of a run (``bench/metrics/reply_texts.py``).
@@ -14,7 +14,7 @@ from bench.metrics import reply_texts
 from bench.records import Json, SaidTexts
 from bench.records.drift import BY_TEXT
 from bench.serving.client import Settings
-from bench.serving.said import Said, paired, pieces, replies
+from bench.serving.greedy_replies import Said, paired, pieces, replies
 from bench.stats.figure import Figures
 
 Write = Callable[[str], Said]  # the baseline's reply to a prompt

@@ -1,4 +1,4 @@
-"""How many tokens each event of a reply carried, and how well that is known.
+"""Count the tokens that each event of a reply carried, and say how well that is known.
 
 A server may put several tokens into one event, and say nothing, or something wrong, about their number. What
 was counted is held against the server's usage; a count is never 0 where text came.

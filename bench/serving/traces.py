@@ -1,4 +1,4 @@
-"""Replay of a trace: a JSON-lines file with the arrival and the lengths of each request.
+"""Replay a trace: a JSON-lines file with the arrival and the lengths of each request.
 
 The column names of Mooncake (``timestamp`` in ms, ``input_length``, ``output_length``) and of BurstGPT
 (``Timestamp`` in s, ``Request tokens``, ``Response tokens``) are accepted beside our own (``arrival_s``,

@@ -1,4 +1,4 @@
-"""``bench verify`` of a load: every figure of ``load.json`` again, from the raw times in its journal."""
+"""Verify a load for ``bench verify``: compute each figure of ``load.json`` again from its journal."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The sides of a gate that compares commits: each is a checkout, an environment and a config of its own."""
+"""Prepare the two sides of a gate that compares commits: a checkout, an environment and a config for each."""

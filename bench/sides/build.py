@@ -1,4 +1,4 @@
-"""A side's environment: made from what its own commit declares, and kept by the digest of all that.
+"""Build a side's environment from what its own commit declares, and keep it by the digest of all that.
 
 The project is the nearest directory above the config that has a lock file, requirements or a package. The
 config's ``build`` block says otherwise where that is wrong.

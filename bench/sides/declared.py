@@ -1,4 +1,4 @@
-"""What a project declares, and which commands install that: a lock file, requirements, or a package."""
+"""Find what a project declares, and which commands install that: a lock file, requirements, or a package."""
 
 from __future__ import annotations
 

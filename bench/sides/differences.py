@@ -1,4 +1,4 @@
-"""What differs between two sides of a gate: config keys, packages and files."""
+"""List what differs between two sides of a gate: config keys, packages and files."""
 
 from __future__ import annotations
 

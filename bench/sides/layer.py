@@ -1,4 +1,4 @@
-"""The packages that the tool itself brings: the engines, which both sides of a gate see below their own.
+"""Provide the packages that the tool itself brings, the engines; both sides see them below their own.
 
 A side's environment has what its own commit declares. Everything else that a worker needs (torch,
 transformers and what they need) comes from the installation of this tool, and from nowhere else: a package

@@ -1,4 +1,4 @@
-"""The user's git repository: commits, the working tree as a commit, and checkouts of them in the cache.
+"""Use the user's git repository: commits, the working tree as a commit, and checkouts of them in the cache.
 
 Nothing in the user's working tree is written. A checkout is a worktree of git's own, so tags, filters and
 submodules work in it as they do in the repository.

@@ -1,4 +1,4 @@
-"""One side of a gate: a commit, with an environment and a config of its own."""
+"""Define one side of a gate: a commit, with an environment and a config of its own."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from bench.sides.differences import (
     of_packages,
     pointers,
 )
+from bench.sides.ended_early import cannot_be_built, no_config
 from bench.sides.placed import placed
 from bench.sides.refused import files_of_the_working_tree, locks_that_nothing_reads
 from bench.sides.repository import Commit, Repository, standing
-from bench.sides.unmeasured import cannot_be_built, no_config
 
 Say = Callable[[str], None]
 

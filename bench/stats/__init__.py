@@ -1,1 +1,1 @@
-"""Compute intervals and ratios, and give verdicts on them."""
+"""Compute intervals, ratios and quantiles, and give verdicts on ratios."""

@@ -5,7 +5,7 @@ newline), ``kind``, ``at_utc``, the payload, and ``check`` (SHA-256 of the recor
 chain reveals a line that was changed, deleted, repeated or moved. For the last line ``check`` does this,
 because no later line has its digest. If whole lines are lost at the end, the remaining chain is still valid;
 only a ``digest`` that is kept elsewhere shows such a loss. All this protects against accidents, and not
-against the owner.
+against the owner. ``bench/store/chain.py`` seals a line, checks it, and limits its size.
 """
 
 from __future__ import annotations

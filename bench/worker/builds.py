@@ -1,4 +1,4 @@
-"""Kernels that PyTorch builds at first use, behind a lock that a killed process may have left.
+"""Watch the kernels that PyTorch builds at first use, and break the lock of a build that was killed.
 
 ``torch.utils.cpp_extension`` makes a file ``lock`` in the directory of a build, and holds it open until the
 build has ended. Whoever finds the file waits until it is gone. If the builder was killed, that is for ever.

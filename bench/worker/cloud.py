@@ -1,4 +1,4 @@
-"""The cloud's side of a split model: a process that holds the rest of the layers and answers the edge.
+"""Run the cloud's side of a split model: a process that holds the rest of the layers and answers the edge.
 
 ``__main__.py cloud FD PARENT`` starts it. It gets its weights over the connection that it answers on, and
 leaves when that ends.

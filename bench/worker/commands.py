@@ -1,4 +1,4 @@
-"""The commands of a worker. Each of them is a method that takes a message and returns a record."""
+"""Define the commands of a worker. Each of them is a method that takes a message and returns a record."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ from bench.worker import (
     exporting,
     joules,
     kernels,
+    lm_eval_requests,
     passes,
     prompted,
     replied,
-    requests,
     score,
     session,
     suite,
@@ -227,7 +227,7 @@ class Worker:
 
     def requests(self, message: Message, _fds: list[int]) -> RequestAnswers:
         """Answer some requests of lm-eval."""
-        return requests.answered(self.engine, message["kind"], message["requests"])
+        return lm_eval_requests.answered(self.engine, message["kind"], message["requests"])
 
     def _windows(self, message: Message) -> list[list[int]]:
         """Cut windows out of the text. Each begins with the tokens that begin every text of this model."""

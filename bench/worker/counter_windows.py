@@ -1,4 +1,4 @@
-"""A window of time over which counters of energy are read, begun and ended as their updates allow.
+"""Open and close a window of time over which energy counters are read, when their updates allow it.
 
 A GPU's counter is updated about ten times a second. Read at any moment it is up to a tenth of a second old,
 and a window of half a second could lose a fifth of its joules. The counters of two GPUs are not updated at

@@ -1,4 +1,4 @@
-"""Two workers take turns, step by step or request by request, without the harness in between.
+"""Let two workers take turns, step by step or request by request, without the harness in between.
 
 Both get the same schedule and one end of a socket pair, the *baton*. A worker runs its own turns and then
 passes the baton by sending one byte. On a CPU the other worker blocks in ``recv`` meanwhile; it does not spin

@@ -1,4 +1,4 @@
-"""What an encoder makes of some texts: the vectors or the logits of labels, for the harness to compare."""
+"""Return what an encoder makes of some texts, vectors or the logits of labels, for the harness to compare."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a failure of a worker is called, by its exception and by what the worker was doing."""
+"""Name a failure of a worker by its exception and by what the worker was doing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The passes that one worker runs alone: warm-up, timed requests and memory. Energy is in ``joules``.
+"""Run the passes that a worker does alone: warm-up, timed requests and memory. Energy is in ``joules``.
 
 In a timed region only the engine's own calls and ``perf_counter_ns`` run. Garbage collection is off, and
 nothing is logged, printed, sent or written.

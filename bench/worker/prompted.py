@@ -1,4 +1,4 @@
-"""The prompts of a workload as token ids: each has some, and fits the model's context."""
+"""Turn the prompts of a workload into token ids: each prompt has some, and fits the model's context."""
 
 from __future__ import annotations
 

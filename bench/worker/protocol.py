@@ -1,4 +1,4 @@
-"""Frames between the harness and a worker: a 4-byte length, then JSON. Pickle is never used.
+"""Send and receive frames between harness and worker: a 4-byte length, then JSON. Pickle is never used.
 
 The channel is a Unix socket pair. A frame can therefore carry open file descriptors (the baton between two
 workers, the shared block of logits), and no name appears in the file system. This file uses the standard

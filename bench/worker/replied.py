@@ -1,4 +1,4 @@
-"""What the replies of a timed pass were, beside their times: characters, parts of the texts, answers."""
+"""Describe the replies of a timed pass besides their times: characters, parts of the texts, answers."""
 
 from __future__ import annotations
 

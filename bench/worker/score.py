@@ -1,4 +1,4 @@
-"""Drift between two workers: the baseline sends its logits through shared memory, the variant compares.
+"""Compute drift between two workers: the baseline sends logits through shared memory, the variant compares.
 
 The shared block holds a few rows of the vocabulary, so its size does not grow with the text. Everything is
 computed in float32 over the full vocabulary: there is no top-K, and logits are never written to disk.

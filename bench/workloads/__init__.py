@@ -1,4 +1,4 @@
-"""Kinds of workload: one file for each, with ``problem(workload)`` and what is sent.
+"""Define the kinds of workload: one file for each, with ``problem(workload)`` and what is sent.
 
 A kind for engines in process has ``prompts(workload) -> list[Prompt]``; each worker tokenises them with its
 model's own tokenizer. A kind for servers has ``LOAD = True``, ``USES`` (the common keys that mean something

@@ -1,4 +1,4 @@
-"""What the workloads for servers have in common: they say when requests come, and how long each is."""
+"""Hold what the workloads for servers share: they say when requests come, and how long each is."""
 
 from __future__ import annotations
 

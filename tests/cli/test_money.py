@@ -15,7 +15,7 @@ from commands import Bench
 from journals import write_run
 
 from bench.errors import ExitCode
-from bench.plan.split import splits
+from bench.plan.token_costs import splits
 from bench.results.explained import bound_words
 from bench.results.summary import load_run
 

@@ -26,10 +26,10 @@ PAGES = [
     (("compare", "RUN", "--drift"), "bench.report.drift_pages.render"),
     (("compare", "RUN", "--examples", "2"), "bench.results.examples.examples"),
     (("report", "RUN", "--format", "csv"), "bench.report.formats.csv.render"),
-    (("explain", "RUN", "plain"), "bench.report.reading.sentence"),
+    (("explain", "RUN", "plain"), "bench.report.row_sentence.sentence"),
     (("price", "RUN", "--against", "api"), "bench.plan.against.against_apis"),
     (("price", "RUN", "--usd-per-hour", "2"), "bench.report.table.render"),
-    (("price", "RUN", "--split"), "bench.plan.split.splits"),
+    (("price", "RUN", "--split"), "bench.plan.token_costs.splits"),
     (("plan", "RUN", "--requests-per-day", "1000"), "bench.plan.served.served_rows"),
     (("gate", "RUN"), "bench.results.stored_gate.judge_run"),
 ]

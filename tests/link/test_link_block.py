@@ -7,7 +7,7 @@ from textwrap import dedent
 
 import pytest
 
-from bench.config.settings import settings
+from bench.config.plugin_settings import settings
 from bench.errors import ConfigError
 from bench.link import NO_DELAY, LinkSettings, Outage
 from bench.yaml_source import parse_yaml

@@ -13,8 +13,8 @@ import pytest
 from fake_nvml import Card, Machine, gpu_machine
 
 from bench.engine import energy
-from bench.measure import blocks, served_use
-from bench.measure.blocks import Serving
+from bench.measure import load_blocks, served_use
+from bench.measure.load_blocks import Serving
 from bench.measure.served_use import Meter
 from bench.records import MemoryPeaks
 from bench.records.loads import Honesty
@@ -198,7 +198,7 @@ def test_a_search_serves_the_requests_of_all_its_loads(monkeypatch: pytest.Monke
 
     best = Load((sample(5),) * 3, Honesty(0, 0, 0, None, None, 0, "loop"))
     found = Searched(best, Capacity(2.0, 4.0, 0.9, (), "found"), (sample(5),) * 14)
-    monkeypatch.setattr(blocks, "run", lambda work: (work.close(), found)[1])
+    monkeypatch.setattr(load_blocks, "run", lambda work: (work.close(), found)[1])
     context = SimpleNamespace(measure=SimpleNamespace(max_disturbance=1.0))
     target = SimpleNamespace(server=server([]), gone=str)
     serving: Any = Serving(SimpleNamespace(context=context), target, meter=Spy())  # type: ignore[arg-type]

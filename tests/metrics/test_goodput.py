@@ -11,7 +11,7 @@ from journals import write_run
 from bench.errors import ExitCode
 from bench.metrics import cost, goodput
 from bench.records import ArmRecord, RunRecord
-from bench.report.reading import good_words, sentence
+from bench.report.row_sentence import good_words, sentence
 from bench.results.summarise import summarise
 from bench.stats.figure import value_of
 from bench.store.replay import load_record

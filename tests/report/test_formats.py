@@ -37,7 +37,7 @@ from bench.report.formats import (
     pr_comment,
     pytest_benchmark,
 )
-from bench.report.reading import sentence
+from bench.report.row_sentence import sentence
 from bench.results.run_summary import RunStatus, RunSummary
 
 TEXT_FORMATS = (

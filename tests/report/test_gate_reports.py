@@ -42,7 +42,7 @@ from bench.report.formats import (
 from bench.report.gate import MARKER, MOST_RULES, comment, differences, lines, workflow_commands
 from bench.report.gate import markdown as job_summary
 from bench.report.gate_reading import bounds, measured, summary, verdict_on, without_replaced
-from bench.report.reading import sentence
+from bench.report.row_sentence import sentence
 from bench.report.table import render as print_table
 from bench.results.run_summary import RunSummary
 

@@ -21,7 +21,7 @@ from bench.serving.address import address
 from bench.serving.engines import ADAPTERS
 from bench.serving.engines.adapter import Adapter, Launch, installed
 from bench.serving.engines.recipe import Recipe
-from bench.serving.engines.said import Said
+from bench.serving.engines.server_facts import Said
 from bench.serving.making import Making
 from bench.serving.server import free_port
 from bench.serving.target import Manner, begun

@@ -25,7 +25,7 @@ from bench.serving.address import Address
 from bench.serving.cache_hits import Hits, hits_in
 from bench.serving.distributions import Asker
 from bench.serving.drift import Drift
-from bench.serving.engines.said import Said, number, text
+from bench.serving.engines.server_facts import Said, number, text
 from bench.serving.load import Load
 from bench.serving.reply import Asked, Reply, Trip
 from bench.serving.sse import BadStream, EventParser

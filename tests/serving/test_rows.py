@@ -19,7 +19,7 @@ from running_stub import STUB, running
 
 from bench.config.reader import read_config
 from bench.errors import InterruptedRun, Outcome
-from bench.measure import blocks, served
+from bench.measure import load_blocks, served
 from bench.metrics import under_load
 from bench.metrics.comparisons import compare_all
 from bench.models.reference import LocalModel
@@ -235,7 +235,7 @@ def test_a_block_of_a_search_is_the_load_at_the_highest_rate_that_held(
 def spied(monkeypatch: pytest.MonkeyPatch, module: str) -> list[tuple[int, tuple[str, ...]]]:
     """A list of (port, prompts) to which each load that ``module`` makes is added."""
     sent: list[tuple[int, tuple[str, ...]]] = []
-    real = blocks.load
+    real = load_blocks.load
 
     async def load(settings: Any, schedule: Any, asked: Any, *more: Any) -> Any:
         sent.append((settings.server.port, tuple(one.prompt for one in asked)))
@@ -266,7 +266,7 @@ def test_blocks_go_on_in_a_data_set(
     urls: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise a prefix cache, which vLLM has by default, would answer all blocks but the first."""
-    sent = spied(monkeypatch, "bench.measure.blocks")
+    sent = spied(monkeypatch, "bench.measure.load_blocks")
     rows = [{"prompt": f"say the number {n}", "response": "it is said"} for n in range(100)]
     (tmp_path / "set").write_text(json.dumps(rows))
     same = f'  - {{name: same, runtime: {{url: "{urls[1]}"}}}}'
@@ -360,14 +360,14 @@ def test_client_and_servers_are_pinned_apart(
 ) -> None:  # fmt: skip
     stub_engine()
     others, found = own_children(), []
-    real = blocks.load
+    real = load_blocks.load
 
     async def load(*arguments: Any) -> Any:
         servers = [os.sched_getaffinity(pid) for pid in own_children() - others]
         found.append((servers, os.sched_getaffinity(0)))
         return await real(*arguments)
 
-    monkeypatch.setattr(blocks, "load", load)
+    monkeypatch.setattr(load_blocks, "load", load)
     before, path = os.sched_getaffinity(0), tmp_path / "c.yaml"
     text = STARTED.replace("measure: {", f"measure: {{{settings}").replace("wait_s", f"{runtime}wait_s")
     path.write_text(text)
@@ -457,13 +457,13 @@ def test_sigterm_within_a_load_ends_the_run(
     urls: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = written(tmp_path, urls, "  []", model="ttft=10,gap=150")
-    real = blocks.Serving.block
+    real = load_blocks.Serving.block
 
-    def block(self: blocks.Serving, *arguments: Any) -> Any:
+    def block(self: load_blocks.Serving, *arguments: Any) -> Any:
         threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
         return real(self, *arguments)
 
-    monkeypatch.setattr(blocks.Serving, "block", block)  # a block takes two seconds and more
+    monkeypatch.setattr(load_blocks.Serving, "block", block)  # a block takes two seconds and more
     with pytest.raises(InterruptedRun):
         run_spec(read_config(path), tmp_path / "out")
     (directory,) = (tmp_path / "out").iterdir()

@@ -23,8 +23,8 @@ from bench.results.verify import verify_run
 from bench.runs.run import run_spec
 from bench.serving.address import Address
 from bench.serving.client import Settings
+from bench.serving.greedy_replies import answers, replies
 from bench.serving.load import run
-from bench.serving.said import answers, replies
 from bench.store.replay import load_record
 
 CONFIG = """

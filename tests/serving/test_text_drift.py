@@ -28,14 +28,14 @@ from bench.report.formats import markdown
 from bench.results.summary import load_run
 from bench.results.verify import verify_run
 from bench.runs.run import run_spec
-from bench.serving import record, said
+from bench.serving import greedy_replies, record
 from bench.serving.address import Address, Secret
 from bench.serving.client import Settings
 from bench.serving.drift import Wanted, drift_of
 from bench.serving.events import Event
+from bench.serving.greedy_replies import Said, paired, pieces, replies
 from bench.serving.load import Load, run
 from bench.serving.reply import Asked, Trip
-from bench.serving.said import Said, paired, pieces, replies
 from bench.serving.text_drift import TextDrift
 from bench.serving.tokens import Arrival
 
@@ -74,7 +74,7 @@ def answered(*events: Event, finish: str | None = "stop", key: Secret | None = N
 
     settings = Settings(Address("http", "127.0.0.1", 1), "m", key=key)
     client: Any = SimpleNamespace(settings=settings)
-    return said._said(client, trip)
+    return greedy_replies._said(client, trip)
 
 
 @pytest.mark.parametrize(
@@ -99,12 +99,12 @@ def test_no_key_is_in_a_text() -> None:
 def test_texts_without_end_are_refused(
     urls: tuple[Address, Address], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(said, "MOST_LETTERS", 10)
+    monkeypatch.setattr(greedy_replies, "MOST_LETTERS", 10)
     with pytest.raises(BenchError, match="1 replies have 14 characters, and at most 10 are kept"):
         run(replies(Settings(urls[0], "tokens=3"), ["x", "y"], 9))
     monkeypatch.undo()
     with pytest.raises(BenchError, match="a reply has 65537 characters, and at most 65536 are compared"):
-        said.must_be_modest([Said("x" * 65_537, cut=False)])
+        greedy_replies.must_be_modest([Said("x" * 65_537, cut=False)])
 
 
 def test_replies_of_both_sides_are_put_beside_each_other() -> None:

@@ -1,4 +1,4 @@
-"""Further statistics of two distributions over the next token, one file each.
+"""Define further statistics of two distributions over the next token, one file each.
 
 The file of a statistic defines three names:
 

@@ -1,4 +1,4 @@
-"""Suites that compare the behaviour of two models, one file each.
+"""Define suites that compare the behaviour of two models, one file each.
 
 The file of a suite defines ``METRICS`` and ``figures(arm, run)``, a pure function of what was measured. A
 config names the suites of a run in ``drift.suites``; for a suite that it does not name, ``figures`` returns

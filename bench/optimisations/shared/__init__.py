@@ -1,1 +1,1 @@
-"""Code that several schemes share."""
+"""Hold the code that several schemes share: calibration, training, packing of weights, checks."""

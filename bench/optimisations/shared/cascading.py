@@ -1,4 +1,4 @@
-"""The settings that every cascade has: the edge model with its price, the link, and the threshold."""
+"""Define the settings that every cascade has: the edge model with its price, the link, and the threshold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the distillation schemes share: the teacher, the divergence to it, and the evidence of a training."""
+"""Hold what distillation schemes share: the teacher, the divergence to it, and the evidence of a training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What speculating schemes share: a small model that drafts, and the check that something was drafted."""
+"""Hold what speculating schemes share: a small model that drafts, and the check that it drafted something."""
 
 from __future__ import annotations
 

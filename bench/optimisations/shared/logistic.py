@@ -1,4 +1,4 @@
-"""Logistic regression of a few features by Newton's method, small enough for the process that serves.
+"""Fit a logistic regression of a few features by Newton's method, small enough for the process that serves.
 
 It minimises Σ −(t ln p + (1 − t) ln(1 − p)) + |w|²/2 over standardised features, where p is the logistic
 function of w·z + b, and b is not penalised. The targets t are those of Platt (1999): (n₁ + 1) ÷ (n₁ + 2) for

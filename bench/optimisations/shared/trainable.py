@@ -1,4 +1,4 @@
-"""What a training trains: a model's own weights, or low-rank factors of them, on every processor."""
+"""Choose what a training trains, a model's own weights or low-rank factors of them, on every processor."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from bench.report.formats import harmless, presented
 from bench.report.gate_reading import TONES, advice_on, measured, verdict_on
 from bench.report.kernel_names import short
 from bench.report.notes import drift_note, front_words, timed_words, windows_words
-from bench.report.reading import interval_text, sentence
+from bench.report.row_sentence import interval_text, sentence
 from bench.results.headline import headline
 from bench.results.row import Evidence, Row
 from bench.results.run_summary import RunSummary

@@ -11,7 +11,7 @@ from bench.metrics import cost, latency, output_drift
 from bench.report.compared import compared
 from bench.report.formats import harmless, presented
 from bench.report.gate_reading import advice, bounds, in_words, unit_of
-from bench.report.reading import sentence
+from bench.report.row_sentence import sentence
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
 from bench.stats.figure import value_of

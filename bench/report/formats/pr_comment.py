@@ -1,4 +1,7 @@
-"""A comment on a pull request: verdict, rules and what was compared, with a hidden marker to find it by."""
+"""A comment on a pull request: verdict, rules and what was compared, with a hidden marker to find it by.
+
+The words of its rules are in ``bench/report/gate.py``.
+"""
 
 from __future__ import annotations
 

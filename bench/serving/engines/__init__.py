@@ -1,4 +1,4 @@
-"""The engines that can be started: one file for each, which says how."""
+"""List the servers that can be started; one file for each says how."""
 
 from __future__ import annotations
 

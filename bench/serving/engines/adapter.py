@@ -1,4 +1,4 @@
-"""What has to be known of an engine to start it: its command, its health, and what it tells of itself."""
+"""Define what has to be known of a server to start it: its command, its health, what it tells of itself."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from bench.serving.engines.recipe import Recipe
-from bench.serving.engines.said import Evidence, Said
+from bench.serving.engines.server_facts import Evidence, Said
 
 
 @dataclass(frozen=True)

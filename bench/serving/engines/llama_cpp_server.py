@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.serving.engines.adapter import Adapter, Launch, installed
 from bench.serving.engines.recipe import Recipe
-from bench.serving.engines.said import Evidence, Said, at, number, text
+from bench.serving.engines.server_facts import Evidence, Said, at, number, text
 
 PROGRAM = "llama-server"
 

@@ -1,4 +1,4 @@
-"""What the Python environment of a serving engine is made of; ``bench/serving/environments.py`` makes it."""
+"""Define what the Python environment of a server is made of; ``bench/serving/environments.py`` makes it."""
 
 from __future__ import annotations
 

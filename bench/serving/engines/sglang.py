@@ -6,7 +6,7 @@ from bench.errors import UsageError
 from bench.machine.devices import cuda_device_count
 from bench.serving.engines.adapter import OFFLINE, Adapter, Launch, installed
 from bench.serving.engines.recipe import Recipe
-from bench.serving.engines.said import Evidence, Said, at, number, text, truth
+from bench.serving.engines.server_facts import Evidence, Said, at, number, text, truth
 
 SERVED_AS = "served"
 

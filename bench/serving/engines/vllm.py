@@ -5,7 +5,7 @@ from __future__ import annotations
 from bench.machine.devices import cuda_device_count
 from bench.serving.engines.adapter import OFFLINE, Adapter, Launch, installed
 from bench.serving.engines.recipe import CPU_TORCH, NO_CPU_TORCH, Recipe
-from bench.serving.engines.said import Evidence, Said, at, number, text, truth
+from bench.serving.engines.server_facts import Evidence, Said, at, number, text, truth
 
 SERVED_AS = "served"
 VERSION = "0.32.0"

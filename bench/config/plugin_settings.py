@@ -1,4 +1,4 @@
-"""The settings of a plug-in: what a config gives, checked against the plug-in's own dataclass."""
+"""Check the settings that a config gives to a plug-in against the plug-in's own dataclass."""
 
 from __future__ import annotations
 

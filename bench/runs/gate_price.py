@@ -1,4 +1,4 @@
-"""The price of an hour in a gate on two commits: the base's, unless the candidate's is more expensive.
+"""Choose the price of an hour in a gate on two commits: the base's, unless the candidate's is more expensive.
 
 A branch must not pass its own gate by writing a cheaper hour into its config. A more expensive hour costs
 more from the day on which it is merged, so it counts against the branch that brings it.

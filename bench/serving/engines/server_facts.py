@@ -1,4 +1,4 @@
-"""What a server says of itself, in the same words for every engine."""
+"""Define what a server says of itself, in the same words for every engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long the kernel has halted this container's processes because their processor quota was used up.
+"""Read how long the kernel has halted this container's processes because their processor quota was used up.
 
 With ``docker run --cpus 1.5`` a process that asks for more stands still for the rest of each 100 ms. Nobody
 else is to be seen then, and the processor may even be idle.

@@ -11,7 +11,7 @@ from engines import greedy, saved, sizes
 
 from bench.engine import Options
 from bench.runtimes import transformers as runtime
-from bench.worker import requests
+from bench.worker import lm_eval_requests
 from bench.worker.commands import Worker
 
 CONTEXT = 48
@@ -51,27 +51,27 @@ def plain(engine: Any, before: list[int], tokens: list[int]) -> tuple[float, boo
 def test_a_continuation_is_scored_behind_its_context(
     engine: Any, context: str, continuation: str, before: str, scored: str
 ) -> None:
-    ((found, greedy),) = requests.likelihoods(engine, [[context, continuation]])  # type: ignore[misc]
+    ((found, greedy),) = lm_eval_requests.likelihoods(engine, [[context, continuation]])  # type: ignore[misc]
     wanted = plain(engine, engine.encode(before), engine.encode(scored))
     assert (found, greedy) == (pytest.approx(wanted[0], abs=1e-4), wanted[1])
 
 
 def test_without_a_context_the_end_token_predicts_the_first(engine: Any) -> None:
-    ((found, _greedy),) = requests.likelihoods(engine, [["", "cold"]])  # type: ignore[misc]
+    ((found, _greedy),) = lm_eval_requests.likelihoods(engine, [["", "cold"]])  # type: ignore[misc]
     assert found == pytest.approx(plain(engine, [2], engine.encode("cold"))[0], abs=1e-4)
 
 
 def test_a_long_context_is_cut_at_its_beginning(engine: Any) -> None:
     context, scored = "x" * 20 + "Ice is hard and this text is far too long", " cold"
-    ((found, _greedy),) = requests.likelihoods(engine, [[context, scored]])  # type: ignore[misc]
+    ((found, _greedy),) = lm_eval_requests.likelihoods(engine, [[context, scored]])  # type: ignore[misc]
     ids = engine.encode(context + scored)[-(CONTEXT + 1) :]
     count = len(engine.encode(scored))
     assert found == pytest.approx(plain(engine, ids[:-count], ids[-count:])[0], abs=1e-4)
 
 
 def test_what_greedy_decoding_writes_is_called_greedy(engine: Any) -> None:
-    (reply,) = requests.replies(engine, [("Ice is", {"max_gen_toks": 5, "until": []})])
-    (found,) = requests.likelihoods(engine, [["Ice is", str(reply)]])
+    (reply,) = lm_eval_requests.replies(engine, [("Ice is", {"max_gen_toks": 5, "until": []})])
+    (found,) = lm_eval_requests.likelihoods(engine, [["Ice is", str(reply)]])
     assert found is not None
     ids = engine.encode("Ice is" + str(reply))[len("Ice is") :]
     assert found[1] is plain(engine, engine.encode("Ice is"), ids)[1]
@@ -81,16 +81,16 @@ def test_choices_of_one_token_share_a_pass(engine: Any, monkeypatch: pytest.Monk
     calls: list[int] = []
     real = engine.logits
     monkeypatch.setattr(engine, "logits", lambda ids: calls.append(len(ids)) or real(ids))
-    requests.likelihoods(engine, [["Ice is", "a"], ["Ice is", "b"], ["Ice was", "a"]])
+    lm_eval_requests.likelihoods(engine, [["Ice is", "a"], ["Ice is", "b"], ["Ice was", "a"]])
     assert calls == [6, 7]
 
 
 def test_what_has_no_token_of_its_own_or_too_many_logits_has_no_answer(
     engine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert requests.likelihoods(engine, [["Ice is", ""]]) == [None]
-    monkeypatch.setattr(requests, "MOST_BYTES", 4 * SIZE * 5)
-    found = requests.likelihoods(engine, [["Ice is", "ab"], ["Ice", "ab"]])
+    assert lm_eval_requests.likelihoods(engine, [["Ice is", ""]]) == [None]
+    monkeypatch.setattr(lm_eval_requests, "MOST_BYTES", 4 * SIZE * 5)
+    found = lm_eval_requests.likelihoods(engine, [["Ice is", "ab"], ["Ice", "ab"]])
     assert [one is None for one in found] == [True, False]
 
 
@@ -102,10 +102,10 @@ def test_replies_are_greedy_in_order_and_end_at_a_stop(engine: Any) -> None:
     prompts = PROMPTS[:6]
     whole = [alone(engine, prompt, 9) for prompt in prompts]
     settings = {"max_gen_toks": 9, "until": []}
-    assert requests.replies(engine, [(prompt, settings) for prompt in prompts]) == whole
+    assert lm_eval_requests.replies(engine, [(prompt, settings) for prompt in prompts]) == whole
     stops = [text[len(text) // 2 :][:1] for text in whole]
     assert any(stops)
-    found = requests.replies(
+    found = lm_eval_requests.replies(
         engine, [(p, {"max_gen_toks": 9, "until": s}) for p, s in zip(prompts, stops, strict=True)]
     )
     assert found == [text.split(stop)[0] if stop else text for text, stop in zip(whole, stops, strict=True)]
@@ -116,15 +116,15 @@ def test_a_stop_ends_the_decoding_early(engine: Any, monkeypatch: pytest.MonkeyP
     real = engine.step
     monkeypatch.setattr(engine, "step", lambda generation: steps.append(1) or real(generation))
     prompt, first = next((one, text) for one in PROMPTS if (text := alone(engine, one, 1)) and text.isascii())
-    assert requests.replies(engine, [(prompt, {"max_gen_toks": 30, "until": [first]})]) == [""]
+    assert lm_eval_requests.replies(engine, [(prompt, {"max_gen_toks": 30, "until": [first]})]) == [""]
     assert len(steps) < 5
 
 
 def test_a_reply_has_room_or_no_answer(engine: Any) -> None:
     long = "y" * 60
-    (found,) = requests.replies(engine, [(long, {"max_gen_toks": 8, "until": []})])
+    (found,) = lm_eval_requests.replies(engine, [(long, {"max_gen_toks": 8, "until": []})])
     assert found == alone(engine, long[-(CONTEXT - 8) :], 8)
-    assert requests.replies(engine, [("one", {"max_gen_toks": CONTEXT})]) == [None]
+    assert lm_eval_requests.replies(engine, [("one", {"max_gen_toks": CONTEXT})]) == [None]
 
 
 def test_the_command_answers_in_the_form_that_is_asked_for(engine: Any) -> None:
@@ -132,7 +132,7 @@ def test_the_command_answers_in_the_form_that_is_asked_for(engine: Any) -> None:
     worker.engine = engine
     asked = [["Ice is", " cold"], ["Ice is", " hot"]]
     found = worker.requests({"kind": "loglikelihood", "requests": asked}, [])
-    assert found.likelihoods == tuple(requests.likelihoods(engine, asked))
+    assert found.likelihoods == tuple(lm_eval_requests.likelihoods(engine, asked))
     assert found.replies == ()
     texts = [["Ice is", {"max_gen_toks": 4}]]
     found = worker.requests({"kind": "generate_until", "requests": texts}, [])

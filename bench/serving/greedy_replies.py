@@ -1,4 +1,4 @@
-"""What a server writes, greedily, after pieces of a text or to the items of a suite.
+"""Ask a server for greedy replies to pieces of a text or to the items of a suite.
 
 The requests come one at a time, so that no batch changes a reply. What a reasoning model thinks is part of
 what it writes. Spaces at both ends of a reply are left out, because some servers cut them off.

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.errors import UsageError
-from bench.pricing.split import Cell, split_by_workloads
+from bench.pricing.token_costs import Cell, split_by_workloads
 
 MIXES = ((1000, 100), (500, 500), (100, 1000), (2000, 300))
 USD = st.floats(1e-9, 1e-3)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from bench.errors import UsageError
 from bench.plan.served import served_rows
-from bench.pricing.split import LEAST_CELLS, Cell, TokenPrices, split_by_workloads
+from bench.pricing.token_costs import LEAST_CELLS, Cell, TokenPrices, split_by_workloads
 from bench.results.run_summary import RunSummary
 
 

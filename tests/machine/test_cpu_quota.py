@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.machine import noise
-from bench.machine.throttling import throttled_ticks
+from bench.machine.cpu_quota import throttled_ticks
 
 SECOND = os.sysconf("SC_CLK_TCK")
 STAT = "usage_usec 9000000\nuser_usec 8000000\nnr_periods 100\nnr_throttled 7\nthrottled_usec {}\n"
