@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from bench.errors import Outcome, VariantFailed
 from bench.formatting import one_line
@@ -109,6 +110,31 @@ def loading(directory: Path) -> Iterator[None]:
 
     with bounded("the model's tokenizer", LOADING_S, LOADING_BYTES), Explained(unreadable):
         yield
+
+
+def must_not_draw(model: object) -> None:
+    """Raise VariantFailed if the model of a tokenizer (a ``tokenizers.models.Model``) cuts words at random.
+
+    BPE dropout (Provilkov et al. 2020, arXiv 1910.13267) is for training: no two rows would read the same.
+    """
+    if share := getattr(model, "dropout", None):
+        raise VariantFailed(
+            Outcome.LOAD_ERROR,
+            f"the tokenizer cuts words at random (its model has a dropout of {share:g}), so no two rows "
+            "would read the same tokens: set model.dropout to null in tokenizer.json",
+        )
+
+
+def whole_texts(tokenizer: Any) -> Any:
+    """Return a ``tokenizers.Tokenizer`` that reads every text whole and alike.
+
+    Its file may say how texts are cut and filled up for a batch: many encoders' files do. Raises
+    VariantFailed as ``must_not_draw`` does.
+    """
+    must_not_draw(tokenizer.model)
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
 
 
 def within(vocabulary: int, ids: list[int], word: Callable[[int], object], letters: int) -> list[int]:

@@ -18,9 +18,11 @@ from pathlib import Path
 import filelock
 
 from bench.errors import BenchError, IntegrityError, UsageError
+from bench.formatting import MIB
 
 MARKER = "complete.json"
 STAGING_SUFFIX = ".staging"
+BLOCK_BYTES = MIB  # of a file that is hashed
 
 
 def cache_root() -> Path:
@@ -50,7 +52,11 @@ def file_sha256(path: Path) -> str:
         known = memo.read_text(encoding="ascii")
     except (OSError, ValueError):
         known = ""
-    return known if re.fullmatch(r"[0-9a-f]{64}", known) else _remember(path, hash_file(path))
+    if re.fullmatch(r"[0-9a-f]{64}", known):
+        return known
+    digest = hash_file(path)
+    # One that was written to meanwhile has a digest of old and new bytes, which must not be that of its end.
+    return _remember(path, digest) if _memo(path) == memo else digest
 
 
 def _memo(path: Path) -> Path:
@@ -69,9 +75,18 @@ def _remember(path: Path, digest: str) -> str:
 
 
 def hash_file(path: Path) -> str:
-    """Read a file now and return its SHA-256."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Read a file now and return its SHA-256, up to the size that it has when it is opened.
+
+    Nobody waits for what comes later: a file of the kernel (``/proc/kmsg``) may have no end.
+    """
+    digest = hashlib.sha256()
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
+        left = os.fstat(file.fileno()).st_size
+        while left and (block := file.read(min(left, BLOCK_BYTES))):
+            digest.update(block)
+            left -= len(block)
+    return digest.hexdigest()
 
 
 def directory_digest(files: Iterable[tuple[str, str]]) -> str:

@@ -139,6 +139,13 @@ def check_content(path: object, name: str, config: Mapping[str, Any]) -> None:
         )
 
 
+def check_more_configs(directory: Path) -> None:
+    """Refuse a further config beside weights, or beside an adapter, as ``check_config`` does."""
+    for name in MORE_CONFIGS:
+        if (directory / name).exists():
+            check_config(directory / name, TEXT_MAX_BYTES)
+
+
 def check_directory(directory: Path) -> None:
     """Refuse a model directory without ``config.json`` and sound safetensors, all shards included.
 
@@ -146,9 +153,7 @@ def check_directory(directory: Path) -> None:
     """
     check_config(directory / "config.json")
     check_files(directory)
-    for name in MORE_CONFIGS:
-        if (directory / name).exists():
-            check_config(directory / name, TEXT_MAX_BYTES)
+    check_more_configs(directory)
     if (directory / ADAPTER).exists():
         raise UsageError(
             f"{directory / ADAPTER}: an adapter beside the weights would not be applied; merge it into them "

@@ -102,6 +102,7 @@ HEAD_DIM = (
 )  # fmt: skip
 OPENED = "a loader would open the file that it names, wherever that is"
 NO_NAME = (lambda value: not isinstance(value, str), f"the vocabulary itself: {OPENED}")
+NO_SENTENCEPIECE = ("model_file", "model_proto", "enable_sampling")
 Kind = tuple[Test, str]
 
 # How packed weights say that they are packed; what is true of one method holds for no other.
@@ -158,6 +159,10 @@ TOKENIZER: Mapping[str, Kind] = {
     "add_bos_token": FLAG, "add_eos_token": FLAG, "add_prefix_space": FLAG,
     "clean_up_tokenization_spaces": FLAG, "added_tokens_decoder": BLOCK, "split_special_tokens": FLAG,
     "vocab": NO_NAME, "merges": NO_NAME, "gguf_file": (lambda _value: False, f"null: {OPENED}"),
+    "sp_model_kwargs": (
+        lambda value: isinstance(value, dict) and not any(map(value.get, NO_SENTENCEPIECE)),
+        f"a block without {', '.join(NO_SENTENCEPIECE)}, which would open a file or draw tokens at random",
+    ),
     "init_inputs": (lambda value: value == [], "an empty list"),
     "fast_tokenizer_files": (
         lambda value: _list_of(_is_text)(value) and all(map(_TOKENIZER_FILE.fullmatch, value)),

@@ -25,6 +25,7 @@ CONFIG_MAX_BYTES = 4 * MIB
 TEXT_MAX_BYTES = 64 * MIB  # a tokenizer, an index, a vocabulary
 MOST_ENTRIES = 20_000  # of a directory, whatever they are
 MOST_SHOWN = 120
+OF_THE_KERNEL = ("/proc/", "/sys/")  # they say that they are regular, and may wait or have no end
 MOST_FILES = 5_000  # that a loader would open: the largest models have some hundred
 
 
@@ -69,6 +70,8 @@ def check_files(directory: Path) -> None:
                 size = os.fstat(file.fileno()).st_size
         except OSError as bad:
             raise UsageError(f"{path}: {why(bad)}") from None
+        if str(path.resolve()).startswith(OF_THE_KERNEL):
+            raise UsageError(f"{path}: is a file of the kernel, and none of a model")
         most = CONFIG_MAX_BYTES if path.suffix == ".jinja" else TEXT_MAX_BYTES
         if path.suffix != ".safetensors" and size > most:
             raise UsageError(f"{path}: is larger than {most // MIB} MiB")

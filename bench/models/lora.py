@@ -19,10 +19,10 @@ from typing import Any
 from bench.errors import BenchError, UsageError
 from bench.formatting import one_line, printable
 from bench.machine.proc import be_killed_first
-from bench.models.checks import ADAPTER, check_directory, json_object
-from bench.models.files import MODEL_FILES, check_files
+from bench.models.checks import ADAPTER, check_directory, check_more_configs, json_object
+from bench.models.files import check_files, model_files
 from bench.models.safetensors_header import safetensors_header
-from bench.models.weight_files import weight_files
+from bench.models.weight_files import INDEX, WHOLE, weight_files
 
 RECIPE = 1  # part of the cache key: raise it when the same adapter is merged differently
 WEIGHTS = "adapter_model.safetensors"
@@ -40,6 +40,7 @@ _KNOWN: Mapping[str, tuple[object, ...]] = {
     "peft_type": ("LORA",), "bias": ("none", None),
     "init_lora_weights": (True, False, None, "gaussian", "eva", "orthogonal"),
 }  # fmt: skip
+FLOATS = frozenset({"F64", "F32", "F16", "BF16"})  # others are packed, and nothing says how
 _OFF: tuple[object, ...] = (None, False, {}, [])
 MOST_RANK, MOST_ALPHA = 65_536, 1e9
 MOST_SAID = 200  # letters of what a library says
@@ -90,11 +91,15 @@ def read_adapter(directory: Path) -> Adapter:
             )
     rank: Any = config.get("r")
     alpha: Any = config.get("lora_alpha")
+    if not isinstance(config.get("use_rslora", False), bool | None):
+        said = printable(repr(config["use_rslora"]))[:30]
+        raise UsageError(f"{place}: use_rslora is {said}, not true or false")
     sound = type(rank) is int and 1 <= rank <= MOST_RANK
     if not sound or type(alpha) not in (int, float) or not abs(alpha) <= MOST_ALPHA:
         said = f"r is {str(rank)[:30]} and lora_alpha is {str(alpha)[:30]}"
         raise UsageError(f"{place}: {said}: no LoRA has that")
     check_files(directory)
+    check_more_configs(directory)
     base = _base(place, config)
     check_directory(base)
     if json_object(base / "config.json").get("quantization_config"):
@@ -127,7 +132,11 @@ def _modules(file: Path, base: Path, rank: int) -> Iterator[str]:
     """Yield the tensors of the base that the adapter changes. Raises UsageError if one does not fit."""
     if not file.is_file():
         raise UsageError(f"{file}: missing; an adapter is read from safetensors only")
-    found = {name: tuple(tensor.shape) for name, tensor in safetensors_header(file).items()}
+    held = safetensors_header(file)
+    for name, tensor in held.items():
+        if tensor.dtype not in FLOATS:
+            raise UsageError(f"{file}: {printable(name)[:120]} is {tensor.dtype}, and LoRA has floats")
+    found = {name: tuple(tensor.shape) for name, tensor in held.items()}
     shapes = {
         name: tuple(tensor.shape)
         for path in weight_files(base)
@@ -187,10 +196,16 @@ def merge(adapter: Adapter, out: Path) -> int:
         save_file(tensors, out / path.name, {"format": "pt"})
     if not changed:
         raise UsageError(f"{adapter.directory}: the adapter changes nothing (every product of B and A is 0)")
-    beside = [one for pattern in MODEL_FILES for one in adapter.base.glob(pattern) if one.is_file()]
-    for file in [*beside, *tokenizer_files(adapter.directory)]:
-        if file.suffix != ".safetensors":
-            shutil.copyfile(file, out / file.name)
+    unread = {INDEX} if (adapter.base / WHOLE).exists() else set()  # no loader looks for an index then
+    for home, files in (
+        (adapter.base, model_files(adapter.base)),
+        (adapter.directory, tokenizer_files(adapter.directory)),
+    ):
+        for file in files:
+            if file.suffix != ".safetensors" and file.name not in unread:
+                copy = out / file.relative_to(home)  # further templates have a directory of their own
+                copy.parent.mkdir(exist_ok=True)
+                shutil.copyfile(file, copy)
     return changed
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -193,6 +194,37 @@ def test_digests_are_remembered_until_the_file_changes(
         assert cache.file_sha256(path) == first
     path.write_bytes(b"abcd")
     assert cache.file_sha256(path) != first
+
+
+def test_a_file_that_changes_while_it_is_hashed_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The digest of its old bytes was remembered as that of the new ones, by every later run."""
+    path = tmp_path / "big"
+    path.write_bytes(b"old")
+
+    def slow(path: Path) -> str:
+        digest = hash_file(path)
+        path.write_bytes(b"new one")
+        return digest
+
+    hash_file = cache.hash_file
+    with monkeypatch.context() as patched:
+        patched.setattr(cache, "hash_file", slow)
+        cache.file_sha256(path)
+    assert cache.file_sha256(path) == hashlib.sha256(b"new one").hexdigest()
+
+
+@pytest.mark.parametrize("size", [0, 1, cache.BLOCK_BYTES, 2 * cache.BLOCK_BYTES + 1])
+def test_a_digest_is_that_of_all_bytes(tmp_path: Path, size: int) -> None:
+    content = (b"0123456789" * size)[:size]
+    (tmp_path / "file").write_bytes(content)
+    assert cache.hash_file(tmp_path / "file") == hashlib.sha256(content).hexdigest()
+
+
+def test_nobody_waits_for_bytes_beyond_the_size_of_a_file() -> None:
+    """Files of the kernel say that they have none; this one has 2^28 of them."""
+    assert cache.hash_file(Path("/proc/self/pagemap")) == hashlib.sha256().hexdigest()
 
 
 def test_a_cache_that_cannot_be_written_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

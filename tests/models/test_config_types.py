@@ -243,7 +243,8 @@ def test_numbers_that_no_model_has(model: Path, key: str, value: object) -> None
     [
         ("gguf_file", "/etc/passwd"), ("vocab", "/dev/zero"), ("merges", "../m.txt"), ("init_inputs", ["x"]),
         ("fast_tokenizer_files", ["../tokenizer.4.json"]), ("fast_tokenizer_files", ["/tokenizer.4.json"]),
-        ("auto_map", {"AutoTokenizer": ["evil.T", None]}),
+        ("auto_map", {"AutoTokenizer": ["evil.T", None]}), ("sp_model_kwargs", {"model_file": "/etc/passwd"}),
+        ("sp_model_kwargs", {"enable_sampling": True}),
     ],
 )  # fmt: skip
 def test_a_tokenizer_names_no_other_files(model: Path, file: str, key: str, value: object) -> None:
@@ -255,7 +256,8 @@ def test_a_tokenizer_names_no_other_files(model: Path, file: str, key: str, valu
 def test_names_of_files_that_published_tokenizers_have(model: Path) -> None:
     named = {
         "fast_tokenizer_files": ["tokenizer.json", "tokenizer.4.0.0.json"], "vocab_file": "/away/vocab.json",
-        "tokenizer_file": None, "init_inputs": [], "special_tokens_map_file": "special_tokens_map.json",
+        "tokenizer_file": None, "init_inputs": [], "sp_model_kwargs": {},
+        "special_tokens_map_file": "special_tokens_map.json",
     }  # fmt: skip
     (model / "tokenizer_config.json").write_text(json.dumps(named))
     check_directory(model)

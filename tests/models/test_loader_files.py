@@ -41,8 +41,9 @@ def bound_socket(place: Path) -> None:
         (lambda place: place.symlink_to(place.name), "cannot be read"),
         (lambda place: place.symlink_to("nowhere"), "cannot be read"),
         (bound_socket, "is a socket"),
+        (lambda place: place.symlink_to("/proc/self/pagemap"), "is a file of the kernel"),
     ],
-    ids=["fifo", "directory", "device", "loop", "nothing", "socket"],
+    ids=["fifo", "directory", "device", "loop", "nothing", "socket", "kernel"],
 )  # fmt: skip
 def test_a_loader_would_wait_for_it(
     model: Path, name: str, make: Callable[[Path], object], said: str, monkeypatch: pytest.MonkeyPatch
