@@ -12,7 +12,7 @@ from typing import Any
 from bench.bounded import must_be_modest, read_bounded, why
 from bench.errors import UsageError
 from bench.formatting import one_line, printable
-from bench.models.config_types import check_types
+from bench.models.config_types import check_types, method_of, packing
 from bench.models.files import CONFIG_MAX_BYTES, TEXT_MAX_BYTES, check_files
 from bench.models.patterns import slow_pattern
 from bench.models.safetensors_header import TensorEntry
@@ -92,21 +92,26 @@ def _dotted(place: _Place) -> str:
 
 def json_object(path: Path, most_bytes: int = CONFIG_MAX_BYTES) -> Json:
     """Read a JSON file that holds one object. Raises UsageError if it does not, or if it is too large."""
+    found = read_json(path, most_bytes)
+    if not isinstance(found, dict):
+        raise UsageError(f"{path}: not one JSON object")
+    return found
+
+
+def read_json(path: Path, most_bytes: int = CONFIG_MAX_BYTES) -> object:
+    """Read a JSON file of a model. Raises UsageError if it is none, or if it is too large."""
     if not os.path.lexists(path):
         raise UsageError(f"{path}: missing, so this is not a model directory")
     try:
         content = read_bounded(path, most_bytes)
         must_be_modest(content)
-        found = json.loads(content.decode())
+        return json.loads(content.decode())
     except OSError as e:
         raise UsageError(f"{path}: {why(e)}") from None
     except (ValueError, RecursionError) as e:
         raise UsageError(
             f"{path}: not readable as JSON ({type(e).__name__}: {str(e)[:MOST_SHOWN]})"
         ) from None
-    if not isinstance(found, dict):
-        raise UsageError(f"{path}: not one JSON object")
-    return found
 
 
 def check_config(path: Path, most_bytes: int = CONFIG_MAX_BYTES) -> None:
@@ -183,7 +188,7 @@ def _check_weights(directory: Path, weights: Sequence[Path]) -> None:
     headers = list(by_file.values())
     stored = {one.dtype for header in headers for one in header.values()}
     _check_packed(config, stored, [name for header in headers for name in header])
-    if not (packed := _is_packed(config)):
+    if not (packed := bool(packing(json_object(config)))):
         _check_floats(directory, headers)
     index = directory / INDEX
     listed = json_object(index, TEXT_MAX_BYTES) if os.path.lexists(index) else None
@@ -200,7 +205,8 @@ def _check_weights(directory: Path, weights: Sequence[Path]) -> None:
 def _check_packed(config: Path, stored: Set[str], names: Sequence[str]) -> None:
     """Refuse plain weights that the config calls packed: a loader would run them as they are, and the row
     would have the name of a scheme that was never applied."""
-    method = (json_object(config).get("quantization_config") or {}).get("quant_method")
+    block = packing(json_object(config))
+    method = method_of(block) if block else None
     packed = PACKED_IN.get(str(method))
     if packed is not None and not stored & packed:
         raise UsageError(
@@ -214,12 +220,6 @@ def _check_packed(config: Path, stored: Set[str], names: Sequence[str]) -> None:
             f"{config}: quant_method is {method}, and no tensor has {' or '.join(beside)} in its name, so "
             "nothing says what the packed numbers stand for"
         )
-
-
-def _is_packed(config: Path) -> bool:
-    """Return whether a config says how its weights are packed."""
-    found = json_object(config)
-    return any(block.get("quantization_config") for block in (found, found.get("text_config") or {}))
 
 
 def _check_floats(directory: Path, headers: Sequence[Mapping[str, TensorEntry]]) -> None:

@@ -202,6 +202,19 @@ def _check(file: object, place: str, kinds: Mapping[str, Kind], config: Mapping[
                     _check(file, f"{place}{key}.{one_line(str(kind))[:SHOWN]}.", ROPE, block)
 
 
+def packing(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the block of a config that says how weights are packed; empty without one. It is the config's
+    own, else that of its text, as transformers looks for it."""
+    found: Mapping[str, Any] = config.get("quantization_config") or {}
+    return found or (config.get("text_config") or {}).get("quantization_config") or {}
+
+
+def method_of(packed: Mapping[str, Any]) -> str:
+    """Return how weights are packed, by such a block."""
+    method = str(packed.get("quant_method") or "bitsandbytes")
+    return "bitsandbytes" if method.startswith("bitsandbytes") else method
+
+
 def names_a_method(packed: Mapping[str, Any]) -> bool:
     """Return whether a block says how weights are packed; bitsandbytes once wrote no ``quant_method``."""
     return isinstance(packed.get("quant_method"), str) or bool(
@@ -216,7 +229,12 @@ def _check_packed(file: object, place: str, packed: Mapping[str, Any]) -> None:
     as weights.
     """
     _check(file, place, PACKED, packed)
-    if packed.get("quant_method", "bitsandbytes") != "bitsandbytes":
+    if (method := method_of(packed)) != "bitsandbytes":
+        if flag := next((key for key in ("load_in_4bit", "load_in_8bit") if packed.get(key)), None):
+            raise UsageError(
+                f"{file}: {place}{flag} is of bitsandbytes, and quant_method is {one_line(method)[:SHOWN]}: "
+                "remove one of them"
+            )
         return
     _check(file, place, BITSANDBYTES, packed)
     four, eight = (packed.get(f"load_in_{bits}bit") or packed.get(f"_load_in_{bits}bit") for bits in (4, 8))

@@ -20,6 +20,7 @@ from bench.errors import BenchError, UsageError
 from bench.formatting import one_line, printable
 from bench.machine.proc import be_killed_first
 from bench.models.checks import ADAPTER, check_directory, check_more_configs, json_object
+from bench.models.config_types import packing
 from bench.models.files import check_files, model_files
 from bench.models.safetensors_header import safetensors_header
 from bench.models.weight_files import INDEX, WHOLE, weight_files
@@ -102,7 +103,7 @@ def read_adapter(directory: Path) -> Adapter:
     check_more_configs(directory)
     base = _base(place, config)
     check_directory(base)
-    if json_object(base / "config.json").get("quantization_config"):
+    if packing(json_object(base / "config.json")):
         raise UsageError(f"{place}: its base {base} is packed; an adapter is merged into dense weights only")
     scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
     return Adapter(directory, base, rank, scale, tuple(_modules(directory / WEIGHTS, base, rank)))

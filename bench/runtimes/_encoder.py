@@ -7,7 +7,6 @@ them it is the mean over the tokens, and the evidence of the row says so.
 
 from __future__ import annotations
 
-import json
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -19,7 +18,8 @@ from typing import Any
 from bench.engine import Options
 from bench.engine.bounds import encoding
 from bench.engine.evidence import Check, check
-from bench.errors import Outcome, Unsupported, VariantFailed
+from bench.errors import Outcome, Unsupported, UsageError, VariantFailed
+from bench.models.checks import json_object, read_json
 from bench.records.plain import Json
 from bench.runtimes._text import TextModel
 
@@ -79,9 +79,9 @@ def _json(path: Path, kind: type) -> Any | None:
     if not path.is_file():
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        found = None
+        found = read_json(path)
+    except UsageError as bad:
+        raise VariantFailed(Outcome.LOAD_ERROR, str(bad)) from None
     if not isinstance(found, kind):
         raise VariantFailed(Outcome.LOAD_ERROR, f"{path}: is no JSON {kind.__name__}")
     return found
@@ -94,7 +94,7 @@ class EncoderEngine(TextModel):
     ENCODES = True
 
     def __init__(self, directory: Path, options: Options) -> None:
-        self.config: Json = json.loads((directory / "config.json").read_text())
+        self.config: Json = json_object(directory / "config.json")
         size = self.config.get("vocab_size")
         if type(size) is not int:
             raise VariantFailed(Outcome.LOAD_ERROR, "config.json: vocab_size is missing")

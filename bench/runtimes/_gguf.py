@@ -8,13 +8,13 @@ moved where the order differs.
 from __future__ import annotations
 
 import ctypes
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from bench.engine.evidence import Census, Matrix
 from bench.errors import BenchError, Unsupported
+from bench.models.checks import json_object
 from bench.models.weight_files import weight_files
 from bench.runtimes._config import must_be_known
 from bench.runtimes._whole import is_tied, must_be_whole
@@ -47,7 +47,7 @@ def write(directory: Path, out: Path, dtype: str) -> None:
     import gguf
 
     must_be_whole(directory)
-    config = json.loads((directory / "config.json").read_text())
+    config = json_object(directory / "config.json")
     kind = ARCHITECTURES.get(config.get("model_type", ""))
     if kind is None:
         known = ", ".join(ARCHITECTURES)

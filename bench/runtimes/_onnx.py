@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.errors import Unsupported
+from bench.models.checks import json_object
 from bench.runtimes._checkpoint import in_our_words
 from bench.runtimes._config import must_be_known
 from bench.runtimes._whole import must_be_whole
@@ -74,7 +74,7 @@ def computed(directory: Path) -> tuple[Any, str]:
         raise Unsupported(f"ONNX is written for {', '.join(BUILDERS)} here, not for {architecture}")
     if getattr(config, "sliding_window", None):
         raise Unsupported("ONNX is written here for models that attend to everything, not to a window")
-    said = json.loads((directory / "config.json").read_text())
+    said = json_object(directory / "config.json")
     # Only the class of Llama slows down low frequencies, and it ignores every other kind of scaling.
     must_be_known("onnxruntime", said, BIASES, scaled_rotation=architecture == "LlamaForCausalLM")
     return config, BUILDERS[architecture]

@@ -7,7 +7,6 @@ computes the positions asked for, as in OpenVINO's own pipelines.
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 import sys
@@ -19,6 +18,7 @@ from typing import Any
 from bench.engine import Options
 from bench.engine.evidence import Census, Matrix
 from bench.errors import Unsupported
+from bench.models.checks import json_object
 from bench.runtimes._checkpoint import in_our_words
 from bench.runtimes._whole import must_be_whole
 
@@ -107,7 +107,7 @@ def _exportable(directory: Path) -> None:
     """Raise Unsupported for packed weights, and for a model type for which optimum-intel has no recipe."""
     from optimum.exporters.tasks import TasksManager
 
-    config = json.loads((directory / "config.json").read_text())
+    config = json_object(directory / "config.json")
     if "quantization_config" in config:
         raise Unsupported("the openvino engine exports checkpoints in floating point, not packed ones")
     kind = config.get("model_type", "")

@@ -16,6 +16,7 @@ from bench.engine import Engine
 from bench.engine.bounds import bounded, decoded, encoding, loading, must_not_draw, within
 from bench.errors import Outcome, VariantFailed
 from bench.formatting import one_line
+from bench.models.checks import json_object
 
 # The files of which a tokenizer has at least one, in any of the formats that transformers reads.
 TOKENIZERS = (
@@ -171,7 +172,7 @@ def tokenizer_of(directory: Path) -> Any | None:
 def _end_ids(directory: Path) -> tuple[int, ...]:
     for name in ("generation_config.json", "config.json"):
         file = directory / name
-        ends = json.loads(file.read_text()).get("eos_token_id") if file.is_file() else None
+        ends = json_object(file).get("eos_token_id") if file.is_file() else None
         if ends is None:
             continue
         found = tuple(ends) if isinstance(ends, list) else (ends,)

@@ -235,7 +235,7 @@ def test_what_lies_beside_an_adapter_is_looked_at(tmp_path: Path, name: str, sai
 def test_code_beside_an_adapter_is_found_before_it_is_merged(tmp_path: Path) -> None:
     tuned = adapter(tmp_path / "tuned", base(tmp_path / "base"))
     (tuned / "tokenizer_config.json").write_text('{"auto_map": {"AutoTokenizer": "evil.T"}}')
-    with pytest.raises(UsageError, match="tokenizer_config.json: auto_map: this key can make"):
+    with pytest.raises(UsageError, match=r"tokenizer_config\.json: auto_map: this key can make"):
         lora.read_adapter(tuned)
 
 

@@ -84,13 +84,26 @@ def test_other_pooling_is_refused(tmp_path: Path, pooling: dict[str, bool], word
         engine_of(write_encoder(tmp_path, pooling=pooling))
 
 
-def test_a_further_step_and_a_broken_file_are_refused(tmp_path: Path) -> None:
+def test_a_further_step_is_refused(tmp_path: Path) -> None:
     path = write_encoder(tmp_path, pooling=MEAN_NORMALISED)
     (path / "modules.json").write_text('[{"type": "sentence_transformers.models.Dense"}]')
     with pytest.raises(Unsupported, match="a step Dense"):
         engine_of(path)
-    (path / "modules.json").write_text("{")
-    with pytest.raises(VariantFailed, match="is no JSON list"):
+
+
+@pytest.mark.parametrize("name", ["modules.json", "1_Pooling/config.json", "sentence_bert_config.json"])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{", "not readable as JSON"), ("5", "is no JSON (list|dict)"), ("[" * 5000, "nested too deeply"),
+        ("[" + "[]," * 500_001 + "[]]", "more than 500000 lists and objects"),
+    ],
+    ids=["broken", "number", "deep", "wide"],
+)  # fmt: skip
+def test_a_file_that_is_none_of_an_encoder(tmp_path: Path, name: str, content: str, said: str) -> None:
+    path = write_encoder(tmp_path, pooling=MEAN_NORMALISED)
+    (path / name).write_text(content)
+    with pytest.raises(VariantFailed, match=f"{name}: .*{said}"):
         engine_of(path)
 
 
