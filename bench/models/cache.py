@@ -12,7 +12,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import filelock
@@ -20,6 +20,7 @@ import filelock
 from bench.errors import BenchError, IntegrityError, UsageError
 from bench.formatting import MIB
 
+Build = Callable[[Path], None]
 MARKER = "complete.json"
 STAGING_SUFFIX = ".staging"
 BLOCK_BYTES = MIB  # of a file that is hashed
@@ -140,7 +141,27 @@ def cached_entries() -> tuple[Path, ...]:
     return tuple(sorted(marker.parent for marker in (cache_root() / "models").glob(f"*/{MARKER}")))
 
 
-def fill(key: str, build: Callable[[Path], None]) -> Path:
+def is_entry(directory: Path) -> bool:
+    """Return whether ``directory`` is a complete entry of the cache, and not somebody's own directory."""
+    return directory.absolute().parent == cache_root() / "models" and is_complete(directory)
+
+
+def of_files(digests: Mapping[Path, str], build: Build) -> Build:
+    """Return ``build`` with a check behind it: what it makes of files is kept under their digests, so they
+    must still have these. It raises UsageError for a file that changed meanwhile."""
+
+    def built(staging: Path) -> None:
+        build(staging)
+        for path, digest in digests.items():
+            with contextlib.suppress(OSError):  # it may be gone
+                if file_sha256(path) == digest:
+                    continue
+            raise UsageError(f"{path}: changed while it was read; nothing was kept: try again")
+
+    return built
+
+
+def fill(key: str, build: Build) -> Path:
     """Return the entry ``key``; ``build(staging)`` makes it if it does not exist yet.
 
     Only one process builds; others wait and find the finished entry. If ``build`` raises, nothing is kept.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import Outcome, VariantFailed
 from bench.models.weight_files import weight_files
 from bench.records.plain import Json
+from bench.runtimes._config import rotary_base
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,7 +56,6 @@ class Shape:
         if heads % kv_heads or head_dim < 2 or head_dim % 2:
             said = f"{heads} heads cannot share {kv_heads} keys of {head_dim} numbers, turned in pairs"
             raise VariantFailed(Outcome.LOAD_ERROR, f"config.json: {said}")
-        rope = config.get("rope_parameters") or {}
         ends = config.get("eos_token_id")
         return Shape(
             layers=config["num_hidden_layers"],
@@ -65,9 +65,9 @@ class Shape:
             kv_heads=kv_heads,
             head_dim=head_dim,
             vocabulary=config["vocab_size"],
-            context=config.get("max_position_embeddings", 2048),
-            epsilon=config.get("rms_norm_eps", 1e-6),
-            theta=rope.get("rope_theta") or config.get("rope_theta", 10000.0),
+            context=config.get("max_position_embeddings") or 2048,
+            epsilon=1e-6 if config.get("rms_norm_eps") is None else config["rms_norm_eps"],
+            theta=rotary_base(config),
             tied=bool(config.get("tie_word_embeddings")),
             ends=() if ends is None else (ends,) if isinstance(ends, int) else tuple(ends),
         )

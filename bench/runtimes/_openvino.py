@@ -19,6 +19,8 @@ from bench.engine import Options
 from bench.engine.evidence import Census, Matrix
 from bench.errors import Unsupported
 from bench.models.checks import json_object
+from bench.models.config_types import packing
+from bench.models.weight_files import weight_files
 from bench.runtimes._checkpoint import in_our_words
 from bench.runtimes._whole import must_be_whole
 
@@ -70,12 +72,14 @@ def exported(directory: Path, dtype: str) -> Path:
     It comes from the cache if it was written before. Raises Unsupported for an architecture that cannot be
     exported.
     """
-    from bench.models.cache import file_sha256, fill
+    from bench.models.cache import file_sha256, fill, of_files
 
-    weights = "".join(file_sha256(path) for path in sorted(directory.glob("*.safetensors")))
+    held = (directory / "config.json", *weight_files(directory))
+    read = {path: file_sha256(path) for path in held}
+    config, weights = read[held[0]], "".join([read[path] for path in held[1:]])
     packages = " ".join(version(name) for name in ("openvino", "optimum-intel", "transformers"))
-    key = f"openvino {dtype} {file_sha256(directory / 'config.json')} {weights} {packages} {RECIPE}"
-    return fill(key, lambda staging: _write(directory, staging, dtype)) / FILE
+    key = f"openvino {dtype} {config} {weights} {packages} {RECIPE}"
+    return fill(key, of_files(read, lambda staging: _write(directory, staging, dtype))) / FILE
 
 
 def _write(directory: Path, to: Path, dtype: str) -> None:
@@ -108,7 +112,7 @@ def _exportable(directory: Path) -> None:
     from optimum.exporters.tasks import TasksManager
 
     config = json_object(directory / "config.json")
-    if "quantization_config" in config:
+    if packing(config):
         raise Unsupported("the openvino engine exports checkpoints in floating point, not packed ones")
     kind = config.get("model_type", "")
     try:

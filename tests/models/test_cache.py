@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -267,3 +268,22 @@ def test_a_file_that_is_called_as_the_marker(tmp_path: Path) -> None:
     cache.check_entry(entry)
     assert [name for name, _digest in cache.recorded_digests(entry)] == ["weights"]
     assert cache.verify_cached(entry) == ()
+
+
+@pytest.mark.parametrize("change", [lambda file: file.write_bytes(b"other"), os.unlink])
+def test_what_is_made_of_a_file_that_changes_meanwhile_is_not_kept(
+    tmp_path: Path, change: Callable[[Path], object]
+) -> None:
+    """It would be found under the digest of the file as it was."""
+    source = tmp_path / "source"
+    source.write_bytes(b"one")
+
+    def build(staging: Path) -> None:
+        write_weights(staging)
+        change(source)
+
+    with pytest.raises(UsageError, match="source: changed while it was read; nothing was kept"):
+        cache.fill("made", cache.of_files({source: cache.file_sha256(source)}, build))
+    assert left_over() == []
+    source.write_bytes(b"one")
+    assert cache.fill("made", cache.of_files({source: cache.file_sha256(source)}, write_weights)).is_dir()
