@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
-from bench.bounded import must_be_modest, read_bounded, why
 from bench.errors import UsageError
 from bench.formatting import one_line, printable
-from bench.models.config_types import check_types, method_of, packing
-from bench.models.files import CONFIG_MAX_BYTES, TEXT_MAX_BYTES, check_files
+from bench.models.config_types import check_types
+from bench.models.files import TEXT_MAX_BYTES, check_files
+from bench.models.json_files import CONFIG_MAX_BYTES, json_object, method_of, packing
 from bench.models.patterns import slow_pattern
 from bench.models.safetensors_header import TensorEntry
 from bench.models.shards import check_shards, read_headers
 from bench.models.sizes import BITS_MIN, Weights, misfit, unnamed
 from bench.models.weight_files import INDEX
 from bench.models.weight_files import WHOLE as WHOLE_FILE
-from bench.records.plain import Json
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 ADAPTER = "adapter_config.json"
@@ -88,30 +86,6 @@ def _dotted(place: _Place) -> str:
         part, place = place
         parts.append(part)
     return one_line(".".join(reversed(parts)).replace(".[", "["))[:MOST_SHOWN]
-
-
-def json_object(path: Path, most_bytes: int = CONFIG_MAX_BYTES) -> Json:
-    """Read a JSON file that holds one object. Raises UsageError if it does not, or if it is too large."""
-    found = read_json(path, most_bytes)
-    if not isinstance(found, dict):
-        raise UsageError(f"{path}: not one JSON object")
-    return found
-
-
-def read_json(path: Path, most_bytes: int = CONFIG_MAX_BYTES) -> object:
-    """Read a JSON file of a model. Raises UsageError if it is none, or if it is too large."""
-    if not os.path.lexists(path):
-        raise UsageError(f"{path}: missing, so this is not a model directory")
-    try:
-        content = read_bounded(path, most_bytes)
-        must_be_modest(content)
-        return json.loads(content.decode())
-    except OSError as e:
-        raise UsageError(f"{path}: {why(e)}") from None
-    except (ValueError, RecursionError) as e:
-        raise UsageError(
-            f"{path}: not readable as JSON ({type(e).__name__}: {str(e)[:MOST_SHOWN]})"
-        ) from None
 
 
 def check_config(path: Path, most_bytes: int = CONFIG_MAX_BYTES) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from bench.errors import UsageError
 from bench.formatting import one_line
+from bench.models.json_files import method_of
 
 Test = Callable[[Any], bool]
 SHOWN = 40  # letters of a value in a message
@@ -200,19 +201,6 @@ def _check(file: object, place: str, kinds: Mapping[str, Kind], config: Mapping[
             for kind, block in value.items():  # one for each kind of layer
                 if isinstance(block, dict):
                     _check(file, f"{place}{key}.{one_line(str(kind))[:SHOWN]}.", ROPE, block)
-
-
-def packing(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the block of a config that says how weights are packed; empty without one. It is the config's
-    own, else that of its text, as transformers looks for it."""
-    found: Mapping[str, Any] = config.get("quantization_config") or {}
-    return found or (config.get("text_config") or {}).get("quantization_config") or {}
-
-
-def method_of(packed: Mapping[str, Any]) -> str:
-    """Return how weights are packed, by such a block."""
-    method = str(packed.get("quant_method") or "bitsandbytes")
-    return "bitsandbytes" if method.startswith("bitsandbytes") else method
 
 
 def names_a_method(packed: Mapping[str, Any]) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from bench.bounded import open_regular, why
 from bench.errors import UsageError
 from bench.formatting import MIB
+from bench.models.json_files import CONFIG_MAX_BYTES
 
 # Weights, configs and templates; then vocabularies, as the tokenizers of transformers name them.
 MODEL_FILES = (
@@ -21,7 +22,6 @@ MODEL_FILES = (
 )  # fmt: skip
 POOLING = "1_Pooling/config.json"  # how sentence-transformers makes one vector of a text
 TEMPLATES = "additional_chat_templates"  # a directory within that of the model
-CONFIG_MAX_BYTES = 4 * MIB
 TEXT_MAX_BYTES = 64 * MIB  # a tokenizer, an index, a vocabulary
 MOST_ENTRIES = 20_000  # of a directory, whatever they are
 MOST_SHOWN = 120

@@ -19,9 +19,9 @@ from typing import Any
 from bench.errors import BenchError, UsageError
 from bench.formatting import one_line, printable
 from bench.machine.proc import be_killed_first
-from bench.models.checks import ADAPTER, check_directory, check_more_configs, json_object
-from bench.models.config_types import packing
+from bench.models.checks import ADAPTER, check_directory, check_more_configs
 from bench.models.files import check_files, model_files
+from bench.models.json_files import json_object, packing
 from bench.models.safetensors_header import safetensors_header
 from bench.models.weight_files import INDEX, WHOLE, weight_files
 

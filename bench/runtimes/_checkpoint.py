@@ -11,8 +11,7 @@ from typing import Any
 from bench.engine.bounds import Explained
 from bench.errors import Outcome, Unsupported, VariantFailed
 from bench.formatting import one_line
-from bench.models.checks import json_object
-from bench.models.config_types import method_of, packing
+from bench.models.json_files import json_object, method_of, packing
 from bench.records import Json
 
 DECODERS = "AutoModelForCausalLM"  # the class that loads a model which writes text

@@ -19,7 +19,7 @@ from bench.engine import Options
 from bench.engine.bounds import encoding
 from bench.engine.evidence import Check, check
 from bench.errors import Outcome, Unsupported, UsageError, VariantFailed
-from bench.models.checks import json_object, read_json
+from bench.models.json_files import json_object, read_json
 from bench.records.plain import Json
 from bench.runtimes._text import TextModel
 

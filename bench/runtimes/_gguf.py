@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.engine.evidence import Census, Matrix
 from bench.errors import BenchError, Unsupported
-from bench.models.checks import json_object
+from bench.models.json_files import json_object
 from bench.models.weight_files import weight_files
 from bench.runtimes._config import must_be_known, rotary_base
 from bench.runtimes._whole import is_tied, must_be_whole

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import Unsupported
-from bench.models.checks import json_object
+from bench.models.json_files import json_object
 from bench.models.weight_files import weight_files
 from bench.runtimes._checkpoint import in_our_words
 from bench.runtimes._config import must_be_known

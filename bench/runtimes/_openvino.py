@@ -18,8 +18,7 @@ from typing import Any
 from bench.engine import Options
 from bench.engine.evidence import Census, Matrix
 from bench.errors import Unsupported
-from bench.models.checks import json_object
-from bench.models.config_types import packing
+from bench.models.json_files import json_object, packing
 from bench.models.weight_files import weight_files
 from bench.runtimes._checkpoint import in_our_words
 from bench.runtimes._whole import must_be_whole

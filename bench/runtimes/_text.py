@@ -16,7 +16,7 @@ from bench.engine import Engine
 from bench.engine.bounds import bounded, decoded, encoding, loading, must_not_draw, within
 from bench.errors import Outcome, VariantFailed
 from bench.formatting import one_line
-from bench.models.checks import json_object
+from bench.models.json_files import json_object
 
 # The files of which a tokenizer has at least one, in any of the formats that transformers reads.
 TOKENIZERS = (

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from bench.engine import Options, Work
 from bench.engine.evidence import Census, Matrix
 from bench.errors import Unsupported
-from bench.models.checks import json_object
+from bench.models.json_files import json_object
 from bench.records import Facts
 from bench.runtimes._config import must_be_known
 from bench.runtimes._llama import Shape, blas_threads, random_weights, read_weights, rotate, rotation

@@ -17,7 +17,7 @@ from typing import Any
 from bench.engine import Options, one_off
 from bench.engine.evidence import Census
 from bench.errors import Unsupported
-from bench.models.checks import json_object
+from bench.models.json_files import json_object
 from bench.records import Facts
 from bench.runtimes import _onnx, _onnx_graph, _threads
 from bench.runtimes._onnx import FILE, KEPT

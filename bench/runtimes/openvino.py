@@ -17,7 +17,7 @@ from typing import Any
 from bench.engine import Options
 from bench.engine.evidence import Census
 from bench.errors import Unsupported
-from bench.models.checks import json_object
+from bench.models.json_files import json_object
 from bench.models.weight_files import weight_files
 from bench.records import Facts
 from bench.runtimes import _openvino
