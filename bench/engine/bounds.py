@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from bench.errors import Outcome, VariantFailed
+from bench.errors import Explained, Outcome, VariantFailed
 from bench.formatting import one_line
 from bench.machine.proc import numbers_in
 
@@ -29,19 +29,6 @@ MOST_LETTERS, LETTERS_A_TOKEN = 10_000, 1000
 TOKENS_A_LETTER = 64  # one Arabic ligature is normalised to eighteen characters of up to three bytes each
 _STATM = Path("/proc/self/statm")
 _DATA = 5  # the field of statm with the pages of data and stack (proc(5))
-
-
-class Explained:
-    """Replace an error of the block by the one that ``explain`` returns for it; None keeps the error."""
-
-    def __init__(self, explain: Callable[[BaseException], Exception | None]) -> None:
-        self._explain = explain
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, _kind: object, bad: BaseException | None, _trace: object) -> None:
-        if bad is not None and (replacement := self._explain(bad)) is not None:
-            raise replacement from bad
 
 
 def _of_rust(what: str, bad: BaseException) -> VariantFailed | None:

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.errors import BenchError, UsageError
+from bench.errors import BenchError, Explained, UsageError
 from bench.formatting import one_line, printable
 from bench.machine.proc import be_killed_first
 from bench.models.checks import ADAPTER, check_directory, check_more_configs
+from bench.models.child import MOST_SAID, of_libraries
 from bench.models.files import check_files, model_files
 from bench.models.json_files import json_object, packing
 from bench.models.safetensors_header import safetensors_header
@@ -44,7 +45,6 @@ _KNOWN: Mapping[str, tuple[object, ...]] = {
 FLOATS = frozenset({"F64", "F32", "F16", "BF16"})  # others are packed, and nothing says how
 _OFF: tuple[object, ...] = (None, False, {}, [])
 MOST_RANK, MOST_ALPHA = 65_536, 1e9
-MOST_SAID = 200  # letters of what a library says
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "chat_template.jinja",
               "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt")  # fmt: skip
 
@@ -213,7 +213,8 @@ def merge(adapter: Adapter, out: Path) -> int:
 def main(arguments: list[str]) -> int:
     """Run the child's command line, ADAPTER OUT; it prints how many matrices changed."""
     try:
-        print(json.dumps(merge(read_adapter(Path(arguments[0])), Path(arguments[1]))))
+        with Explained(of_libraries):
+            print(json.dumps(merge(read_adapter(Path(arguments[0])), Path(arguments[1]))))
     except ImportError as bad:
         print(f"{bad}; merging an adapter needs the packages torch and safetensors", file=sys.stderr)
         return 1
@@ -223,8 +224,8 @@ def main(arguments: list[str]) -> int:
     except MemoryError:
         print("it needs more memory than there is, or than its weights account for", file=sys.stderr)
         return 1
-    except (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, ValueError) as bad:
-        print(f"{type(bad).__name__}: {one_line(str(bad))[:MOST_SAID]}", file=sys.stderr)
+    except OSError as bad:
+        print(f"OSError: {one_line(str(bad))[:MOST_SAID]}", file=sys.stderr)
         return 1
     return 0
 

@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.engine.bounds import Explained
-from bench.errors import Outcome, Unsupported, VariantFailed
+from bench.errors import Explained, Outcome, Unsupported, VariantFailed
 from bench.formatting import one_line
 from bench.models.json_files import json_object, method_of, packing
 from bench.records import Json
