@@ -102,13 +102,16 @@ def loading(directory: Path) -> Iterator[None]:
 def must_not_draw(model: object) -> None:
     """Raise VariantFailed if the model of a tokenizer (a ``tokenizers.models.Model``) cuts words at random.
 
-    BPE dropout (Provilkov et al. 2020, arXiv 1910.13267) is for training: no two rows would read the same.
+    BPE dropout (Provilkov et al. 2020, arXiv 1910.13267) and the sampling of Unigram (Kudo 2018, arXiv
+    1804.10959), which an ``alpha`` of 0 makes uniform, are for training: no two rows would read the same.
     """
-    if share := getattr(model, "dropout", None):
+    dropout, alpha = (getattr(model, key, None) for key in ("dropout", "alpha"))
+    if dropout or alpha is not None:
+        said = f"dropout {dropout:g}" if dropout else f"alpha {alpha:g}"
         raise VariantFailed(
             Outcome.LOAD_ERROR,
-            f"the tokenizer cuts words at random (its model has a dropout of {share:g}), so no two rows "
-            "would read the same tokens: set model.dropout to null in tokenizer.json",
+            f"the tokenizer cuts words at random (its model has {said}), so no two rows would read the same "
+            f"tokens: set model.{said.partition(' ')[0]} to null in tokenizer.json",
         )
 
 

@@ -204,8 +204,16 @@ def test_every_engine_reads_a_text_whole_and_alike(tmp_path: Path, engine: str) 
     cut.enable_truncation(1)
     cut.enable_padding(length=100)
     assert encoded(cut) == [2, 2]
-    with pytest.raises(VariantFailed, match=r"cuts words at random .*dropout of 0.5"):
+    with pytest.raises(VariantFailed, match=r"cuts words at random .*dropout 0.5"):
         encoded(words(dropout=0.5))
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.1])
+def test_a_unigram_that_samples_is_refused(alpha: float) -> None:
+    unigram = pytest.importorskip("tokenizers").models.Unigram
+    bounds.must_not_draw(unigram([("a", 0.0)], 0))
+    with pytest.raises(VariantFailed, match=f"its model has alpha {alpha:g}.*set model.alpha to null"):
+        bounds.must_not_draw(unigram([("a", 0.0)], 0, alpha=alpha))
 
 
 def test_a_template_that_draws_numbers_draws_the_same_in_every_row() -> None:
