@@ -56,8 +56,8 @@ def file_sha256(path: Path) -> str:
     if re.fullmatch(r"[0-9a-f]{64}", known):
         return known
     digest = hash_file(path)
-    # One that was written to meanwhile has a digest of old and new bytes, which must not be that of its end.
-    return _remember(path, digest) if _memo(path) == memo else digest
+    _remember(path, digest, memo)
+    return digest
 
 
 def _memo(path: Path) -> Path:
@@ -67,12 +67,13 @@ def _memo(path: Path) -> Path:
     return cache_root() / "digests" / hashlib.sha256(state.encode()).hexdigest()
 
 
-def _remember(path: Path, digest: str) -> str:
-    """Note the digest for next time. If the cache cannot be written, or if the machine stops before the note
-    is on the disk, the file is just hashed again."""
+def _remember(path: Path, digest: str, memo: Path | None = None) -> None:
+    """Note the digest for next time, unless the file has another ``memo`` now: then old and new bytes were
+    read. If the cache cannot be written, or if the machine stops before the note is on the disk, the file is
+    just hashed again."""
     with contextlib.suppress(OSError):
-        _replace(_memo(path), digest.encode(), lasting=False)
-    return digest
+        if memo in (None, now := _memo(path)):
+            _replace(now, digest.encode(), lasting=False)
 
 
 def hash_file(path: Path) -> str:
