@@ -109,7 +109,7 @@ def digest(model: Any, recipe: Mapping[str, object]) -> str:
     import torch
 
     config = getattr(model, "config", None)
-    said = {} if config is None else _computed(json.loads(config.to_json_string()))
+    said: object = {} if config is None else _computed(json.loads(config.to_json_string()))
     sha256 = hashlib.sha256(json.dumps([dict(recipe), said], sort_keys=True).encode())
     for name, tensor in sorted(model.state_dict().items()):
         sha256.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

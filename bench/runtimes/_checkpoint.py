@@ -97,7 +97,7 @@ def _must_be_known(method: str) -> None:
 def _holder(directory: Path | None, word: object) -> str | None:
     """Return the key of ``config.json``, as a dotted path, whose value is a word that a loader did not find
     in a table of its own, such as ``hidden_act``."""
-    todo = [("", json_object(directory / "config.json"))] if directory and word else []
+    todo: list[tuple[str, Any]] = [("", json_object(directory / "config.json"))] if directory and word else []
     while todo:
         place, value = todo.pop()
         if value == word:

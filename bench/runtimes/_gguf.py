@@ -16,6 +16,7 @@ from bench.engine.evidence import Census, Matrix
 from bench.errors import BenchError, Unsupported
 from bench.models.json_files import json_object
 from bench.models.weight_files import weight_files
+from bench.records.plain import Json
 from bench.runtimes._config import must_be_known, rotary_base
 from bench.runtimes._whole import is_tied, must_be_whole
 
@@ -77,7 +78,7 @@ def write(directory: Path, out: Path, dtype: str) -> None:
     writer.close()
 
 
-def _describe(writer: Any, config: dict[str, Any], dtype: str) -> None:
+def _describe(writer: Any, config: Json, dtype: str) -> None:
     import gguf
 
     heads = config["num_attention_heads"]
@@ -99,7 +100,7 @@ def _describe(writer: Any, config: dict[str, Any], dtype: str) -> None:
     writer.add_tokenizer_model("no_vocab")
 
 
-def _heads(config: dict[str, Any], name: str) -> int:
+def _heads(config: Json, name: str) -> int:
     heads: int = config["num_attention_heads"]
     return heads if "q_proj" in name else config.get("num_key_value_heads") or heads
 

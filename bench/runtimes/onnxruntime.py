@@ -18,7 +18,7 @@ from bench.engine import Options, one_off
 from bench.engine.evidence import Census
 from bench.errors import Unsupported
 from bench.models.json_files import json_object
-from bench.records import Facts
+from bench.records import Facts, Json
 from bench.runtimes import _onnx, _onnx_graph, _threads
 from bench.runtimes._onnx import FILE, KEPT
 from bench.runtimes._onnx_graph import Model
@@ -79,7 +79,7 @@ class OnnxRuntimeEngine(TextModel):
     TORCH = False
 
     def __init__(self, model: Model, directory: Path, options: Options) -> None:
-        self._config: dict[str, Any] = json_object(directory / "config.json")
+        self._config: Json = json_object(directory / "config.json")
         super().__init__(directory, self._config["vocab_size"], random=options.random)
         self.model, self.options = model, options
         self._exported, self._directory = model, directory
