@@ -118,17 +118,31 @@ def random_weights(shape: Shape) -> Weights:
 
 
 ROTARY = "rotary_emb.inv_freq"  # in checkpoints of older versions; it is computed from the config
+FORMS = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
 
 
 def _stored(directory: Path) -> dict[str, Any]:
-    """Return every tensor of the files by its name, in float32."""
-    import numpy as np
-    from safetensors.numpy import load_file
+    """Return every tensor of the files by its name, in float32. Raises VariantFailed for packed ones."""
+    from safetensors import deserialize
 
     stored: dict[str, Any] = {}
     for path in weight_files(directory):
-        stored |= load_file(path)
-    return {key: value.astype(np.float32, copy=False) for key, value in stored.items()}
+        for name, one in deserialize(path.read_bytes()):
+            stored[name] = _float32(name, one["dtype"], one["data"]).reshape(one["shape"])
+    return stored
+
+
+def _float32(name: str, dtype: str, data: bytes) -> Any:
+    """Return the numbers of a tensor. NumPy has no bfloat16: it is the upper half of a float32."""
+    import numpy as np
+
+    if dtype == "BF16":
+        return (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32)
+    if dtype not in FORMS:
+        raise VariantFailed(
+            Outcome.LOAD_ERROR, f"{name[:80]} is {dtype}, which the numpy engine does not read"
+        )
+    return np.frombuffer(data, FORMS[dtype]).astype(np.float32)
 
 
 def read_weights(directory: Path, shape: Shape) -> Weights:

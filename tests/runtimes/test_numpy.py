@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 
 from bench.engine import Options
-from bench.errors import Unsupported
+from bench.errors import Unsupported, VariantFailed
 from bench.runtimes import numpy
 from bench.runtimes import transformers as reference
 from bench.worker import counters
@@ -134,3 +135,22 @@ def test_the_base_of_the_rotary_embedding_is_looked_for_where_transformers_looks
     ours, theirs = both(tmp_path / "model")
     assert ours.shape.theta == theirs.model.config.rope_parameters["rope_theta"] == 500.0
     assert torch.allclose(ours.logits(PROMPTS[0]), theirs.logits(PROMPTS[0]), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_weights_of_any_float_are_read(directory: Path, tmp_path: Path, dtype: torch.dtype) -> None:
+    """Most models are published in bfloat16, which NumPy does not know."""
+    shutil.copytree(directory, tmp_path / "model")
+    file = tmp_path / "model" / "model.safetensors"
+    save_file({name: one.to(dtype) for name, one in load_file(file).items()}, file, {"format": "pt"})
+    ours, theirs = both(tmp_path / "model")
+    assert torch.allclose(ours.logits(PROMPTS[0]), theirs.logits(PROMPTS[0]), rtol=1e-3, atol=1e-3)
+
+
+def test_packed_weights_are_no_floats(directory: Path, tmp_path: Path) -> None:
+    shutil.copytree(directory, tmp_path / "model")
+    file = tmp_path / "model" / "model.safetensors"
+    packed = {name: one.to(torch.float8_e4m3fn) for name, one in load_file(file).items()}
+    save_file(packed, file, {"format": "pt"})
+    with pytest.raises(VariantFailed, match="is F8_E4M3, which the numpy engine does not read"):
+        numpy.load(tmp_path / "model", Options(device="cpu", threads=1))
