@@ -67,6 +67,7 @@ BOUNDS = {
     "and {} tensors": safetensors_header.MAX_TENSORS,
     "has at most {} such files": files.MOST_FILES,
     "such files among {}": files.MOST_ENTRIES,
+    "with {} MiB beside the weights": files.MOST_BESIDE // MIB,
     "their headers have at most {} MiB together": shards.MOST_HEADERS // MIB,
     "{} MiB of text and": gguf_format.MAX_TEXTS_BYTES // MIB,
     "and {} MiB of names": gguf_format.MAX_NAMES_BYTES // MIB,

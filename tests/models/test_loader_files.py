@@ -78,6 +78,15 @@ def test_more_files_than_a_model_has(model: Path, monkeypatch: pytest.MonkeyPatc
     assert refused(model).endswith(": holds more than 6 files, so it is none of a model")
 
 
+def test_many_large_files_are_not_all_read(model: Path) -> None:
+    """Holes cost nothing, and 5,000 such files took hours to be noted."""
+    for number in range(17):
+        with (model / f"{number}.txt").open("wb") as file:
+            file.truncate(63 << 20)
+    said = "the files beside the weights have 1071 MiB together, more than 1024 MiB, which no model has"
+    assert refused(model) == f"{model}: {said}"
+
+
 def test_a_directory_that_nobody_may_list(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def forbidden(_directory: Path) -> None:
         raise PermissionError(13, "Permission denied")
