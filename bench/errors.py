@@ -168,3 +168,16 @@ class OnFailure:
     ) -> None:
         if kind is not None:
             self.undo()
+
+
+class Explained:
+    """Replace an error of the block by the one that ``explain`` returns for it; None keeps the error."""
+
+    def __init__(self, explain: Callable[[BaseException], Exception | None]) -> None:
+        self._explain = explain
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _kind: object, bad: BaseException | None, _trace: object) -> None:
+        if bad is not None and (replacement := self._explain(bad)) is not None:
+            raise replacement from bad

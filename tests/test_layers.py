@@ -60,6 +60,7 @@ WORKER_SIDE = ("worker", "optimisations", "runtimes", "engine")
 WORKER_MAY_IMPORT = (
     *("errors", "records", "formatting", "bounded", "plugins", "machine.proc", "machine.nvml", "link"),
     "models.weight_files",
+    "models.json_files",
     *WORKER_SIDE,
 )
 # Inside functions only, for schemes that keep what they made, read a text to calibrate, or files in parts,

@@ -11,7 +11,7 @@ from bench import bounded, yaml_source
 from bench.cli import load_workload
 from bench.config import task_file
 from bench.formatting import MIB
-from bench.models import convert, files, gguf_format, safetensors_header, shards
+from bench.models import convert, files, gguf_format, json_files, safetensors_header, shards
 from bench.report import kernel_names, labels
 from bench.results import schema as summary_schema
 from bench.results import summary
@@ -61,12 +61,13 @@ def with_commas(number: int) -> str:
 
 BOUNDS = {
     "a config {} MiB": yaml_source.MAX_BYTES // MIB,
-    "a model's config {} MiB": files.CONFIG_MAX_BYTES // MIB,
+    "a model's config {} MiB": json_files.CONFIG_MAX_BYTES // MIB,
     "its tokenizer {} MiB": files.TEXT_MAX_BYTES // MIB,
     "a safetensors header {} MiB": safetensors_header.SAFETENSORS_HEADER_MAX_BYTES // MIB,
     "and {} tensors": safetensors_header.MAX_TENSORS,
     "has at most {} such files": files.MOST_FILES,
     "such files among {}": files.MOST_ENTRIES,
+    "with {} MiB beside the weights": files.MOST_BESIDE // MIB,
     "their headers have at most {} MiB together": shards.MOST_HEADERS // MIB,
     "{} MiB of text and": gguf_format.MAX_TEXTS_BYTES // MIB,
     "and {} MiB of names": gguf_format.MAX_NAMES_BYTES // MIB,

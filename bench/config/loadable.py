@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.config.blocks import RuntimeBlock
 from bench.formatting import printable
-from bench.models.checks import json_object
+from bench.models.json_files import json_object
 from bench.models.lora import config_directory
 from bench.models.reference import LocalPath, ModelRef, Named, Random
 from bench.models.registry import FindModel

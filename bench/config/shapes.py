@@ -9,7 +9,7 @@ from bench import plugins
 from bench.config.blocks import WorkloadBlock
 from bench.config.loadable import context_of
 from bench.config.spec import Optimisation
-from bench.models.checks import json_object
+from bench.models.json_files import json_object
 from bench.models.lora import config_directory
 from bench.models.reference import LocalPath, ModelRef, Named, Random
 from bench.models.registry import FindModel

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.engine import Engine, Options
-from bench.engine.bounds import decoded, encoding, loading
+from bench.engine.bounds import decoded, encoding, loading, whole_texts
 from bench.engine.evidence import Census, Check, check
 from bench.errors import Outcome, Unsupported, VariantFailed
 from bench.records import Facts
@@ -48,7 +48,8 @@ class AnsweringEngine(Engine):
         self.model = None
         self.target, self.options = target, options
         with loading(directory):
-            self._tokenizer: Any = Tokenizer.from_file(str(directory / "tokenizer.json"))
+            found = Tokenizer.from_file(str(directory / "tokenizer.json"))
+        self._tokenizer: Any = whole_texts(found)
         self._prompts: dict[tuple[int, ...], str] = {}
         self._longest = 0
 

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
-from bench.errors import Outcome, VariantFailed
+from bench.errors import Explained, Outcome, VariantFailed
 from bench.formatting import one_line
 from bench.machine.proc import numbers_in
 
@@ -28,19 +29,6 @@ MOST_LETTERS, LETTERS_A_TOKEN = 10_000, 1000
 TOKENS_A_LETTER = 64  # one Arabic ligature is normalised to eighteen characters of up to three bytes each
 _STATM = Path("/proc/self/statm")
 _DATA = 5  # the field of statm with the pages of data and stack (proc(5))
-
-
-class Explained:
-    """Replace an error of the block by the one that ``explain`` returns for it; None keeps the error."""
-
-    def __init__(self, explain: Callable[[BaseException], Exception | None]) -> None:
-        self._explain = explain
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, _kind: object, bad: BaseException | None, _trace: object) -> None:
-        if bad is not None and (replacement := self._explain(bad)) is not None:
-            raise replacement from bad
 
 
 def _of_rust(what: str, bad: BaseException) -> VariantFailed | None:
@@ -109,6 +97,34 @@ def loading(directory: Path) -> Iterator[None]:
 
     with bounded("the model's tokenizer", LOADING_S, LOADING_BYTES), Explained(unreadable):
         yield
+
+
+def must_not_draw(model: object) -> None:
+    """Raise VariantFailed if the model of a tokenizer (a ``tokenizers.models.Model``) cuts words at random.
+
+    BPE dropout (Provilkov et al. 2020, arXiv 1910.13267) and the sampling of Unigram (Kudo 2018, arXiv
+    1804.10959), which an ``alpha`` of 0 makes uniform, are for training: no two rows would read the same.
+    """
+    dropout, alpha = (getattr(model, key, None) for key in ("dropout", "alpha"))
+    if dropout or alpha is not None:
+        said = f"dropout {dropout:g}" if dropout else f"alpha {alpha:g}"
+        raise VariantFailed(
+            Outcome.LOAD_ERROR,
+            f"the tokenizer cuts words at random (its model has {said}), so no two rows would read the same "
+            f"tokens: set model.{said.partition(' ')[0]} to null in tokenizer.json",
+        )
+
+
+def whole_texts(tokenizer: Any) -> Any:
+    """Return a ``tokenizers.Tokenizer`` that reads every text whole and alike.
+
+    Its file may say how texts are cut and filled up for a batch: many encoders' files do. Raises
+    VariantFailed as ``must_not_draw`` does.
+    """
+    must_not_draw(tokenizer.model)
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
 
 
 def within(vocabulary: int, ids: list[int], word: Callable[[int], object], letters: int) -> list[int]:

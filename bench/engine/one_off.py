@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 BILL = "bill.json"
 TENSORS = "tensors.safetensors"
+NAMES = ("architectures", "dtype", "torch_dtype", "name_or_path", "transformers_version", "use_cache")
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,8 @@ def kept(
 ) -> dict[str, Tensor]:
     """Return the tensors that ``make`` creates for this model, from the cache if they exist there.
 
-    The key is a digest of the model's tensors as they are now, of ``recipe`` (JSON) and of the versions of
-    ``packages``. For tensors from the cache, the bill is that of the run that made them.
+    The key is a digest of the model as it is now, of ``recipe`` (JSON) and of the versions of ``packages``.
+    For tensors from the cache, the bill is that of the run that made them.
     """
     from importlib.metadata import version  # slow to import, and not needed in a timed process
 
@@ -103,14 +104,25 @@ def kept(
 
 
 def digest(model: Any, recipe: Mapping[str, object]) -> str:
-    """Return the SHA-256 of ``recipe`` and of every tensor of the model by name."""
+    """Return the SHA-256 of ``recipe``, of every tensor of the model by name, and of its config: two models
+    of the same weights may turn or scale them differently."""
     import torch
 
-    sha256 = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode())
+    config = getattr(model, "config", None)
+    said: object = {} if config is None else _computed(json.loads(config.to_json_string()))
+    sha256 = hashlib.sha256(json.dumps([dict(recipe), said], sort_keys=True).encode())
     for name, tensor in sorted(model.state_dict().items()):
         sha256.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         sha256.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return sha256.hexdigest()
+
+
+def _computed(config: object) -> object:
+    """Return a config without what a model is called and how it is stored, at any depth."""
+    if not isinstance(config, dict):
+        return config
+    kept = {key: _computed(value) for key, value in config.items() if key not in NAMES}
+    return {key: value for key, value in kept.items() if not key.startswith("_")}
 
 
 def kept_directory(key: str, make: Callable[[Path], None]) -> Path:

@@ -12,15 +12,18 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import filelock
 
 from bench.errors import BenchError, IntegrityError, UsageError
+from bench.formatting import MIB
 
+Build = Callable[[Path], None]
 MARKER = "complete.json"
 STAGING_SUFFIX = ".staging"
+BLOCK_BYTES = MIB  # of a file that is hashed
 
 
 def cache_root() -> Path:
@@ -50,7 +53,11 @@ def file_sha256(path: Path) -> str:
         known = memo.read_text(encoding="ascii")
     except (OSError, ValueError):
         known = ""
-    return known if re.fullmatch(r"[0-9a-f]{64}", known) else _remember(path, hash_file(path))
+    if re.fullmatch(r"[0-9a-f]{64}", known):
+        return known
+    digest = hash_file(path)
+    _remember(path, digest, memo)
+    return digest
 
 
 def _memo(path: Path) -> Path:
@@ -60,18 +67,28 @@ def _memo(path: Path) -> Path:
     return cache_root() / "digests" / hashlib.sha256(state.encode()).hexdigest()
 
 
-def _remember(path: Path, digest: str) -> str:
-    """Note the digest for next time. If the cache cannot be written, or if the machine stops before the note
-    is on the disk, the file is just hashed again."""
+def _remember(path: Path, digest: str, memo: Path | None = None) -> None:
+    """Note the digest for next time, unless the file has another ``memo`` now: then old and new bytes were
+    read. If the cache cannot be written, or if the machine stops before the note is on the disk, the file is
+    just hashed again."""
     with contextlib.suppress(OSError):
-        _replace(_memo(path), digest.encode(), lasting=False)
-    return digest
+        if memo in (None, now := _memo(path)):
+            _replace(now, digest.encode(), lasting=False)
 
 
 def hash_file(path: Path) -> str:
-    """Read a file now and return its SHA-256."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Read a file now and return its SHA-256, up to the size that it has when it is opened.
+
+    Nobody waits for what comes later: a file of the kernel (``/proc/kmsg``) may have no end.
+    """
+    digest = hashlib.sha256()
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
+        left = os.fstat(file.fileno()).st_size
+        while left and (block := file.read(min(left, BLOCK_BYTES))):
+            digest.update(block)
+            left -= len(block)
+    return digest.hexdigest()
 
 
 def directory_digest(files: Iterable[tuple[str, str]]) -> str:
@@ -125,7 +142,27 @@ def cached_entries() -> tuple[Path, ...]:
     return tuple(sorted(marker.parent for marker in (cache_root() / "models").glob(f"*/{MARKER}")))
 
 
-def fill(key: str, build: Callable[[Path], None]) -> Path:
+def is_entry(directory: Path) -> bool:
+    """Return whether ``directory`` is a complete entry of the cache, and not somebody's own directory."""
+    return directory.absolute().parent == cache_root() / "models" and is_complete(directory)
+
+
+def of_files(digests: Mapping[Path, str], build: Build) -> Build:
+    """Return ``build`` with a check behind it: what it makes of files is kept under their digests, so they
+    must still have these. It raises UsageError for a file that changed meanwhile."""
+
+    def built(staging: Path) -> None:
+        build(staging)
+        for path, digest in digests.items():
+            with contextlib.suppress(OSError):  # it may be gone
+                if file_sha256(path) == digest:
+                    continue
+            raise UsageError(f"{path}: changed while it was read; nothing was kept: try again")
+
+    return built
+
+
+def fill(key: str, build: Build) -> Path:
     """Return the entry ``key``; ``build(staging)`` makes it if it does not exist yet.
 
     Only one process builds; others wait and find the finished entry. If ``build`` raises, nothing is kept.

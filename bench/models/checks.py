@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
-from bench.bounded import must_be_modest, read_bounded, why
 from bench.errors import UsageError
 from bench.formatting import one_line, printable
 from bench.models.config_types import check_types
-from bench.models.files import CONFIG_MAX_BYTES, TEXT_MAX_BYTES, check_files
+from bench.models.files import TEXT_MAX_BYTES, check_files
+from bench.models.json_files import CONFIG_MAX_BYTES, json_object, method_of, packing
 from bench.models.patterns import slow_pattern
 from bench.models.safetensors_header import TensorEntry
 from bench.models.shards import check_shards, read_headers
 from bench.models.sizes import BITS_MIN, Weights, misfit, unnamed
 from bench.models.weight_files import INDEX
 from bench.models.weight_files import WHOLE as WHOLE_FILE
-from bench.records.plain import Json
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 ADAPTER = "adapter_config.json"
@@ -90,25 +88,6 @@ def _dotted(place: _Place) -> str:
     return one_line(".".join(reversed(parts)).replace(".[", "["))[:MOST_SHOWN]
 
 
-def json_object(path: Path, most_bytes: int = CONFIG_MAX_BYTES) -> Json:
-    """Read a JSON file that holds one object. Raises UsageError if it does not, or if it is too large."""
-    if not os.path.lexists(path):
-        raise UsageError(f"{path}: missing, so this is not a model directory")
-    try:
-        content = read_bounded(path, most_bytes)
-        must_be_modest(content)
-        found = json.loads(content.decode())
-    except OSError as e:
-        raise UsageError(f"{path}: {why(e)}") from None
-    except (ValueError, RecursionError) as e:
-        raise UsageError(
-            f"{path}: not readable as JSON ({type(e).__name__}: {str(e)[:MOST_SHOWN]})"
-        ) from None
-    if not isinstance(found, dict):
-        raise UsageError(f"{path}: not one JSON object")
-    return found
-
-
 def check_config(path: Path, most_bytes: int = CONFIG_MAX_BYTES) -> None:
     """Refuse a config that is too large, is not a JSON object, has sizes that cannot be, or asks for foreign
     code."""
@@ -139,6 +118,13 @@ def check_content(path: object, name: str, config: Mapping[str, Any]) -> None:
         )
 
 
+def check_more_configs(directory: Path) -> None:
+    """Refuse a further config beside weights, or beside an adapter, as ``check_config`` does."""
+    for name in MORE_CONFIGS:
+        if (directory / name).exists():
+            check_config(directory / name, TEXT_MAX_BYTES)
+
+
 def check_directory(directory: Path) -> None:
     """Refuse a model directory without ``config.json`` and sound safetensors, all shards included.
 
@@ -146,9 +132,7 @@ def check_directory(directory: Path) -> None:
     """
     check_config(directory / "config.json")
     check_files(directory)
-    for name in MORE_CONFIGS:
-        if (directory / name).exists():
-            check_config(directory / name, TEXT_MAX_BYTES)
+    check_more_configs(directory)
     if (directory / ADAPTER).exists():
         raise UsageError(
             f"{directory / ADAPTER}: an adapter beside the weights would not be applied; merge it into them "
@@ -178,7 +162,7 @@ def _check_weights(directory: Path, weights: Sequence[Path]) -> None:
     headers = list(by_file.values())
     stored = {one.dtype for header in headers for one in header.values()}
     _check_packed(config, stored, [name for header in headers for name in header])
-    if not (packed := _is_packed(config)):
+    if not (packed := bool(packing(json_object(config)))):
         _check_floats(directory, headers)
     index = directory / INDEX
     listed = json_object(index, TEXT_MAX_BYTES) if os.path.lexists(index) else None
@@ -195,7 +179,8 @@ def _check_weights(directory: Path, weights: Sequence[Path]) -> None:
 def _check_packed(config: Path, stored: Set[str], names: Sequence[str]) -> None:
     """Refuse plain weights that the config calls packed: a loader would run them as they are, and the row
     would have the name of a scheme that was never applied."""
-    method = (json_object(config).get("quantization_config") or {}).get("quant_method")
+    block = packing(json_object(config))
+    method = method_of(block) if block else None
     packed = PACKED_IN.get(str(method))
     if packed is not None and not stored & packed:
         raise UsageError(
@@ -209,12 +194,6 @@ def _check_packed(config: Path, stored: Set[str], names: Sequence[str]) -> None:
             f"{config}: quant_method is {method}, and no tensor has {' or '.join(beside)} in its name, so "
             "nothing says what the packed numbers stand for"
         )
-
-
-def _is_packed(config: Path) -> bool:
-    """Return whether a config says how its weights are packed."""
-    found = json_object(config)
-    return any(block.get("quantization_config") for block in (found, found.get("text_config") or {}))
 
 
 def _check_floats(directory: Path, headers: Sequence[Mapping[str, TensorEntry]]) -> None:

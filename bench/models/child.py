@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import BenchError
-from bench.formatting import printable
+from bench.formatting import one_line, printable
 from bench.machine.children import NOWHERE, SAFE
 from bench.machine.family import end_family, marked, printed
 
 # Where the child finds this package, if it is not installed. ``PYTHONPATH`` of the user is not handed on.
 OUR_PACKAGE = {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
 POLL_S = 0.2
+MOST_SAID = 200  # letters of what a library says
 
 
 @dataclass(frozen=True)
@@ -92,3 +93,11 @@ def settings_of(*prefixes: str) -> dict[str, str]:
     """Return the variables that belong to one program, its secrets too: pip needs the password of an index,
     the hub a token. No other child gets them."""
     return {key: value for key, value in os.environ.items() if key.startswith(prefixes)}
+
+
+def of_libraries(bad: BaseException, begin: str = "") -> BenchError | None:
+    """Return what a library has raised about a file, in one line behind ``begin``. None for an error of ours,
+    of the memory, and of the installation: a library that is missing or broken."""
+    if isinstance(bad, BenchError | MemoryError | ImportError | OSError | KeyboardInterrupt | SystemExit):
+        return None
+    return BenchError(f"{begin}{type(bad).__name__}: {one_line(str(bad))[:MOST_SAID]}")

@@ -12,6 +12,7 @@ from typing import Any
 
 from bench.errors import UsageError
 from bench.formatting import one_line
+from bench.models.json_files import method_of
 
 Test = Callable[[Any], bool]
 SHOWN = 40  # letters of a value in a message
@@ -102,6 +103,7 @@ HEAD_DIM = (
 )  # fmt: skip
 OPENED = "a loader would open the file that it names, wherever that is"
 NO_NAME = (lambda value: not isinstance(value, str), f"the vocabulary itself: {OPENED}")
+NO_SENTENCEPIECE = ("model_file", "model_proto", "enable_sampling")
 Kind = tuple[Test, str]
 
 # How packed weights say that they are packed; what is true of one method holds for no other.
@@ -158,6 +160,10 @@ TOKENIZER: Mapping[str, Kind] = {
     "add_bos_token": FLAG, "add_eos_token": FLAG, "add_prefix_space": FLAG,
     "clean_up_tokenization_spaces": FLAG, "added_tokens_decoder": BLOCK, "split_special_tokens": FLAG,
     "vocab": NO_NAME, "merges": NO_NAME, "gguf_file": (lambda _value: False, f"null: {OPENED}"),
+    "sp_model_kwargs": (
+        lambda value: isinstance(value, dict) and not any(map(value.get, NO_SENTENCEPIECE)),
+        f"a block without {', '.join(NO_SENTENCEPIECE)}, which would open a file or draw tokens at random",
+    ),
     "init_inputs": (lambda value: value == [], "an empty list"),
     "fast_tokenizer_files": (
         lambda value: _list_of(_is_text)(value) and all(map(_TOKENIZER_FILE.fullmatch, value)),
@@ -211,7 +217,12 @@ def _check_packed(file: object, place: str, packed: Mapping[str, Any]) -> None:
     as weights.
     """
     _check(file, place, PACKED, packed)
-    if packed.get("quant_method", "bitsandbytes") != "bitsandbytes":
+    if (method := method_of(packed)) != "bitsandbytes":
+        if flag := next((key for key in ("load_in_4bit", "load_in_8bit") if packed.get(key)), None):
+            raise UsageError(
+                f"{file}: {place}{flag} is of bitsandbytes, and quant_method is {one_line(method)[:SHOWN]}: "
+                "remove one of them"
+            )
         return
     _check(file, place, BITSANDBYTES, packed)
     four, eight = (packed.get(f"load_in_{bits}bit") or packed.get(f"_load_in_{bits}bit") for bits in (4, 8))

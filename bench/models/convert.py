@@ -17,9 +17,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from bench.errors import BenchError
+from bench.errors import BenchError, Explained
+from bench.formatting import printable
 from bench.machine.proc import be_killed_first
-from bench.models.child import Limits
+from bench.models.child import MOST_SAID, Limits, of_libraries
 from bench.models.gguf_header import check_gguf
 from bench.models.gguf_reading import must_be_read
 from bench.models.safetensors_header import safetensors_header
@@ -28,7 +29,6 @@ from bench.records.grid import Grid, grid_of
 RECIPE = 2  # part of the cache key: increase it when the same GGUF converts to a different result
 GRID_FILE = "grid.json"  # stored beside the converted weights: their type in the GGUF
 OFF_GRID = "off-grid"
-MOST_SAID = 200
 CANNOT_READ = 3  # the exit code of the child for a file in which something is wrong
 CONVERT_S, CONVERT_BYTES = 300.0, 4 << 30
 PROBE_TOKENS, PROBE_CHARACTERS = (
@@ -154,7 +154,8 @@ def main(arguments: list[str]) -> int:
     gguf, out, *more = arguments
     try:
         check_gguf(Path(gguf), to_convert=True)
-        with _alone(Path(gguf)) as alone:
+        explained = Explained(lambda bad: of_libraries(bad, "transformers cannot read it, "))
+        with explained, _alone(Path(gguf)) as alone:
             print(convert(alone, Path(out), off_grid=OFF_GRID in more))
     except ImportError as e:
         print(f"{e}; converting needs the packages torch, transformers and gguf", file=sys.stderr)
@@ -165,18 +166,9 @@ def main(arguments: list[str]) -> int:
     except MemoryError:
         print("it needs more memory than there is, or than its weights account for", file=sys.stderr)
         return 1
-    except (
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-        OSError,
-    ) as bad:
-        first = (str(bad).strip().splitlines() or [""])[0]
-        print(f"transformers cannot read it ({type(bad).__name__}: {first[:MOST_SAID]})", file=sys.stderr)
-        return 1 if isinstance(bad, OSError) else CANNOT_READ  # a missing library is no fault of the file
+    except OSError as bad:  # a library that is broken is no fault of the file
+        print(f"OSError: {printable(str(bad))[:MOST_SAID]}", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -180,7 +180,8 @@ def _from_path(path: Path, on_progress: OnProgress) -> LocalModel:
     path = path.absolute()
     if path.is_file() and path.suffix == ".gguf":
         digest = _digest(path)
-        directory = cache.fill(f"gguf {digest} {RECIPE} whole", lambda out: _convert(path, out, on_progress))
+        build = cache.of_files({path: digest}, lambda out: _convert(path, out, on_progress))
+        directory = cache.fill(f"gguf {digest} {RECIPE} whole", build)
         local = _from_cache(directory, SourceRecord("path", path.stem, str(path), None, None), path)
         return replace(local, files=(*local.files, (path.name, digest)))
     if not path.is_dir():
@@ -208,10 +209,8 @@ def _digest(file: Path, on_progress: OnProgress = lambda progress: None) -> str:
 def _merged(adapter: lora.Adapter, on_progress: OnProgress) -> LocalModel:
     """Merge an adapter into a copy of its base, in a child process, and keep the result in the cache."""
     ours = _from_path(adapter.base, on_progress)
-    tokenizer = [_digest(file) for file in lora.tokenizer_files(adapter.directory)]
-    sha256 = _digest(adapter.directory / lora.WEIGHTS)
-    settings = _digest(adapter.directory / ADAPTER)
-    base = cache.directory_digest(ours.files)
+    weights, settings = (adapter.directory / name for name in (lora.WEIGHTS, ADAPTER))
+    read = {file: _digest(file) for file in (weights, settings, *lora.tokenizer_files(adapter.directory))}
 
     def build(staging: Path) -> None:
         command = ["-m", "bench.models.lora", str(adapter.directory.absolute()), str(staging.absolute())]
@@ -221,11 +220,12 @@ def _merged(adapter: lora.Adapter, on_progress: OnProgress) -> LocalModel:
             raise BenchError(f"{doing}: {last_words(said)}")
         check_directory(staging)
 
-    parts = " ".join([base, sha256, settings, *tokenizer])
-    directory = cache.fill(f"lora {adapter.directory.name} {parts} {lora.RECIPE}", build)
+    parts = " ".join([cache.directory_digest(ours.files), *read.values()])
+    key = f"lora {adapter.directory.name} {parts} {lora.RECIPE}"
+    directory = cache.fill(key, cache.of_files({**dict(ours.paths), **read}, build))
     record = SourceRecord("path", adapter.directory.name, adapter.words, None, None)
     merged = _from_cache(directory, record)
-    about = Merged(adapter.words, sha256, ours.source.weights_sha256)
+    about = Merged(adapter.words, read[weights], ours.source.weights_sha256)
     return replace(merged, source=replace(merged.source, adapter=about))
 
 

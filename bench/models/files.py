@@ -12,6 +12,7 @@ from pathlib import Path
 from bench.bounded import open_regular, why
 from bench.errors import UsageError
 from bench.formatting import MIB
+from bench.models.json_files import CONFIG_MAX_BYTES
 
 # Weights, configs and templates; then vocabularies, as the tokenizers of transformers name them.
 MODEL_FILES = (
@@ -21,10 +22,11 @@ MODEL_FILES = (
 )  # fmt: skip
 POOLING = "1_Pooling/config.json"  # how sentence-transformers makes one vector of a text
 TEMPLATES = "additional_chat_templates"  # a directory within that of the model
-CONFIG_MAX_BYTES = 4 * MIB
 TEXT_MAX_BYTES = 64 * MIB  # a tokenizer, an index, a vocabulary
+MOST_BESIDE = 1024 * MIB  # of all files that are no weights: a run reads and notes all of them
 MOST_ENTRIES = 20_000  # of a directory, whatever they are
 MOST_SHOWN = 120
+OF_THE_KERNEL = ("/proc/", "/sys/")  # they say that they are regular, and may wait or have no end
 MOST_FILES = 5_000  # that a loader would open: the largest models have some hundred
 
 
@@ -63,12 +65,23 @@ def check_files(directory: Path) -> None:
         wanted = model_files(directory)
     except OSError as bad:
         raise UsageError(f"{directory}: {why(bad)}") from None
+    beside = 0
     for path in wanted:
         try:
             with open_regular(path) as file:
                 size = os.fstat(file.fileno()).st_size
         except OSError as bad:
             raise UsageError(f"{path}: {why(bad)}") from None
+        if str(path.resolve()).startswith(OF_THE_KERNEL):
+            raise UsageError(f"{path}: is a file of the kernel, and none of a model")
+        if path.suffix == ".safetensors":
+            continue
         most = CONFIG_MAX_BYTES if path.suffix == ".jinja" else TEXT_MAX_BYTES
-        if path.suffix != ".safetensors" and size > most:
+        if size > most:
             raise UsageError(f"{path}: is larger than {most // MIB} MiB")
+        beside += size
+    if beside > MOST_BESIDE:
+        raise UsageError(
+            f"{directory}: the files beside the weights have {beside // MIB} MiB together, more than "
+            f"{MOST_BESIDE // MIB} MiB, which no model has"
+        )

@@ -11,7 +11,6 @@ MAX_NAMES_BYTES = 16 * MIB  # of all keys, or of all tensors: they are kept, and
 MAX_TEXT_BYTES = 64 * MIB  # of one text: a whole tokenizer.json may be one
 MAX_TEXTS_BYTES = 128 * MIB  # of all texts: a reader makes a list of their letters
 MAX_DIMENSIONS = 4
-MAX_NESTED = 4
 MAX_ITEMS = 2_000_000  # of all arrays of texts: the largest vocabulary has 262,144, and as many merges
 MAX_NUMBERS = 8_000_000  # of all arrays of numbers: a score and a type for each token
 MAX_SIZE = 2**63 - 1

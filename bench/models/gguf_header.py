@@ -146,6 +146,8 @@ class _Header:
         if len(content) < length:
             raise ValueError(CUT)
         name = content.decode(errors="replace")
+        if not name.isprintable():  # C++ ends a name at its first NUL, and Python does not
+            raise ValueError(f"the {what} {name[:60]!r} cannot be printed")
         if name in self._seen:
             raise ValueError(f"the {what} {name[:60]!r} occurs twice in the header")
         self._seen.add(name)
@@ -172,14 +174,14 @@ class _Header:
             if not (math.isfinite(value) and value > 0):
                 raise ValueError(f"{key[:60]!r} is {value}, not a number above 0")
         else:
-            self._value(key, kind, 0)
+            self._value(key, kind)
 
     def _size_of_model(self, key: str, setting: str, kind: int) -> None:
         """Read a size, or an array with one for each layer; readers take an array of one for the number."""
         if kind == fmt.ARRAY:
             kind, count = self._numbers("<IQ")
             if count != 1:
-                return self._array(key, kind, count, 0)
+                return self._array(key, kind, count)
         value = int(self._number(key, kind, fmt.WHOLE_FORMS, "a whole number"))
         if not (0 if setting in fmt.MAY_BE_0 else 1) <= value <= fmt.MAX_WHOLE:
             raise ValueError(f"{key[:60]!r} is {value}, which no model has")
@@ -192,7 +194,7 @@ class _Header:
         (value,) = self._numbers(f"<{forms[kind]}")
         return value
 
-    def _value(self, key: str, kind: int, depth: int) -> None:
+    def _value(self, key: str, kind: int, *, in_array: bool = False) -> None:
         if kind in fmt.SCALARS:
             self._skip(fmt.SCALARS[kind])
         elif kind == fmt.STRING:
@@ -202,15 +204,15 @@ class _Header:
                 self._skip(length)  # a file that is cut says so
                 raise ValueError(f"the texts in the header are longer than any model's, up to {key[:60]!r}")
             self._skip(length)
-        elif kind == fmt.ARRAY and depth < fmt.MAX_NESTED:
-            of, count = self._numbers("<IQ")
-            self._array(key, of, count, depth)
+        elif kind == fmt.ARRAY and in_array:
+            raise ValueError(f"the array {key[:60]!r} holds arrays, which llama.cpp does not read")
+        elif kind == fmt.ARRAY:
+            self._array(key, *self._numbers("<IQ"))
         else:
             raise ValueError(f"the value of {key[:60]!r} has an unknown type, {kind}")
 
-    def _array(self, key: str, of: int, count: int, depth: int) -> None:
-        if depth == 0:
-            self._vocabulary.array(key, of, count)
+    def _array(self, key: str, of: int, count: int) -> None:
+        self._vocabulary.array(key, of, count)
         if key == TOKENS:
             self._sizes.setdefault("vocab_size", count)
         if of in fmt.SCALARS:
@@ -223,7 +225,7 @@ class _Header:
         if self._items > fmt.MAX_ITEMS:
             raise ValueError(f"arrays of {self._items} texts in the header")
         for _ in range(count):
-            self._value(key, of, depth + 1)
+            self._value(key, of, in_array=True)
 
     def _tensor(self) -> tuple[int, int, str]:
         """Return where a tensor begins and ends, counted from the first one, and its name."""

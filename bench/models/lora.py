@@ -16,15 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.errors import BenchError, UsageError
+from bench.errors import BenchError, Explained, UsageError
 from bench.formatting import one_line, printable
 from bench.machine.proc import be_killed_first
-from bench.models.checks import ADAPTER, check_directory, json_object
-from bench.models.files import MODEL_FILES, check_files
+from bench.models.checks import ADAPTER, check_directory, check_more_configs
+from bench.models.child import MOST_SAID, of_libraries
+from bench.models.files import check_files, model_files
+from bench.models.json_files import json_object, packing
 from bench.models.safetensors_header import safetensors_header
-from bench.models.weight_files import weight_files
+from bench.models.weight_files import INDEX, WHOLE, weight_files
 
-RECIPE = 1  # part of the cache key: raise it when the same adapter is merged differently
+RECIPE = 2  # part of the cache key: raise it when the same adapter is merged differently
 WEIGHTS = "adapter_model.safetensors"
 _PREFIX = "base_model.model."
 _A, _B = ".lora_A.weight", ".lora_B.weight"
@@ -40,9 +42,9 @@ _KNOWN: Mapping[str, tuple[object, ...]] = {
     "peft_type": ("LORA",), "bias": ("none", None),
     "init_lora_weights": (True, False, None, "gaussian", "eva", "orthogonal"),
 }  # fmt: skip
+FLOATS = frozenset({"F64", "F32", "F16", "BF16"})  # others are packed, and nothing says how
 _OFF: tuple[object, ...] = (None, False, {}, [])
 MOST_RANK, MOST_ALPHA = 65_536, 1e9
-MOST_SAID = 200  # letters of what a library says
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "chat_template.jinja",
               "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt")  # fmt: skip
 
@@ -90,14 +92,18 @@ def read_adapter(directory: Path) -> Adapter:
             )
     rank: Any = config.get("r")
     alpha: Any = config.get("lora_alpha")
+    if not isinstance(config.get("use_rslora", False), bool | None):
+        said = printable(repr(config["use_rslora"]))[:30]
+        raise UsageError(f"{place}: use_rslora is {said}, not true or false")
     sound = type(rank) is int and 1 <= rank <= MOST_RANK
     if not sound or type(alpha) not in (int, float) or not abs(alpha) <= MOST_ALPHA:
         said = f"r is {str(rank)[:30]} and lora_alpha is {str(alpha)[:30]}"
         raise UsageError(f"{place}: {said}: no LoRA has that")
     check_files(directory)
+    check_more_configs(directory)
     base = _base(place, config)
     check_directory(base)
-    if json_object(base / "config.json").get("quantization_config"):
+    if packing(json_object(base / "config.json")):
         raise UsageError(f"{place}: its base {base} is packed; an adapter is merged into dense weights only")
     scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
     return Adapter(directory, base, rank, scale, tuple(_modules(directory / WEIGHTS, base, rank)))
@@ -127,7 +133,11 @@ def _modules(file: Path, base: Path, rank: int) -> Iterator[str]:
     """Yield the tensors of the base that the adapter changes. Raises UsageError if one does not fit."""
     if not file.is_file():
         raise UsageError(f"{file}: missing; an adapter is read from safetensors only")
-    found = {name: tuple(tensor.shape) for name, tensor in safetensors_header(file).items()}
+    held = safetensors_header(file)
+    for name, tensor in held.items():
+        if tensor.dtype not in FLOATS:
+            raise UsageError(f"{file}: {printable(name)[:120]} is {tensor.dtype}, and LoRA has floats")
+    found = {name: tuple(tensor.shape) for name, tensor in held.items()}
     shapes = {
         name: tuple(tensor.shape)
         for path in weight_files(base)
@@ -187,17 +197,24 @@ def merge(adapter: Adapter, out: Path) -> int:
         save_file(tensors, out / path.name, {"format": "pt"})
     if not changed:
         raise UsageError(f"{adapter.directory}: the adapter changes nothing (every product of B and A is 0)")
-    beside = [one for pattern in MODEL_FILES for one in adapter.base.glob(pattern) if one.is_file()]
-    for file in [*beside, *tokenizer_files(adapter.directory)]:
-        if file.suffix != ".safetensors":
-            shutil.copyfile(file, out / file.name)
+    unread = {INDEX} if (adapter.base / WHOLE).exists() else set()  # no loader looks for an index then
+    for home, files in (
+        (adapter.base, model_files(adapter.base)),
+        (adapter.directory, tokenizer_files(adapter.directory)),
+    ):
+        for file in files:
+            if file.suffix != ".safetensors" and file.name not in unread:
+                copy = out / file.relative_to(home)  # further templates have a directory of their own
+                copy.parent.mkdir(exist_ok=True)
+                shutil.copyfile(file, copy)
     return changed
 
 
 def main(arguments: list[str]) -> int:
     """Run the child's command line, ADAPTER OUT; it prints how many matrices changed."""
     try:
-        print(json.dumps(merge(read_adapter(Path(arguments[0])), Path(arguments[1]))))
+        with Explained(of_libraries):
+            print(json.dumps(merge(read_adapter(Path(arguments[0])), Path(arguments[1]))))
     except ImportError as bad:
         print(f"{bad}; merging an adapter needs the packages torch and safetensors", file=sys.stderr)
         return 1
@@ -207,8 +224,8 @@ def main(arguments: list[str]) -> int:
     except MemoryError:
         print("it needs more memory than there is, or than its weights account for", file=sys.stderr)
         return 1
-    except (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, ValueError) as bad:
-        print(f"{type(bad).__name__}: {one_line(str(bad))[:MOST_SAID]}", file=sys.stderr)
+    except OSError as bad:
+        print(f"OSError: {one_line(str(bad))[:MOST_SAID]}", file=sys.stderr)
         return 1
     return 0
 

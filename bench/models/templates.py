@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.models.checks import json_object
 from bench.models.files import TEMPLATES, TEXT_MAX_BYTES
 from bench.models.gguf_header import read_header
+from bench.models.json_files import json_object
 from bench.models.lora import config_directory, is_adapter
 
 FILES = ("chat_template.jinja", "chat_template.json", f"{TEMPLATES}/default.jinja")

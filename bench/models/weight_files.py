@@ -17,5 +17,10 @@ def weight_files(directory: Path) -> list[Path]:
         return [directory / WHOLE]
     index = directory / INDEX
     if index.is_file():
-        return sorted({directory / name for name in json.loads(index.read_text())["weight_map"].values()})
+        return sorted(
+            {
+                directory / name
+                for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+            }
+        )
     return sorted(directory.glob("*.safetensors"))

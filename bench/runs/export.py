@@ -24,7 +24,7 @@ from bench.measure import replies
 from bench.measure.arm import load_arguments
 from bench.measure.worker_process import WorkerProcess
 from bench.models.fetch import is_here
-from bench.models.files import TEXT_MAX_BYTES
+from bench.models.files import TEMPLATES, TEXT_MAX_BYTES
 from bench.models.reference import LocalModel
 from bench.optimisations import routes
 from bench.records import Exported
@@ -36,6 +36,7 @@ from bench.store.replay import load_record
 TOKENIZER_FILES = (
     "tokenizer*", "*.jinja", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt",
     "*.tiktoken", "*.spm", "spiece.model", "sentencepiece*.model", "tiktoken.model", "tekken.json",
+    f"{TEMPLATES}/*.jinja",
 )  # fmt: skip
 ABOUT = "bench-export.json"
 
@@ -74,7 +75,9 @@ def export(
     try:
         exported = _write(arm, model, fetch(baseline.model), staged, spec.measure.timeout_s, say)
         for file in tokenizer:
-            shutil.copy2(file, staged / file.name)
+            copy = staged / file.relative_to(model.directory)
+            copy.parent.mkdir(exist_ok=True)
+            shutil.copy2(file, copy)
         (staged / ABOUT).write_text(json.dumps(_about(run, arm, model, exported), indent=1) + "\n")
         staged.replace(to)
     finally:

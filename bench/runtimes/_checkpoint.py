@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.engine.bounds import Explained
-from bench.errors import Outcome, Unsupported, VariantFailed
+from bench.errors import Explained, Outcome, Unsupported, VariantFailed
 from bench.formatting import one_line
-from bench.records import Facts, Json
+from bench.models.json_files import json_object, method_of, packing
+from bench.records import Json
 
 DECODERS = "AutoModelForCausalLM"  # the class that loads a model which writes text
 KINDS = {
@@ -29,11 +28,6 @@ _LOADING = (  # what a report says, and what it means
     ("mismatched_keys", "of another shape, so made up by the loader"),
     ("unexpected_keys", "in the files and left out by the loader"),
 )
-ATTENDS = {"full_attention", "sliding_attention", "chunked_attention"}  # kinds of layers with a plain cache
-OTHER_CACHES = (
-    "kv_lora_rank", "num_kv_shared_layers", "multi_query", "layers_block_type", "attn_layer_period",
-    "is_heterogeneous", "v_head_dim", "swa_num_key_value_heads",
-)  # fmt: skip
 READERS = {  # the package that unpacks a checkpoint of each method; for all others it is transformers
     "awq": "gptqmodel",
     "bitsandbytes": "bitsandbytes",
@@ -71,26 +65,31 @@ def pretrained(
         model, report = getattr(transformers, auto).from_pretrained(directory, **wanted)
         _must_be_whole(type(model).__name__, report, unread)
         return model.to(device)
-    method = said.get("quant_method")
+    method = method_of(said)
     _must_be_known(method)
-    if importlib.util.find_spec(package := READERS.get(str(method), "transformers")) is None:
+    if importlib.util.find_spec(package := READERS.get(method, "transformers")) is None:
         raise Unsupported(f"a {method} checkpoint needs the package {package}, which is not installed")
     model, report = getattr(transformers, auto).from_pretrained(directory, device_map={"": device}, **wanted)
     _must_be_whole(type(model).__name__, report, unread)
+    if quantised_by(model.config) is None:
+        raise Unsupported(
+            f"transformers unpacks a {method} checkpoint as it loads it here ({device}), so a dense model "
+            "would be measured: run it on a device that has its kernels, or name a dense checkpoint"
+        )
     return model
 
 
-def _must_be_known(method: object) -> None:
+def _must_be_known(method: str) -> None:
     """Raise VariantFailed for a method that transformers does not know: it would only log that, and load the
-    packed numbers as if they were weights. Once, bitsandbytes named no method."""
+    packed numbers as if they were weights. bitsandbytes has an entry for each number of bits there."""
     import transformers
     from transformers.quantizers.auto import AUTO_QUANTIZER_MAPPING
 
-    if method in (None, "bitsandbytes") or method in AUTO_QUANTIZER_MAPPING:
+    if method == "bitsandbytes" or method in AUTO_QUANTIZER_MAPPING:
         return
     raise VariantFailed(
         Outcome.LOAD_ERROR,
-        f"config.json: quant_method is {str(method)[:60]!r}, which transformers "
+        f"config.json: quant_method is {method[:60]!r}, which transformers "
         f"{transformers.__version__} cannot unpack",
     )
 
@@ -98,7 +97,7 @@ def _must_be_known(method: object) -> None:
 def _holder(directory: Path | None, word: object) -> str | None:
     """Return the key of ``config.json``, as a dotted path, whose value is a word that a loader did not find
     in a table of its own, such as ``hidden_act``."""
-    todo = [("", json.loads((directory / "config.json").read_text()))] if directory and word else []
+    todo: list[tuple[str, Any]] = [("", json_object(directory / "config.json"))] if directory and word else []
     while todo:
         place, value = todo.pop()
         if value == word:
@@ -173,8 +172,7 @@ def _must_be_whole(kind: str, report: Mapping[str, Any], unread: Any | None) -> 
 
 def quantisation(directory: Path) -> Json:
     """Return what the checkpoint says about how it was quantised; empty if it was not."""
-    config = json.loads((directory / "config.json").read_text())
-    return dict(config.get("quantization_config") or {})
+    return dict(packing(json_object(directory / "config.json")))
 
 
 def quantised_by(config: Any) -> str | None:
@@ -199,52 +197,3 @@ def into_own_memory(model: Any) -> None:
     for tensor in (*model.parameters(), *model.buffers()):
         key = (tensor.data_ptr(), tensor.shape, tensor.stride())
         tensor.data = own.setdefault(key, tensor.data.clone())
-
-
-def kv_bytes_per_token(config: Any, item_bytes: int) -> int | None:
-    """Return 2 · layers · kv_heads · head_dim · bytes; None for an architecture that has no such numbers.
-
-    It is what a plain cache would hold. The worker replaces it by what the cache was seen to hold.
-    """
-    if any(getattr(config, name, None) for name in OTHER_CACHES):
-        return None
-    heads = getattr(config, "num_attention_heads", None)
-    layers = getattr(config, "decoder_layers", None) or getattr(config, "num_hidden_layers", None)
-    kinds = set(getattr(config, "layer_types", None) or ()) - ATTENDS
-    if not heads or not layers or kinds:
-        return None
-    heads = getattr(config, "decoder_attention_heads", None) or heads
-    kv_heads = getattr(config, "num_key_value_heads", None) or heads
-    head_dim = getattr(config, "head_dim", None) or config.hidden_size // heads
-    if not all(type(size) is int for size in (layers, kv_heads, head_dim)):  # a list has one for each layer
-        return None
-    return int(2 * layers * kv_heads * head_dim * item_bytes)
-
-
-def without_gradients(model: Any) -> Any:
-    """Return ``torch.inference_mode``, or ``no_grad`` for quanto's packed bits.
-
-    Inference mode cannot make such tensors ("Cannot set version_counter for inference tensor").
-    """
-    import torch
-
-    packed = any(type(one).__name__.endswith("BitsTensor") for one in model.parameters())
-    return torch.no_grad if packed else torch.inference_mode
-
-
-def facts_of(model: Any, device: Any, *, random_weights: bool, vocabulary: int) -> Facts:
-    """Return what every model of transformers says of itself, read back from the model."""
-    import torch
-    import transformers
-
-    return Facts(
-        engine=f"transformers {transformers.__version__}, torch {torch.__version__}",
-        device=str(device),
-        device_name=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        dtype=str(model.dtype).removeprefix("torch."),
-        attention=model.config._attn_implementation,
-        threads=torch.get_num_threads(),
-        vocabulary=vocabulary,
-        random_weights=random_weights,
-        quantised_checkpoint=quantised_by(model.config),
-    )

@@ -29,6 +29,7 @@ SIZES = frozenset({
 })  # fmt: skip
 PLAIN: Mapping[str, Collection[Any]] = {"hidden_act": ("silu", "swish"), "pretraining_tp": (1,)}
 ROPE = frozenset({"rope_type", "type", "rope_theta", "factor", "partial_rotary_factor"})
+USUAL_BASE = 10_000.0
 SCALED = ROPE | {"low_freq_factor", "high_freq_factor", "original_max_position_embeddings"}  # of Llama 3
 
 
@@ -79,3 +80,13 @@ def _scaled_rotation(rope: Any) -> bool:
         and (rope.get("rope_type") or rope.get("type")) == "llama3"
         and rope.get("partial_rotary_factor", 1.0) == 1.0
     )
+
+
+def rotary_base(config: Mapping[str, Any]) -> float:
+    """Return the base of the rotary embedding, as transformers finds it.
+
+    The older key ``rope_scaling`` counts before ``rope_parameters``, and a base in such a block before one
+    beside it.
+    """
+    block: Mapping[str, Any] = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    return float(block.get("rope_theta") or config.get("rope_theta") or USUAL_BASE)

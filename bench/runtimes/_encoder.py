@@ -7,7 +7,6 @@ them it is the mean over the tokens, and the evidence of the row says so.
 
 from __future__ import annotations
 
-import json
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -19,15 +18,18 @@ from typing import Any
 from bench.engine import Options
 from bench.engine.bounds import encoding
 from bench.engine.evidence import Check, check
-from bench.errors import Outcome, Unsupported, VariantFailed
+from bench.errors import Outcome, Unsupported, UsageError, VariantFailed
+from bench.models.json_files import json_object, read_json
 from bench.records.plain import Json
 from bench.runtimes._text import TextModel
 
 MODULES, POOLING, SENTENCE = "modules.json", "1_Pooling/config.json", "sentence_bert_config.json"
+PLACES = {"Transformer": "", "Pooling": "1_Pooling"}  # of the steps that have files
 FLAG = "pooling_mode_"
 POOLINGS = {"mean": "mean", "cls": "first", "lasttoken": "last"}  # in their words and in ours
 WORDS = {"mean": "the mean of its tokens", "first": "its first token", "last": "its last token"}
 SHIFTED = ("roberta", "xlm-roberta", "camembert", "mpnet")  # positions begin behind that of the padding
+MOST_SHOWN = 60
 USUAL_LENGTH = 512  # of a config that names no longest text
 # The largest distance of a text's output in a padded batch from that alone, as a share of its length: in
 # float32, and in dtypes that round. Padding that is read moves it by a tenth and more.
@@ -46,29 +48,42 @@ class Pooling:
 
 
 def pooling_of(directory: Path) -> Pooling:
-    """Read the files of sentence-transformers. Raises Unsupported for a step that is not known here."""
-    modules = _json(directory / MODULES, list) or []
-    kinds = [str(one.get("type")).rpartition(".")[2] for one in modules if isinstance(one, dict)]
+    """Read the files of sentence-transformers. Raises Unsupported for a step that is not known here, or that
+    lies elsewhere."""
+    modules = [one for one in _json(directory / MODULES, list) or [] if isinstance(one, dict)]
+    kinds = [str(one.get("type")).rpartition(".")[2] for one in modules]
     if other := set(kinds) - {"Transformer", "Pooling", "Normalize"}:
-        raise Unsupported(f"{MODULES} has a step {min(other)}, which is not known here")
+        raise Unsupported(f"{MODULES} has a step {min(other)[:MOST_SHOWN]}, which is not known here")
+    for kind, one in zip(kinds, modules, strict=True):
+        place = PLACES.get(kind) if one.get("path") is None else str(one["path"]).rstrip("/")
+        if place is not None and kind in PLACES and place != PLACES[kind]:
+            lies = f"{place[:MOST_SHOWN]!r}, and it is read from {PLACES[kind] or 'the directory itself'}"
+            raise Unsupported(f"{MODULES} has its {kind} in {lies}")
     said = _json(directory / POOLING, dict)
+    if said is None and "Pooling" in kinds:
+        raise Unsupported(f"{MODULES} has a step Pooling, and {POOLING} is not there")
     if said is None:
         return Pooling(normalised="Normalize" in kinds, said_by=MODULES if kinds else "")
     flags = [key.removeprefix(FLAG) for key, value in said.items() if key.startswith(FLAG) and value is True]
-    wanted = [flag.removesuffix("s").removesuffix("_token") for flag in flags] or [said.get("pooling_mode")]
+    of_flags = [flag.removesuffix("s").removesuffix("_token") for flag in flags]
+    wanted = of_flags or [str(said.get("pooling_mode"))[:MOST_SHOWN]]
     if len(wanted) != 1 or wanted[0] not in POOLINGS:
-        asked = " and ".join(map(str, wanted))
+        asked = " and ".join(wanted)
         raise Unsupported(f"{POOLING} asks for {asked}, and only {', '.join(POOLINGS)} are known here")
     files = f"{POOLING}, {MODULES}" if kinds else POOLING
-    return Pooling(POOLINGS[str(wanted[0])], "Normalize" in kinds, files)
+    return Pooling(POOLINGS[wanted[0]], "Normalize" in kinds, files)
 
 
 def longest_of(directory: Path, config: Json, tokenizer: Any | None) -> int:
-    """Return how many tokens of a text are read: the least that the files beside the weights say."""
+    """Return how many tokens of a text are read: the least that the files beside the weights say. Raises
+    Unsupported if they say that a text is put into small letters: its tokenizer would not do that."""
+    sentence = _json(directory / SENTENCE, dict) or {}
+    if sentence.get("do_lower_case"):
+        raise Unsupported(f"{SENTENCE} asks for small letters (do_lower_case), which is not done here")
     positions = config.get("max_position_embeddings") or USUAL_LENGTH
     said = [
         positions - (2 if config.get("model_type") in SHIFTED else 0),
-        (_json(directory / SENTENCE, dict) or {}).get("max_seq_length"),
+        sentence.get("max_seq_length"),
         getattr(tokenizer, "model_max_length", None),
     ]
     return min(one for one in said if type(one) is int and one > 0)
@@ -79,9 +94,9 @@ def _json(path: Path, kind: type) -> Any | None:
     if not path.is_file():
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        found = None
+        found = read_json(path)
+    except UsageError as bad:
+        raise VariantFailed(Outcome.LOAD_ERROR, str(bad)) from None
     if not isinstance(found, kind):
         raise VariantFailed(Outcome.LOAD_ERROR, f"{path}: is no JSON {kind.__name__}")
     return found
@@ -94,7 +109,7 @@ class EncoderEngine(TextModel):
     ENCODES = True
 
     def __init__(self, directory: Path, options: Options) -> None:
-        self.config: Json = json.loads((directory / "config.json").read_text())
+        self.config: Json = json_object(directory / "config.json")
         size = self.config.get("vocab_size")
         if type(size) is not int:
             raise VariantFailed(Outcome.LOAD_ERROR, "config.json: vocab_size is missing")

@@ -8,18 +8,19 @@ moved where the order differs.
 from __future__ import annotations
 
 import ctypes
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from bench.engine.evidence import Census, Matrix
 from bench.errors import BenchError, Unsupported
+from bench.models.json_files import json_object
 from bench.models.weight_files import weight_files
-from bench.runtimes._config import must_be_known
+from bench.records.plain import Json
+from bench.runtimes._config import must_be_known, rotary_base
 from bench.runtimes._whole import is_tied, must_be_whole
 
-RECIPE = 2  # part of the cache key: raise it when the same weights are written differently
+RECIPE = 3  # part of the cache key: raise it when the same weights are written differently
 ARCHITECTURES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}
 DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 FILE = "model.gguf"
@@ -32,11 +33,12 @@ def exported(directory: Path, dtype: str) -> Path:
 
     Raises Unsupported for an architecture that is not known here.
     """
-    from bench.models.cache import file_sha256, fill
+    from bench.models.cache import file_sha256, fill, of_files
 
-    weights = "".join(file_sha256(path) for path in weight_files(directory))
-    key = f"gguf {dtype} {file_sha256(directory / 'config.json')} {weights} {RECIPE}"
-    return fill(key, lambda staging: write(directory, staging / FILE, dtype)) / FILE
+    read = {path: file_sha256(path) for path in (directory / "config.json", *weight_files(directory))}
+    config, *weights = read.values()
+    key = f"gguf {dtype} {config} {''.join(weights)} {RECIPE}"
+    return fill(key, of_files(read, lambda staging: write(directory, staging / FILE, dtype))) / FILE
 
 
 def write(directory: Path, out: Path, dtype: str) -> None:
@@ -47,7 +49,7 @@ def write(directory: Path, out: Path, dtype: str) -> None:
     import gguf
 
     must_be_whole(directory)
-    config = json.loads((directory / "config.json").read_text())
+    config = json_object(directory / "config.json")
     kind = ARCHITECTURES.get(config.get("model_type", ""))
     if kind is None:
         known = ", ".join(ARCHITECTURES)
@@ -76,15 +78,14 @@ def write(directory: Path, out: Path, dtype: str) -> None:
     writer.close()
 
 
-def _describe(writer: Any, config: dict[str, Any], dtype: str) -> None:
+def _describe(writer: Any, config: Json, dtype: str) -> None:
     import gguf
 
     heads = config["num_attention_heads"]
     head_dim = config.get("head_dim") or config["hidden_size"] // heads
-    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
     file_type = f"{'ALL' if dtype == 'float32' else 'MOSTLY'}_{DTYPES[dtype]}"
     writer.add_file_type(getattr(gguf.LlamaFileType, file_type))
-    writer.add_context_length(config.get("max_position_embeddings", 2048))
+    writer.add_context_length(config.get("max_position_embeddings") or 2048)
     writer.add_embedding_length(config["hidden_size"])
     writer.add_block_count(config["num_hidden_layers"])
     writer.add_feed_forward_length(config["intermediate_size"])
@@ -93,13 +94,13 @@ def _describe(writer: Any, config: dict[str, Any], dtype: str) -> None:
     writer.add_key_length(head_dim)
     writer.add_value_length(head_dim)
     writer.add_rope_dimension_count(head_dim)
-    writer.add_rope_freq_base(rope.get("rope_theta") or config.get("rope_theta", 10000.0))
+    writer.add_rope_freq_base(rotary_base(config))
     writer.add_layer_norm_rms_eps(config.get("rms_norm_eps", 1e-6))
     writer.add_vocab_size(config["vocab_size"])
     writer.add_tokenizer_model("no_vocab")
 
 
-def _heads(config: dict[str, Any], name: str) -> int:
+def _heads(config: Json, name: str) -> int:
     heads: int = config["num_attention_heads"]
     return heads if "q_proj" in name else config.get("num_key_value_heads") or heads
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import Outcome, VariantFailed
 from bench.models.weight_files import weight_files
 from bench.records.plain import Json
+from bench.runtimes._config import rotary_base
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,7 +56,6 @@ class Shape:
         if heads % kv_heads or head_dim < 2 or head_dim % 2:
             said = f"{heads} heads cannot share {kv_heads} keys of {head_dim} numbers, turned in pairs"
             raise VariantFailed(Outcome.LOAD_ERROR, f"config.json: {said}")
-        rope = config.get("rope_parameters") or {}
         ends = config.get("eos_token_id")
         return Shape(
             layers=config["num_hidden_layers"],
@@ -65,9 +65,9 @@ class Shape:
             kv_heads=kv_heads,
             head_dim=head_dim,
             vocabulary=config["vocab_size"],
-            context=config.get("max_position_embeddings", 2048),
-            epsilon=config.get("rms_norm_eps", 1e-6),
-            theta=rope.get("rope_theta") or config.get("rope_theta", 10000.0),
+            context=config.get("max_position_embeddings") or 2048,
+            epsilon=1e-6 if config.get("rms_norm_eps") is None else config["rms_norm_eps"],
+            theta=rotary_base(config),
             tied=bool(config.get("tie_word_embeddings")),
             ends=() if ends is None else (ends,) if isinstance(ends, int) else tuple(ends),
         )
@@ -118,17 +118,31 @@ def random_weights(shape: Shape) -> Weights:
 
 
 ROTARY = "rotary_emb.inv_freq"  # in checkpoints of older versions; it is computed from the config
+FORMS = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
 
 
 def _stored(directory: Path) -> dict[str, Any]:
-    """Return every tensor of the files by its name, in float32."""
-    import numpy as np
-    from safetensors.numpy import load_file
+    """Return every tensor of the files by its name, in float32. Raises VariantFailed for packed ones."""
+    from safetensors import deserialize
 
     stored: dict[str, Any] = {}
     for path in weight_files(directory):
-        stored |= load_file(path)
-    return {key: value.astype(np.float32, copy=False) for key, value in stored.items()}
+        for name, one in deserialize(path.read_bytes()):
+            stored[name] = _float32(name, one["dtype"], one["data"]).reshape(one["shape"])
+    return stored
+
+
+def _float32(name: str, dtype: str, data: bytes) -> Any:
+    """Return the numbers of a tensor. NumPy has no bfloat16: it is the upper half of a float32."""
+    import numpy as np
+
+    if dtype == "BF16":
+        return (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32)
+    if dtype not in FORMS:
+        raise VariantFailed(
+            Outcome.LOAD_ERROR, f"{name[:80]} is {dtype}, which the numpy engine does not read"
+        )
+    return np.frombuffer(data, FORMS[dtype]).astype(np.float32)
 
 
 def read_weights(directory: Path, shape: Shape) -> Weights:

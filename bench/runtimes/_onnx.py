@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.errors import Unsupported
+from bench.models.json_files import json_object
+from bench.models.weight_files import weight_files
 from bench.runtimes._checkpoint import in_our_words
 from bench.runtimes._config import must_be_known
 from bench.runtimes._whole import must_be_whole
@@ -35,11 +36,13 @@ CANNOT = "ONNX Runtime's model builder cannot write this model"
 
 def exported(directory: Path, pins: Sequence[str]) -> Path:
     """Return the model in ``directory`` as ONNX in float32, from the cache if it was written before."""
-    from bench.models.cache import file_sha256, fill
+    from bench.models.cache import file_sha256, fill, of_files
 
-    weights = "".join(file_sha256(path) for path in sorted(directory.glob("*.safetensors")))
-    key = f"onnx float32 {file_sha256(directory / 'config.json')} {weights} {RECIPE} {' '.join(pins)}"
-    return fill(key, lambda staging: write(directory, staging)) / FILE
+    held = (directory / "config.json", *weight_files(directory))
+    read = {path: file_sha256(path) for path in held}
+    config, weights = read[held[0]], "".join([read[path] for path in held[1:]])
+    key = f"onnx float32 {config} {weights} {RECIPE} {' '.join(pins)}"
+    return fill(key, of_files(read, lambda staging: write(directory, staging))) / FILE
 
 
 def write(directory: Path, out: Path) -> None:
@@ -74,7 +77,7 @@ def computed(directory: Path) -> tuple[Any, str]:
         raise Unsupported(f"ONNX is written for {', '.join(BUILDERS)} here, not for {architecture}")
     if getattr(config, "sliding_window", None):
         raise Unsupported("ONNX is written here for models that attend to everything, not to a window")
-    said = json.loads((directory / "config.json").read_text())
+    said = json_object(directory / "config.json")
     # Only the class of Llama slows down low frequencies, and it ignores every other kind of scaling.
     must_be_known("onnxruntime", said, BIASES, scaled_rotation=architecture == "LlamaForCausalLM")
     return config, BUILDERS[architecture]

@@ -7,7 +7,6 @@ computes the positions asked for, as in OpenVINO's own pipelines.
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 import sys
@@ -19,6 +18,8 @@ from typing import Any
 from bench.engine import Options
 from bench.engine.evidence import Census, Matrix
 from bench.errors import Unsupported
+from bench.models.json_files import json_object, packing
+from bench.models.weight_files import weight_files
 from bench.runtimes._checkpoint import in_our_words
 from bench.runtimes._whole import must_be_whole
 
@@ -70,12 +71,14 @@ def exported(directory: Path, dtype: str) -> Path:
     It comes from the cache if it was written before. Raises Unsupported for an architecture that cannot be
     exported.
     """
-    from bench.models.cache import file_sha256, fill
+    from bench.models.cache import file_sha256, fill, of_files
 
-    weights = "".join(file_sha256(path) for path in sorted(directory.glob("*.safetensors")))
+    held = (directory / "config.json", *weight_files(directory))
+    read = {path: file_sha256(path) for path in held}
+    config, weights = read[held[0]], "".join([read[path] for path in held[1:]])
     packages = " ".join(version(name) for name in ("openvino", "optimum-intel", "transformers"))
-    key = f"openvino {dtype} {file_sha256(directory / 'config.json')} {weights} {packages} {RECIPE}"
-    return fill(key, lambda staging: _write(directory, staging, dtype)) / FILE
+    key = f"openvino {dtype} {config} {weights} {packages} {RECIPE}"
+    return fill(key, of_files(read, lambda staging: _write(directory, staging, dtype))) / FILE
 
 
 def _write(directory: Path, to: Path, dtype: str) -> None:
@@ -107,8 +110,8 @@ def _exportable(directory: Path) -> None:
     """Raise Unsupported for packed weights, and for a model type for which optimum-intel has no recipe."""
     from optimum.exporters.tasks import TasksManager
 
-    config = json.loads((directory / "config.json").read_text())
-    if "quantization_config" in config:
+    config = json_object(directory / "config.json")
+    if packing(config):
         raise Unsupported("the openvino engine exports checkpoints in floating point, not packed ones")
     kind = config.get("model_type", "")
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.engine import Engine
-from bench.engine.bounds import decoded, encoding, loading, within
+from bench.engine.bounds import decoded, encoding, loading, whole_texts, within
 
 
 class PlainText(Engine):
@@ -60,5 +60,6 @@ class PlainText(Engine):
             from tokenizers import Tokenizer
 
             with loading(self._directory):
-                self._tokenizer = Tokenizer.from_file(str(path))
+                found = Tokenizer.from_file(str(path))
+            self._tokenizer = whole_texts(found)
         return self._tokenizer

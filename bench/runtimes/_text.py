@@ -6,15 +6,17 @@ The engines that share this code read the same ids.
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from bench.engine import Engine
-from bench.engine.bounds import bounded, decoded, encoding, loading, within
+from bench.engine.bounds import bounded, decoded, encoding, loading, must_not_draw, within
 from bench.errors import Outcome, VariantFailed
 from bench.formatting import one_line
+from bench.models.json_files import json_object
 
 # The files of which a tokenizer has at least one, in any of the formats that transformers reads.
 TOKENIZERS = (
@@ -101,6 +103,8 @@ class TextModel(Engine):
         from transformers.utils.chat_template_utils import jinja2
 
         assert self.tokenizer is not None
+        before = random.getstate()
+        random.seed(0)  # a template may draw numbers: all rows must read the same
         try:
             text = self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
             str(text).encode()  # half of a letter is no text
@@ -116,6 +120,8 @@ class TextModel(Engine):
                 f"the model's chat template cannot be used ({type(bad).__name__}: "
                 f"{one_line(str(bad))[:200]}); mend it, or remove it",
             ) from bad
+        finally:
+            random.setstate(before)
 
     def text(self, ids: Sequence[int]) -> str:
         """Return the text of ``ids`` without special tokens; without a tokenizer, the ids themselves."""
@@ -156,15 +162,17 @@ def tokenizer_of(directory: Path) -> Any | None:
     import transformers
 
     with loading(directory):
-        return transformers.AutoTokenizer.from_pretrained(
+        found = transformers.AutoTokenizer.from_pretrained(
             directory, local_files_only=True, trust_remote_code=False
         )
+    must_not_draw(getattr(getattr(found, "backend_tokenizer", None), "model", None))
+    return found
 
 
 def _end_ids(directory: Path) -> tuple[int, ...]:
     for name in ("generation_config.json", "config.json"):
         file = directory / name
-        ends = json.loads(file.read_text()).get("eos_token_id") if file.is_file() else None
+        ends = json_object(file).get("eos_token_id") if file.is_file() else None
         if ends is None:
             continue
         found = tuple(ends) if isinstance(ends, list) else (ends,)

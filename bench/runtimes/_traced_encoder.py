@@ -14,6 +14,7 @@ from typing import Any
 from bench.engine import Options
 from bench.errors import Unsupported
 from bench.formatting import one_line
+from bench.models.weight_files import weight_files
 from bench.runtimes import _transformers_encoder
 from bench.runtimes._encoder import EncoderEngine, padded
 
@@ -30,14 +31,16 @@ def exported(directory: Path, options: Options, engine: str, packages: Sequence[
     """
     from importlib.metadata import version
 
-    from bench.models.cache import file_sha256, fill
+    from bench.models.cache import file_sha256, fill, of_files
 
-    weights = "".join(file_sha256(path) for path in sorted(directory.glob("*.safetensors")))
+    held = (directory / "config.json", *weight_files(directory))
+    read = {path: file_sha256(path) for path in held}
+    config, weights = read[held[0]], "".join([read[path] for path in held[1:]])
     versions = " ".join(f"{name} {version(name)}" for name in ("torch", "transformers", *packages))
     asked = f"{options.task} {options.dtype} {options.attention}"
-    config = file_sha256(directory / "config.json")
     key = f"{engine} encoder {asked} {config} {weights} {versions} {RECIPE}"
-    return fill(key, lambda staging: _write(directory, options, WRITERS[engine], staging / file)) / file
+    write = WRITERS[engine]
+    return fill(key, of_files(read, lambda to: _write(directory, options, write, to / file))) / file
 
 
 def _write(directory: Path, options: Options, write: Callable[[Any, Any, Path], None], to: Path) -> None:

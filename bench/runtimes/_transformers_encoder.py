@@ -11,8 +11,8 @@ from typing import Any
 from bench.engine import Changed, Options, device
 from bench.records import Facts
 from bench.runtimes import transformers as decoders
-from bench.runtimes._checkpoint import facts_of, without_gradients
 from bench.runtimes._encoder import EncoderEngine, padded
+from bench.runtimes._model_facts import facts_of, without_gradients
 
 AUTO = {"embedding": "AutoModel", "classification": "AutoModelForSequenceClassification"}
 # Parts of a checkpoint behind the hidden states, which no embedding reads: heads, and the pooler of BERT.

@@ -7,7 +7,6 @@ a batch must have one length.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from bench.engine import Options, Work
 from bench.engine.evidence import Census, Matrix
 from bench.errors import Unsupported
+from bench.models.json_files import json_object
 from bench.records import Facts
 from bench.runtimes._config import must_be_known
 from bench.runtimes._llama import Shape, blas_threads, random_weights, read_weights, rotate, rotation
@@ -33,7 +33,7 @@ def load(directory: Path, options: Options) -> NumpyEngine:
 
     Raises Unsupported for a device, a dtype or an architecture that this engine does not know.
     """
-    config = json.loads((directory / "config.json").read_text())
+    config = json_object(directory / "config.json")
     if options.device.startswith("cuda"):
         raise Unsupported("the numpy engine runs on the CPU")
     if options.dtype != "float32":

@@ -6,7 +6,6 @@ sequence.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -18,7 +17,8 @@ from typing import Any
 from bench.engine import Options, one_off
 from bench.engine.evidence import Census
 from bench.errors import Unsupported
-from bench.records import Facts
+from bench.models.json_files import json_object
+from bench.records import Facts, Json
 from bench.runtimes import _onnx, _onnx_graph, _threads
 from bench.runtimes._onnx import FILE, KEPT
 from bench.runtimes._onnx_graph import Model
@@ -79,7 +79,7 @@ class OnnxRuntimeEngine(TextModel):
     TORCH = False
 
     def __init__(self, model: Model, directory: Path, options: Options) -> None:
-        self._config: dict[str, Any] = json.loads((directory / "config.json").read_text())
+        self._config: Json = json_object(directory / "config.json")
         super().__init__(directory, self._config["vocab_size"], random=options.random)
         self.model, self.options = model, options
         self._exported, self._directory = model, directory

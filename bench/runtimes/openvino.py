@@ -6,7 +6,6 @@ for packed weights. Here all of them are set, and read back.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,8 +17,9 @@ from typing import Any
 from bench.engine import Options
 from bench.engine.evidence import Census
 from bench.errors import Unsupported
+from bench.models.json_files import json_object
 from bench.models.weight_files import weight_files
-from bench.records import Facts
+from bench.records import Facts, Json
 from bench.runtimes import _openvino
 from bench.runtimes._openvino import FILE, QUANTISED_ACTIVATIONS
 from bench.runtimes._text import TextModel
@@ -117,7 +117,7 @@ class OpenVinoEngine(TextModel):
 
     def __init__(self, model: Model, directory: Path, options: Options) -> None:
         self.options = options
-        self._config: dict[str, Any] = json.loads((directory / "config.json").read_text())
+        self._config: Json = json_object(directory / "config.json")
         self._weights, self._directory = weight_files(directory), directory
         self._tensor = _openvino.library().Tensor  # a copy: the request does not keep a shared array alive
         self.model = model  # an optimisation may replace it

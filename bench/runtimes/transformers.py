@@ -16,14 +16,12 @@ from bench.errors import Unsupported
 from bench.records import Facts
 from bench.runtimes._checkpoint import (
     DECODERS,
-    facts_of,
     in_our_words,
     into_own_memory,
-    kv_bytes_per_token,
     pretrained,
     quantisation,
-    without_gradients,
 )
+from bench.runtimes._model_facts import facts_of, kv_bytes_per_token, without_gradients
 from bench.runtimes._scoring import Scoring
 from bench.runtimes._speculating import Speculating
 from bench.runtimes._text import TextModel

@@ -12,10 +12,9 @@ from types import ModuleType
 from typing import Any
 
 from bench.engine import Changed, Engine, Teacher, experts, one_off, progress
-from bench.engine.bounds import Explained
 from bench.engine.evidence import Census, Check, Decoding
 from bench.engine.stepping import probe, that_fit
-from bench.errors import NotApplied, Outcome, Unsupported, VariantFailed
+from bench.errors import Explained, NotApplied, Outcome, Unsupported, VariantFailed
 from bench.formatting import one_line
 from bench.optimisations import gets_experts, unsupported
 from bench.optimisations.shared import linear

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from bench.engine import bounds
+from bench.engine import Options, bounds
 from bench.engine.answers import AnsweringEngine
 from bench.engine.bounds import bounded
 from bench.errors import Outcome, VariantFailed
@@ -175,6 +175,51 @@ def test_every_engine_bounds_its_tokenizer(monkeypatch: pytest.MonkeyPatch, engi
 
     with pytest.raises(VariantFailed, match="makes 20000 letters of 1 tokens"):
         (Plain() if engine == "numpy" else Answering()).text([1])
+
+
+def words(**more: Any) -> Any:
+    """A tokenizer of two tokens, as the library of Hugging Face reads it from its file."""
+    tokenizers: Any = pytest.importorskip("tokenizers")
+    return tokenizers.Tokenizer(tokenizers.models.BPE({"a": 0, "b": 1, "ab": 2}, [("a", "b")], **more))
+
+
+@pytest.mark.parametrize("engine", ["transformers", "numpy", "answers"])
+def test_every_engine_reads_a_text_whole_and_alike(tmp_path: Path, engine: str) -> None:
+    """Files of encoders say how texts are cut and filled up; dropout is for training."""
+
+    class Answering(AnsweringEngine):
+        answer = None  # type: ignore[assignment]
+
+    def encoded(tokenizer: Any) -> list[int]:
+        tokenizer.save(str(tmp_path / "tokenizer.json"))
+        if engine == "transformers":
+            return Reader(_text.tokenizer_of(tmp_path), 3).encode("abab")
+        if engine == "numpy":
+            plain = NumpyEngine.__new__(NumpyEngine)
+            plain._directory, plain._vocabulary = tmp_path, 3
+            return plain.encode("abab")
+        return Answering(tmp_path, Options(), "x").encode("abab")
+
+    cut = words()
+    cut.enable_truncation(1)
+    cut.enable_padding(length=100)
+    assert encoded(cut) == [2, 2]
+    with pytest.raises(VariantFailed, match=r"cuts words at random .*dropout 0.5"):
+        encoded(words(dropout=0.5))
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.1])
+def test_a_unigram_that_samples_is_refused(alpha: float) -> None:
+    unigram = pytest.importorskip("tokenizers").models.Unigram
+    bounds.must_not_draw(unigram([("a", 0.0)], 0))
+    with pytest.raises(VariantFailed, match=f"its model has alpha {alpha:g}.*set model.alpha to null"):
+        bounds.must_not_draw(unigram([("a", 0.0)], 0, alpha=alpha))
+
+
+def test_a_template_that_draws_numbers_draws_the_same_in_every_row() -> None:
+    drawing = model("{{ range(100000)|random }}{{ lipsum() }}")
+    turns = [{"role": "user", "content": "a"}]
+    assert drawing._in_template(turns) == drawing._in_template(turns)
 
 
 class PanicException(BaseException):

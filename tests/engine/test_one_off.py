@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -98,3 +99,15 @@ def test_a_file_and_a_directory_are_kept_too() -> None:
     directory = one_off.kept_directory("onnx a", lambda staging: write(staging / "a"))
     assert (directory / "a").read_text() == "x"
     assert [bill["what"] for bill in one_off.take_bill()] == ["gguf", "gguf", "onnx"]
+
+
+def test_the_same_weights_in_another_config_are_another_model() -> None:
+    """What was calibrated for one rotary embedding was used for another."""
+    transformers = pytest.importorskip("transformers")
+    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    one = transformers.LlamaForCausalLM(transformers.LlamaConfig(**sizes, vocab_size=16))
+    other, elsewhere = deepcopy(one), deepcopy(one)
+    other.config.rope_parameters["rope_theta"] = 7.0
+    elsewhere.config.name_or_path = "/another/directory"
+    assert one_off.digest(other, {}) != one_off.digest(one, {})
+    assert one_off.digest(elsewhere, {}) == one_off.digest(one, {})

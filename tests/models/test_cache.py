@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -195,6 +197,37 @@ def test_digests_are_remembered_until_the_file_changes(
     assert cache.file_sha256(path) != first
 
 
+def test_a_file_that_changes_while_it_is_hashed_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The digest of its old bytes was remembered as that of the new ones, by every later run."""
+    path = tmp_path / "big"
+    path.write_bytes(b"old")
+
+    def slow(path: Path) -> str:
+        digest = hash_file(path)
+        path.write_bytes(b"new one")
+        return digest
+
+    hash_file = cache.hash_file
+    with monkeypatch.context() as patched:
+        patched.setattr(cache, "hash_file", slow)
+        cache.file_sha256(path)
+    assert cache.file_sha256(path) == hashlib.sha256(b"new one").hexdigest()
+
+
+@pytest.mark.parametrize("size", [0, 1, cache.BLOCK_BYTES, 2 * cache.BLOCK_BYTES + 1])
+def test_a_digest_is_that_of_all_bytes(tmp_path: Path, size: int) -> None:
+    content = (b"0123456789" * size)[:size]
+    (tmp_path / "file").write_bytes(content)
+    assert cache.hash_file(tmp_path / "file") == hashlib.sha256(content).hexdigest()
+
+
+def test_nobody_waits_for_bytes_beyond_the_size_of_a_file() -> None:
+    """Files of the kernel say that they have none; this one has 2^28 of them."""
+    assert cache.hash_file(Path("/proc/self/pagemap")) == hashlib.sha256().hexdigest()
+
+
 def test_a_cache_that_cannot_be_written_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "file"))
@@ -235,3 +268,22 @@ def test_a_file_that_is_called_as_the_marker(tmp_path: Path) -> None:
     cache.check_entry(entry)
     assert [name for name, _digest in cache.recorded_digests(entry)] == ["weights"]
     assert cache.verify_cached(entry) == ()
+
+
+@pytest.mark.parametrize("change", [lambda file: file.write_bytes(b"other"), os.unlink])
+def test_what_is_made_of_a_file_that_changes_meanwhile_is_not_kept(
+    tmp_path: Path, change: Callable[[Path], object]
+) -> None:
+    """It would be found under the digest of the file as it was."""
+    source = tmp_path / "source"
+    source.write_bytes(b"one")
+
+    def build(staging: Path) -> None:
+        write_weights(staging)
+        change(source)
+
+    with pytest.raises(UsageError, match="source: changed while it was read; nothing was kept"):
+        cache.fill("made", cache.of_files({source: cache.file_sha256(source)}, build))
+    assert left_over() == []
+    source.write_bytes(b"one")
+    assert cache.fill("made", cache.of_files({source: cache.file_sha256(source)}, write_weights)).is_dir()

@@ -139,6 +139,19 @@ def test_plain_weights_that_a_config_calls_packed(model: Path, method: str) -> N
             check_directory(model)
 
 
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"text_config": {"quantization_config": {"quant_method": "gptq"}}},
+        {"quantization_config": {"load_in_8bit": True}},
+    ],
+)
+def test_plain_weights_that_a_config_calls_packed_in_other_words(model: Path, block: dict[str, Any]) -> None:
+    """transformers looks for the method in the config of the text, too; bitsandbytes once wrote none."""
+    (model / "config.json").write_text(json.dumps({**SIZED, **block}))
+    assert "and no tensor of the weights is" in refused(model)
+
+
 BITS = {"quant_method": "bitsandbytes", "load_in_4bit": True}
 
 
@@ -150,6 +163,12 @@ BITS = {"quant_method": "bitsandbytes", "load_in_4bit": True}
         ({"load_in_8bit": 1}, "load_in_8bit is 1, not true or false"),
         ({"load_in_4bit": None}, "says neither load_in_4bit nor load_in_8bit"),
         ({"quant_method": "bitsandbytes"}, "says neither"),
+        ({"quant_method": "bitsandbytes_4bit"}, "says neither"),
+        ({"quant_method": None, "load_in_4bit": True, "load_in_8bit": True}, "says both"),
+        (
+            {"quant_method": "mxfp8", "load_in_4bit": True},
+            "load_in_4bit is of bitsandbytes, and quant_method is mxfp8: remove one",
+        ),
         ({"quant_method": "bitsandbytes", "bitsandbytes": {"load_in_4bit": True}}, "says neither"),
         ({**BITS, "load_in_8bit": True}, "says both"),
         ({**BITS, "bnb_4bit_quant_type": "evil"}, "bnb_4bit_quant_type is 'evil', not nf4 or fp4"),
@@ -243,7 +262,8 @@ def test_numbers_that_no_model_has(model: Path, key: str, value: object) -> None
     [
         ("gguf_file", "/etc/passwd"), ("vocab", "/dev/zero"), ("merges", "../m.txt"), ("init_inputs", ["x"]),
         ("fast_tokenizer_files", ["../tokenizer.4.json"]), ("fast_tokenizer_files", ["/tokenizer.4.json"]),
-        ("auto_map", {"AutoTokenizer": ["evil.T", None]}),
+        ("auto_map", {"AutoTokenizer": ["evil.T", None]}), ("sp_model_kwargs", {"model_file": "/etc/passwd"}),
+        ("sp_model_kwargs", {"enable_sampling": True}),
     ],
 )  # fmt: skip
 def test_a_tokenizer_names_no_other_files(model: Path, file: str, key: str, value: object) -> None:
@@ -255,7 +275,8 @@ def test_a_tokenizer_names_no_other_files(model: Path, file: str, key: str, valu
 def test_names_of_files_that_published_tokenizers_have(model: Path) -> None:
     named = {
         "fast_tokenizer_files": ["tokenizer.json", "tokenizer.4.0.0.json"], "vocab_file": "/away/vocab.json",
-        "tokenizer_file": None, "init_inputs": [], "special_tokens_map_file": "special_tokens_map.json",
+        "tokenizer_file": None, "init_inputs": [], "sp_model_kwargs": {},
+        "special_tokens_map_file": "special_tokens_map.json",
     }  # fmt: skip
     (model / "tokenizer_config.json").write_text(json.dumps(named))
     check_directory(model)

@@ -568,6 +568,29 @@ def test_the_conversion_child_refuses_without_a_traceback(
     assert "not a GGUF file" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "bad",
+    [
+        Exception("Token `x` out of vocabulary\nat line 1"), AssertionError(),
+        type("PanicException", (BaseException,), {})("index out of bounds"),
+    ],
+    ids=["tokenizers", "assertion", "panic"],
+)  # fmt: skip
+def test_whatever_a_library_raises_of_a_file_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, bad: BaseException
+) -> None:
+    """It was a traceback, and the advice to install what was there."""
+
+    def broken(*_arguments: object, **_more: object) -> int:
+        raise bad
+
+    (tmp_path / "m.gguf").write_bytes(GGUF)
+    monkeypatch.setattr(convert, "convert", broken)
+    assert convert.main([str(tmp_path / "m.gguf"), str(tmp_path)]) == convert.CANNOT_READ
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"transformers cannot read it, {type(bad).__name__}: ")
+
+
 def test_the_default_model_is_whole_and_answers() -> None:
     model = ensure(Named("smollm2-135m"))
     header = safetensors_header(model.directory / "model.safetensors")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bench.errors import UsageError
+from bench.errors import Unsupported, UsageError
+from bench.models import cache
 from bench.models.gguf_header import check_gguf, read_header
 from bench.models.gguf_parts import check_model, check_parts, parts_of
 from bench.optimisations.quantise import gguf_file
@@ -91,3 +93,19 @@ def test_the_census_is_of_all_parts(tmp_path: Path) -> None:
 def test_a_whole_file_without_tensors_is_none(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no tensors"):
         check_gguf(write_part(tmp_path / "m.gguf", 0, 1, ()))
+
+
+def test_a_file_beside_somebodys_own_weights_is_not_taken_for_theirs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its header was not checked, and no run noted which file it was."""
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+
+    def build(to: Path) -> None:
+        write_part(to / "m.gguf", 0, 1, ("blk.0.a.weight",))
+
+    ours = cache.fill("converted", build)
+    assert gguf_file._own_file(ours) == ours / "m.gguf"
+    theirs = shutil.copytree(ours, tmp_path / "theirs")
+    with pytest.raises(Unsupported, match="did not come in one GGUF file: name it with file"):
+        gguf_file._own_file(theirs)

@@ -44,6 +44,9 @@ def said_of(place: Path, content: bytes) -> str:
         (gguf(number(fmt.TEMPLATE, 5), 1), "the value of 'tokenizer.chat_template' is of type 4, not a text"),
         (gguf(number(fmt.ALIGNMENT, 33), 1), "general.alignment is 33, not a power of 2"),
         (gguf(size=0), "tensor 'w' has sizes that cannot be"),
+        (gguf(number("llama.block_count\0x", 1), 1), "the key 'llama.block_count\\x00x' cannot be printed"),
+        (gguf(entries=(entry("w\0x"),)), "the tensor 'w\\x00x' cannot be printed"),
+        (gguf(text("a") + struct.pack("<IIQIQ", 9, 9, 1, 4, 0), 1), "the array 'a' holds arrays"),
     ],
 )
 def test_what_readers_take_in_two_ways(tmp_path: Path, content: bytes, said: str) -> None:

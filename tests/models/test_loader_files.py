@@ -41,8 +41,9 @@ def bound_socket(place: Path) -> None:
         (lambda place: place.symlink_to(place.name), "cannot be read"),
         (lambda place: place.symlink_to("nowhere"), "cannot be read"),
         (bound_socket, "is a socket"),
+        (lambda place: place.symlink_to("/proc/self/pagemap"), "is a file of the kernel"),
     ],
-    ids=["fifo", "directory", "device", "loop", "nothing", "socket"],
+    ids=["fifo", "directory", "device", "loop", "nothing", "socket", "kernel"],
 )  # fmt: skip
 def test_a_loader_would_wait_for_it(
     model: Path, name: str, make: Callable[[Path], object], said: str, monkeypatch: pytest.MonkeyPatch
@@ -75,6 +76,15 @@ def test_more_files_than_a_model_has(model: Path, monkeypatch: pytest.MonkeyPatc
     assert refused(model).endswith(": 7 files with the names of a model's: no model has so many")
     monkeypatch.setattr(files, "MOST_ENTRIES", 6)
     assert refused(model).endswith(": holds more than 6 files, so it is none of a model")
+
+
+def test_many_large_files_are_not_all_read(model: Path) -> None:
+    """Holes cost nothing, and 5,000 such files took hours to be noted."""
+    for number in range(17):
+        with (model / f"{number}.txt").open("wb") as file:
+            file.truncate(63 << 20)
+    said = "the files beside the weights have 1071 MiB together, more than 1024 MiB, which no model has"
+    assert refused(model) == f"{model}: {said}"
 
 
 def test_a_directory_that_nobody_may_list(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

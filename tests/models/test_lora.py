@@ -147,6 +147,7 @@ def test_the_tokenizer_beside_the_adapter_is_used(tmp_path: Path) -> None:
         ({"init_lora_weights": "pissa"}, "init_lora_weights is pissa"),
         ({"target_parameters": ["experts.gate_up_proj"]}, "target_parameters is"),
         ({"something_new": 1}, "something_new is 1"),
+        ({"use_rslora": "no"}, "use_rslora is 'no', not true or false"),
         ({"r": 0}, "r is 0 and lora_alpha is 8"),
         ({"r": 8}, r"is \[64, 4\] times \[4, 128\], and in the base \[64, 128\] at rank 8"),
         ({"lora_alpha": None}, "lora_alpha is None"),
@@ -187,6 +188,14 @@ def test_a_tensor_that_is_no_pair(tmp_path: Path, name: str) -> None:
         lora.read_adapter(tuned)
 
 
+def test_packed_matrices_are_no_floats(tmp_path: Path) -> None:
+    tuned = adapter(tmp_path / "tuned", base(tmp_path / "base"))
+    file = tuned / "adapter_model.safetensors"
+    save_file({name: one.to(torch.int8) for name, one in load_file(file).items()}, file)
+    with pytest.raises(UsageError, match=r"lora_A.weight is I8, and LoRA has floats"):
+        lora.read_adapter(tuned)
+
+
 def test_pickled_weights_of_an_adapter_are_not_read(tmp_path: Path) -> None:
     tuned = adapter(tmp_path / "tuned", base(tmp_path / "base"))
     (tuned / "adapter_model.safetensors").rename(tuned / "adapter_model.bin")
@@ -221,6 +230,27 @@ def test_what_lies_beside_an_adapter_is_looked_at(tmp_path: Path, name: str, sai
             file.truncate(10 << 30)
     with pytest.raises(UsageError, match=f"{name}: is .*{said.removeprefix('is ')}"):
         lora.read_adapter(tuned)
+
+
+def test_code_beside_an_adapter_is_found_before_it_is_merged(tmp_path: Path) -> None:
+    tuned = adapter(tmp_path / "tuned", base(tmp_path / "base"))
+    (tuned / "tokenizer_config.json").write_text('{"auto_map": {"AutoTokenizer": "evil.T"}}')
+    with pytest.raises(UsageError, match=r"tokenizer_config\.json: auto_map: this key can make"):
+        lora.read_adapter(tuned)
+
+
+@pytest.mark.usefixtures("no_child")
+def test_all_that_a_loader_opens_is_copied(tmp_path: Path) -> None:
+    """Further templates have a directory. An index beside whole weights is not read."""
+    origin = base(tmp_path / "base")
+    (origin / "additional_chat_templates").mkdir()
+    (origin / "additional_chat_templates" / "default.jinja").write_text("{{ messages }}")
+    (origin / "other.safetensors").write_bytes((origin / "model.safetensors").read_bytes())
+    named = dict.fromkeys(load_file(origin / "other.safetensors"), "other.safetensors")
+    (origin / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": named}))
+    merged = ensure(LocalPath(adapter(tmp_path / "tuned", origin))).directory
+    assert (merged / "additional_chat_templates" / "default.jinja").read_text() == "{{ messages }}"
+    assert not (merged / "model.safetensors.index.json").exists()
 
 
 def test_a_merge_may_take_what_its_weights_account_for(

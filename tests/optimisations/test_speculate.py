@@ -113,6 +113,18 @@ def test_a_drafting_model_is_counted_with_its_weights_and_cache(tmp_path: Path) 
     assert fast.cache_bytes(generations[1]) > 1.5 * alone.cache_bytes(generations[0])
 
 
+@pytest.mark.parametrize(("ours", "theirs"), [(300, 400), (400, 300)])
+def test_only_tokens_that_both_models_know_are_drafted(tmp_path: Path, ours: int, theirs: int) -> None:
+    """The tables of two sizes of a model are often padded to two lengths."""
+    for size in (ours, theirs):
+        saved(transformers.LlamaConfig(**{**sizes(96), "vocab_size": size}), tmp_path / str(size))
+        write_tokenizer(tmp_path / str(size))
+    alone, fast = engine(tmp_path / str(ours)), engine(tmp_path / str(ours))
+    fast.change(draft_model.apply(fast.model, draft_model.Params(model=str(tmp_path / str(theirs)))))
+    prompt = [5, 6, ours - 1]
+    assert decoded(fast, [prompt], TOKENS) == decoded(alone, [prompt], TOKENS)
+
+
 def test_shared_layers_are_not_counted_again(tmp_path: Path) -> None:
     path = saved(transformers.LlamaConfig(**sizes(96)), tmp_path)
     fast = engine(path)

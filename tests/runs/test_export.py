@@ -202,6 +202,13 @@ def test_a_ring_of_links_is_no_file_and_a_large_file_is_refused(tmp_path: Path) 
         _tokenizer_files(tmp_path)
 
 
+def test_a_directory_of_further_templates_is_copied(tmp_path: Path) -> None:
+    file = tmp_path / "additional_chat_templates" / "tool.jinja"
+    file.parent.mkdir()
+    file.write_text("{{ messages }}")
+    assert _tokenizer_files(tmp_path) == [file]
+
+
 def test_links_out_of_the_model_are_not_copied(tmp_path: Path) -> None:
     model, secret = tmp_path / "model", tmp_path / "secret"
     model.mkdir()

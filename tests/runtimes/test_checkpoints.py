@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 
-from bench.errors import NotApplied, Unsupported
+from bench.errors import NotApplied, Unsupported, VariantFailed
 from bench.models.checks import check_directory
 from bench.models.fetch import ensure
 from bench.models.reference import Random
 from bench.records import Loaded
+from bench.runtimes._checkpoint import pretrained, quantisation
 from bench.worker import session
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def load(directory: Path, dtype: str = "float32") -> Any:
@@ -79,3 +85,50 @@ def test_a_checkpoint_whose_package_is_missing_says_which(dense: Path, tmp_path:
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(Unsupported, match="a gptq checkpoint needs the package gptqmodel"):
         load(tmp_path)
+
+
+def with_packing(dense: Path, to: Path, tensors: dict[str, torch.Tensor], block: dict[str, Any]) -> Path:
+    """The dense checkpoint with other tensors and with ``block`` in its config."""
+    for file in dense.iterdir():
+        (to / file.name).write_bytes(file.read_bytes())
+    (to / "config.json").write_text(json.dumps({**json.loads((dense / "config.json").read_text()), **block}))
+    save_file(tensors, to / "model.safetensors", {"format": "pt"})
+    return to
+
+
+def test_a_checkpoint_that_is_unpacked_as_it_is_loaded_is_not_measured_as_a_dense_one(
+    dense: Path, tmp_path: Path
+) -> None:
+    """Without the kernels of its method transformers makes dense weights, and forgets the method."""
+    packed: dict[str, torch.Tensor] = {}
+    for name, weight in load_file(dense / "model.safetensors").items():
+        is_packed = name.endswith("proj.weight")
+        packed[name] = weight.to(torch.float8_e4m3fn) if is_packed else weight
+        if is_packed:
+            packed[f"{name}_scale_inv"] = torch.ones(-(-weight.shape[0] // 64), -(-weight.shape[1] // 64))
+    block = {"quant_method": "fp8", "activation_scheme": "dynamic", "weight_block_size": [64, 64]}
+    model = with_packing(dense, tmp_path, packed, {"quantization_config": block})
+    check_directory(model)
+    with pytest.raises(Unsupported, match=r"unpacks a fp8 checkpoint as it loads it here \(cpu\)"):
+        load(model)
+
+
+def test_how_weights_are_packed_may_stand_in_the_config_of_the_text(tmp_path: Path) -> None:
+    """transformers looks there, too; of a method that it does not know it loads the packed numbers."""
+    block = {"quant_method": "unheard-of"}
+    said = {"model_type": "gemma3", "text_config": {"quantization_config": block}}
+    (tmp_path / "config.json").write_text(json.dumps(said))
+    assert quantisation(tmp_path) == block
+    with pytest.raises(VariantFailed, match="quant_method is 'unheard-of', which transformers"):
+        pretrained(tmp_path, "cpu", {})
+
+
+def test_a_config_is_utf_8_whatever_the_locale_says(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"quantization_config": {"quant_method": "é"}}', encoding="utf-8")
+    code = (
+        "import sys; from pathlib import Path; from bench.runtimes._checkpoint import quantisation as read; "
+        "print(ascii(read(Path(sys.argv[1]))))"
+    )
+    ours = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C", "PYTHONPATH": str(REPOSITORY)}
+    said = subprocess.check_output([sys.executable, "-c", code, tmp_path], env=ours, text=True)
+    assert said == "{'quant_method': '\\xe9'}\n"

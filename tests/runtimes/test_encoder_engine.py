@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -77,20 +78,64 @@ def test_without_these_files_it_is_the_mean_and_the_row_says_so(tmp_path: Path) 
         ({"pooling_mode_max_tokens": True}, "asks for max, and only mean, cls, lasttoken"),
         ({"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": True}, "asks for mean and cls"),
         ({}, "asks for None"),
+        ({"pooling_mode": ["mean"]}, r"asks for \['mean'\]"),
     ],
 )
-def test_other_pooling_is_refused(tmp_path: Path, pooling: dict[str, bool], words: str) -> None:
+def test_other_pooling_is_refused(tmp_path: Path, pooling: dict[str, Any], words: str) -> None:
     with pytest.raises(Unsupported, match=words):
         engine_of(write_encoder(tmp_path, pooling=pooling))
 
 
-def test_a_further_step_and_a_broken_file_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        ({"type": "a.Dense"}, "a step Dense"),
+        (
+            {"type": "a.Transformer", "path": "0_Transformer"},
+            "'0_Transformer', and it is read from the",
+        ),
+        (
+            {"type": "a.Pooling", "path": "2_Pooling"},
+            "its Pooling in '2_Pooling', and it is read from 1_",
+        ),
+        ({"type": "a.Pooling", "path": ""}, "its Pooling in '', and it is read from 1_Pooling"),
+    ],
+)
+def test_a_step_that_is_unknown_or_elsewhere_is_refused(
+    tmp_path: Path, step: dict[str, str], said: str
+) -> None:
+    """The mean was taken for the pooling of a directory that is not read."""
     path = write_encoder(tmp_path, pooling=MEAN_NORMALISED)
-    (path / "modules.json").write_text('[{"type": "sentence_transformers.models.Dense"}]')
-    with pytest.raises(Unsupported, match="a step Dense"):
+    (path / "modules.json").write_text(json.dumps([step]))
+    with pytest.raises(Unsupported, match=said):
         engine_of(path)
-    (path / "modules.json").write_text("{")
-    with pytest.raises(VariantFailed, match="is no JSON list"):
+    usual = [{"type": "a.Transformer", "path": ""}, {"type": "a.Pooling", "path": "1_Pooling/"}]
+    (path / "modules.json").write_text(json.dumps(usual))
+    assert "the mean of its tokens (1_Pooling/config.json, modules.json)" in engine_of(path).reads()
+    (path / "1_Pooling" / "config.json").unlink()
+    with pytest.raises(Unsupported, match="has a step Pooling, and 1_Pooling"):
+        engine_of(path)
+
+
+def test_small_letters_that_the_tokenizer_does_not_make_are_refused(tmp_path: Path) -> None:
+    (write_encoder(tmp_path) / "sentence_bert_config.json").write_text('{"do_lower_case": true}')
+    with pytest.raises(Unsupported, match="asks for small letters"):
+        engine_of(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["modules.json", "1_Pooling/config.json", "sentence_bert_config.json"])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{", "not readable as JSON"), ("5", "is no JSON (list|dict)"), ("[" * 5000, "nested too deeply"),
+        ("[" + "[]," * 500_001 + "[]]", "more than 500000 lists and objects"),
+    ],
+    ids=["broken", "number", "deep", "wide"],
+)  # fmt: skip
+def test_a_file_that_is_none_of_an_encoder(tmp_path: Path, name: str, content: str, said: str) -> None:
+    path = write_encoder(tmp_path, pooling=MEAN_NORMALISED)
+    (path / name).write_text(content)
+    with pytest.raises(VariantFailed, match=f"{name}: .*{said}"):
         engine_of(path)
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 
 from bench.engine import Options
-from bench.errors import Unsupported
+from bench.errors import Unsupported, VariantFailed
 from bench.runtimes import numpy
 from bench.runtimes import transformers as reference
 from bench.worker import counters
@@ -107,3 +109,48 @@ def test_another_architecture(tmp_path: Path) -> None:
 def test_batches_of_unlike_prompts(directory: Path) -> None:
     with pytest.raises(Unsupported, match="one prompt length"):
         numpy.load(directory, Options(device="cpu")).prefill([[1], [1, 2]], 4)
+
+
+BASE = {"rope_type": "default", "rope_theta": 500.0}
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"rope_theta": 500.0},
+        {"rope_scaling": BASE},
+        {"rope_scaling": {"rope_type": "default"}, "rope_theta": 500.0},
+        {"rope_parameters": BASE, "rope_theta": 7.0},
+        {"rope_scaling": BASE, "rope_parameters": {**BASE, "rope_theta": 7.0}},
+    ],
+)
+def test_the_base_of_the_rotary_embedding_is_looked_for_where_transformers_looks(
+    directory: Path, tmp_path: Path, keys: dict[str, Any]
+) -> None:
+    """The block that older configs have was passed over, and 10,000 taken for its base."""
+    shutil.copytree(directory, tmp_path / "model")
+    file = tmp_path / "model" / "config.json"
+    config = {k: v for k, v in json.loads(file.read_text()).items() if not k.startswith("rope_")}
+    file.write_text(json.dumps({**config, **keys}))
+    ours, theirs = both(tmp_path / "model")
+    assert ours.shape.theta == theirs.model.config.rope_parameters["rope_theta"] == 500.0
+    assert torch.allclose(ours.logits(PROMPTS[0]), theirs.logits(PROMPTS[0]), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_weights_of_any_float_are_read(directory: Path, tmp_path: Path, dtype: torch.dtype) -> None:
+    """Most models are published in bfloat16, which NumPy does not know."""
+    shutil.copytree(directory, tmp_path / "model")
+    file = tmp_path / "model" / "model.safetensors"
+    save_file({name: one.to(dtype) for name, one in load_file(file).items()}, file, {"format": "pt"})
+    ours, theirs = both(tmp_path / "model")
+    assert torch.allclose(ours.logits(PROMPTS[0]), theirs.logits(PROMPTS[0]), rtol=1e-3, atol=1e-3)
+
+
+def test_packed_weights_are_no_floats(directory: Path, tmp_path: Path) -> None:
+    shutil.copytree(directory, tmp_path / "model")
+    file = tmp_path / "model" / "model.safetensors"
+    packed = {name: one.to(torch.float8_e4m3fn) for name, one in load_file(file).items()}
+    save_file(packed, file, {"format": "pt"})
+    with pytest.raises(VariantFailed, match="is F8_E4M3, which the numpy engine does not read"):
+        numpy.load(tmp_path / "model", Options(device="cpu", threads=1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import subprocess
 import sys
 import zipfile
@@ -18,11 +19,13 @@ from bench.machine.proc import stat_of
 from bench.measure.servers import _in_each_body
 from bench.serving import environments, making
 from bench.serving.address import address
+from bench.serving.client import Client
 from bench.serving.engines import ADAPTERS
 from bench.serving.engines.adapter import Adapter, Launch, installed
 from bench.serving.engines.recipe import Recipe
 from bench.serving.engines.server_facts import Said
 from bench.serving.making import Making
+from bench.serving.reply import Asked
 from bench.serving.server import free_port
 from bench.serving.target import Manner, begun
 
@@ -206,7 +209,7 @@ def test_whether_llama_cpp_keeps_prompts_is_in_each_request(keep: bool, tmp_path
     (variant,) = read_config(file).groups[0].variants
     manner = Manner(extra=_in_each_body(variant))
     found = manner.settings(address("http://127.0.0.1:1"), "m", None, ADAPTERS["llama-cpp-server"].extra)
-    assert found.extra == {"ignore_eos": True, "cache_prompt": keep}
+    assert found.extra == {"ignore_eos": True, "cache_prompt": keep, "repeat_penalty": 1.0}
 
 
 @pytest.mark.parametrize(("asked", "said"), [({}, False), ({"kept": True}, True)])
@@ -220,3 +223,18 @@ def test_a_server_that_a_request_tells_what_to_keep(
     launch = Launch("m", free_port(), sys.executable)
     with begun(adapter, launch, tmp_path / "log", 20.0, Manner(extra=asked)) as target:
         assert target.head["settings"]["prefix_caching"] is said
+
+
+@pytest.mark.parametrize(
+    ("engine", "said"),
+    [
+        ("vllm", {"repetition_penalty": 1.0}), ("sglang", {"repetition_penalty": 1.0}),
+        ("llama-cpp-server", {"repeat_penalty": 1.0}), ("transformers-serve", {"frequency_penalty": 0.0}),
+    ],
+)  # fmt: skip
+def test_no_model_chooses_a_penalty_for_itself(engine: str, said: dict[str, float]) -> None:
+    """Servers take it from generation_config.json (Qwen2.5 has 1.1) even at temperature 0; the baseline takes
+    the likeliest token."""
+    settings = Manner().settings(address("http://127.0.0.1:1"), "m", None, ADAPTERS[engine].extra)
+    body = json.loads(Client(settings)._request(Asked("a", 0, 1)).partition(b"\r\n\r\n")[2])
+    assert body == {**body, "temperature": 0, **said}

@@ -46,16 +46,21 @@ def apply(model: Any, params: Params) -> Any:
     """Load the file in place of the unquantised one. Raises Unsupported if there is none."""
     from bench.runtimes import llama_cpp
 
-    if params.file is not None:
-        path = Path(params.file)
-    else:
-        beside = sorted(model.directory.glob("*.gguf"))
-        if len(beside) != 1:
-            raise Unsupported("the model's weights did not come in one GGUF file: name it with file")
-        path = beside[0]
+    path = Path(params.file) if params.file is not None else _own_file(model.directory)
     if not path.is_file():
         raise Unsupported(f"no GGUF file at {path}")
     return llama_cpp.Model(path, model.directory)
+
+
+def _own_file(directory: Path) -> Path:
+    """Return the file that the weights in ``directory`` were converted from. One beside the weights of
+    somebody's own directory is any file: nobody has checked it, and a run does not note it."""
+    from bench.models.cache import is_entry
+
+    beside = sorted(directory.glob("*.gguf")) if is_entry(directory) else []
+    if len(beside) != 1:
+        raise Unsupported("the model's weights did not come in one GGUF file: name it with file")
+    return beside[0]
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:

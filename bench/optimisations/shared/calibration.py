@@ -46,16 +46,16 @@ def without_text(reason: str) -> dict[str, str]:
 def recipe(model: Any, params: CalibrationParams) -> dict[str, object]:
     """Return what a cached result depends on besides the model: the text and how windows are drawn."""
     drawn = {"samples": params.samples, "tokens": params.tokens, "seed": params.seed}
-    return {"text_sha256": _sha256(params), **drawn, **_beginning(model)}
+    return {"text_sha256": _sha256(params), **drawn, **_reading(model)}
 
 
 def beyond_names(model: Any, params: CalibrationParams) -> dict[str, object]:
     """Return what the settings themselves do not say of the windows, for a recipe that has the settings: the
-    content of a file of text, and the tokens with which each window begins."""
+    content of a file of text, and how the model reads it."""
     from bench import plugins
 
     ours = params.text in plugins.names("texts")
-    return {**({} if ours else {"text_sha256": _sha256(params)}), **_beginning(model)}
+    return {**({} if ours else {"text_sha256": _sha256(params)}), **_reading(model)}
 
 
 def _sha256(params: CalibrationParams) -> str:
@@ -64,9 +64,13 @@ def _sha256(params: CalibrationParams) -> str:
     return hashlib.sha256(read_text(params.text).encode()).hexdigest()
 
 
-def _beginning(model: Any) -> dict[str, object]:
-    begin = begin_ids(model)
-    return {"begin": list(begin)} if begin else {}
+def _reading(model: Any) -> dict[str, object]:
+    """Return what else decides which tokens are read: those at the beginning, and the tokenizer's file."""
+    from bench.models.cache import file_sha256
+
+    begin, file = begin_ids(model), Path(model.config.name_or_path) / "tokenizer.json"
+    by = {"tokenizer_sha256": file_sha256(file)} if file.is_file() else {}
+    return {**by, **({"begin": list(begin)} if begin else {})}
 
 
 def begin_ids(model: Any) -> tuple[int, ...]:

@@ -14,10 +14,13 @@ class ModelDrafter(Drafter):
     """Drafts with a causal language model of transformers, greedily, through a KV cache of its own.
 
     ``own_weights`` says whether the model's weights are beside those of the model that verifies.
+    ``vocabulary`` is how many tokens both models know, None if they are one: no other is drafted or read.
     """
 
-    def __init__(self, drafting: Any, tokens: int, *, own_weights: bool) -> None:
-        self._model, self._tokens = drafting, tokens
+    def __init__(
+        self, drafting: Any, tokens: int, *, own_weights: bool, vocabulary: int | None = None
+    ) -> None:
+        self._model, self._tokens, self._vocabulary = drafting, tokens, vocabulary
         self.model = drafting if own_weights else None
         self._read: list[int] = []
         self._cache: Any = None
@@ -46,6 +49,8 @@ class ModelDrafter(Drafter):
         if wrong := len(self._read) - same:
             self._forget(wrong)
         new, draft = list(context[len(self._read) :]), list[int]()
+        if self._vocabulary is not None and max(new) >= self._vocabulary:
+            return draft
         self._read = list(context)
         device = next(self._model.parameters()).device
         with torch.inference_mode():
@@ -54,7 +59,7 @@ class ModelDrafter(Drafter):
                 out = self._model(
                     input_ids=ids, past_key_values=self._cache, use_cache=True, logits_to_keep=1
                 )
-                draft.append(int(out.logits[0, -1].argmax()))
+                draft.append(int(out.logits[0, -1, : self._vocabulary].argmax()))
                 new = draft[-1:]
         self._read += draft[:-1]
         return draft

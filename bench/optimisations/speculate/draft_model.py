@@ -45,7 +45,9 @@ def apply(model: Any, params: Params) -> Changed:
     _same_tokenizer(Path(model.name_or_path), directory)
     wanted = {"dtype": model.dtype, "attn_implementation": model.config._attn_implementation}
     drafting = pretrained(directory, str(model.device), wanted).eval().requires_grad_(False)
-    return Changed(model, drafter=ModelDrafter(drafting, params.tokens, own_weights=True))
+    sizes = [one.config.get_text_config(decoder=True).vocab_size for one in (model, drafting)]
+    drafter = ModelDrafter(drafting, params.tokens, own_weights=True, vocabulary=min(sizes))
+    return Changed(model, drafter=drafter)
 
 
 def _same_tokenizer(model: Path, drafting: Path) -> None:

@@ -45,7 +45,8 @@ ADAPTER = Adapter(
     said=said,
     recipe=lambda: Recipe("xllamacpp==2026.10.11549", "xllamacpp", disk_bytes=500_000_000),
     is_here=is_here,
-    # A slot keeps the last prompt, which a comparison of engines must not profit from.
-    extra={"ignore_eos": True, "cache_prompt": False},
+    # A slot keeps the last prompt, which a comparison of engines must not profit from. A model's file may
+    # ask for a penalty (general.sampling.penalty_repeat).
+    extra={"ignore_eos": True, "cache_prompt": False, "repeat_penalty": 1.0},
     keeps="cache_prompt",
 )

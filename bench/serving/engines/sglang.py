@@ -56,6 +56,10 @@ ADAPTER = Adapter(
     said=said,
     recipe=recipe,
     is_here=lambda: installed("sglang"),
-    extra={"ignore_eos": True, "stream_options": {"include_usage": True, "continuous_usage_stats": True}},
+    extra={
+        "ignore_eos": True,
+        "stream_options": {"include_usage": True, "continuous_usage_stats": True},
+        "repetition_penalty": 1.0,  # whatever generation_config.json asks for
+    },
     environment=OFFLINE,
 )

@@ -34,5 +34,6 @@ ADAPTER = Adapter(
     install="pip install 'transformers[serving]', or bench env make transformers-serve",
     recipe=recipe,
     is_here=lambda: installed("transformers", "torch", "fastapi", "uvicorn"),
+    extra={"frequency_penalty": 0.0},  # it makes a repetition penalty of it, in place of the model's own
     environment=OFFLINE,
 )

@@ -64,8 +64,9 @@ ADAPTER = Adapter(
     said=said,
     recipe=recipe,
     is_here=lambda: installed("vllm"),
-    # return_token_ids: the tokens of an event are counted, and not guessed.
-    extra={"ignore_eos": True, "return_token_ids": True},
+    # return_token_ids: the tokens of an event are counted, and not guessed. generation_config.json of a model
+    # may ask for a penalty, which would count as drift.
+    extra={"ignore_eos": True, "return_token_ids": True, "repetition_penalty": 1.0},
     environment={
         **OFFLINE,
         "VLLM_NO_USAGE_STATS": "1",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,9 @@ def test_a_window_begins_as_every_text_of_the_model_does(
 def test_what_is_kept_is_kept_for_the_tokens_that_were_read(
     with_bos: transformers.PreTrainedModel, toy: transformers.PreTrainedModel, tmp_path: Path
 ) -> None:
-    assert recipe(with_bos, CalibrationParams()) == {**recipe(toy, CalibrationParams()), "begin": [0]}
+    file = Path(with_bos.config.name_or_path) / "tokenizer.json"
+    read = {"begin": [0], "tokenizer_sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    assert recipe(with_bos, CalibrationParams()) == {**recipe(toy, CalibrationParams()), **read}
     assert beyond_names(toy, CalibrationParams()) == {}  # the settings say it all
     file = tmp_path / "mine.txt"
     found = []
