@@ -171,6 +171,14 @@ def test_a_journal_that_was_edited_and_chained(
     assert "<script" not in page_of_all
 
 
+@pytest.mark.parametrize("kind", ROWS)
+def test_a_journal_without_its_baseline(bench: Bench, sound: Path, tmp_path: Path, kind: str) -> None:
+    run = a_copy(sound, kind, tmp_path)
+    rechained(run, [record for record in records_of(run) if record.get("name") not in ("baseline", "base")])
+    (run / RUN_JSON).unlink()
+    read_by_all(bench, run, kind, tmp_path)
+
+
 def test_a_day_after_which_there_is_none(bench: Bench, sound: Path, tmp_path: Path) -> None:
     a_copy(sound, "mixed", tmp_path)
     ended = bench("list", "runs", tmp_path / "results", "--until", "9999-12-31")
