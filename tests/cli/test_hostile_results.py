@@ -179,6 +179,30 @@ def test_a_journal_without_its_baseline(bench: Bench, sound: Path, tmp_path: Pat
     read_by_all(bench, run, kind, tmp_path)
 
 
+@pytest.mark.parametrize("many", [False, True])
+def test_a_report_that_is_put_beside_a_run_is_written_through_nothing(
+    bench: Bench, sound: Path, tmp_path: Path, *, many: bool
+) -> None:
+    run = a_copy(sound, "mixed", tmp_path)
+    (tmp_path / "mine").write_text("mine")
+    (run / "report.md").symlink_to(tmp_path / "mine")
+    os.mkfifo(run / "report.csv")
+    for formats in ["markdown,csv"] if many else ["markdown", "csv"]:
+        assert bench("report", run, "--format", formats, "-o", run).returncode == ExitCode.OK
+    assert (tmp_path / "mine").read_text() == "mine"
+    assert (run / "report.md").read_text().startswith("## ")
+    assert "cascade" in (run / "report.csv").read_text()
+
+
+def test_a_report_in_the_place_of_a_directory(bench: Bench, sound: Path, tmp_path: Path) -> None:
+    run = a_copy(sound, "mixed", tmp_path)
+    (run / "report.md").mkdir()
+    ended = bench("report", run, "-o", run)
+    assert (ended.returncode, ended.stderr) == (
+        ExitCode.USAGE, f"bench: cannot write {run / 'report.md'}: Is a directory\n"
+    )  # fmt: skip
+
+
 def test_a_day_after_which_there_is_none(bench: Bench, sound: Path, tmp_path: Path) -> None:
     a_copy(sound, "mixed", tmp_path)
     ended = bench("list", "runs", tmp_path / "results", "--until", "9999-12-31")
