@@ -179,6 +179,20 @@ def test_a_journal_without_its_baseline(bench: Bench, sound: Path, tmp_path: Pat
     read_by_all(bench, run, kind, tmp_path)
 
 
+@pytest.mark.parametrize("told", [[1], {}, "x", 2.5, 10**30])
+def test_a_list_of_runs_survives_a_key_of_a_wrong_type(
+    bench: Bench, sound: Path, tmp_path: Path, told: object
+) -> None:
+    """SQLite stores no list, so that one run of a stranger took away the list of all."""
+    run = a_copy(sound, "mixed", tmp_path)
+    shutil.copytree(run, run.parent / "mine")
+    summary_edited(run, lambda content: rows(content)[0].update(is_baseline=told))
+    ended = bench("list", "runs", run.parent)
+    assert (ended.returncode, "unreadable" in ended.stdout) == (ExitCode.OK, True)
+    assert bench("price", run.parent, "--usd-per-hour", "1").returncode == ExitCode.OK
+    assert "is_baseline" in bench("compare", run).stderr
+
+
 @pytest.mark.parametrize("many", [False, True])
 def test_a_report_that_is_put_beside_a_run_is_written_through_nothing(
     bench: Bench, sound: Path, tmp_path: Path, *, many: bool
