@@ -31,8 +31,8 @@ READ = re.compile(r'notes(?:\.get\(|\[)"(\w+)"')
 OF_CASCADES = re.compile(r'_number\([^"\n]*"(\w+)"\)')
 HEAD = {"unit": "1", "higher_is_better": None, "formula": "", "ci_low": None, "ci_high": None, "value": 0.5}
 ROW: dict[str, Any] = {
-    "name": "a", "group": "", "is_baseline": False, "status": "ok", "model": {}, "runtime": {}, "workload": {},
-    "optimisations": [], "drift": {},
+    "name": "a", "group": "", "is_baseline": False, "status": "ok", "model": {}, "runtime": {},
+    "workload": {}, "optimisations": [], "drift": {},
 }  # fmt: skip
 
 
@@ -47,8 +47,9 @@ def notes_read() -> set[str]:
 @pytest.mark.parametrize(
     ("record", "block", "others"),
     [
-        (Row, schema.RowBlocks, ()), (Evidence, schema.RowEvidence, ()), (WarmUpTimes, schema.WarmUpBlock, ()),
-        (Example, schema.ExampleBlock, ()), (Comparison, schema.RatioBlock, ()), (Kernel, KernelBlock, ()),
+        (Row, schema.RowBlocks, ()), (Evidence, schema.RowEvidence, ()), (Kernel, KernelBlock, ()),
+        (Example, schema.ExampleBlock, ()), (Comparison, schema.RatioBlock, ()),
+        (WarmUpTimes, schema.WarmUpBlock, ()),
         (Facts, schema.FactsBlock, ()), (Calibration, CalibrationBlock, ()), (Finding, schema.RuleBlock, ()),
         (Effort, schema.EffortBlock, ("details",)), (GateBlock, schema.Judged, ("effort",)),
         (RunSummary, schema.Summary, ("rows", "schema_version")),
