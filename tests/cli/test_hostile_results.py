@@ -171,6 +171,56 @@ def test_a_journal_that_was_edited_and_chained(
     assert "<script" not in page_of_all
 
 
+def grid_without_reason(found: dict[str, Any]) -> None:
+    if found["kind"] == "arm":
+        found["model"]["grid"] = {"file_type": "Q4_0", "block": 32, "levels": 16, "moved": False}
+
+
+def hub_without_place(found: dict[str, Any]) -> None:
+    if found["kind"] == "arm":
+        found["model"] = {"kind": "hub", "name": "tiny"}
+
+
+def settings_in_a_list(found: dict[str, Any]) -> None:
+    if found.get("server"):
+        found["server"]["settings"] = [1]
+
+
+def no_server(found: dict[str, Any]) -> None:
+    for step in (found.get("loaded") or {"evidence": []})["evidence"]:
+        step["server"] = None
+
+
+@pytest.mark.parametrize(
+    ("kind", "edit"),
+    [
+        ("mixed", grid_without_reason), ("mixed", hub_without_place), ("mixed", no_server),
+        ("served", hub_without_place), ("served", settings_in_a_list),
+    ],
+)  # fmt: skip
+def test_what_a_journal_need_not_say(
+    bench: Bench, sound: Path, tmp_path: Path, kind: str, edit: Edit
+) -> None:
+    run = a_copy(sound, kind, tmp_path)
+    records = records_of(run)
+    for found in records:
+        edit(found)
+    rechained(run, records)
+    (run / RUN_JSON).unlink()
+    read_by_all(bench, run, kind, tmp_path)
+
+
+def test_a_price_that_no_row_pays(bench: Bench, sound: Path, tmp_path: Path) -> None:
+    """A run without rows costs nothing, and its price is in the heads of all pages."""
+    run = a_copy(sound, "mixed", tmp_path)
+    head, *_rows, end = records_of(run)
+    head["price"]["currency"] = "EUR"
+    rechained(run, [head, end])
+    (run / RUN_JSON).unlink()
+    read_by_all(bench, run, "mixed", tmp_path)
+    assert "the price was changed after the run" in bench("compare", run).stderr
+
+
 @pytest.mark.parametrize("kind", ROWS)
 def test_a_journal_without_its_baseline(bench: Bench, sound: Path, tmp_path: Path, kind: str) -> None:
     run = a_copy(sound, kind, tmp_path)
