@@ -34,7 +34,7 @@ def test_a_judgement_is_read(judged: list[Any]) -> None:
         (record({**ITEM, "metrics": []}), "should have a group and metrics"),
         (record({**ITEM, "chance": "half"}), "chance"),
         (record(about={"tasks": {"a": 3}}), "about.tasks.a"),
-        (record(items=[{**ITEM, "group": f"g{n}"} for n in range(MOST_TASKS + 1)]), "at most 300 groups"),
+        (record(items=[{**ITEM, "group": f"g{n}"} for n in range(MOST_TASKS + 1)]), "at most 300 tasks"),
     ],
 )
 def test_an_edited_judgement_is_refused(edited: dict[str, Any], words: str) -> None:
