@@ -210,6 +210,28 @@ def test_what_a_journal_need_not_say(
     read_by_all(bench, run, kind, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        ({"max_increase": "three"}, "not a percentage"), ({"max_decrease": "-1%"}, "not a percentage"),
+        ({"max_decrease": "200%"}, ""), ({"max_increase": "9999999999999999999%"}, ""), ({"max": 0.0}, ""),
+        ({}, "no limit"),
+    ],
+)  # fmt: skip
+def test_a_limit_that_no_config_may_have(
+    bench: Bench, sound: Path, tmp_path: Path, limit: dict[str, Any], said: str
+) -> None:
+    run = a_copy(sound, "mixed", tmp_path)
+    records = records_of(run)
+    records[0]["spec"]["gate"] = {"cost_per_1k_tokens_usd": limit, "nothing": limit}
+    rechained(run, records)
+    (run / RUN_JSON).unlink()
+    for ended in (bench("gate", run), bench("gate", run, "--base", run)):
+        assert ended.returncode in (*EDITED, 1, 3, ExitCode.FAILED)
+        assert "unexpected" not in ended.stderr
+        assert said in ended.stderr
+
+
 def test_a_price_that_no_row_pays(bench: Bench, sound: Path, tmp_path: Path) -> None:
     """A run without rows costs nothing, and its price is in the heads of all pages."""
     run = a_copy(sound, "mixed", tmp_path)
