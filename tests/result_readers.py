@@ -19,6 +19,7 @@ READERS: tuple[tuple[str, ...], ...] = (
     ("compare", "RUN", "RUN"), ("report", "RUN", "--format", FORMATS, "-o", "OUT"),
     ("explain", "RUN", "ROW"), ("verify", "RUN"), ("price", "RUN", "--against", "api"),
     ("price", "RUN", "--split"), ("plan", "RUN", "--requests-per-day", "1000"), ("list", "runs", "ABOVE"),
+    ("compare", "--history", "ABOVE"), ("price", "ABOVE", "--usd-per-hour", "2"),
 )  # fmt: skip
 ROWS = {"mixed": "cascade", "served": "fast", "commits": "candidate"}  # a row of each kind of run
 

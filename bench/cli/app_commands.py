@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bench.cli.compare_options import CompareOptions, must_be_one_question
+from bench.cli.report_files import write_report
 from bench.cli.whose_fault import showing
 from bench.config.spec import Spec
 from bench.errors import BenchError, ExitCode, IntegrityError, UsageError
@@ -223,7 +224,7 @@ def report(runs: Sequence[Path], formats: Sequence[str], output: Path | None) ->
         try:
             with showing(*runs):
                 content: bytes | str = module.render(loaded)
-            _write(content, output, len(formats) > 1, f"report.{module.SUFFIX}")
+            write_report(content, output, len(formats) > 1, f"report.{module.SUFFIX}")
         except BenchError as bad:
             failed.append(bad)
     if failed:
@@ -231,18 +232,3 @@ def report(runs: Sequence[Path], formats: Sequence[str], output: Path | None) ->
         if any(isinstance(bad, IntegrityError) for bad in failed):
             kind = IntegrityError
         raise kind("; ".join(dict.fromkeys(map(str, failed))))
-
-
-def _write(content: bytes | str, output: Path | None, many: bool, name: str) -> None:
-    if output is None:
-        if isinstance(content, bytes):
-            raise UsageError("this format is binary: -o FILE")
-        print(content)
-        return
-    target = output / name if many or output.is_dir() else output
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content.encode() if isinstance(content, str) else content)
-    except OSError as bad:
-        raise UsageError(f"cannot write {target}: {bad.strerror}") from None
-    print(f"wrote {target}", file=sys.stderr)

@@ -212,9 +212,9 @@ def names_of_weights(run: RunSummary) -> list[str]:
     from bench.models.registry import find_model
 
     model = run.model or {}
-    names = [str(model["location"])] if model.get("kind") == "hub" else []
+    place = model.get("location") if model.get("kind") == "hub" else None
     try:
         hub = find_model(str(model.get("name"))).hub
     except BenchError:  # the model is a directory, or its card no longer exists
         hub = None
-    return [*names, *([hub] if hub else [])]
+    return [name for name in (place, hub) if name]

@@ -32,8 +32,8 @@ def align(rows: Iterable[Row], width: int | None = None) -> list[str]:
         if room is None or len(row[-1]) <= room:
             lines.append((first + row[-1]).rstrip())
         elif room >= LEAST_WIDTH:
-            begin, *rest = textwrap.wrap(row[-1], room, break_on_hyphens=False)
-            lines += [first + begin, *(" " * start + line for line in rest)]
+            begin, *rest = textwrap.wrap(row[-1], room, break_on_hyphens=False) or [""]  # nothing but blanks
+            lines += [(first + begin).rstrip(), *(" " * start + line for line in rest)]
         else:
             below = textwrap.wrap(row[-1], max((width or 0) - 6, 1), break_on_hyphens=False)
             lines += [first.rstrip(), *(f"    {line}" for line in below)]

@@ -28,6 +28,7 @@ from bench.formatting import one_line
 from bench.measure.worker_environment import package_places, worker_environment
 from bench.models.child import OUR_PACKAGE, Limits, last_words, run_child
 from bench.records import Json
+from bench.store.suite_blocks import MOST_TASKS
 
 LIMITS = Limits(seconds=3600, memory_bytes=32 << 30)
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
@@ -114,6 +115,9 @@ def listed(asked: LmEvalBlock) -> Evaluated:
     if len(evaluated.documents) > items.MOST_ITEMS or not evaluated.documents:
         many = f"{len(evaluated.documents)} documents, and a run keeps 1 to {items.MOST_ITEMS}"
         raise UsageError(f"lm-eval has {many}: give another limit")
+    if len(evaluated.tasks) > MOST_TASKS:
+        many = f"{len(evaluated.tasks)} tasks, with those of groups of tasks"
+        raise UsageError(f"lm-eval has {many}, and a run has figures of {MOST_TASKS} at most: name fewer")
     return evaluated
 
 

@@ -91,5 +91,5 @@ def _alike(row: Row, other: Row) -> bool:
 def _has_no_cache(row: Row, served: Served) -> bool:
     """Return whether the server's settings switch the cache off, or nothing was found in the cache."""
     steps = row.evidence.steps if row.evidence else ()
-    settings = next((step["server"].get("settings") for step in steps if "server" in step), None) or {}
+    settings = next((step["server"].get("settings") for step in steps if step.get("server")), None) or {}
     return settings.get("prefix_caching") is False or served.hit_rate == 0

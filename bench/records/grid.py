@@ -63,7 +63,7 @@ def words(grid: Mapping[str, Any] | None) -> str:
     if grid["moved"]:
         how = f"KL to the file's own < {MOST_KL:.0e}".replace("e-0", "e-")
         return f"{what}, then moved off that grid without changing the function ({how})"
-    return f"{what}, and still on that grid" + (f" ({grid['why_not']})" if grid["why_not"] else "")
+    return f"{what}, and still on that grid" + (f" ({why})" if (why := grid.get("why_not")) else "")
 
 
 def warning(rows: Iterable[tuple[Mapping[str, Any], Iterable[str]]]) -> str | None:

@@ -43,7 +43,7 @@ def _seconds(directory: Path) -> dict[str, float]:
         if record["kind"] == "unit":
             title = row_title(str(record["group"]), str(record["variant"]))
             if title in took:  # an additional pair, measured after the row itself
-                took[title] += float(str(record.get("took_s", 0)))
+                took[title] += float(str(record.get("took_s") or 0))
             continue
         key = str(record["group"]), str(record["name"])
         at = datetime.fromisoformat(str(record["at_utc"]))

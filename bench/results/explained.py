@@ -63,7 +63,7 @@ def explained(run: RunSummary, record: RunRecord, row: Row) -> Iterator[Explaine
             shown = Interval(ratio.value, ratio.value_low, ratio.value_high)
             times = f"{ratio.value / ratio.ratio:.6g} * {ratio.ratio:.6g}"
         alone = _alone(figure)
-        if times is None and alone != figure.value:
+        if times is None and alone not in (0.0, figure.value):
             times = f"{alone:.6g} * {figure.value / alone:.6g}"
         yield Explained(key, figure.unit, figure.formula, alone, arithmetic.get(key), shown, times)
 

@@ -95,7 +95,7 @@ class Row:
     @property
     def is_served(self) -> bool:
         """Return whether the row is a server that was measured under load."""
-        return self.evidence is not None and any("server" in step for step in self.evidence.steps)
+        return self.evidence is not None and any(step.get("server") for step in self.evidence.steps)
 
     @property
     def headline(self) -> Metric:

@@ -72,7 +72,12 @@ class RunSummary:
         return list(self._ratios.get(row.key, {}).values())
 
     def baseline_of(self, row: Row) -> Row:
-        """Return the baseline in the row's own cell of the sweep."""
+        """Return the baseline in the row's own cell of the sweep.
+
+        Raises IntegrityError if there is none; every run that was measured has one, even if it failed.
+        """
+        if row.group not in self._baselines:
+            raise IntegrityError(f"{self.run_id}: there is no baseline beside {row.title or 'the row'}")
         return self._baselines[row.group]
 
     @cached_property

@@ -37,7 +37,14 @@ class FactsBlock(Block):
     dtype: str
     engine: str = ""
     device_name: str = ""
+    attention: str = ""
     threads: Count | None = None
+    vocabulary: Count = 0
+    random_weights: bool = False
+    context: Count | None = None
+    kv_bytes_per_token: Amount | None = None
+    quantised_checkpoint: str | None = None
+    loaded: str | None = None
 
 
 class WarmUpBlock(Block):
@@ -62,6 +69,7 @@ class RowBlocks(Block):
 
     name: Name
     group: Name
+    is_baseline: bool
     status: Name
     reason: str | None = None
     model: Model
@@ -128,6 +136,9 @@ class RuleBlock(Block):
     high: Number | None = None
     confidence: Amount | None = None
     units: Count = 0
+    evidence_fail: float | None = None  # of any size: it grows with every pair
+    evidence_pass: float | None = None
+    more_may_help: bool = False
 
 
 class EffortBlock(Block):

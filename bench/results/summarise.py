@@ -11,6 +11,7 @@ from bench.gate.judge import judge
 from bench.gate.reach import nothing_differs
 from bench.metrics import answers, characters, cost, drift_keys, families, one_off, output_drift
 from bench.metrics.comparisons import Comparison, compare_all
+from bench.pricing.hardware import recorded_price
 from bench.pricing.reprice import misfit
 from bench.records import ArmRecord, RunRecord
 from bench.records.grid import warning
@@ -28,7 +29,11 @@ NOT_A_FAILURE = (Outcome.OK, Outcome.UNSUPPORTED)
 
 
 def summarise(run: RunRecord) -> RunSummary:
-    """Compute the content of ``run.json``. This is a pure function: the same journal gives the same bytes."""
+    """Compute the content of ``run.json``. This is a pure function: the same journal gives the same bytes.
+
+    Raises IntegrityError for a price that ``bench`` cannot have written, also without a row that costs it.
+    """
+    recorded_price(run.price, run.run_id)
     comparisons = compare_all(run)
     paired = {(ratio.group, ratio.variant): ratio for ratio in comparisons if ratio.metric == cost.PER_1K.key}
     whole = [_figures(run, arm, paired.get((arm.group, arm.name))) for arm in run.arms]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -29,7 +30,7 @@ from bench.results.summarise import summarise
 from bench.sides.differences import NOT_MEASURED
 from bench.sides.side import Sides
 from bench.store.files import canonical_json, digest
-from bench.store.replay import Head, judging, load_record
+from bench.store.replay import MOST_OF_A_ROW, MOST_UNITS, Head, judging, load_record
 
 BASE = "base"
 Fetch = Callable[[ModelRef], LocalModel]
@@ -194,6 +195,7 @@ def earlier_units(runs: Iterable[Head], key: str, limits: Json) -> list[UnitReco
     are the heads of all runs in the directory, the newest first.
 
     To continue with old evidence is valid, even with other limits. To start again until it passes is not.
+    Raises UsageError if there are as many units as a run may have.
     """
     for directory, head in runs:
         if (head.get("gate") or {}).get("key") != key:
@@ -207,5 +209,16 @@ def earlier_units(runs: Iterable[Head], key: str, limits: Json) -> list[UnitReco
         passed = gate is not None and gate.verdict == GateVerdict.PASS
         if passed and (record.gate or {}).get("limits") == limits:
             return []
+        _must_leave_room(directory, record.units)
         return [replace(unit, from_run=unit.from_run or record.run_id) for unit in record.units]
     return []
+
+
+def _must_leave_room(directory: Path, units: Sequence[UnitRecord]) -> None:
+    """Raise UsageError if no reader would take another unit of the same comparison."""
+    most = max(Counter((unit.group, unit.variant) for unit in units).values(), default=0)
+    if most >= MOST_OF_A_ROW or len(units) >= MOST_UNITS:
+        raise UsageError(
+            f"{directory} has {most} units of a row, {len(units)} of all, with those of earlier gates: "
+            "no run has more, so no gate goes on with it; another --out begins anew"
+        )

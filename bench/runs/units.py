@@ -27,7 +27,7 @@ from bench.runs.run import begin, finishing, the_machine
 from bench.runs.sides import Fetch
 from bench.store.files import naming
 from bench.store.lock import run_lock
-from bench.store.replay import Growing
+from bench.store.replay import MOST_OF_A_ROW, MOST_UNITS, Growing
 from bench.texts import EvaluationText
 
 
@@ -122,8 +122,10 @@ class _Units:
                 self._measure_unit(comparison, record)
 
     def _needs_more(self, comparison: Comparison, record: RunRecord) -> bool:
-        """Return whether a comparison needs another unit."""
+        """Return whether a comparison needs another unit, and a reader of the run would take it."""
         units = _units_so_far(comparison, record)
+        if len(units) >= MOST_OF_A_ROW or len(record.units) + len(self.open) > MOST_UNITS:
+            return False
         if self.work.head["mode"] == "calibration":
             valid = sum(not unit.void for unit in units)
             return valid < self.work.head["units_wanted"] and not _unfit(units)

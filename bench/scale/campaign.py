@@ -20,12 +20,14 @@ from bench.results.run_summary import RunStatus
 from bench.results.summary import load_run
 from bench.runs.directory import new_directory
 from bench.scale.pieces import Piece
-from bench.store.journal import Journal, read_journal
+from bench.store.journal import Journal, last_digest, read_journal
 from bench.store.lock import run_lock
+from bench.store.replay import journal_of
 from bench.store.source import source_digest
 
 FILE = "campaign.jsonl"
 LOST, NOT_BEGUN, FAILED = "lost", "not begun", "failed"
+JOURNAL_SHA256 = "journal_sha256"
 
 
 @dataclass(frozen=True)
@@ -87,10 +89,12 @@ class Campaign:
         self._journal.sync()
 
     def ended(self, piece: Piece, ending: Ending) -> None:
-        """Note how a piece ended, and in which run."""
+        """Note how a piece ended, and in which run; of a whole one also the end of its journal."""
         run = None if ending.run is None else ending.run.name
+        whole = ending.run if ending.complete else None
+        known = {} if whole is None else {JOURNAL_SHA256: last_digest(journal_of(whole))}
         rest = {"status": ending.status, "run": run, "machine": ending.machine, "reason": ending.reason}
-        self._journal.append("piece_ended", {**_about(piece), **rest})
+        self._journal.append("piece_ended", {**_about(piece), **rest, **known})
         self._journal.sync()
 
     def close(self) -> None:
@@ -105,7 +109,7 @@ def _about(piece: Piece) -> dict[str, str]:
 
 def complete(directory: Path, pieces: Sequence[Piece]) -> dict[str, Ending]:
     """Return the pieces that need not be measured again, by digest: the campaign in ``directory`` says that
-    they have ended well, the run is still there, whole, and of this harness."""
+    they have ended well, and the run is still there, the same one, whole, and of this harness."""
     found: dict[str, Ending] = {}
     wanted = {piece.digest for piece in pieces}
     if not (directory / FILE).is_file() or (directory / FILE).is_symlink():
@@ -126,6 +130,9 @@ def _read(out: Path, record: Mapping[str, object]) -> Ending | None:
         raise IntegrityError(f"a campaign names a run outside its results: {str(run)[:100]!r}")
     try:
         summary = load_run(out / run)
+        noted = record.get(JOURNAL_SHA256)  # earlier versions noted none
+        if noted is not None and noted != last_digest(journal_of(out / run)):
+            return None
     except BenchError:
         return None
     same = summary.harness.get("source_sha256") == source_digest()

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from bench.formatting import parse_percent
 from bench.store.values import (
     Above0,
     Amount,
@@ -22,6 +23,13 @@ from bench.store.values import (
     Whole,
 )
 
+
+def _a_percentage(text: str) -> str:
+    parse_percent(text)
+    return text
+
+
+Percentage = Annotated[str, Field(max_length=20), AfterValidator(_a_percentage)]
 MOST_TEXTS = 20_000  # a file of 5,000 pairs, which is the largest one, has 10,000 texts
 
 
@@ -99,8 +107,8 @@ class DriftAsked(Block):
 class Limit(Block):
     """Hold the limits of a gate on one metric; relative ones are text with a % sign."""
 
-    max_increase: Annotated[str, Field(max_length=20)] | None = None
-    max_decrease: Annotated[str, Field(max_length=20)] | None = None
+    max_increase: Percentage | None = None
+    max_decrease: Percentage | None = None
     max: Amount | None = None
     min: Amount | None = None
 

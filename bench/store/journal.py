@@ -10,22 +10,21 @@ against the owner. ``bench/store/chain.py`` seals a line, checks it, and limits 
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import os
-import zlib
 from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from typing import BinaryIO, Self, cast
+from typing import BinaryIO, Self
 
-from bench.bounded import open_regular
+from bench.bounded import open_regular, why
 from bench.errors import BenchError, IntegrityError, JournalFailed, OnFailure
 from bench.formatting import MIB
 from bench.store.chain import BEGINNING, MAX_BYTES, MAX_LINE_BYTES, MAX_RECORDS, Chain, seal, unseal
 from bench.store.files import naming, sync_directory, write_all
+from bench.store.packed import CannotUnpack, unpacked
 
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK  # O_NONBLOCK: a FIFO must not block ``open``
 _OWN_KEYS = frozenset({"seq", "prev", "kind", "at_utc", "check"})
@@ -77,13 +76,15 @@ def _lines(file: BinaryIO, path: Path) -> Iterator[bytes]:
 def _opened(path: Path) -> Iterator[BinaryIO]:
     """Open a journal, compressed or not.
 
-    Raises BenchError if it is not a regular file, IntegrityError if it cannot be decompressed.
+    Raises IntegrityError if it is not a regular file, cannot be read, or cannot be decompressed.
     """
-    with naming("read", path), open_regular(path, follow=False) as file:
-        try:
-            yield cast("BinaryIO", gzip.GzipFile(fileobj=file)) if path.suffix == ".gz" else file
-        except (gzip.BadGzipFile, EOFError, zlib.error) as bad:
-            raise IntegrityError(f"{path}: cannot be unpacked ({bad})") from None
+    try:
+        with open_regular(path, follow=False) as file:
+            yield unpacked(file, MAX_BYTES) if path.suffix == ".gz" else file
+    except CannotUnpack as bad:
+        raise IntegrityError(f"{path}: cannot be unpacked ({bad})") from None
+    except OSError as bad:
+        raise IntegrityError(f"{path}: {why(bad)}") from None
 
 
 def last_digest(path: Path) -> str:
@@ -109,7 +110,7 @@ def read_journal(path: Path, kinds: Container[object] | None = None) -> JournalR
 
     Records of a kind that is not in ``kinds`` lose their payload. An incomplete last line is dropped with a
     notice. A ``.gz`` is an archived journal, which is never written to. Raises IntegrityError with file and
-    line for other damage, BenchError if the file cannot be read.
+    line for other damage, and for a file that cannot be read.
     """
     with _opened(path) as file:
         return _read(file, path, kinds)[0]

@@ -149,6 +149,7 @@ class ServerHead(Block):
     ready_s: Seconds | None = None
     pinned: Pinned | None = None
     not_pinned: str | None = None
+    settings: dict[str, Any] | None = None
 
 
 class Step(Block):

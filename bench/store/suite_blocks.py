@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from bench.store.values import Block, Count, Hex, Name, Nats, Number, Reply, Seconds, Share, Small, Whole
 
 MOST_ITEMS = 5000
+MOST_TASKS = 300  # of lm-eval; each has two figures, and a run has 1,000 with 300 of other kinds
 MOST_LAYERS = 100_000
 MOST_REASON = 200  # letters of the reason why no answer came
 MOST_CHECKED = 100  # letters of the form that an instruction asks for
@@ -111,4 +112,6 @@ class Answers(Block):
     def _says_what_is_judged(self) -> Answers:
         if self.judged and not all(item.group and item.metrics for item in self.items):
             raise ValueError("an item that lm-eval has judged should have a group and metrics")
+        if len({item.group for item in self.items if item.metrics is not None}) > MOST_TASKS:
+            raise ValueError(f"the items should be of at most {MOST_TASKS} tasks; each has its figures")
         return self

@@ -171,6 +171,143 @@ def test_a_journal_that_was_edited_and_chained(
     assert "<script" not in page_of_all
 
 
+def grid_without_reason(found: dict[str, Any]) -> None:
+    if found["kind"] == "arm":
+        found["model"]["grid"] = {"file_type": "Q4_0", "block": 32, "levels": 16, "moved": False}
+
+
+def hub_without_place(found: dict[str, Any]) -> None:
+    if found["kind"] == "arm":
+        found["model"] = {"kind": "hub", "name": "tiny"}
+
+
+def settings_in_a_list(found: dict[str, Any]) -> None:
+    if found.get("server"):
+        found["server"]["settings"] = [1]
+
+
+def no_server(found: dict[str, Any]) -> None:
+    for step in (found.get("loaded") or {"evidence": []})["evidence"]:
+        step["server"] = None
+
+
+@pytest.mark.parametrize(
+    ("kind", "edit"),
+    [
+        ("mixed", grid_without_reason), ("mixed", hub_without_place), ("mixed", no_server),
+        ("served", hub_without_place), ("served", settings_in_a_list),
+    ],
+)  # fmt: skip
+def test_what_a_journal_need_not_say(
+    bench: Bench, sound: Path, tmp_path: Path, kind: str, edit: Edit
+) -> None:
+    run = a_copy(sound, kind, tmp_path)
+    records = records_of(run)
+    for found in records:
+        edit(found)
+    rechained(run, records)
+    (run / RUN_JSON).unlink()
+    read_by_all(bench, run, kind, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        ({"max_increase": "three"}, "not a percentage"), ({"max_decrease": "-1%"}, "not a percentage"),
+        ({"max_decrease": "200%"}, ""), ({"max_increase": "9999999999999999999%"}, ""), ({"max": 0.0}, ""),
+        ({}, "no limit"),
+    ],
+)  # fmt: skip
+def test_a_limit_that_no_config_may_have(
+    bench: Bench, sound: Path, tmp_path: Path, limit: dict[str, Any], said: str
+) -> None:
+    run = a_copy(sound, "mixed", tmp_path)
+    records = records_of(run)
+    records[0]["spec"]["gate"] = {"cost_per_1k_tokens_usd": limit, "nothing": limit}
+    rechained(run, records)
+    (run / RUN_JSON).unlink()
+    for ended in (bench("gate", run), bench("gate", run, "--base", run)):
+        assert ended.returncode in (*EDITED, 1, 3, ExitCode.FAILED)
+        assert "unexpected" not in ended.stderr
+        assert said in ended.stderr
+
+
+@pytest.mark.parametrize("reader", [reader for reader in READERS if "ABOVE" not in reader])
+def test_a_load_is_no_run(bench: Bench, tmp_path: Path, reader: tuple[str, ...]) -> None:
+    """Its journal is sound, and was called damaged."""
+    load = rich_runs.write_load(tmp_path / "load")
+    ended = bench(*command(reader, load, "served", tmp_path / "out"))
+    if reader == ("verify", "RUN"):
+        assert ended.returncode == ExitCode.OK
+    else:
+        assert (ended.returncode, f"`bench load {load}`" in ended.stderr) == (ExitCode.USAGE, True)
+
+
+def test_a_run_is_no_load(bench: Bench, sound: Path, tmp_path: Path) -> None:
+    run = a_copy(sound, "mixed", tmp_path)
+    ended = bench("load", run)
+    assert (ended.returncode, f"`bench compare {run}`" in ended.stderr) == (ExitCode.USAGE, True)
+    ended = bench("load", tmp_path)
+    assert (ended.returncode, "holds no load" in ended.stderr) == (ExitCode.USAGE, True)
+
+
+def test_a_price_that_no_row_pays(bench: Bench, sound: Path, tmp_path: Path) -> None:
+    """A run without rows costs nothing, and its price is in the heads of all pages."""
+    run = a_copy(sound, "mixed", tmp_path)
+    head, *_rows, end = records_of(run)
+    head["price"]["currency"] = "EUR"
+    rechained(run, [head, end])
+    (run / RUN_JSON).unlink()
+    read_by_all(bench, run, "mixed", tmp_path)
+    assert "the price was changed after the run" in bench("compare", run).stderr
+
+
+@pytest.mark.parametrize("kind", ROWS)
+def test_a_journal_without_its_baseline(bench: Bench, sound: Path, tmp_path: Path, kind: str) -> None:
+    run = a_copy(sound, kind, tmp_path)
+    rechained(run, [record for record in records_of(run) if record.get("name") not in ("baseline", "base")])
+    (run / RUN_JSON).unlink()
+    read_by_all(bench, run, kind, tmp_path)
+
+
+@pytest.mark.parametrize("told", [[1], {}, "x", 2.5, 10**30])
+def test_a_list_of_runs_survives_a_key_of_a_wrong_type(
+    bench: Bench, sound: Path, tmp_path: Path, told: object
+) -> None:
+    """SQLite stores no list, so that one run of a stranger took away the list of all."""
+    run = a_copy(sound, "mixed", tmp_path)
+    shutil.copytree(run, run.parent / "mine")
+    summary_edited(run, lambda content: rows(content)[0].update(is_baseline=told))
+    ended = bench("list", "runs", run.parent)
+    assert (ended.returncode, "unreadable" in ended.stdout) == (ExitCode.OK, True)
+    assert bench("price", run.parent, "--usd-per-hour", "1").returncode == ExitCode.OK
+    assert "is_baseline" in bench("compare", run).stderr
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_report_that_is_put_beside_a_run_is_written_through_nothing(
+    bench: Bench, sound: Path, tmp_path: Path, *, many: bool
+) -> None:
+    run = a_copy(sound, "mixed", tmp_path)
+    (tmp_path / "mine").write_text("mine")
+    (run / "report.md").symlink_to(tmp_path / "mine")
+    os.mkfifo(run / "report.csv")
+    for formats in ["markdown,csv"] if many else ["markdown", "csv"]:
+        assert bench("report", run, "--format", formats, "-o", run).returncode == ExitCode.OK
+    assert (tmp_path / "mine").read_text() == "mine"
+    assert (run / "report.md").read_text().startswith("## ")
+    assert "cascade" in (run / "report.csv").read_text()
+
+
+def test_a_report_in_the_place_of_a_directory(bench: Bench, sound: Path, tmp_path: Path) -> None:
+    run = a_copy(sound, "mixed", tmp_path)
+    (run / "report.md").mkdir()
+    ended = bench("report", run, "-o", run)
+    assert (ended.returncode, ended.stderr) == (
+        ExitCode.USAGE, f"bench: cannot write {run / 'report.md'}: Is a directory\n"
+    )  # fmt: skip
+
+
 def test_a_day_after_which_there_is_none(bench: Bench, sound: Path, tmp_path: Path) -> None:
     a_copy(sound, "mixed", tmp_path)
     ended = bench("list", "runs", tmp_path / "results", "--until", "9999-12-31")

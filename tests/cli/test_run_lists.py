@@ -16,6 +16,7 @@ from commands import Bench
 from journals import write_run
 
 from bench.cli import run_pages
+from bench.cli.tables import align
 from bench.results.summary import RUN_JSON
 
 
@@ -152,3 +153,9 @@ def test_a_list_of_what_is_known_needs_none_of_the_judging_half(out: Path) -> No
             cwd=Path(__file__).resolve().parents[2],
         )  # fmt: skip
         assert set(done.stdout.split()) == expected
+
+
+@pytest.mark.parametrize("width", [30, 80, None])
+def test_a_name_of_blanks_fits_any_terminal(width: int | None) -> None:
+    """A run of a stranger may have such a name, and a terminal has to wrap it."""
+    assert align([("title", "name"), ("a", " " * 300)], width) == ["title  name", "a"]

@@ -101,6 +101,10 @@ def test_the_process_is_told_the_tasks_and_sees_no_secret_and_no_network(
         (lambda out: {**out, "harness": 3}, BenchError, "lm-eval's answer at harness"),
         (lambda out: {**out, "documents": []}, UsageError, "0 documents, and a run keeps 1 to 5000"),
         (lambda out: {**out, "documents": out["documents"] * 200}, UsageError, "8400 documents"),
+        (
+            lambda out: {**out, "tasks": {f"t{n}": out["tasks"]["closed"] for n in range(301)}},
+            UsageError, "301 tasks, with those of groups of tasks, and a run has figures of 300 at most",
+        ),
         (lambda out: {**out, "requests": out["requests"][2:]}, BenchError, "about which it asked nothing"),
         (
             lambda out: beginning(out, request("closed", 0, "a", kind="loglikelihood_rolling")),

@@ -582,6 +582,14 @@ class TestParquet:
             "string", "bool", "double", "double",
         )  # fmt: skip
 
+    def test_a_count_that_no_double_holds_to_its_last_digit(self, sample: ModuleType) -> None:
+        """pyarrow refuses such a whole number in a column of doubles."""
+        pq = pytest.importorskip("pyarrow.parquet")
+        run = sample.rich_run()
+        run["variants"][0]["metrics"]["weights_bytes"]["value"] = 2**53 + 1
+        found = pq.read_table(io.BytesIO(parquet.render(sample.read(run)))).to_pylist()
+        assert found[0]["weights_bytes"] == float(2**53)
+
     def test_any_name_can_be_stored(self, sample: ModuleType, hostile_text: str) -> None:
         pytest.importorskip("pyarrow")
         assert parquet.render(sample.read(sample.hostile_run(hostile_text))).startswith(b"PAR1")

@@ -24,7 +24,7 @@ def end(at: int, name: str, group: str = "", status: str = "ok") -> Event:
     return at, "arm", {"group": group, "name": name, "status": status, "reason": ""}
 
 
-def pair(at: int, name: str, took_s: float) -> Event:
+def pair(at: int, name: str, took_s: float | None) -> Event:
     unit = {"number": 1, "group": "", "variant": name, "batches": [0], "spawned_first": 0, "took_s": took_s}
     return at, "unit", unit
 
@@ -75,6 +75,12 @@ def test_further_pairs_come_after_the_end_of_a_row(tmp_path: Path) -> None:
         pair(57, "a", 7.5), pair(62, "b", 5), pair(70, "a", 8), end(71, "a", status="timeout"),
     )  # fmt: skip
     assert earlier_seconds(tmp_path, "demo") == {"a": 45.5, "b": 25.0}
+
+
+def test_a_pair_without_its_time_takes_none(tmp_path: Path) -> None:
+    """The schema allows null there, and `bench run` ended in a traceback because of a run that lay beside."""
+    write(tmp_path, "1", begin(0, "a"), end(30, "a"), pair(40, "a", None))
+    assert earlier_seconds(tmp_path, "demo") == {"a": 30.0}
 
 
 def test_an_attempt_that_was_begun_again_counts_from_there(tmp_path: Path) -> None:

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from bench.gate.calibration import Calibration
+from bench.gate.verdict import Effort, Finding, GateBlock
 from bench.metrics import cascade_curve, speculation, split
+from bench.metrics.comparisons import Comparison
+from bench.records import Facts, Kernel
+from bench.results import schema
+from bench.results.examples import Example
 from bench.results.figure_schema import NEEDED, FigureBlock
+from bench.results.row import Evidence, Row, WarmUpTimes
+from bench.results.run_summary import RunSummary
 from bench.results.schema import RowBlocks
-from bench.store.values import MOST_NAME
+from bench.store.gate_blocks import CalibrationBlock
+from bench.store.row_blocks import KernelBlock
+from bench.store.values import MOST_NAME, Block
 
 ROOT = Path(__file__).resolve().parents[2] / "bench"
 READERS = ("report", "results", "plan", "cli")
@@ -20,8 +31,8 @@ READ = re.compile(r'notes(?:\.get\(|\[)"(\w+)"')
 OF_CASCADES = re.compile(r'_number\([^"\n]*"(\w+)"\)')
 HEAD = {"unit": "1", "higher_is_better": None, "formula": "", "ci_low": None, "ci_high": None, "value": 0.5}
 ROW: dict[str, Any] = {
-    "name": "a", "group": "", "status": "ok", "model": {}, "runtime": {}, "workload": {},
-    "optimisations": [], "drift": {},
+    "name": "a", "group": "", "is_baseline": False, "status": "ok", "model": {}, "runtime": {},
+    "workload": {}, "optimisations": [], "drift": {},
 }  # fmt: skip
 
 
@@ -31,6 +42,22 @@ def notes_read() -> set[str]:
         found |= set(READ.findall(file.read_text(encoding="utf-8")))
     found |= set(OF_CASCADES.findall((ROOT / "plan" / "cascades.py").read_text(encoding="utf-8")))
     return found
+
+
+@pytest.mark.parametrize(
+    ("record", "block", "others"),
+    [
+        (Row, schema.RowBlocks, ()), (Evidence, schema.RowEvidence, ()), (Kernel, KernelBlock, ()),
+        (Example, schema.ExampleBlock, ()), (Comparison, schema.RatioBlock, ()),
+        (WarmUpTimes, schema.WarmUpBlock, ()),
+        (Facts, schema.FactsBlock, ()), (Calibration, CalibrationBlock, ()), (Finding, schema.RuleBlock, ()),
+        (Effort, schema.EffortBlock, ("details",)), (GateBlock, schema.Judged, ("effort",)),
+        (RunSummary, schema.Summary, ("rows", "schema_version")),
+    ],
+)  # fmt: skip
+def test_whatever_is_made_of_a_summary_has_a_type(record: Any, block: type[Block], others: Any) -> None:
+    """``others`` have another name there, or are checked where they are read."""
+    assert {part.name for part in fields(record)} - set(block.model_fields) == set(others)
 
 
 def test_every_note_that_is_read_has_a_type() -> None:

@@ -29,9 +29,12 @@ from bench.results.verify import verify_run
 from bench.runs import gate as gating
 from bench.runs import meters
 from bench.runs import run as harness
+from bench.runs import sides as deciding
+from bench.runs import units as measuring
 from bench.runs.gate import Plan, calibrate_spec, gate_spec
 from bench.runs.meters import check_meters
 from bench.store import journal as journals
+from bench.store import replay as replays
 from bench.store.lock import run_lock
 from bench.store.replay import Head, load_record, newest_first
 
@@ -172,6 +175,17 @@ def test_a_second_gate_goes_on_where_the_first_stopped(tmp_path: Path) -> None:
     third = gate(spec, tmp_path, cap=6)
     assert third["verdict"] == "FAIL"
     assert third["rules"][0]["units"] - second["rules"][0]["units"] <= 1
+
+
+def test_no_gate_measures_more_than_a_reader_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What gates go on with grows, and a run of more units could not be read again."""
+    for module in (measuring, deciding, replays):
+        monkeypatch.setattr(module, "MOST_OF_A_ROW", 5)
+    spec = config(tmp_path, 2 * MS)
+    found = gate(spec, tmp_path)
+    assert (found["verdict"], found["evidence"]["units"]) == ("INCONCLUSIVE", 5)
+    with pytest.raises(UsageError, match="has 5 units of a row"):
+        gate(spec, tmp_path)
 
 
 def test_the_heads_of_earlier_runs_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from journals import write_run
 
 from bench.cli.scale_run import page
+from bench.results.summary import load_run
+from bench.scale import campaign as campaigns
 from bench.scale.campaign import FILE, Campaign, Ending, complete
 from bench.scale.pieces import Piece
-from bench.store.journal import Journal
+from bench.store.journal import Journal, last_digest
+from bench.store.replay import JOURNAL
 
 
 def test_a_campaign_whose_records_are_absurd(tmp_path: Path) -> None:
@@ -22,6 +26,24 @@ def test_a_campaign_whose_records_are_absurd(tmp_path: Path) -> None:
         for run in ("", "x\0y", "a" * 5000, "\udc80"):
             journal.append("piece_ended", {**ended, "digest": "d", "run": run})
     assert complete(place, [Piece("a", "", "d")]) == {}
+
+
+@pytest.mark.parametrize("noted", ["the end", "another end", None])
+def test_a_campaign_believes_the_run_that_was_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noted: str | None
+) -> None:
+    """Another run in its directory has another journal; campaigns of earlier versions noted none."""
+    run, place = write_run(tmp_path / "run"), tmp_path / "campaign"
+    place.mkdir()
+    ended = {"name": "a", "digest": "d", "status": "ok", "run": "run", "machine": "m", "reason": ""}
+    if noted is not None:
+        ended["journal_sha256"] = last_digest(run / JOURNAL) if noted == "the end" else noted
+    with Journal.create(place / FILE, lambda: "2026-01-31T12:00:00Z") as journal:
+        journal.append("piece_ended", ended)
+    made_by = str(load_run(run).harness["source_sha256"])
+    monkeypatch.setattr(campaigns, "source_digest", lambda: made_by)
+    found = complete(place, [Piece("a", "", "d")])
+    assert ("d" in found) == (noted != "another end")
 
 
 def test_a_machine_of_a_campaign_writes_no_line_of_its_own(tmp_path: Path) -> None:

@@ -90,8 +90,10 @@ def test_reopen_does_not_follow_a_link(tmp_path: Path) -> None:
 @pytest.mark.parametrize("make", [lambda path: None, Path.mkdir, os.mkfifo])
 def test_no_journal(tmp_path: Path, make: Callable[[Path], None]) -> None:
     make(tmp_path / "j")
-    for use in (read_journal, lambda path: Journal.reopen(path, clock)):
-        with pytest.raises(BenchError, match=str(tmp_path / "j")):
+    with pytest.raises(BenchError, match=str(tmp_path / "j")):
+        Journal.reopen(tmp_path / "j", clock)
+    for use in (read_journal, last_digest):
+        with pytest.raises(IntegrityError, match=str(tmp_path / "j")):
             use(tmp_path / "j")
 
 
@@ -454,6 +456,28 @@ def test_a_small_journal_that_unpacks_into_very_much(tmp_path: Path, what: str) 
     if what in ("bytes", "one long line", "records"):
         with pytest.raises(IntegrityError, match=words):
             last_digest(path)
+
+
+AROUND: dict[str, Callable[[bytes], bytes]] = {
+    "zeros": lambda whole: whole + bytes(40 << 20),
+    "empty parts": lambda whole: whole + gzip.compress(b"") * 500_000,
+    "a name without an end": lambda whole: whole[:3] + b"\x08" + whole[4:10] + b"x" * (40 << 20),
+    "too much": lambda whole: whole + bytes(49 << 20),
+    "an end too early": lambda whole: whole[:-9],
+}
+
+
+@pytest.mark.parametrize("what", AROUND)
+def test_what_is_around_a_packed_journal_is_not_stepped_through(tmp_path: Path, what: str) -> None:
+    """20 MiB of zeros after its end, all of them holes, took 18 seconds."""
+    write_three(tmp_path / "j")
+    path = tmp_path / "journal.jsonl.gz"
+    path.write_bytes(AROUND[what](gzip.compress((tmp_path / "j").read_bytes())))
+    began = time.process_time()
+    for use in (read_journal, last_digest):
+        with pytest.raises(IntegrityError, match="cannot be unpacked"):
+            use(path)
+    assert time.process_time() - began < 2
 
 
 def test_what_nothing_reads_is_not_kept(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from bench.errors import IntegrityError
 from bench.store.schema import check_record
+from bench.store.suite_blocks import MOST_TASKS
 
 ITEM = {"id": "a/0", "lang": "any", "prompt": "?", "group": "a", "metrics": ["acc"], "chance": 0.5}
 ABOUT = {"harness": "lm-eval 0.4.13", "tasks": {"a": {"version": 1.0, "n_shot": 0}}}
@@ -33,6 +34,7 @@ def test_a_judgement_is_read(judged: list[Any]) -> None:
         (record({**ITEM, "metrics": []}), "should have a group and metrics"),
         (record({**ITEM, "chance": "half"}), "chance"),
         (record(about={"tasks": {"a": 3}}), "about.tasks.a"),
+        (record(items=[{**ITEM, "group": f"g{n}"} for n in range(MOST_TASKS + 1)]), "at most 300 tasks"),
     ],
 )
 def test_an_edited_judgement_is_refused(edited: dict[str, Any], words: str) -> None:

@@ -8,13 +8,14 @@ own figures, ``lm_eval_TASK_accuracy`` and ``lm_eval_TASK_change``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from bench.drift.behaviour import Answer, Suite, on_both
 from bench.records import ArmRecord, Json, RunRecord
 from bench.stats.figure import Figures
 
+Entry = TypeVar("Entry", bound=tuple[Any, ...])  # begins with an item
 REQUIRES = ("lm_eval",)
 NAME = "lm-eval"
 WHAT = "the first metric of its task that judges single documents says 1"
@@ -37,31 +38,34 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     The figures are None if no task was asked.
     """
     asked, both = TASKS.asked(arm, run), on_both(run, arm, NAME)
-    names = list(dict.fromkeys(item["group"] for item, _answer in asked))
+    by_task, both_by_task = _by_task(asked), _by_task(both)
+    names = list(by_task)
     if not names:
         return dict.fromkeys((metric.key for metric in METRICS), None)
     title = f"{NAME} {names[0]}" if len(names) == 1 else f"{NAME}, all tasks"
-    result = TASKS.compared(
-        asked, None if arm.is_baseline else both, suite=title, **_about(arm, asked, names)
-    )
+    result = TASKS.compared(asked, None if arm.is_baseline else both, suite=title, **_about(arm, by_task))
     for name in names if len(names) > 1 else ():
         of_task = Suite(f"{NAME} {name}", WHAT, says_one)
-        ours = [(item, answer) for item, answer in asked if item["group"] == name]
-        pairs = [(item, before, after) for item, before, after in both if item["group"] == name]
-        result |= of_task.compared(ours, None if arm.is_baseline else pairs, suite=of_task.name)
+        pairs = None if arm.is_baseline else both_by_task.get(name, [])
+        result |= of_task.compared(by_task[name], pairs, suite=of_task.name)
     return result
 
 
-def _about(
-    arm: ArmRecord, asked: Sequence[tuple[Json, Answer]], names: Sequence[str]
-) -> Mapping[str, object]:
+def _by_task(answered: Iterable[Entry]) -> dict[str, list[Entry]]:
+    """Return what was answered, each entry beginning with its item, by the task of the item."""
+    found: dict[str, list[Entry]] = {}
+    for one in answered:
+        found.setdefault(one[0]["group"], []).append(one)
+    return found
+
+
+def _about(arm: ArmRecord, by_task: Mapping[str, Sequence[tuple[Json, Answer]]]) -> Mapping[str, object]:
     """Return lm-eval's version, and for each task its version and the mean of every metric that is 0 or 1."""
     about: Mapping[str, Any] = arm.suites[NAME].about
     tasks = {}
-    for name in names:
-        metrics = next(item["metrics"] for item, _answer in asked if item["group"] == name)
-        values = [answer for item, answer in asked if item["group"] == name]
-        columns = zip(metrics, zip(*values, strict=False), strict=False)
+    for name, answered in by_task.items():
+        values = [answer for _item, answer in answered]
+        columns = zip(answered[0][0]["metrics"], zip(*values, strict=False), strict=False)
         shares = {metric: sum(map(float, column)) / len(column) for metric, column in columns}
         tasks[name] = {**about.get("tasks", {}).get(name, {}), "n": len(values), "shares": shares}
     return {"harness": about.get("harness"), "tasks": tasks}

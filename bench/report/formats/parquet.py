@@ -27,11 +27,18 @@ def render(runs: Sequence[RunSummary]) -> bytes:
     rows: list[FlatRow] = harmless(flat_rows(runs))
     types = {"text": arrow.string(), "flag": arrow.bool_(), "figure": arrow.float64()}
     keys = list(rows[0]) if rows else []
-    fields = [arrow.field(key, types[_kind([row[key] for row in rows])]) for key in keys]
-    table = arrow.Table.from_pylist(rows, schema=arrow.schema(fields))
+    kinds = {key: _kind([row[key] for row in rows]) for key in keys}
+    fields = [arrow.field(key, types[kind]) for key, kind in kinds.items()]
+    cells = [{key: _cell(value, kinds[key]) for key, value in row.items()} for row in rows]
+    table = arrow.Table.from_pylist(cells, schema=arrow.schema(fields))
     out = io.BytesIO()
     parquet.write_table(table, out)
     return out.getvalue()
+
+
+def _cell(value: object, kind: str) -> object:
+    """Return a value as its column has it. pyarrow takes no whole number above 2^53 for a double."""
+    return float(value) if kind == "figure" and isinstance(value, int) else value
 
 
 def _kind(column: Sequence[object]) -> str:
