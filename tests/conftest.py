@@ -6,13 +6,17 @@ import gc
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import nullcontext
+from functools import cache
 
 import pytest
 from warm import warm, warm_cloud, warm_fake, warm_workers
 
 from bench.machine import noise
+from bench.results import verify
+from bench.runs import run
+from bench.store.source import source_digest
 from bench.worker import session
 
 __all__ = ["warm", "warm_cloud", "warm_fake", "warm_workers"]  # fixtures
@@ -25,12 +29,25 @@ os.environ["BENCH_MACHINE_LOCK"] = "none"
 STARTS = re.compile(
     r"\b(subprocess|run_spec|gate_spec|judged|WorkerProcess|Warm|warm_workers|repositories|ray)\b"
 )
+READ_ONCE = cache(source_digest)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """The files keep the order in which they were collected, see below."""
     if hasattr(config.option, "loadscopereorder"):
         config.option.loadscopereorder = False
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Nothing that is made while tests are collected is garbage, and to look for it again and again among a
+    million new objects takes ten of 24 seconds in each process."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()  # else the first collection would look through all of it
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -79,6 +96,13 @@ def _no_disk_is_waited_for(patch_of_module: pytest.MonkeyPatch, request: pytest.
     sync; what becomes of a sync that fails is tested in ``store`` and in ``runs/test_faults.py``."""
     if request.path.parent.name != "store":
         patch_of_module.setattr(os, "fsync", lambda fd: None)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nobody_edits_the_harness(patch_of_module: pytest.MonkeyPatch) -> None:
+    """Each run, and each look at one, reads all files of the package: here it is done once for a process."""
+    for module in (run, verify):
+        patch_of_module.setattr(module, "source_digest", READ_ONCE)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Sequence
 from types import ModuleType
 
 import pytest
 from loaded_script import loaded_script
+from warm import Warm, forking
 
 from bench.machine.noise import Ticks
 
@@ -67,8 +69,11 @@ def test_the_ratio_is_of_sums_and_has_its_spread(script: ModuleType) -> None:
 
 
 @pytest.mark.usefixtures("warm_workers")
-def test_on_a_tiny_model(script: ModuleType, capfd: pytest.CaptureFixture[str]) -> None:
+def test_on_a_tiny_model(
+    script: ModuleType, warm: Warm, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     """Two real workers beside two real loops, which read the same tokens. No time is judged."""
+    monkeypatch.setattr(script, "subprocess", forking(warm, lambda python: python == sys.executable))
     small = ["--model", "tiny-gemma3", "--threads", "1", "--window", "32", "--tokens", "128"]
     script.main([*small, "--seconds", "0"])
     *turns, last = (json.loads(line) for line in capfd.readouterr().out.splitlines())

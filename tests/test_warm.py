@@ -62,3 +62,25 @@ def test_one_that_hangs_is_ended_by_a_signal(warm_fake: Warm, script: Path, tmp_
         forked.wait(timeout=0.05)
     os.killpg(forked.pid, signal.SIGTERM)
     assert forked.wait(timeout=60) == -signal.SIGTERM
+
+
+def test_one_that_is_asked_and_answers(warm_fake: Warm) -> None:
+    code = "import sys\nfor line in sys.stdin: print(sys.argv[1], line, end='', flush=True)"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with warm_fake.start(["python", "-P", "-c", code, "you said"], env={}, **pipes) as forked:
+        assert forked.stdin is not None
+        assert forked.stdout is not None
+        for word in ("one\n", "two\n"):
+            forked.stdin.write(word)
+            forked.stdin.flush()
+            assert forked.stdout.readline() == f"you said {word}"
+        assert forked.communicate() == ("", None)
+    assert forked.returncode == 0
+
+
+def test_a_module_is_run_as_a_program(warm_fake: Warm) -> None:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with warm_fake.start(["python", "-m", "json.tool", "--compact"], env={}, **pipes) as forked:
+        assert forked.stdin is not None
+        forked.stdin.write(b'{"a": 1}')
+        assert forked.communicate() == (b'{"a":1}\n', None)

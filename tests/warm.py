@@ -20,10 +20,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -38,8 +38,9 @@ PR_SET_CHILD_SUBREAPER = 36
 class Forked:
     """A program that was forked: what is used of a ``subprocess.Popen``."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, stdin: IO[Any] | None = None, stdout: IO[Any] | None = None) -> None:
         self.pid, self._ended = pid, os.pidfd_open(pid)
+        self.stdin, self.stdout = stdin, stdout
         self.returncode: int | None = None
 
     def wait(self, timeout: float | None = None) -> int:
@@ -55,6 +56,24 @@ class Forked:
         """Send it SIGKILL, unless it has ended."""
         if self.returncode is None:
             os.kill(self.pid, signal.SIGKILL)
+
+    def communicate(self) -> tuple[Any, None]:
+        """Let its input end, and wait until it has ended; what else it printed."""
+        if self.stdin:
+            with suppress(BrokenPipeError):
+                self.stdin.close()
+        rest = None
+        if self.stdout and not self.stdout.closed:
+            with self.stdout as printed:
+                rest = printed.read()
+        self.wait()
+        return rest, None
+
+    def __enter__(self) -> Forked:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.communicate()
 
 
 class Warm:
@@ -72,21 +91,31 @@ class Warm:
 
     def start(
         self, command: Sequence[str], *, env: Mapping[str, str], pass_fds: Sequence[int] = (),
-        stdout: Any = None, stderr: Any = None, cwd: str | Path | None = None, **_others: object,
+        stdin: int | None = None, stdout: Any = None, stderr: Any = None, cwd: str | Path | None = None,
+        text: bool = False, **_others: object,
     ) -> Forked:  # fmt: skip
-        """Start ``[PYTHON, FILE, ARGUMENT, ...]`` as ``subprocess.Popen`` would, in a session of its own.
-        What it prints goes into open files, or to where this process prints."""
+        """Start ``[PYTHON, FILE, ARGUMENT, ...]`` as ``subprocess.Popen`` would, in a session of its own;
+        ``-m MODULE`` or ``-c CODE`` may stand in the place of a file. What it prints goes into open files, a
+        pipe, or to where this process prints."""
+        into, out_of = (os.pipe() if one == subprocess.PIPE else () for one in (stdin, stdout))
         asked = {
-            "argv": list(command[1:]), "env": dict(env), "cwd": str(cwd or Path.cwd()),
-            "numbers": list(pass_fds),
+            "argv": list(command[2:] if command[1] == "-P" else command[1:]), "env": dict(env),
+            "cwd": str(cwd or Path.cwd()), "numbers": [*(0 for _ in into[:1]), *pass_fds],
         }  # fmt: skip
-        output = 1 if stdout is None else stdout.fileno()
+        output = out_of[1] if out_of else 1 if stdout is None else stdout.fileno()
         errors = 2 if stderr is None else output if stderr == subprocess.STDOUT else stderr.fileno()
+        descriptors = [output, errors, *into[:1], *pass_fds]
         with _orphans_come_here():
-            socket.send_fds(self._channel, [json.dumps(asked).encode()], [output, errors, *pass_fds])
+            socket.send_fds(self._channel, [json.dumps(asked).encode()], descriptors)
             said = self._channel.recv(8)
         assert said, "the server has ended"
-        return Forked(int.from_bytes(said, "little"))
+        for theirs in (*into[:1], *out_of[1:]):
+            os.close(theirs)
+        kind = "" if text else "b"
+        return Forked(
+            int.from_bytes(said, "little"), os.fdopen(into[1], f"w{kind}") if into else None,
+            os.fdopen(out_of[0], f"r{kind}") if out_of else None,
+        )  # fmt: skip
 
     def run(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
         """Run a script to its end; what it printed."""

@@ -68,8 +68,8 @@ def serve(channel: socket.socket, parent: int) -> dict[str, Any]:
 
 
 def set_up(asked: dict[str, Any], descriptors: list[int], parent: int) -> None:
-    """Take the parent, descriptors, directory, environment and arguments of the program. The first two
-    descriptors are its output and its errors, the others get the numbers that it asks for."""
+    """Take the parent, descriptors, directory and environment of the program. The first two
+    descriptors are its output and its errors, the others get the numbers that it asks for: 0 is its input."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     while os.getppid() != parent:
         time.sleep(0.001)
@@ -82,7 +82,19 @@ def set_up(asked: dict[str, Any], descriptors: list[int], parent: int) -> None:
     os.chdir(asked["cwd"])
     os.environ.clear()
     os.environ.update(asked["env"])
-    sys.argv = asked["argv"]
+
+
+def run(words: list[str]) -> None:
+    """Do what ``python WORDS`` does: run a file, ``-m MODULE`` or ``-c CODE``."""
+    kind, sys.argv = words[0], words
+    if kind == "-m":
+        sys.argv = words[1:]
+        runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+    elif kind == "-c":
+        sys.argv = [kind, *words[2:]]
+        exec(compile(words[1], "<string>", "exec"), {"__name__": "__main__"})
+    else:
+        runpy.run_path(kind, run_name="__main__")
 
 
 if __name__ == "__main__":
@@ -97,4 +109,4 @@ if __name__ == "__main__":
         ours.send(b"ready")
         program = serve(ours, int(sys.argv[3]))
     if program:
-        runpy.run_path(program["argv"][0], run_name="__main__")
+        run(program["argv"])

@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 from ggufs import gguf
 from small_model import well
+from warm import Warm, forking
 
 from bench.cli import load_run, load_target
 from bench.cli.main import main
 from bench.errors import BenchError, ExitCode
-from bench.serving import engines, target
+from bench.serving import drift, engines, target
 from bench.serving.engines.adapter import Adapter, Launch
 from bench.serving.verify import verify_load
 
@@ -217,9 +218,10 @@ def test_lengths_are_drawn_and_wrong_ones_refused(url: str, said, tmp_path: Path
 )
 def test_a_load_is_kept_if_its_drift_fails(  # type: ignore[no-untyped-def]
     bad: BaseException | None, reason: str, exit_code: int, url: str, said, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, warm: Warm,
 ) -> None:  # fmt: skip
     """It was measured before, and was lost. A baseline with one tensor cannot be loaded."""
+    monkeypatch.setattr(drift, "subprocess", forking(warm, lambda python: python == sys.executable))
 
     async def fails(*_arguments: object) -> None:
         assert bad is not None

@@ -31,7 +31,7 @@ from bench.worker import protocol
 OPTIONS = {"device": "cpu", "dtype": "float32", "threads": 1, "attention": "sdpa", "random": False}
 RUNTIME = "bench.runtimes.fake"
 PATIENCE_S = 60.0
-NONE_S = 0.3  # what a worker gets that would never leave: it takes all of it
+NONE_S = 0.1  # what a worker gets that would never leave: it takes all of it
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +45,7 @@ def _short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
 def _no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     """For a worker that hangs, so that nothing is gained by waiting for it."""
     monkeypatch.setattr(worker_process, "GRACE_S", NONE_S)
-    monkeypatch.setattr(worker_process, "STALL_S", NONE_S)
+    monkeypatch.setattr(worker_process, "STALL_S", 3 * NONE_S)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -148,6 +149,7 @@ def test_figures_that_an_earlier_version_gave_to_failed_rows_are_left_out(sample
     assert [one.name for one in run.rows if run.on_front(one)] != ["bf16"]
 
 
+@cache
 def large(sample: ModuleType, rows: int) -> RunSummary:
     """A run of so many rows, of which every tenth is on the front."""
     names = [f"variant-{number}" for number in range(rows - 1)]

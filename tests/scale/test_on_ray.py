@@ -75,7 +75,7 @@ def test_a_node_that_dies_loses_no_piece_and_doubles_none(
         return why
 
     monkeypatch.setattr(machines, "begin", and_kill)
-    pieces = [Piece(f"piece {i}", WAITING, f"digest {i}") for i in range(4)]
+    pieces = [Piece(f"piece {i}", WAITING, f"digest {i}") for i in range(3)]
     campaign, told = Campaign.create(tmp_path, "test", pieces), list[str]()
     try:
         found = Dispatcher(machines, campaign, tmp_path, told.append).run(pieces)
