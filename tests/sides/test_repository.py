@@ -10,7 +10,7 @@ import pytest
 from proof.repositories import commit, git
 
 from bench.errors import BenchError, UsageError
-from bench.sides import repository as repository_module
+from bench.sides import git as git_module
 from bench.sides.repository import Repository, standing
 from bench.sides.side import Asked
 
@@ -48,6 +48,7 @@ def test_refs_become_commits(repository: Repository, home: Path) -> None:
     assert head.tree == git(home, "rev-parse", "HEAD^{tree}").strip()
     assert repository.find("no-such-branch") is None
     assert repository.find("--help") is None
+    assert repository.find("^HEAD") is None, "git prints it, but it is what a list leaves out"
 
 
 def test_the_files_as_they_are_become_a_commit(repository: Repository, home: Path) -> None:
@@ -71,6 +72,23 @@ def test_the_files_as_they_are_become_a_commit(repository: Repository, home: Pat
     assert again == dirty, "the same files are the same commit"
 
 
+def test_a_file_with_another_name_is_two_files(repository: Repository, home: Path) -> None:
+    git(home, "mv", "a.txt", "z.txt")
+    commit(home, {})
+    git(home, "config", "diff.renames", "copies")
+    before, after = repository.find("HEAD^"), repository.find("HEAD")
+    assert before is not None
+    assert after is not None
+    assert repository.changed_files(before, after) == ["a.txt", "z.txt"]
+
+
+def test_a_commit_is_what_its_name_says(repository: Repository, home: Path) -> None:
+    """`git replace` puts another one in its place, on this machine alone."""
+    first = repository.find("v1")
+    git(home, "replace", "v1", "HEAD")
+    assert repository.find("v1") == first
+
+
 def test_a_repository_without_a_commit(tmp_path: Path) -> None:
     git(tmp_path, "init", "--quiet")
     with pytest.raises(UsageError, match="has no commit yet"):
@@ -89,24 +107,80 @@ def test_a_checkout_has_the_commits_files(repository: Repository, tmp_path: Path
     repository.check_out(first, tmp_path / "out")  # and again, after somebody deleted it
 
 
-def test_submodules_come_from_the_repositorys_own_copy(home: Path, tmp_path: Path) -> None:
-    theirs = tmp_path / "theirs"
-    theirs.mkdir()
-    git(theirs, "init", "--quiet")
-    commit(theirs, {"lib.py": "X = 1\n"})
-    git(home, "submodule", "--quiet", "add", str(theirs), "vendor")
+def test_a_checkout_is_whole_where_the_working_tree_is_sparse(
+    repository: Repository, home: Path, tmp_path: Path
+) -> None:
+    git(home, "sparse-checkout", "set", "--no-cone", "a.txt")
+    assert not (home / "deep").exists()
+    found = repository.find("worktree")
+    assert found is not None
+    assert found == repository.find("worktree")
+    repository.check_out(found, tmp_path / "out")
+    assert (tmp_path / "out" / "deep" / "b.txt").read_text() == "b\n"
+    assert not (home / "deep").exists()
+
+
+@pytest.mark.parametrize("text", ["", "# the last one was removed\n", '[submodule "gone"]\n\tpath = gone\n'])
+def test_a_list_of_submodules_that_names_none(home: Path, tmp_path: Path, text: str) -> None:
+    commit(home, {".gitmodules": text})
+    (home / ".git" / "modules" / "gone").mkdir(parents=True)  # git keeps the copy of one that was removed
+    found = Repository(home).find("HEAD")
+    assert found is not None
+    Repository(home).check_out(found, tmp_path / "out")
+    assert (tmp_path / "out" / "a.txt").is_file()
+
+
+def test_a_repository_among_the_files_is_not_left_out_silently(repository: Repository, home: Path) -> None:
+    inner = home / "inner"
+    inner.mkdir()
+    git(inner, "init", "--quiet")
+    commit(inner, {"x.py": "X = 1\n"})
+    with pytest.raises(UsageError, match="inner is a repository of its own"):
+        repository.find("worktree")
+    (home / ".git" / "info" / "exclude").write_text("inner/\n")
+    assert repository.find("worktree") is not None
+
+
+@pytest.fixture
+def theirs(home: Path, tmp_path: Path) -> Path:
+    """Another repository, which is a submodule of the first."""
+    at = tmp_path / "theirs"
+    at.mkdir()
+    git(at, "init", "--quiet")
+    commit(at, {"lib.py": "X = 1\n"})
+    git(home, "submodule", "--quiet", "add", str(at), "third party")
     commit(home, {})
-    (home / "vendor" / "lib.py").write_text("X = 2\n")
-    with pytest.raises(UsageError, match="the submodule vendor has changes of its own"):
+    return at
+
+
+def test_submodules_come_from_the_repositorys_own_copy(home: Path, theirs: Path, tmp_path: Path) -> None:
+    (home / "third party" / "lib.py").write_text("X = 2\n")
+    with pytest.raises(UsageError, match="the submodule third party has changes of its own"):
         Repository(home).find("worktree")
-    git(home / "vendor", "checkout", "--quiet", "lib.py")
+    git(home / "third party", "checkout", "--quiet", "lib.py")
     assert Repository(home).find("worktree") is not None
     theirs.rename(tmp_path / "gone")
     repository = Repository(home)
     head = repository.find("HEAD")
     assert head is not None
     repository.check_out(head, tmp_path / "out")
-    assert (tmp_path / "out" / "vendor" / "lib.py").read_text() == "X = 1\n"
+    assert (tmp_path / "out" / "third party" / "lib.py").read_text() == "X = 1\n"
+
+
+@pytest.mark.usefixtures("theirs")
+def test_a_submodule_that_wants_to_be_ignored_differs_all_the_same(home: Path) -> None:
+    """Else a gate on two of its commits would find that nothing differs."""
+    git(home, "config", "--file", ".gitmodules", "submodule.third party.ignore", "all")
+    commit(home, {})
+    commit(home / "third party", {"lib.py": "X = 3\n"})
+    inside = git(home / "third party", "rev-parse", "HEAD").strip()
+    git(home, "update-index", "--cacheinfo", f"160000,{inside},third party")
+    git(home, "commit", "--quiet", "-m", "another version of it")
+    repository = Repository(home)
+    before, after = repository.find("HEAD^"), repository.find("HEAD")
+    assert before is not None
+    assert after is not None
+    assert repository.changed_files(before, after) == ["third party"]
 
 
 def test_a_shallow_clone_says_what_to_fetch(home: Path, tmp_path: Path) -> None:
@@ -212,9 +286,9 @@ def test_a_repository_of_another_user_is_not_said_to_be_none(
 ) -> None:
     """In a container the files are often another user's, and git then wants to be told that this is meant."""
     assert Repository.refused(tmp_path) == ""
-    known = repository_module.environment
+    known = git_module.environment
     monkeypatch.setattr(
-        repository_module, "environment",
+        git_module, "environment",
         lambda *names: known(*names) | {"GIT_TEST_ASSUME_DIFFERENT_OWNER": "1"},
     )  # fmt: skip
     (home / "cost.yaml").write_text("model: smollm2-135m\n")
