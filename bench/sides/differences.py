@@ -6,7 +6,6 @@ import json
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import distributions
 from pathlib import Path
 
 from bench.bounded import MOST_POINTER, content_or_nothing, is_pointer
@@ -17,7 +16,7 @@ from bench.measure.models import further_models
 from bench.models.cache import file_sha256
 from bench.models.reference import Named, Random
 from bench.models.registry import find_model
-from bench.sides.layer import normal
+from bench.sides.packages import packages_in
 from bench.sides.pins import origin
 from bench.store.files import digest
 
@@ -109,16 +108,16 @@ def _is_pointer(path: Path) -> bool:
 
 def packages(place: Path) -> dict[str, str]:
     """Return the version of every package in a directory, by its name as an index writes it."""
-    return {normal(dist.name): dist.version for dist in distributions(path=[str(place)])}
+    return {one.name: one.version for one in packages_in(place)}
 
 
 def identified(place: Path) -> dict[str, str]:
     """Return the same, with the commit or the digest of a package that came from an address: its version
     stays while the branch there moves."""
     found = {}
-    for dist in distributions(path=[str(place)]):
-        of_address = origin(dist)
-        found[normal(dist.name)] = f"{dist.version} ({of_address[:12]})" if of_address else dist.version
+    for one in packages_in(place):
+        of_address = origin(one)
+        found[one.name] = f"{one.version} ({of_address[:12]})" if of_address else one.version
     return found
 
 
