@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from bench.errors import BenchError
@@ -10,9 +11,10 @@ from bench.machine.children import environment, last_lines
 from bench.machine.family import run_whole
 
 GIT_S = 600
-# Nothing of the repository is started: no hooks, no monitor of files, no helper as a protocol.
+# Nothing of the repository is started: no hooks, no monitor of files, no helper as a protocol, no GnuPG.
 QUIET = (
     "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "protocol.ext.allow=never",
+    "-c", "log.showSignature=false",
 )  # fmt: skip
 # It asks nobody for a password, and puts no other object in the place of the one that is named.
 ALONE = {"GIT_TERMINAL_PROMPT": "0", "GIT_NO_REPLACE_OBJECTS": "1"}
@@ -49,3 +51,12 @@ def links(place: Path, **variables: str) -> frozenset[str]:
     """Return the paths in the index of a working tree that are commits of other repositories."""
     staged = (one.partition("\t") for one in git(place, "ls-files", "--stage", "-z", **variables).split("\0"))
     return frozenset(path for about, _tab, path in staged if about.startswith(LINK))
+
+
+def as_variables(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that give git settings. The option ``-c`` ends a key at the first equals sign, so
+    a name that a commit has chosen could be the key of another setting, and its value a command."""
+    given = {"GIT_CONFIG_COUNT": str(len(settings))}
+    for number, (key, value) in enumerate(settings.items()):
+        given |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    return given

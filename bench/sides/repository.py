@@ -15,6 +15,7 @@ from pathlib import Path
 
 from bench.errors import UsageError
 from bench.machine.children import last_lines
+from bench.models.cache import cache_root
 from bench.sides import submodules
 from bench.sides.git import git, git_or_none, links, run
 
@@ -42,7 +43,10 @@ class Repository:
         """Return the repository that ``path`` lies in, or None."""
         place = path if path.is_dir() else path.parent
         found = git_or_none(place, "rev-parse", "--show-toplevel")
-        return cls(Path(found.strip())) if found and found.strip() else None
+        root = Path(found.removesuffix("\n")) if found and found.strip() else None
+        # With core.worktree the files of a repository lie elsewhere.
+        inside = root is not None and place.resolve().is_relative_to(root.resolve())
+        return cls(root) if root is not None and inside else None
 
     @staticmethod
     def refused(path: Path) -> str:
@@ -140,7 +144,8 @@ class Repository:
     def _working_tree(self, leave_out: Path | None) -> Commit:
         """Return HEAD if nothing differs from it, else a commit of the files as they are.
 
-        Files that git ignores are left out. The commit is on no branch; git deletes it in time.
+        Files that git ignores are left out, and so is the cache of this tool. The commit is on no branch; git
+        deletes it in time.
         """
         head = self.find("HEAD")
         if head is None:
@@ -150,7 +155,8 @@ class Repository:
             index = {"GIT_INDEX_FILE": str(Path(place) / "index")}
             self._git("read-tree", "HEAD", **index)
             before = links(self.root, **index)
-            self._git("add", "--all", ".", *self._without(leave_out), **index)
+            left_out = [*self._without(leave_out), *self._without(cache_root())]
+            self._git("add", "--all", ".", *left_out, **index)
             submodules.refuse_embedded(self.root, links(self.root, **index) - before)
             tree = self._git("write-tree", **index).strip()
         if tree == head.tree:

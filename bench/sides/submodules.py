@@ -6,24 +6,24 @@ from collections.abc import Collection
 from pathlib import Path
 
 from bench.errors import UsageError
-from bench.sides.git import git, git_or_none, links
+from bench.sides.git import as_variables, git, git_or_none, links
 
 _FIELDS = {"1": 7, "2": 8}  # before the path in a line of `git status --porcelain=2`, after its kind
 
 
 def fill(root: Path, checkout: Path) -> None:
     """Fill the submodules, from the repository's own copies where it has them: no network is needed."""
-    ours = Path(git(root, "rev-parse", "--path-format=absolute", "--git-common-dir").strip()) / "modules"
-    there = links(checkout)
-    local, paths = [], []
-    for name, path in _declared(checkout).items():
-        if (ours / name).is_dir() and path in there:
-            local += ["-c", f"submodule.{name}.url={ours / name}"]
-            paths.append(path)
+    common = git(root, "rev-parse", "--path-format=absolute", "--git-common-dir").removesuffix("\n")
+    ours, there = Path(common) / "modules", links(checkout)
+    local = {
+        name: path for name, path in _declared(checkout).items() if path in there and (ours / name).is_dir()
+    }
     # Only the repository's own copies come from this disk: a commit names the places of the others.
-    if paths:
+    if local:
         allowed = ("-c", "protocol.file.allow=always")
-        git(checkout, *allowed, *local, "submodule", "update", "--init", "--", *paths)
+        places = {f"submodule.{name}.url": str(ours / name) for name in local}
+        update = ("submodule", "update", "--init", "--", *local.values())
+        git(checkout, *allowed, *update, **as_variables(places))
     git(checkout, "submodule", "update", "--init", "--recursive")
 
 

@@ -130,6 +130,33 @@ def test_a_list_of_submodules_that_names_none(home: Path, tmp_path: Path, text: 
     assert (tmp_path / "out" / "a.txt").is_file()
 
 
+def test_a_repository_whose_files_lie_elsewhere_holds_no_config_here(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    git(home, "config", "core.worktree", str(tmp_path / "elsewhere"))
+    assert Repository.around(home / "a.txt") is None
+
+
+def test_a_directory_whose_name_ends_with_a_space(home: Path) -> None:
+    there = home.rename(home.with_name("repo "))
+    found = Repository.around(there / "a.txt")
+    assert found is not None
+    assert found.root.resolve() == there.resolve()
+
+
+def test_the_cache_is_no_part_of_the_files_as_they_are(
+    repository: Repository, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A CI job that may keep only what is below the repository has it there."""
+    monkeypatch.setenv("BENCH_CACHE", str(home / ".bench" / "cache"))
+    (home / ".bench" / "cache").mkdir(parents=True)
+    (home / ".bench" / "cache" / "model").write_text("large")
+    (home / "new.txt").write_text("new\n")
+    head, dirty = repository.find("HEAD"), repository.find("worktree")
+    assert head is not None
+    assert dirty is not None
+    assert repository.changed_files(head, dirty) == ["new.txt"]
+
+
 def test_a_repository_among_the_files_is_not_left_out_silently(repository: Repository, home: Path) -> None:
     inner = home / "inner"
     inner.mkdir()
@@ -165,6 +192,24 @@ def test_submodules_come_from_the_repositorys_own_copy(home: Path, theirs: Path,
     assert head is not None
     repository.check_out(head, tmp_path / "out")
     assert (tmp_path / "out" / "third party" / "lib.py").read_text() == "X = 1\n"
+
+
+def test_the_name_of_a_submodule_is_no_setting(home: Path, theirs: Path, tmp_path: Path) -> None:
+    """A commit chooses the name, and whoever clones it with its submodules has a copy under that name."""
+    planted = tmp_path / "planted"
+    name = f"third party.update=!touch {planted} #"
+    git(home, "clone", "--quiet", "--bare", str(theirs), str(home / ".git" / "modules" / name))
+    git(home, "config", "--file", ".gitmodules", f"submodule.{name}.path", "other")
+    git(home, "config", "--file", ".gitmodules", f"submodule.{name}.url", str(theirs))
+    head = git(theirs, "rev-parse", "HEAD").strip()
+    git(home, "update-index", "--add", "--cacheinfo", f"160000,{head},other")
+    git(home, "add", ".gitmodules")
+    git(home, "commit", "--quiet", "-m", "another submodule")
+    found = Repository(home).find("HEAD")
+    assert found is not None
+    Repository(home).check_out(found, tmp_path / "out")
+    assert not planted.exists()
+    assert (tmp_path / "out" / "other" / "lib.py").is_file()
 
 
 @pytest.mark.usefixtures("theirs")
