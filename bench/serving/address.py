@@ -68,11 +68,12 @@ class Secret:
         """Return whether the key is in ``text``, in one of the forms in which servers write it."""
         return any(form in text for form in self._forms())
 
-    def hidden_in(self, text: str) -> str:
+    def hidden_in(self, text: str, *, whole: bool = False) -> str:
         """Return ``text`` without the key: a server may send back what it was sent, or the first half of it
-        if it cuts what it says."""
+        if it cuts what it says. With ``whole`` only the whole key is hidden: words of a model may begin as a
+        weak key does."""
         for form in self._forms():
-            least = min(len(form), max(_LEAST_LETTERS, len(form) // 2))
+            least = len(form) if whole else min(len(form), max(_LEAST_LETTERS, len(form) // 2))
             before, *others = text.split(form[:least])
             text = "".join((before, *(f"[key]{_after(form[least:], other)}" for other in others)))
         return text

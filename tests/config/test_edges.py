@@ -103,6 +103,7 @@ LAST = "        threshold: -0.5\n"
     [
         (PRICED, "", "no device is free"),
         (PRICED, "          usd_per_hour: 0\n", "no device is free"),
+        (PRICED, "          usd_per_hour: 1e-300\n", "no device is free"),
         (PRICED, "          usd_per_hour: -1\n", "usd_per_hour must be 0 to 1000"),
         (PRICED, "          usd_per_hour: .nan\n", "usd_per_hour"),
         (PRICED, "          watts: 5\n", "watts and usd_per_kwh go together"),

@@ -403,5 +403,6 @@ def test_a_key_that_a_server_cuts_is_hidden(secret: str, cut: int) -> None:
 
 def test_a_word_that_begins_as_the_key_does_loses_no_load() -> None:
     secret = Secret("A_KEY", "local-benchmark-key")
+    assert secret.hidden_in("local-benchmark, local-benchmark-key", whole=True) == "local-benchmark, [key]"
     assert not secret.is_in("local-benchmark")
     assert secret.is_in(f"a {base64.b64encode(b'local-benchmark-key').decode()}")

@@ -12,7 +12,7 @@ from bench.link import LinkSettings
 from bench.records.plain import Json
 
 Dtype = Literal["float32", "bfloat16", "float16"]
-MOST_USD = 1000.0
+LEAST_USD, MOST_USD = 1e-9, 1000.0  # of an hour; the least is the power of a few microwatts
 LEAST_USD_PER_1M, MOST_USD_PER_1M = 1e-4, 1e5
 NO_LINK = LinkSettings()
 COMMON = ("edge", "threshold", "link", "egress_usd_per_gb", "cloud")  # settings of every rule
@@ -43,7 +43,7 @@ class Edge:
                 raise ValueError(f"{name} must be 0 to {MOST_USD:g}, not {value:g}")
         if (self.watts is None) != (self.usd_per_kwh is None):
             raise ValueError("watts and usd_per_kwh go together")
-        if not self.hourly_usd:
+        if self.hourly_usd < LEAST_USD:
             raise ValueError("usd_per_hour must be above 0, or watts with usd_per_kwh: no device is free")
         if self.threads is not None and not 1 <= self.threads <= 1024:
             raise ValueError("threads must be 1 to 1024")
