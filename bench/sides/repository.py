@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import UsageError
+from bench.formatting import short_name
 from bench.machine.children import last_lines
 from bench.models.cache import cache_root
 from bench.sides import submodules
@@ -74,7 +75,7 @@ class Repository:
             return None
         commit = found.strip()
         short = commit[:12]
-        return self._commit(short if commit.startswith(ref) else f"{ref} ({short})", commit)
+        return self._commit(short if commit.startswith(ref) else f"{short_name(ref)} ({short})", commit)
 
     def missing(self, ref: str) -> str:
         """Say why ``ref`` names no commit, with what a CI job most often has to change."""

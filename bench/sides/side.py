@@ -15,9 +15,11 @@ from bench.records import Json
 from bench.sides.build import Built, build
 from bench.sides.commands import BuildFailed
 from bench.sides.differences import (
+    MOST_NAMED,
     Change,
     NamedFile,
     identified,
+    named,
     of_configs,
     of_inputs,
     of_packages,
@@ -75,11 +77,11 @@ class Sides:
         return {
             "config": [asdict(one) for one in self.config],
             "packages": [asdict(one) for one in self.packages],
-            "files": list(self.files),
+            **named(self.files),
             "inputs": [asdict(one) for one in self.inputs],
             "unpinned": sorted({*self.base.built.unpinned, *self.candidate.built.unpinned}),
             "anew": self.candidate.built.anew,
-            "pointers": list(self.pointers),
+            "pointers": list(self.pointers[:MOST_NAMED]),
         }
 
 

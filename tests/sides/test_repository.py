@@ -10,9 +10,15 @@ import pytest
 from proof.repositories import commit, git
 
 from bench.errors import BenchError, UsageError
+from bench.report.compared import between_commits
 from bench.sides import git as git_module
+from bench.sides.differences import named
 from bench.sides.repository import Repository, standing
 from bench.sides.side import Asked
+from bench.store.chain import MAX_LINE_BYTES
+from bench.store.files import canonical_json
+from bench.store.gate_blocks import CommitSide
+from bench.store.values import check_block
 
 
 @pytest.fixture
@@ -70,6 +76,25 @@ def test_the_files_as_they_are_become_a_commit(repository: Repository, home: Pat
     assert git(home, "status", "--porcelain") == before, "the user's index stays as it is"
     again = repository.find("worktree")
     assert again == dirty, "the same files are the same commit"
+
+
+@pytest.mark.parametrize(
+    "branch", ["fix-\U0001f469\u200d\U0001f4bb", "soft\u00adhyphen", "/".join(["a" * 100] * 5)]
+)
+def test_a_side_has_a_name_that_results_can_hold(repository: Repository, home: Path, branch: str) -> None:
+    """A gate that was measured would otherwise end with a journal that nobody may read."""
+    git(home, "branch", branch)
+    found = repository.find(branch)
+    assert found is not None
+    check_block(CommitSide, {"label": found.label, "commit": found.commit}, "the gate")
+
+
+def test_a_commit_of_very_many_files_has_a_line_that_can_be_kept() -> None:
+    block = named([f"vendor/{'é' * 250}/{number}" for number in range(200_000)])
+    assert len(canonical_json(block).encode()) < MAX_LINE_BYTES
+    shown = between_commits({"config": [], "packages": [], **block}, "one", "two")
+    assert "200000 files: vendor/" in shown.lines[1]
+    assert shown.lines[1].endswith(" and 199992 more")
 
 
 def test_a_file_with_another_name_is_two_files(repository: Repository, home: Path) -> None:
