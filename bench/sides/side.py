@@ -111,6 +111,8 @@ class Asked:
 
     def commit(self, option: str, ref: str) -> Commit:
         """Return the commit that the user gave by ``option``. Raises UsageError if there is none."""
+        if not ref.strip():  # a variable of a script that was not set
+            raise UsageError(f"{option} is empty: name a commit, or leave it out")
         repository = self.repository()
         commit = repository.find(ref, self.out)
         if commit is None and len(Path(ref).parts) > 1 and Path(ref).parent.is_dir():
