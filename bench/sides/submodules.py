@@ -12,19 +12,23 @@ _FIELDS = {"1": 7, "2": 8}  # before the path in a line of `git status --porcela
 
 
 def fill(root: Path, checkout: Path) -> None:
-    """Fill the submodules, from the repository's own copies where it has them: no network is needed."""
+    """Fill the submodules, from the repository's own copies where it has them: no network is needed.
+
+    Nothing is written to the user's settings, as ``git submodule init`` does: the place that a commit names
+    would be the one from which the user's own submodules come, from then on.
+    """
     common = git(root, "rev-parse", "--path-format=absolute", "--git-common-dir").removesuffix("\n")
     ours, there = Path(common) / "modules", links(checkout)
-    local = {
-        name: path for name, path in _declared(checkout).items() if path in there and (ours / name).is_dir()
-    }
+    wanted = {name: path for name, path in _declared(checkout).items() if path in there}
+    local = {name: path for name, path in wanted.items() if (ours / name).is_dir()}
+    active = {f"submodule.{name}.active": "true" for name in wanted}
+    places = {f"submodule.{name}.url": str(ours / name) for name in local}
+    update = ("-c", "submodule.active=.", "submodule", "update")
     # Only the repository's own copies come from this disk: a commit names the places of the others.
     if local:
         allowed = ("-c", "protocol.file.allow=always")
-        places = {f"submodule.{name}.url": str(ours / name) for name in local}
-        update = ("submodule", "update", "--init", "--", *local.values())
-        git(checkout, *allowed, *update, **as_variables(places))
-    git(checkout, "submodule", "update", "--init", "--recursive")
+        git(checkout, *allowed, *update, "--", *local.values(), **as_variables({**active, **places}))
+    git(checkout, *update, "--recursive", **as_variables(active))
 
 
 def refuse_dirty(root: Path) -> None:

@@ -219,6 +219,31 @@ def test_submodules_come_from_the_repositorys_own_copy(home: Path, theirs: Path,
     assert (tmp_path / "out" / "third party" / "lib.py").read_text() == "X = 1\n"
 
 
+@pytest.mark.usefixtures("theirs")
+def test_the_users_settings_stay_as_they_are(home: Path, tmp_path: Path) -> None:
+    """`git submodule init` would write the place that a stranger's commit names into them."""
+    git(tmp_path, "clone", "--quiet", str(home), "clone")
+    settings = tmp_path / "clone" / ".git" / "config"
+    before = settings.read_text()
+    repository = Repository(tmp_path / "clone")
+    found = repository.find("HEAD")
+    assert found is not None
+    with pytest.raises(BenchError, match="git submodule failed"):
+        repository.check_out(found, tmp_path / "out")
+    assert settings.read_text() == before
+
+
+@pytest.mark.usefixtures("theirs")
+def test_a_submodule_that_the_user_does_not_want_is_a_part_of_the_commit(home: Path, tmp_path: Path) -> None:
+    git(home, "config", "submodule.third party.active", "false")
+    before = (home / ".git" / "config").read_text()
+    found = Repository(home).find("HEAD")
+    assert found is not None
+    Repository(home).check_out(found, tmp_path / "out")
+    assert (tmp_path / "out" / "third party" / "lib.py").is_file()
+    assert (home / ".git" / "config").read_text() == before
+
+
 def test_the_name_of_a_submodule_is_no_setting(home: Path, theirs: Path, tmp_path: Path) -> None:
     """A commit chooses the name, and whoever clones it with its submodules has a copy under that name."""
     planted = tmp_path / "planted"
