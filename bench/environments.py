@@ -21,7 +21,7 @@ import filelock
 
 from bench import plugins
 from bench.errors import BenchError, UsageError
-from bench.formatting import did_you_mean
+from bench.formatting import did_you_mean, short_name
 from bench.machine import installed
 from bench.machine.children import NOWHERE, SAFE, environment, last_lines
 from bench.machine.family import run_whole
@@ -51,7 +51,7 @@ def identity(python: Path | None, label: str = "") -> Identity:
     except (OSError, subprocess.SubprocessError, ValueError) as bad:
         raise UsageError(f"{python}: not a Python interpreter that works ({last_lines(bad)})") from None
     packages = hashlib.sha256("\n".join(found["packages"]).encode()).hexdigest()
-    return Identity(label or "this environment", found["python"], packages, found["sources"])
+    return Identity(short_name(label) or "this environment", found["python"], packages, found["sources"])
 
 
 def installed_beside(python: Path) -> str:

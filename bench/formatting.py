@@ -98,6 +98,14 @@ def one_line(text: str) -> str:
     return text if text.isprintable() else printable(" ".join(text.splitlines()))
 
 
+def short_name(text: str, most: int = 200) -> str:
+    """Return a name as results can hold it: printable, on one line, and without its middle if it is longer
+    than ``most`` letters. A branch or a path may be anything."""
+    line = one_line(text)
+    end = most // 2
+    return line if len(line) <= most else f"{line[: most - end - 1]}…{line[-end:]}"
+
+
 def defused(text: str, before: str = "") -> str:
     """Return ``text`` with a space in each command to a CI server: ``: :error::``, ``## [error]``.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.formatting import ordinal, with_ordinals
+from bench.formatting import ordinal, short_name, with_ordinals
 from bench.metrics import all_metrics
 
 
@@ -34,3 +34,18 @@ def test_no_metric_is_shown_with_a_wrong_ordinal() -> None:
     shown = [with_ordinals(metric.formula) for metric in all_metrics().values()]
     assert [formula for formula in shown if "1th " in formula or "2th " in formula or "3th " in formula] == []
     assert sum("1st percentile" in formula for formula in shown) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("main", "main"),
+        ("fix-\U0001f469\u200d\U0001f4bb", "fix-\U0001f469�\U0001f4bb"),
+        ("\udcff", "�"),
+        ("a\n::error::x", "a ::error::x"),
+        ("a" * 200, "a" * 200),
+        ("a" * 300 + "b", "a" * 99 + "…" + "a" * 99 + "b"),
+    ],
+)
+def test_a_name_as_results_can_hold_it(name: str, shown: str) -> None:
+    assert short_name(name) == shown

@@ -91,10 +91,13 @@ def gate_bisect(config: Path, good: str, bad: str, options: GateOptions, *, quie
 
 def _between(repository: Repository, good: str, bad: str) -> list[str]:
     """Return the commits after GOOD up to BAD, the oldest first. Raises UsageError if there are none."""
+    ends = []
     for ref in (good, bad):
-        if repository.find(ref) is None:
+        found = repository.find(ref)
+        if found is None:
             raise UsageError(f"--bisect: {repository.missing(ref)}")
-    commits = repository.commits_between(good, bad)
+        ends.append(found.commit)
+    commits = repository.commits_between(*ends)
     if not commits:
         raise UsageError(f"--bisect: there are no commits after {good} up to {bad}")
     return commits

@@ -153,7 +153,7 @@ def _finished(run: Path, options: GateOptions) -> RunSummary:
 
     if options.base is not None and not _is_run(options.base):
         raise UsageError("a finished run can be gated by itself or with --base RUN, another run")
-    if options.overrides or options.only or options.candidate:
+    if options.overrides or options.only or options.candidate is not None:
         raise UsageError(
             "a finished run is judged as it was measured: --set, --only and --candidate change nothing"
         )
@@ -197,7 +197,9 @@ def _measured_commits(config: Path, base: str, options: GateOptions, quiet: bool
     asked = Asked(config, options.out, options.overrides, options.only)
     say = sayer(quiet=quiet)
     try:
-        sides = sides_of_commits(asked, base, options.candidate or WORKTREE, say)
+        sides = sides_of_commits(
+            asked, base, WORKTREE if options.candidate is None else options.candidate, say
+        )
     except Unmeasured as why:
         directory = unmeasured_gate(why, options.out, options.cap)
         say(f"{directory}/run.json")

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 Direction = Literal["up", "down"]  # up: from the edge to the cloud
 
 MOST_S = 600.0
-MOST_MEGABITS = 1_000_000.0
+LEAST_MEGABITS, MOST_MEGABITS = 0.001, 1_000_000.0
 
 
 def _within(name: str, value: float | None, least: float, most: float) -> None:
@@ -82,9 +82,7 @@ class LinkSettings:
     def __post_init__(self) -> None:
         _within("round_trip_ms", self.round_trip_ms, 0, 1000 * MOST_S)
         for name in ("megabits_per_s", "up_megabits_per_s", "down_megabits_per_s"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and 0 < value <= MOST_MEGABITS):
-                raise ValueError(f"{name} must be above 0, up to {MOST_MEGABITS:g}, not {value:g}")
+            _within(name, getattr(self, name), LEAST_MEGABITS, MOST_MEGABITS)
         if None not in (self.megabits_per_s, self.up_megabits_per_s, self.down_megabits_per_s):
             raise ValueError("megabits_per_s is not used: each direction has a bandwidth of its own")
         if not 0 <= self.jitter_ms <= self.round_trip_ms / 2:

@@ -23,7 +23,7 @@ NARROW = 3  # a server that is f times as fast is expected to take from f to f^3
 ROUNDS = 4  # how often the places of a server are filled to find its saturated rate
 ALONE_LOAD = 0.001  # share of the saturated rate at which a request almost never waits for another one
 MOST_LOAD = 0.8  # share of the saturated rate; above it a queue grows for longer than any simulation
-MOST_PER_DAY = 1e12
+LEAST_PER_DAY, MOST_PER_DAY = 0.01, 1e12
 MOST_TOKENS = 10_000_000
 ROUNDING = 1e-9  # keeps a rounding error from adding a machine to a fleet that is exactly large enough
 SECONDS_PER_DAY = 86_400
@@ -71,9 +71,9 @@ class Stream:
     peak: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.per_day <= MOST_PER_DAY:
+        if not LEAST_PER_DAY <= self.per_day <= MOST_PER_DAY:
             raise UsageError(
-                f"requests a day must be above 0 and at most {MOST_PER_DAY:g}, got {self.per_day:g}"
+                f"requests a day must be from {LEAST_PER_DAY:g} to {MOST_PER_DAY:g}, got {self.per_day:g}"
             )
         for tokens in (self.input_tokens, self.output_tokens):
             if not 1 <= tokens <= MOST_TOKENS:

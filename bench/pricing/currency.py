@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 USD: Final = "USD"
 MAX_USD_PER_HOUR: Final = 1000
 MAX_USD_PER_UNIT: Final = 5  # no currency is worth more dollars, so a larger rate is an inverted one
+MAX_USD_PER_KWH: Final = 10  # ten times the dearest tariff
 RENTS: Final = ("price_per_hour", "price_per_month")
 # Each key in dollars, with the keys in the price's own currency from which it can be computed.
 AMOUNTS: Final = {
@@ -67,4 +68,8 @@ def in_dollars(price: HardwarePrice, file: str) -> HardwarePrice:
         hint = "is it per month, per year, or for more GPUs than instance_gpus says?"
         key = "price_per_hour" if price.price_per_hour is not None else "price_per_month"
         raise ConfigError(file, f"comes to {rent:,.2f} USD per device-hour", key=key, hint=hint)
+    if (kwh := computed["usd_per_kwh"]) is not None and kwh > MAX_USD_PER_KWH:
+        raise ConfigError(
+            file, f"comes to {kwh:,.2f} USD per kWh", key="price_per_kwh", hint="is it per MWh?"
+        )
     return replace(price, **{key: usd for key, usd in computed.items() if usd is not None})

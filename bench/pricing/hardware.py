@@ -20,6 +20,7 @@ from bench.formatting import did_you_mean, one_line
 from bench.pricing.currency import (
     AMOUNTS,
     MAX_USD_PER_HOUR,
+    MAX_USD_PER_KWH,
     MAX_USD_PER_UNIT,
     RENTS,
     check_currency,
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 HOURS_PER_MONTH: Final = 730  # 8760 / 12, the month of the cloud providers' calculators
+MAX_WATTS: Final = 1_000_000  # of a device; a rack of 72 GPUs has 130,000
+OWNED_USD: Final = (1e-6, MAX_USD_PER_HOUR)  # plausible dollars of an hour of an own device
 
 Text = Annotated[str, MinLen(1)]
 Positive = Annotated[float, Gt(0)]
@@ -103,13 +106,13 @@ class HardwarePrice:
     rate_source: Text | None = None
     purchase_usd: Positive | None = None
     purchase_price: Positive | None = None
-    overhead: Annotated[float, Ge(0)] | None = None
-    life_hours: Positive | None = None
-    usd_per_kwh: Positive | None = None
+    overhead: Annotated[float, Ge(0), Le(100)] | None = None
+    life_hours: Annotated[float, Ge(1), Le(1_000_000)] | None = None
+    usd_per_kwh: Annotated[float, Gt(0), Le(MAX_USD_PER_KWH)] | None = None
     price_per_kwh: Positive | None = None
-    pue: Annotated[float, Ge(1)] | None = None
-    average_watts: Positive | None = None
-    idle_watts: Annotated[float, Ge(0)] | None = None
+    pue: Annotated[float, Ge(1), Le(5)] | None = None
+    average_watts: Annotated[float, Gt(0), Le(MAX_WATTS)] | None = None
+    idle_watts: Annotated[float, Ge(0), Le(MAX_WATTS)] | None = None
 
     @property
     def hourly_usd(self) -> float:
@@ -155,7 +158,9 @@ def parse_price(mapping: Mapping[str, object], file: str) -> HardwarePrice:
         raise _config_error(error.errors(include_url=False)[0], file) from None
     _check_keys(price, file)
     check_currency(price, file)
-    return in_dollars(price, file)
+    priced = in_dollars(price, file)
+    _check_hour(priced, file)
+    return priced
 
 
 def recorded_price(mapping: Mapping[str, object], run_id: str) -> HardwarePrice:
@@ -201,6 +206,15 @@ def _config_error(detail: ErrorDetails, file: str) -> ConfigError:
         return ConfigError(file, "unknown key", key=key, hint=hint)
     problem = "missing" if kind == "missing" else f"{detail['msg']}, got {detail['input']!r:.60}"
     return ConfigError(file, problem, key=key, hint=_HINTS.get((key, kind), ""))
+
+
+def _check_hour(price: HardwarePrice, file: str) -> None:
+    """Raise ConfigError for a purchase whose hour no device costs: a key of it is in another unit."""
+    low, high = OWNED_USD
+    if price.ownership == "owned" and not low <= price.hourly_usd <= high:
+        key = "purchase_usd" if price.purchase_price is None else "purchase_price"
+        problem = f"comes to {price.hourly_usd:.3g} USD an hour, outside {low:g} to {high:g}"
+        raise ConfigError(file, problem, key=key, hint="is life_hours in hours, and overhead a share?")
 
 
 def _check_keys(price: HardwarePrice, file: str) -> None:

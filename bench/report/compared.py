@@ -10,6 +10,7 @@ from bench.gate.verdict import Effort
 from bench.records import Json
 
 MOST_NAMES = 8  # files, or rows of one side only, that are named; the rest is counted
+MOST_FILES = 10**12  # that a commit can have
 MOST_CHANGES = 12  # changed keys of the config, or changed packages, that are named
 MOST_LETTERS = 80  # characters of a value in the config that are shown
 
@@ -20,7 +21,8 @@ class Compared:
 
     ``base`` and ``candidate`` name the sides, with their commit or the version of their Python. The full
     hashes are in ``base_commit`` and ``candidate_commit``, which are empty if no commits were compared.
-    ``config`` and ``packages`` have a line for each difference, ``files`` the changed files, ``alone`` the
+    ``config`` and ``packages`` have a line for each difference, ``files`` the changed files (``more_files``
+    of them are not named), ``alone`` the
     rows that only one side has, and ``notes`` anything else that the reader should know.
     """
 
@@ -34,11 +36,17 @@ class Compared:
     notes: tuple[str, ...] = ()
     alone: tuple[str, ...] = ()
     of_commits: bool = False
+    more_files: int = 0
 
     @property
     def sides(self) -> str:
         """Return the names of both sides in one phrase."""
         return f"{self.base} with {self.candidate}"
+
+    @property
+    def all_files(self) -> int:
+        """Return how many files differ."""
+        return len(self.files) + self.more_files
 
     @property
     def lines(self) -> list[str]:
@@ -50,7 +58,7 @@ class Compared:
         """Return a line for each difference, and one for the rows that were not compared."""
         lines = [*_listed("config", self.config), *_listed("packages", self.packages)]
         if self.files:
-            lines.append(f"{counted('file', len(self.files))}: {few(self.files)}")
+            lines.append(f"{counted('file', self.all_files)}: {few(self.files, self.more_files)}")
         if self.of_commits and not lines:
             lines.append("nothing differs: not a file, not a package, not a key of the config")
         lines += self.notes
@@ -74,13 +82,16 @@ def between_commits(block: Json, base: str, candidate: str) -> Compared:
 
     ``block`` is the differences block of ``run.json``. Raises KeyError or TypeError if it is another block.
     """
+    more = block.get("more_files", 0)
+    if type(more) is not int or not 0 <= more < MOST_FILES:
+        raise TypeError("more_files is no number of files")
     config, packages = (
         tuple(f"{key['what']}: {_short(key['base'])} → {_short(key['candidate'])}" for key in block[kind])
         for kind in ("config", "packages")
     )
     return Compared(
         base, candidate, config=config, packages=packages, files=tuple(block["files"]),
-        notes=tuple(_notes(block)), of_commits=True,
+        notes=tuple(_notes(block)), of_commits=True, more_files=more,
     )  # fmt: skip
 
 
@@ -130,9 +141,10 @@ _COMPARED = {
 }  # fmt: skip
 
 
-def few(names: Sequence[str]) -> str:
-    """Join the first ``MOST_NAMES`` names, and count the rest."""
-    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+def few(names: Sequence[str], besides: int = 0) -> str:
+    """Join the first ``MOST_NAMES`` names, and count the rest, with ``besides`` that have no names here."""
+    rest = max(len(names) - MOST_NAMES, 0) + besides
+    more = f" and {rest} more" if rest else ""
     return ", ".join(names[:MOST_NAMES]) + more
 
 

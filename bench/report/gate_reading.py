@@ -189,8 +189,8 @@ def flat_gate(gate: GateBlock) -> dict[str, Any]:
         "gate_candidate_commit": about.candidate_commit or None,
         "gate_config_differs": "; ".join(about.config) if about.of_commits else None,
         "gate_packages_differ": "; ".join(about.packages) if about.of_commits else None,
-        "gate_files_differ": len(about.files) if about.of_commits else None,
-        "gate_first_files": few(about.files) if about.of_commits else None,
+        "gate_files_differ": about.all_files if about.of_commits else None,
+        "gate_first_files": few(about.files, about.more_files) if about.of_commits else None,
         "gate_not_compared": "; ".join(about.alone) if about.of_commits else None,
     }
 

@@ -17,6 +17,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 _LOOKS_LIKE_A_KEY = re.compile(
     r"^(sk|pk|hf|gsk|xai|AIza|r8|nvapi|key)[-_]?[A-Za-z0-9]{2,}[-_A-Za-z0-9]{12,}$"
 )
+_LEAST_LETTERS = 8  # of a part of a key that is hidden
 _PATHS = ("/v1/chat/completions", "/v1/completions", "/chat/completions", "/completions")
 
 
@@ -63,12 +64,28 @@ class Secret:
         """Return the key itself."""
         return self._value
 
-    def hidden_in(self, text: str) -> str:
-        """Return ``text`` without the key: a server may send back what it was sent."""
-        plain = self._value.encode()
-        for form in (self._value, quote(self._value, safe=""), base64.b64encode(plain).decode().rstrip("=")):
-            text = text.replace(form, "[key]")
+    def is_in(self, text: str) -> bool:
+        """Return whether the key is in ``text``, in one of the forms in which servers write it."""
+        return any(form in text for form in self._forms())
+
+    def hidden_in(self, text: str, *, whole: bool = False) -> str:
+        """Return ``text`` without the key: a server may send back what it was sent, or the first half of it
+        if it cuts what it says. With ``whole`` only the whole key is hidden: words of a model may begin as a
+        weak key does."""
+        for form in self._forms():
+            least = len(form) if whole else min(len(form), max(_LEAST_LETTERS, len(form) // 2))
+            before, *others = text.split(form[:least])
+            text = "".join((before, *(f"[key]{_after(form[least:], other)}" for other in others)))
         return text
+
+    def _forms(self) -> tuple[str, ...]:
+        plain = self._value.encode()
+        return self._value, quote(self._value, safe=""), base64.b64encode(plain).decode().rstrip("=")
+
+
+def _after(rest: str, text: str) -> str:
+    """Return what follows in ``text`` on as much of ``rest`` as it begins with."""
+    return next((text[at:] for at in range(len(rest), 0, -1) if text.startswith(rest[:at])), text)
 
 
 def address(url: str) -> Address:

@@ -37,6 +37,12 @@ class ClosedLoop:
         _positive("users", self.users)
         _requests(self.requests)
         _positive("turns", self.turns)
+        pauses = self.requests - math.ceil(self.requests / self.turns)
+        if self.pause_s * pauses / self.users > LONGEST_S:
+            raise UsageError(
+                f"{self.title}: the pauses alone would take more than {LONGEST_S / 86_400:.0f} days: send "
+                "fewer requests, or pause for less"
+            )
 
     @property
     def title(self) -> str:

@@ -45,7 +45,7 @@ class Connection(asyncio.Protocol):
         self._listener: Listener | None = None
         self._done: asyncio.Future[None] | None = None
         self._headers: dict[str, str] = {}
-        self._header_bytes = self._reply_bytes = 0
+        self._header_bytes = self._reply_bytes = self._around_bytes = 0
         self._at_ns = 0
         self.heard = False
         self.reusable = False
@@ -63,7 +63,7 @@ class Connection(asyncio.Protocol):
             raise Lost("the server closed the connection before it answered")
         self._parser = _parser(self)
         self._listener, self._headers = listener, {}
-        self._header_bytes = self._reply_bytes = 0
+        self._header_bytes = self._reply_bytes = self._around_bytes = 0
         self._done = asyncio.get_running_loop().create_future()
         self._transport.write(request)
         await self._done
@@ -91,6 +91,9 @@ class Connection(asyncio.Protocol):
         try:
             if self._reply_bytes > MOST_REPLY_BYTES:
                 raise Lost(f"a reply of more than {MOST_REPLY_BYTES // MIB} MiB")
+            if self._around_bytes > MOST_HEADER_BYTES:  # a line without an end is seen here alone
+                raise Lost("headers of more than 64 KiB")
+            self._around_bytes += len(data)
             self._parser.feed_data(data)
         except Lost as bad:
             self._end(bad)
@@ -122,12 +125,14 @@ class Connection(asyncio.Protocol):
         """Tell the listener the status; a provisional one (100 Continue, 103 Early Hints) is no reply yet."""
         if self._provisional:
             return
+        self._around_bytes = 0
         self._until_close = not {"content-length", "transfer-encoding"} & self._headers.keys()
         if self._listener is not None and self._parser is not None:
             self._listener.begins(self._parser.get_status_code(), self._headers)
 
     def on_body(self, body: bytes) -> None:
         """Give the listener bytes of the body, with the time at which they were read."""
+        self._around_bytes = 0
         if self._listener is not None:
             self._listener.receives(self._at_ns, body)
 

@@ -114,6 +114,6 @@ def _said(client: Client, trip: Trip) -> Said:
             return Said("", cut=False, refused=reason)
         raise BenchError(f"{url}: no whole reply: {reason}")
     text = "".join(one.event.thoughts + one.event.text for one in reply.arrivals)
-    shown = key.hidden_in(text) if key else text  # a server may send the key back
+    shown = key.hidden_in(text, whole=True) if key else text  # a server may send the key back
     # Half of a pair of surrogates, which JSON can hold, cannot be written into a file.
     return Said(shown.encode("utf-8", "replace").decode().strip(), reply.finish == "length")

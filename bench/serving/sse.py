@@ -24,8 +24,8 @@ class EventParser:
     """Give ``feed`` the chunks of one reply; it yields the ``data`` of each event that is complete.
 
     Comments and the fields ``event``, ``id`` and ``retry`` are dropped, because servers of the OpenAI kind do
-    not use them. An event without data is none. Memory is bounded: an event of more than ``most_bytes``
-    raises BadStream, as bytes that are not UTF-8 do.
+    not use them. An event without data is none. Time and memory are bounded: more than ``most_bytes`` until
+    the end of an event, comments and empty lines included, raise BadStream, as bytes that are not UTF-8 do.
     """
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
@@ -48,8 +48,11 @@ class EventParser:
         for end in _LINE.finditer(self._rest, seen):
             if end.group() == b"\r" and end.end() == len(self._rest):
                 break  # a \n may follow in the next chunk
-            line, begin = self._rest[begin : end.start()], end.end()
+            line, size, begin = self._rest[begin : end.start()], end.end() - begin, end.end()
+            self._must_fit(size)
+            self._size += size
             if (event := self._line(line)) is not None:
+                self._size = 0
                 yield event
         self._rest = self._rest[begin:]
         self._must_fit(len(self._rest))
@@ -62,12 +65,10 @@ class EventParser:
     def _line(self, line: bytes) -> str | None:
         """Take one line; return the data of the event that it ends, if it ends one."""
         if not line:
-            data, self._data, self._size = self._data, [], 0
+            data, self._data = self._data, []
             return _text(b"\n".join(data)) if data else None
         field, _, value = line.partition(b":")
         if field == b"data":
-            self._must_fit(len(value))
-            self._size += len(value)
             self._data.append(value.removeprefix(b" "))
         return None
 

@@ -6,15 +6,13 @@ on another branch, the same files in the same environment are the same side.
 
 from __future__ import annotations
 
-import csv
 import os
 import sys
 from collections.abc import Collection, Iterator
-from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 from bench.models.cache import hash_file
-from bench.sides.layer import normal
+from bench.sides.packages import Package, packages_in
 from bench.store.files import digest
 
 # What an installation writes about itself: where it lies, and when it was made.
@@ -25,16 +23,15 @@ def content(source: Path, packages: Path, known: Collection[str], below: Collect
     """Return a digest of a side's packages and of the files in its checkout ``source`` that git does not
     know, because its build has made them. ``known`` are the files of the commit, ``below`` says what it sees
     below its own packages."""
-    installed = sorted(_package(dist) for dist in distributions(path=[str(packages)]))
+    installed = sorted(map(_package, packages_in(packages)))
     made = sorted((name, hash_file(source / name)) for name in _files(source) if name not in known)
     return digest([sys.version, sorted(below), installed, made])
 
 
-def _package(dist: Distribution) -> tuple[str, str, list[list[str]]]:
+def _package(package: Package) -> tuple[str, str, list[list[str]]]:
     """Return the name, the version and the files of a package, with the digests that its RECORD has."""
-    recorded = csv.reader((dist.read_text("RECORD") or "").splitlines())
-    files = sorted(line[:2] for line in recorded if line and line[0] and not _is_about(line[0]))
-    return normal(dist.name), dist.version, files
+    files = sorted(line[:2] for line in package.record() if line[0] and not _is_about(line[0]))
+    return package.name, package.version, files
 
 
 def _is_about(name: str) -> bool:

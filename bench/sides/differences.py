@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import json
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.metadata import distributions
 from pathlib import Path
 
 from bench.bounded import MOST_POINTER, content_or_nothing, is_pointer
 from bench.config.inputs import Input, inputs_of
 from bench.config.spec import Spec
-from bench.formatting import MIB, row_title
+from bench.formatting import MIB, one_line, row_title, short_name
 from bench.measure.models import further_models
 from bench.models.cache import file_sha256
 from bench.models.reference import Named, Random
 from bench.models.registry import find_model
-from bench.sides.layer import normal
+from bench.records import Json
+from bench.sides.packages import packages_in
 from bench.sides.pins import origin
 from bench.store.files import digest
 
 # Blocks of a config that are not part of what is measured.
 NOT_MEASURED = ("name", "gate", "build", "measure")
 MISSING = "(none)"
+MOST_NAMED = 5_000  # changed files that a journal names
 
 
 @dataclass(frozen=True)
@@ -91,12 +92,21 @@ def _contents(spec: Spec) -> dict[tuple[str, str], str]:
     return {key: digest(parts) for key, parts in by_key.items()}
 
 
+def named(files: Sequence[str]) -> Json:
+    """Return the changed files as a journal keeps them: as many names as a line of it can hold, and how many
+    more there are."""
+    return {
+        "files": [short_name(one) for one in files[:MOST_NAMED]],
+        "more_files": max(len(files) - MOST_NAMED, 0),
+    }
+
+
 def pointers(root: Path) -> list[str]:
     """Return the files below ``root`` that are pointers of Git LFS, whose contents were not fetched."""
     attributes = (content_or_nothing(one, MIB, follow=False) for one in root.rglob(".gitattributes"))
     if not any(b"filter=lfs" in one for one in attributes):
         return []
-    return sorted(str(one.relative_to(root)) for one in root.rglob("*") if _is_pointer(one))
+    return sorted(one_line(str(one.relative_to(root))) for one in root.rglob("*") if _is_pointer(one))
 
 
 def _is_pointer(path: Path) -> bool:
@@ -109,16 +119,16 @@ def _is_pointer(path: Path) -> bool:
 
 def packages(place: Path) -> dict[str, str]:
     """Return the version of every package in a directory, by its name as an index writes it."""
-    return {normal(dist.name): dist.version for dist in distributions(path=[str(place)])}
+    return {one.name: one.version for one in packages_in(place)}
 
 
 def identified(place: Path) -> dict[str, str]:
     """Return the same, with the commit or the digest of a package that came from an address: its version
     stays while the branch there moves."""
     found = {}
-    for dist in distributions(path=[str(place)]):
-        of_address = origin(dist)
-        found[normal(dist.name)] = f"{dist.version} ({of_address[:12]})" if of_address else dist.version
+    for one in packages_in(place):
+        of_address = origin(one)
+        found[one.name] = f"{one.version} ({of_address[:12]})" if of_address else one.version
     return found
 
 

@@ -12,6 +12,7 @@ from bench.errors import BenchError
 from bench.gate.verdict import NO_BASE, GateVerdict
 from bench.records import Json
 from bench.sides.commands import BuildFailed
+from bench.sides.differences import named
 from bench.sides.repository import Commit, Repository
 
 LOG = "logs/build.log"  # in the run's directory
@@ -44,7 +45,7 @@ class Unmeasured(BenchError):
         return {
             "mode": "commits",
             "sides": {name: {"label": side.label, "commit": side.commit} for name, side in sides.items()},
-            "differences": {"config": [], "packages": [], "files": list(self.files)},
+            "differences": {"config": [], "packages": [], **named(self.files)},
             "unmeasured": {"verdict": str(self.verdict), "reason": self.reason},
         }
 

@@ -7,22 +7,19 @@ has. Packages whose version nothing fixes are reported.
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 
 from bench.bounded import content_or_nothing
-from bench.formatting import MIB
 from bench.sides.layer import normal
+from bench.sides.packages import MOST_BYTES, Package, packages_in, table
 
 MOST_FILES = 50  # of requirements that name each other
-MOST_BYTES = 16 * MIB  # of a file that declares packages: one with the digests of all wheels may have 1
 OF_VERSION_CONTROL = ("git+", "hg+", "svn+", "bzr+")
 _OPTION = re.compile(r"\s(--|#).*$")
 _FILE = re.compile(r"^(?:-r|--requirement|-c|--constraint)[ =]?\s*(\S+)")
@@ -34,11 +31,11 @@ def unpinned(project: Path, packages: Path, install: Sequence[Sequence[str]]) ->
 
     ``install`` has the arguments of each ``pip install``.
     """
-    installed = {normal(dist.name): dist for dist in distributions(path=[str(packages)])}
+    installed = {one.name: one for one in packages_in(packages)}
     asked = [*declared(project, install), *_needed(installed.values())]
     fixed = {normal(requirement.name) for requirement in asked if _fixes(requirement)}
     return tuple(
-        sorted(name for name, dist in installed.items() if name not in fixed and not _of_a_place(dist))
+        sorted(name for name, one in installed.items() if name not in fixed and not _of_a_place(one))
     )
 
 
@@ -90,7 +87,7 @@ def declaring(file: Path) -> str:
 
 def _in_file(file: Path, seen: set[Path]) -> Iterator[Requirement]:
     """Yield the requirements of a file, and of the files that it names."""
-    if file in seen or len(seen) >= MOST_FILES or not file.is_file():
+    if file in seen or len(seen) >= MOST_FILES:
         return
     seen.add(file)
     for line in declaring(file).replace("\\\n", " ").splitlines():
@@ -108,9 +105,9 @@ def _parsed(line: str) -> Iterator[Requirement]:
         return
 
 
-def _needed(dists: Iterable[Distribution]) -> Iterator[Requirement]:
-    for dist in dists:
-        for line in dist.requires or ():
+def _needed(packages: Iterable[Package]) -> Iterator[Requirement]:
+    for package in packages:
+        for line in package.needs:
             yield from _parsed(line)
 
 
@@ -122,28 +119,19 @@ def _fixes(requirement: Requirement) -> bool:
     return any(not part.version.endswith("*") for part in exact)
 
 
-def origin(dist: Distribution) -> str:
+def origin(package: Package) -> str:
     """Return the commit of a package that came from version control, or the SHA-256 of one that came from an
     archive at an address; '' for any other."""
-    about = _direct_url(dist)
-    commit, archive = about.get("vcs_info", {}).get("commit_id"), about.get("archive_info", {})
-    return str(commit or archive.get("hashes", {}).get("sha256") or "")
+    about = package.address()
+    commit = table(about, "vcs_info").get("commit_id")
+    return str(commit or table(about, "archive_info", "hashes").get("sha256") or "")
 
 
-def _of_a_place(dist: Distribution) -> bool:
+def _of_a_place(package: Package) -> bool:
     """Return whether a package is the project itself, or came from a path or an address that does not move: a
     branch does, but a commit does not."""
-    about = _direct_url(dist)
+    about = package.address()
     if "vcs_info" not in about:
         return bool(about)
-    asked = about["vcs_info"].get("requested_revision") or "HEAD"
-    return str(about["vcs_info"].get("commit_id")).startswith(asked)
-
-
-def _direct_url(dist: Distribution) -> dict[str, Any]:
-    """Return what an installer noted of where a package came from (PEP 610); nothing for an index."""
-    try:
-        found: Any = json.loads(dist.read_text("direct_url.json") or "{}")
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
+    asked = str(table(about, "vcs_info").get("requested_revision") or "HEAD")
+    return origin(package).startswith(asked)

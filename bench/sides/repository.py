@@ -6,23 +6,22 @@ submodules work in it as they do in the repository.
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.errors import BenchError, UsageError
-from bench.machine.children import environment, last_lines
-from bench.machine.family import run_whole
+from bench.errors import UsageError
+from bench.formatting import short_name
+from bench.machine.children import last_lines
+from bench.models.cache import cache_root
+from bench.sides import submodules
+from bench.sides.git import git, git_or_none, links, run
 
 WORKTREE = "worktree"  # how a user names the files as they are, instead of a commit
-GIT_S = 600
-# Nothing of the repository is started: no hooks, no monitor of files, no helper as a protocol.
-QUIET = (
-    "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "protocol.ext.allow=never",
-)  # fmt: skip
-ZERO = "0" * 40
+_COMMIT = re.compile(r"[0-9a-f]{40,64}\n")
 
 
 @dataclass(frozen=True)
@@ -44,8 +43,11 @@ class Repository:
     def around(cls, path: Path) -> Repository | None:
         """Return the repository that ``path`` lies in, or None."""
         place = path if path.is_dir() else path.parent
-        found = _git_or_none(place, "rev-parse", "--show-toplevel")
-        return cls(Path(found.strip())) if found and found.strip() else None
+        found = git_or_none(place, "rev-parse", "--show-toplevel")
+        root = Path(found.removesuffix("\n")) if found and found.strip() else None
+        # With core.worktree the files of a repository lie elsewhere.
+        inside = root is not None and place.resolve().is_relative_to(root.resolve())
+        return cls(root) if root is not None and inside else None
 
     @staticmethod
     def refused(path: Path) -> str:
@@ -53,7 +55,7 @@ class Repository:
         belongs to another user, as in many containers. '' if there is no repository."""
         place = path if path.is_dir() else path.parent
         try:
-            _run(place, ("rev-parse", "--show-toplevel"), {"LC_ALL": "C"})
+            run(place, ("rev-parse", "--show-toplevel"), {"LC_ALL": "C"})
         except OSError as bad:
             return f"git cannot be started ({bad.strerror})"
         except subprocess.SubprocessError as bad:
@@ -66,18 +68,18 @@ class Repository:
         new ones below ``leave_out``: the results of a gate are no part of what it compares."""
         if ref == WORKTREE:
             return self._working_tree(leave_out)
-        found = _git_or_none(
+        found = git_or_none(
             self.root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}"
         )
-        if not found:
+        if not found or not _COMMIT.fullmatch(found):  # ^HEAD is all but a commit
             return None
         commit = found.strip()
         short = commit[:12]
-        return self._commit(short if commit.startswith(ref) else f"{ref} ({short})", commit)
+        return self._commit(short if commit.startswith(ref) else f"{short_name(ref)} ({short})", commit)
 
     def missing(self, ref: str) -> str:
         """Say why ``ref`` names no commit, with what a CI job most often has to change."""
-        if (_git_or_none(self.root, "rev-parse", "--is-shallow-repository") or "").strip() == "true":
+        if (git_or_none(self.root, "rev-parse", "--is-shallow-repository") or "").strip() == "true":
             return (
                 f"{ref} is not in this clone, which is shallow: fetch the history "
                 "(actions/checkout: fetch-depth: 0; GitLab: GIT_DEPTH: 0; or git fetch --unshallow)"
@@ -108,29 +110,29 @@ class Repository:
         ]
 
     def changed_files(self, base: Commit, candidate: Commit) -> list[str]:
-        """Return the names of the files that differ between two commits."""
-        return [
-            name
-            for name in self._git("diff", "--name-only", "-z", base.tree, candidate.tree).split("\0")
-            if name
-        ]
+        """Return the names of the files that differ between two commits. A file with another name is two of
+        them, and a submodule is one even if ``.gitmodules`` wants it ignored."""
+        how = ("-r", "-z", "--name-only", "--no-renames", "--ignore-submodules=none")
+        return [name for name in self._git("diff-tree", *how, base.tree, candidate.tree).split("\0") if name]
 
     def check_out(self, commit: Commit, to: Path) -> None:
-        """Write a commit's files with its submodules to the directory ``to``, which must not exist."""
-        self._git("worktree", "add", "--force", "--detach", "--quiet", str(to), commit.commit)
+        """Write a commit's files with its submodules to the directory ``to``, which must not exist. They are
+        all of its files, even if the user's working tree is sparse."""
+        whole = ("-c", "core.sparseCheckout=false")
+        self._git(*whole, "worktree", "add", "--force", "--detach", "--quiet", str(to), commit.commit)
         if (to / ".gitmodules").is_file():
-            self._submodules(to)
+            submodules.fill(self.root, to)
 
     def remove(self, checkout: Path) -> None:
         """Delete a checkout, whole or not, and what git remembers of it."""
-        _git_or_none(self.root, "worktree", "remove", "--force", "--force", str(checkout))
+        git_or_none(self.root, "worktree", "remove", "--force", "--force", str(checkout))
         shutil.rmtree(checkout, ignore_errors=True)
 
     def let_go(self, checkout: Path) -> None:
         """Make a checkout plain files that git does not know of: nothing of it stays in the repository."""
         if not (checkout / ".git").is_file():
             return
-        known = _git_or_none(checkout, "rev-parse", "--path-format=absolute", "--git-dir")
+        known = git_or_none(checkout, "rev-parse", "--path-format=absolute", "--git-dir")
         (checkout / ".git").unlink(missing_ok=True)
         if known and Path(known.strip()).parent.name == "worktrees":
             shutil.rmtree(known.strip(), ignore_errors=True)
@@ -143,16 +145,20 @@ class Repository:
     def _working_tree(self, leave_out: Path | None) -> Commit:
         """Return HEAD if nothing differs from it, else a commit of the files as they are.
 
-        Files that git ignores are left out. The commit is on no branch; git deletes it in time.
+        Files that git ignores are left out, and so is the cache of this tool. The commit is on no branch; git
+        deletes it in time.
         """
         head = self.find("HEAD")
         if head is None:
             raise UsageError(f"the repository at {self.root} has no commit yet")
-        self._refuse_dirty_submodules()
+        submodules.refuse_dirty(self.root)
         with tempfile.TemporaryDirectory() as place:
             index = {"GIT_INDEX_FILE": str(Path(place) / "index")}
             self._git("read-tree", "HEAD", **index)
-            self._git("add", "--all", ".", *self._without(leave_out), **index)
+            before = links(self.root, **index)
+            left_out = [*self._without(leave_out), *self._without(cache_root())]
+            self._git("add", "--all", ".", *left_out, **index)
+            submodules.refuse_embedded(self.root, links(self.root, **index) - before)
             tree = self._git("write-tree", **index).strip()
         if tree == head.tree:
             return Commit(f"the working tree ({head.commit[:12]})", head.commit, tree)
@@ -161,17 +167,6 @@ class Repository:
         name |= dict.fromkeys(("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"), "2000-01-01T00:00:00Z")
         made = self._git("commit-tree", tree, "-p", head.commit, "-m", "the working tree", **name).strip()
         return Commit(f"the working tree ({head.commit[:12]} with changes)", made, tree)
-
-    def _refuse_dirty_submodules(self) -> None:
-        """Raise UsageError for changes inside a submodule: the commit of the working tree would lack them."""
-        for line in self._git("status", "--porcelain=2", "--ignore-submodules=none").splitlines():
-            kind, _, rest = line.partition(" ")
-            state, *others = rest.split(" ")[1:] if kind in "12" else ("N...",)
-            if state.startswith("S") and ("M" in state or "U" in state):
-                name = others[-1]
-                raise UsageError(
-                    f"the submodule {name} has changes of its own: commit them there, or give --candidate"
-                )
 
     def _without(self, place: Path | None) -> list[str]:
         """Return what makes git leave out a directory, if it lies in this working tree."""
@@ -182,55 +177,13 @@ class Repository:
         if (
             not inside
             or inside == Path()
-            or _git_or_none(self.root, "check-ignore", "--quiet", str(inside)) is not None
+            or git_or_none(self.root, "check-ignore", "--quiet", str(inside)) is not None
         ):
             return []  # git refuses to leave out what it ignores anyway
         return [f":(exclude,literal){inside}"]
 
-    def _submodules(self, checkout: Path) -> None:
-        """Fill the submodules, from the repository's own copies where it has them: no network is needed."""
-        ours = Path(self._git("rev-parse", "--path-format=absolute", "--git-common-dir").strip()) / "modules"
-        names = _git(
-            checkout, "config", "--file", ".gitmodules", "--name-only", "--get-regexp", r"\.path$"
-        ).split()
-        local, paths = [], []
-        for name in (key.removeprefix("submodule.").removesuffix(".path") for key in names):
-            if (ours / name).is_dir():
-                local += ["-c", f"submodule.{name}.url={ours / name}"]
-                paths.append(
-                    _git(checkout, "config", "--file", ".gitmodules", f"submodule.{name}.path").strip()
-                )
-        # Only the repository's own copies come from this disk: a commit names the places of the others.
-        if paths:
-            allowed = ("-c", "protocol.file.allow=always")
-            _git(checkout, *allowed, *local, "submodule", "update", "--init", "--", *paths)
-        _git(checkout, "submodule", "update", "--init", "--recursive")
-
     def _git(self, *arguments: str, **variables: str) -> str:
-        return _git(self.root, *arguments, **variables)
-
-
-def _run(
-    place: Path, arguments: tuple[str, ...], variables: dict[str, str]
-) -> subprocess.CompletedProcess[str]:
-    command = ["git", "-C", str(place), *QUIET, *arguments]
-    known = environment("SSH_AUTH_SOCK", "SSH_AGENT_PID") | {"GIT_TERMINAL_PROMPT": "0", **variables}
-    return run_whole(command, known, GIT_S, may_leave=True)
-
-
-def _git(place: Path, *arguments: str, **variables: str) -> str:
-    """Return git's output. Raises BenchError with the last lines that it printed."""
-    try:
-        return _run(place, arguments, variables).stdout
-    except (OSError, subprocess.SubprocessError) as bad:
-        raise BenchError(f"git {arguments[0]} failed in {place}: {last_lines(bad)}") from None
-
-
-def _git_or_none(place: Path, *arguments: str) -> str | None:
-    try:
-        return _run(place, arguments, {}).stdout
-    except (OSError, subprocess.SubprocessError):
-        return None
+        return git(self.root, *arguments, **variables)
 
 
 def standing(repository: Repository) -> Path:

@@ -15,9 +15,11 @@ from bench.records import Json
 from bench.sides.build import Built, build
 from bench.sides.commands import BuildFailed
 from bench.sides.differences import (
+    MOST_NAMED,
     Change,
     NamedFile,
     identified,
+    named,
     of_configs,
     of_inputs,
     of_packages,
@@ -75,11 +77,11 @@ class Sides:
         return {
             "config": [asdict(one) for one in self.config],
             "packages": [asdict(one) for one in self.packages],
-            "files": list(self.files),
+            **named(self.files),
             "inputs": [asdict(one) for one in self.inputs],
             "unpinned": sorted({*self.base.built.unpinned, *self.candidate.built.unpinned}),
             "anew": self.candidate.built.anew,
-            "pointers": list(self.pointers),
+            "pointers": list(self.pointers[:MOST_NAMED]),
         }
 
 
@@ -109,6 +111,8 @@ class Asked:
 
     def commit(self, option: str, ref: str) -> Commit:
         """Return the commit that the user gave by ``option``. Raises UsageError if there is none."""
+        if not ref.strip():  # a variable of a script that was not set
+            raise UsageError(f"{option} is empty: name a commit, or leave it out")
         repository = self.repository()
         commit = repository.find(ref, self.out)
         if commit is None and len(Path(ref).parts) > 1 and Path(ref).parent.is_dir():

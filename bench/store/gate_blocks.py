@@ -28,6 +28,7 @@ class NamedFile(Block):
 class Differences(Block):
     """List what differs between two commits, and what the reader should know about both.
 
+    ``files`` names the first of the changed files, and ``more_files`` counts the others.
     ``unpinned`` are packages whose version no file of the commits fixes. The candidate got the same versions
     as the base, unless ``anew`` says that this was not possible. ``pointers`` are files that Git LFS has not
     fetched.
@@ -36,6 +37,7 @@ class Differences(Block):
     config: list[Difference]
     packages: list[Difference]
     files: list[str]
+    more_files: Count = 0
     inputs: list[NamedFile] = Field(default_factory=list)
     unpinned: list[str] = Field(default_factory=list)
     anew: bool = False

@@ -91,5 +91,7 @@ def test_the_command_finds_the_commit_and_says_when_there_is_none(
     assert "is PASS, not FAIL: there is nothing to look for" in capsys.readouterr().out
     with pytest.raises(UsageError, match="no commits after HEAD"):
         gate_bisect(tmp_path / "ci.yaml", "HEAD", "HEAD", options, quiet=True)
+    with pytest.raises(UsageError, match="no commits after HEAD up to worktree"):
+        gate_bisect(tmp_path / "ci.yaml", "HEAD", "worktree", options, quiet=True)
     with pytest.raises(UsageError, match="nowhere is no commit"):
         gate_bisect(tmp_path / "ci.yaml", "nowhere", "HEAD", options, quiet=True)

@@ -103,6 +103,7 @@ LAST = "        threshold: -0.5\n"
     [
         (PRICED, "", "no device is free"),
         (PRICED, "          usd_per_hour: 0\n", "no device is free"),
+        (PRICED, "          usd_per_hour: 1e-300\n", "no device is free"),
         (PRICED, "          usd_per_hour: -1\n", "usd_per_hour must be 0 to 1000"),
         (PRICED, "          usd_per_hour: .nan\n", "usd_per_hour"),
         (PRICED, "          watts: 5\n", "watts and usd_per_kwh go together"),
@@ -249,7 +250,8 @@ def test_its_price_may_be_one_of_the_list(tmp_path: Path) -> None:
         (USD, "price: openai/gpt-5-nan", "did you mean"),
         ("usd_per_1m_input: 0.5, ", "", "give either price, or usd_per_1m_input and usd_per_1m_output"),
         ("usd_per_1m_output: 2", "usd_per_1m_output: 2, price: openai/gpt-5", "give either price"),
-        ("usd_per_1m_input: 0.5", "usd_per_1m_input: 0", "must be above 0"),
+        ("usd_per_1m_input: 0.5", "usd_per_1m_input: 0", "must be 0.0001 to 100000"),
+        ("usd_per_1m_input: 0.5", "usd_per_1m_input: 5e-7", "is it that of one token?"),
         ("model: large", "model: large, timeout_s: 0", "timeout_s must be above 0"),
         ("model: large", "model: large, key: abc", "unknown key"),
     ],

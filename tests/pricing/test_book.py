@@ -171,6 +171,30 @@ class TestRefusals:
     def test_zero_is_no_price(self, key: str) -> None:
         assert refusal({**OWNED, key: 0}).key == key
 
+    @pytest.mark.parametrize(
+        ("change", "key"),
+        [
+            ({"overhead": 1e300}, "overhead"),
+            ({"life_hours": 1e-300}, "life_hours"),
+            ({"life_hours": 3.0}, "purchase_usd"),
+            ({"purchase_usd": 1e308}, "purchase_usd"),
+            ({"purchase_usd": 5e-324}, "purchase_usd"),
+            ({"pue": 1e9}, "pue"),
+            ({"average_watts": 1e300}, "average_watts"),
+            ({"idle_watts": 1e300}, "idle_watts"),
+            ({"usd_per_kwh": 190.0}, "usd_per_kwh"),
+        ],
+    )
+    def test_figures_that_no_machine_of_one_s_own_has(self, change: dict[str, object], key: str) -> None:
+        """Their product is infinity or 0, and so would every cost be."""
+        assert refusal({**OWNED, **change}).key == key
+
+    def test_a_tariff_of_another_unit(self) -> None:
+        rate = {"currency": "EUR", "usd_per_unit": 1.1, "rate_date": "2026-01-31", "rate_source": "a bank"}
+        own = {**without(without(OWNED, "usd_per_kwh"), "purchase_usd"), **rate, "purchase_price": 1500.0}
+        assert parse_price({**own, "price_per_kwh": 0.19}, "box.yaml").usd_per_kwh == pytest.approx(0.209)
+        assert refusal({**own, "price_per_kwh": 190.0}).key == "price_per_kwh"
+
     def test_pue_below_one(self) -> None:
         assert refusal({**OWNED, "pue": 0.9}).key == "pue"
 

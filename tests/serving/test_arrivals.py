@@ -56,6 +56,7 @@ def test_all_at_once() -> None:
         lambda: at_once(0),
         lambda: constant(1e-6, 9), lambda: poisson(1e-300, 5, 0), lambda: gamma(1e-200, 1e-200, 5, 0),
         lambda: ClosedLoop(-(10**20), 5),
+        lambda: ClosedLoop(1, 27_000, turns=100, pause_s=600.0),
         lambda: gamma(1, 0, 5, 0), lambda: ClosedLoop(0, 5), lambda: ClosedLoop(1, 0), lambda: at_once(10**7),
     ],
 )  # fmt: skip

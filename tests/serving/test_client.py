@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import UsageError
+from bench.formatting import MIB
 from bench.records.samples import Sample
 from bench.serving.address import Address, Secret, address, key_of
 from bench.serving.client import Client, Settings
@@ -220,6 +221,23 @@ def test_a_server_that_answers_something_else(reply: bytes, reason: str) -> None
     assert reason in one.reason
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"HTTP/1.1 200 " + b"x" * 2 * MIB,
+        b"HTTP/1.1 200 OK\r\nX: " + b"x" * 2 * MIB,
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 300_000,
+        b"HTTP/1.1 102 Processing\r\n\r\n" * 60_000,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;" + b"x" * 2 * MIB,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX: " + b"x" * 2 * MIB,
+    ],
+    ids=["status", "header", "headers", "provisional", "chunk", "trailer"],
+)
+def test_what_is_no_body_has_a_bound(reply: bytes) -> None:
+    """A line that does not end is copied with each piece: of 256 MiB, that would take half a minute."""
+    assert answered(reply).reason == "headers of more than 64 KiB"
+
+
 @pytest.mark.parametrize("name", ["null", "5", "{}", '""', '"\\u001b[31m"', '"\\ud800"', f'"{"x" * 301}"'])
 def test_a_name_of_a_model_that_cannot_be_shown(name: str) -> None:
     body = f'{{"data": [{{"id": {name}}}]}}'.encode()
@@ -371,3 +389,20 @@ def test_a_key_that_the_server_sends_back_is_hidden(stub: Address, padding: str)
 @pytest.mark.parametrize("form", [KEY, quote(KEY, safe=""), base64.b64encode(KEY.encode()).decode()])
 def test_other_forms_of_a_key_are_hidden(form: str) -> None:
     assert form not in Secret("A_KEY", KEY).hidden_in(f"a {form} b")
+
+
+@pytest.mark.parametrize("secret", [KEY, "x" * 9, "short", "a/b+c=" * 9])
+@pytest.mark.parametrize("cut", [1, 2, 5])
+def test_a_key_that_a_server_cuts_is_hidden(secret: str, cut: int) -> None:
+    """A server has a longest message too. Of a very short key, a part is a word as any other."""
+    hidden = Secret("A_KEY", secret).hidden_in(f"Bearer {secret[:-cut]}, {secret}, {secret[:-cut]}")
+    assert secret not in hidden
+    if len(secret) > 8 + cut:
+        assert hidden == "Bearer [key], [key], [key]"
+
+
+def test_a_word_that_begins_as_the_key_does_loses_no_load() -> None:
+    secret = Secret("A_KEY", "local-benchmark-key")
+    assert secret.hidden_in("local-benchmark, local-benchmark-key", whole=True) == "local-benchmark, [key]"
+    assert not secret.is_in("local-benchmark")
+    assert secret.is_in(f"a {base64.b64encode(b'local-benchmark-key').decode()}")

@@ -62,11 +62,20 @@ def test_any_bytes_are_events_or_a_reason(data: bytes, size: int) -> None:
         [b"data: " + b"x" * 60 + b"\n"] * 2,
         [b"x" * 60, b"x" * 60],
         [b": " + b"x" * 200],
+        [b"\n" * 200],
+        [b"data:\n" * 20],
+        [b": still there\n\n"] * 20,
+        [b"id: 7\r\n"] * 20,
     ],
 )
 def test_memory_is_bounded(chunks: list[bytes]) -> None:
     with pytest.raises(BadStream, match="more than 100 bytes"):
         parsed(chunks, most=100)
+
+
+def test_what_is_between_events_is_bounded_for_each() -> None:
+    """A server that says every second that it is still there may do so for as long as a reply may take."""
+    assert parsed([b": still there\n\n" * 4, b"data: a\n\n"] * 50, most=100) == ["a"] * 50
 
 
 def test_an_event_that_is_not_utf8_is_refused() -> None:

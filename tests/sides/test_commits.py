@@ -100,6 +100,9 @@ def test_a_candidate_that_cannot_import_its_own_code_is_an_error(repository: Pat
 def test_refs_and_configs_that_are_not_there(repository: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--base nowhere: nowhere is no commit, branch or tag"):
         gate(repository, tmp_path, base="nowhere")
+    for option in ("base", "candidate"):
+        with pytest.raises(UsageError, match=f"--{option} is empty: name a commit, or leave it out"):
+            gate(repository, tmp_path, **{option: ""})
     with pytest.raises(UsageError, match="--candidate nowhere"):
         gate(repository, tmp_path, candidate="nowhere")
     with pytest.raises(BenchError, match="no run or interpreter there; nothing to compare with") as missing:

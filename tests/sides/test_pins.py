@@ -14,6 +14,7 @@ from proof import repositories
 from bench.config.blocks import BuildBlock
 from bench.errors import BenchError
 from bench.sides.build import Built, build
+from bench.sides.content import content
 from bench.sides.declared import pip_arguments
 from bench.sides.differences import identified, packages
 from bench.sides.pins import constraints, declared, unpinned
@@ -92,6 +93,12 @@ def test_requirements_are_read_in_a_time_that_grows_with_them(tmp_path: Path, te
     assert list(declared(tmp_path, [["-r", "requirements.txt"]])) == []
     assert pip_arguments(tmp_path, tmp_path, BuildBlock()) == [["-r", "requirements.txt"], ["."]]
     assert time.process_time() - began < 10
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a/" * 3000, "a\0b", "..", "/proc/self/mem"])
+def test_requirements_that_name_no_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / "requirements.txt").write_text(f"-r {name}\nheld==4\n")
+    assert [str(one) for one in declared(tmp_path, [["-r", "requirements.txt"]])] == ["held==4"]
 
 
 def test_a_constraint_does_not_contradict_the_commit(tmp_path: Path) -> None:
@@ -239,3 +246,70 @@ def test_an_archive_at_an_address_is_a_pin(tmp_path: Path) -> None:
     place = installed(tmp_path, None)
     (tmp_path / "requirements.txt").write_text("lib @ https://example.org/lib-1.0.zip\n")
     assert unpinned(tmp_path, place, [["-r", "requirements.txt"]]) == ()
+
+
+NOTES = "Metadata-Version: 2.1\nName: lib\nVersion: 1.0\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "Name: lib\n", "Version: 1.0\n", "Name: \xff\nVersion: 1.0\n", "Name: ..\nVersion: 1.0\n",
+        "Name: lib\nVersion: of today\n", "Name: lib\nVersion: 1.0\n --index-url https://elsewhere\n",
+    ],
+)  # fmt: skip
+def test_what_an_installation_that_broke_off_left_is_no_package(tmp_path: Path, text: str) -> None:
+    """A name and a version become a line of constraints for the other side."""
+    installed(tmp_path, None)
+    for kind in ("dist-info", "egg-info"):
+        about = tmp_path / f"~ib-1.0.{kind}"
+        about.mkdir()
+        (about / ("METADATA" if kind == "dist-info" else "PKG-INFO")).write_bytes(text.encode("latin-1"))
+    (tmp_path / "old-1.0.egg-info").write_bytes(text.encode("latin-1"))
+    assert packages(tmp_path) == identified(tmp_path) == {"lib": "1.0"}
+    assert unpinned(tmp_path, tmp_path, []) == ("lib",)
+
+
+def test_a_package_whose_author_does_not_write_utf8(tmp_path: Path) -> None:
+    place = installed(tmp_path, None)
+    notes = f"{NOTES}Author: J\xf6rg\nRequires-Dist: other==2\n\nF\xfcr alle\n".encode("latin-1")
+    (place / "lib-1.0.dist-info" / "METADATA").write_bytes(notes)
+    (place / "old-2.0.egg-info").write_bytes(notes.replace(b"lib", b"old"))
+    (place / "other-2.dist-info").mkdir()
+    (place / "other-2.dist-info" / "METADATA").write_text(NOTES.replace("lib", "other"))
+    assert packages(place) == {"lib": "1.0", "old": "1.0", "other": "1.0"}
+    assert unpinned(tmp_path, place, []) == ("lib", "old"), "another package asks for a version of it"
+
+
+@pytest.mark.parametrize(
+    "direct_url",
+    [
+        '{"vcs_info": 5}', '{"vcs_info": null}', '{"vcs_info": {"requested_revision": 5}}',
+        f'{{"vcs_info": {{"commit_id": "{COMMIT}", "requested_revision": 5}}}}', "\udcff", DEEP,
+    ],
+)  # fmt: skip
+def test_an_address_of_any_form_is_no_pin(tmp_path: Path, direct_url: str) -> None:
+    place = installed(tmp_path, "")
+    about = place / "lib-1.0.dist-info" / "direct_url.json"
+    about.write_bytes(direct_url.encode(errors="surrogateescape"))
+    assert list(identified(place)) == ["lib"]
+    assert unpinned(tmp_path, place, []) == ("lib",)
+
+
+@pytest.mark.parametrize("kind", ["METADATA", "RECORD", "direct_url.json"])
+def test_notes_of_a_package_that_are_no_file_are_not_waited_for(tmp_path: Path, kind: str) -> None:
+    file = installed(tmp_path, None) / "lib-1.0.dist-info" / kind
+    file.unlink(missing_ok=True)
+    os.mkfifo(file)
+    assert identified(tmp_path) == ({} if kind == "METADATA" else {"lib": "1.0"})
+    content(tmp_path, tmp_path, [], [])
+
+
+def test_a_list_of_files_of_any_form_is_part_of_what_a_side_is(tmp_path: Path) -> None:
+    record = installed(tmp_path, None) / "lib-1.0.dist-info" / "RECORD"
+    found = []
+    odd = (b"\xff,,\n", b"\xfe,,\n", b"a" * 200_000 + b",b\n")
+    for text in (b"", b"a.py,sha256=1,2\n", b"a.py,sha256=2,2\n", *odd):
+        record.write_bytes(text)
+        found.append(content(tmp_path / "no checkout", tmp_path, [], []))
+    assert len(set(found)) == len(found)

@@ -12,8 +12,8 @@ from bench.link import LinkSettings
 from bench.records.plain import Json
 
 Dtype = Literal["float32", "bfloat16", "float16"]
-MOST_USD = 1000.0
-MOST_USD_PER_1M = 1e5
+LEAST_USD, MOST_USD = 1e-9, 1000.0  # of an hour; the least is the power of a few microwatts
+LEAST_USD_PER_1M, MOST_USD_PER_1M = 1e-4, 1e5
 NO_LINK = LinkSettings()
 COMMON = ("edge", "threshold", "link", "egress_usd_per_gb", "cloud")  # settings of every rule
 A_DEVICE = {"model": "smollm2-135m", "usd_per_hour": 0.01}
@@ -43,7 +43,7 @@ class Edge:
                 raise ValueError(f"{name} must be 0 to {MOST_USD:g}, not {value:g}")
         if (self.watts is None) != (self.usd_per_kwh is None):
             raise ValueError("watts and usd_per_kwh go together")
-        if not self.hourly_usd:
+        if self.hourly_usd < LEAST_USD:
             raise ValueError("usd_per_hour must be above 0, or watts with usd_per_kwh: no device is free")
         if self.threads is not None and not 1 <= self.threads <= 1024:
             raise ValueError("threads must be 1 to 1024")
@@ -84,8 +84,9 @@ class Cloud:
         given = (self.usd_per_1m_input, self.usd_per_1m_output)
         if (self.price is None) == (given == (None, None)) or (None in given and given != (None, None)):
             raise ValueError("give either price, or usd_per_1m_input and usd_per_1m_output")
-        if any(usd is not None and not 0 < usd <= MOST_USD_PER_1M for usd in given):
-            raise ValueError(f"a price of tokens must be above 0 and at most {MOST_USD_PER_1M:g}")
+        if any(usd is not None and not LEAST_USD_PER_1M <= usd <= MOST_USD_PER_1M for usd in given):
+            bounds = f"{LEAST_USD_PER_1M:g} to {MOST_USD_PER_1M:g}"
+            raise ValueError(f"a price of a million tokens must be {bounds}; is it that of one token?")
         if not 0 < self.timeout_s <= 3600:
             raise ValueError("timeout_s must be above 0 and at most an hour")
         if not 0 < len(self.model) <= 300 or not self.model.isprintable():
