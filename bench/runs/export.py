@@ -9,7 +9,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -74,15 +74,20 @@ def export(
     staged = _new_beside(to)
     try:
         exported = _write(arm, model, fetch(baseline.model), staged, spec.measure.timeout_s, say)
-        for file in tokenizer:
-            copy = staged / file.relative_to(model.directory)
-            copy.parent.mkdir(exist_ok=True)
-            shutil.copy2(file, copy)
+        _copy(tokenizer, model.directory, staged)
         (staged / ABOUT).write_text(json.dumps(_about(run, arm, model, exported), indent=1) + "\n")
         staged.replace(to)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     return to
+
+
+def _copy(files: Iterable[Path], home: Path, to: Path) -> None:
+    """Copy files below ``home`` to the same places below ``to``."""
+    for file in files:
+        copy = to / file.relative_to(home)
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copy2(file, copy)
 
 
 def _new_beside(to: Path) -> Path:

@@ -127,7 +127,7 @@ def _stored(directory: Path) -> dict[str, Any]:
 
     stored: dict[str, Any] = {}
     for path in weight_files(directory):
-        for name, one in deserialize(path.read_bytes()):
+        for name, one in deserialize(path.read_bytes()):  # type: ignore[no-untyped-call]
             stored[name] = _float32(name, one["dtype"], one["data"]).reshape(one["shape"])
     return stored
 

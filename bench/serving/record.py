@@ -160,9 +160,7 @@ def read(directory: Path) -> Kept:
         check_load(record, f"{path}:{number}")
         by_kind.setdefault(record["kind"], []).append(record)
     if "run_started" in by_kind:
-        raise UsageError(
-            f"{directory} is a run and no load: `bench compare {directory}` shows it"
-        )
+        raise UsageError(f"{directory} is a run and no load: `bench compare {directory}` shows it")
     try:
         said = [one for found in by_kind.get("drift", []) for one in found.get("said", ())]
         must_be_modest([{"loads": by_kind.get("samples", ()), "said": said}], ())

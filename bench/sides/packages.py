@@ -15,6 +15,7 @@ from packaging.version import InvalidVersion, Version
 
 from bench.bounded import content_or_nothing
 from bench.formatting import MIB
+from bench.records.plain import Json
 
 ABOUT = (".dist-info", ".egg-info")
 MOST_BYTES = 16 * MIB  # of a file that says something of a package
@@ -37,7 +38,7 @@ class Package:
         except csv.Error:
             return [[line] for line in lines]
 
-    def address(self) -> dict[str, Any]:
+    def address(self) -> Json:
         """Return what an installer noted of where it came from (PEP 610); nothing for an index."""
         try:
             found = json.loads(_text(self.about / "direct_url.json") or "{}")
@@ -46,7 +47,7 @@ class Package:
         return table(found)
 
 
-def table(found: Any, *names: str) -> dict[str, Any]:
+def table(found: Any, *names: str) -> Json:
     """Return an object within JSON by its names; it is empty if there is none."""
     for name in names:
         found = found.get(name) if isinstance(found, dict) else None

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from bench.records.plain import Json
 from bench.store.values import Above0, Amount, Block, Count, Name, Number, Seconds, Small, Whole
 
 MOST_KERNELS = 20  # per row; this version stores six
@@ -149,7 +150,7 @@ class ServerHead(Block):
     ready_s: Seconds | None = None
     pinned: Pinned | None = None
     not_pinned: str | None = None
-    settings: dict[str, Any] | None = None
+    settings: Json | None = None
 
 
 class Step(Block):
