@@ -165,6 +165,14 @@ def _tokenizer_files(directory: Path) -> list[Path]:
     return files
 
 
+def _copy(files: Sequence[Path], home: Path, to: Path) -> None:
+    """Copy files below ``home``; further templates have a directory of their own."""
+    for file in files:
+        copy = to / file.relative_to(home)
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copy2(file, copy)
+
+
 def _rows(spec: Spec, variant: str) -> tuple[Arm, Arm]:
     """Return (the row, its baseline) by the name of the row, or by its title in a sweep.
 

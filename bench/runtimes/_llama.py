@@ -126,8 +126,9 @@ def _stored(directory: Path) -> dict[str, Any]:
     from safetensors import deserialize
 
     stored: dict[str, Any] = {}
+    unpack: Any = deserialize  # its stub has no types
     for path in weight_files(directory):
-        for name, one in deserialize(path.read_bytes()):  # type: ignore[no-untyped-call]
+        for name, one in unpack(path.read_bytes()):
             stored[name] = _float32(name, one["dtype"], one["data"]).reshape(one["shape"])
     return stored
 
