@@ -80,7 +80,7 @@ class Runner:
         given, self._withheld = settings()
         self._env = given | {
             "VIRTUAL_ENV": str(binaries.parent),
-            "PATH": f"{binaries}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+            "PATH": f"{binaries}{os.pathsep}{given.get('PATH', os.defpath)}",
             "UV_PROJECT_ENVIRONMENT": str(binaries.parent),
             "UV_PYTHON": str(python),
             "UV_PYTHON_DOWNLOADS": "never",
