@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 FAILED = 5  # 1 would be the verdict of a gate that fails
+INTERRUPTED = 130
 
 
 def main() -> None:
@@ -16,6 +17,8 @@ def main() -> None:
 
         whole = True
         run()
+    except KeyboardInterrupt:  # while it was starting, or writing its last lines
+        sys.exit(INTERRUPTED)
     except Exception as unexpected:  # noqa: BLE001 - the one place; a broken package may raise anything
         if whole:
             _tell(unexpected)

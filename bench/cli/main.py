@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import errno
 import gc
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from bench.cli import (  # noqa: F401 - they register their commands
     explaining,
@@ -17,6 +22,7 @@ from bench.cli import (  # noqa: F401 - they register their commands
 from bench.cli.app import app
 from bench.cli.output import Verdict, forget_odd_sizes, readers_may_go, speakable
 from bench.errors import BenchError, ExitCode, UsageError
+from bench.measure.interrupt import ending_signals, winding_down
 
 # Commands build large trees without cycles. With the default of 700 the garbage collector would search a run
 # of a thousand rows again and again, which takes a fifth of the time to read it.
@@ -46,6 +52,15 @@ def main() -> None:
 
 def _run() -> int | None:
     """Run a command and return its exit code, or None if it ended well and has no verdict."""
+    with _heeding_signals() as told:
+        code = _code_of_command()
+    if told and code == ExitCode.INTERRUPTED:
+        print("bench: terminated", file=sys.stderr)
+        return ExitCode.TERMINATED
+    return code
+
+
+def _code_of_command() -> int | None:
     try:
         _require_working_directory()
         app()
@@ -65,6 +80,30 @@ def _run() -> int | None:
     except SystemExit as left:  # typer has already printed its message
         return left.code or None if isinstance(left.code, int | None) else ExitCode.FAILED
     return None
+
+
+@contextmanager
+def _heeding_signals() -> Iterator[list[int]]:
+    """Let SIGTERM, and SIGHUP of a terminal that is closed, end a command as Ctrl-C does; give the list of
+    those that did.
+
+    Their own effect would end this process alone: the build of a commit, pip or git, which have sessions of
+    their own, would go on without it. A run and a load have handlers of their own while they measure.
+    """
+    told: list[int] = []
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        if not winding_down():
+            told.append(number)
+            raise KeyboardInterrupt
+
+    heard = ending_signals() if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.signal(number, end) for number in heard}
+    try:
+        yield told
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _require_working_directory() -> None:

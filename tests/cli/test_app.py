@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ from bench.cli.output import forget_odd_sizes
 from bench.errors import ExitCode
 from bench.gate import sequential
 from bench.machine import devices
+from bench.machine.proc import stat_of
 from bench.models import cache
 from bench.results.summary import RUN_JSON
 from bench.store.files import digest
@@ -365,6 +367,36 @@ def test_a_termination_is_exit_143() -> None:
     found = script(body, "doctor")
     assert complaint(found, ExitCode.TERMINATED) == "bench: terminated\n"
     assert found.returncode == 143
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_what_a_command_has_started_ends_with_it(number: signal.Signals, tmp_path: Path) -> None:
+    """The build of a commit went on for as long as it liked when a CI job was cancelled."""
+    pid = tmp_path / "pid"
+    slow = f"sleep 300 & echo $! > {pid}.new; mv {pid}.new {pid}; wait"
+    body = (
+        "import os, signal, bench.cli.upkeep_commands\nfrom bench.machine.family import run_whole\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        f"def build(): run_whole(['sh', '-c', {slow!r}], dict(os.environ), 300)\n"
+        "bench.cli.upkeep_commands.doctor = build\nimport threading, time\n"
+        f"def tell():\n    while not os.path.exists({str(pid)!r}): time.sleep(0.01)\n"
+        f"    os.kill(os.getpid(), {int(number)})\n"
+        "threading.Thread(target=tell).start()"
+    )
+    code = ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED
+    said = "" if number == signal.SIGINT else "bench: terminated\n"
+    found = script(body, "doctor")
+    assert (found.returncode, found.stderr) == (code, said)
+    assert stat_of(int(pid.read_text()))[:1] in ([], ["Z"]), "no init may have waited for it"
+
+
+def test_ctrl_c_while_it_starts_is_exit_130(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("raise KeyboardInterrupt\n")
+    found = subprocess.run(
+        [sys.executable, "-m", "bench", "doctor"], capture_output=True, text=True, timeout=60, check=False,
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+    )  # fmt: skip
+    assert (found.returncode, found.stderr) == (ExitCode.INTERRUPTED, "")
 
 
 def test_the_unexpected_is_exit_5_and_leaves_its_traceback_in_a_private_file(tmp_path: Path) -> None:

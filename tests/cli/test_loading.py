@@ -110,7 +110,12 @@ def test_a_key_is_in_no_artefact(url: str, said, tmp_path: Path, monkeypatch: py
 
 @pytest.mark.parametrize(
     ("number", "hears_ctrl_c", "code"),
-    [(signal.SIGINT, True, 130), (signal.SIGTERM, True, 143), (signal.SIGTERM, False, 143)],
+    [
+        (signal.SIGINT, True, 130),
+        (signal.SIGTERM, True, 143),
+        (signal.SIGTERM, False, 143),
+        (signal.SIGHUP, True, 143),
+    ],
 )
 def test_what_has_ended_is_kept_when_it_is_interrupted(
     url: str, tmp_path: Path, number: signal.Signals, hears_ctrl_c: bool, code: int

@@ -14,7 +14,7 @@ from bench.errors import TerminatedRun
 from bench.measure import interrupt
 from bench.measure.interrupt import Interrupt
 
-SIGNALS = [signal.SIGTERM, signal.SIGALRM, signal.SIGINT]
+SIGNALS = [signal.SIGTERM, signal.SIGHUP, signal.SIGALRM, signal.SIGINT]
 
 
 def send(number: signal.Signals) -> None:
@@ -99,3 +99,15 @@ def test_nothing_ends_a_run_that_is_over() -> None:
         found.settle()
         for number in (*SIGNALS, *SIGNALS):
             send(number)
+
+
+def test_a_terminal_that_is_closed_ends_a_run_unless_nohup_was_asked_for() -> None:
+    with pytest.raises(TerminatedRun), Interrupt():
+        send(signal.SIGHUP)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interrupt():
+            send(signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
