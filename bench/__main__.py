@@ -19,7 +19,11 @@ def main() -> None:
         run()
     except KeyboardInterrupt:  # while it was starting, or writing its last lines
         sys.exit(INTERRUPTED)
-    except Exception as unexpected:  # noqa: BLE001 - the one place; a broken package may raise anything
+    except (
+        BaseException
+    ) as unexpected:  # a broken package may raise anything; a panic of Rust is no Exception
+        if whole and isinstance(unexpected, SystemExit):
+            raise
         if whole:
             _tell(unexpected)
         else:
@@ -28,7 +32,7 @@ def main() -> None:
         sys.exit(FAILED)
 
 
-def _tell(unexpected: Exception) -> None:
+def _tell(unexpected: BaseException) -> None:
     """Tell the user, whatever has happened to the streams, and keep the traceback."""
     from bench.cli.crash import report_crash
     from bench.cli.output import readers_may_go

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import gc
 import signal
 import sys
@@ -20,6 +19,7 @@ from bench.cli import (  # noqa: F401 - they register their commands
     upkeep,
 )
 from bench.cli.app import app
+from bench.cli.not_ours import not_ours
 from bench.cli.output import Verdict, forget_odd_sizes, readers_may_go, speakable
 from bench.errors import BenchError, ExitCode, UsageError
 from bench.measure.interrupt import ending_signals, winding_down
@@ -27,12 +27,6 @@ from bench.measure.interrupt import ending_signals, winding_down
 # Commands build large trees without cycles. With the default of 700 the garbage collector would search a run
 # of a thousand rows again and again, which takes a fifth of the time to read it.
 NEW_OBJECTS = 50_000
-LONGEST_NAME = 80  # characters of a file name in a message
-NOT_OURS = {
-    errno.ENAMETOOLONG: "this name is too long",
-    errno.EACCES: "this user may not look into it",
-    errno.EPERM: "this user may not do that",
-}
 
 
 def main() -> None:
@@ -69,16 +63,15 @@ def _code_of_command() -> int | None:
     except BenchError as expected:
         print(f"bench: {speakable(str(expected))}", file=sys.stderr)
         return expected.exit_code
-    except OSError as bad:
-        if bad.errno not in NOT_OURS or bad.filename is None:
+    except (OSError, MemoryError, RuntimeError) as bad:
+        if (said := not_ours(bad)) is None:
             raise
-        name = speakable(str(bad.filename))[:LONGEST_NAME]
-        print(f"bench: {name}: {NOT_OURS[bad.errno]}", file=sys.stderr)
-        return ExitCode.USAGE
+        print(f"bench: {said[0]}", file=sys.stderr)
+        return said[1]
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
-    except SystemExit as left:  # typer has already printed its message
-        return left.code or None if isinstance(left.code, int | None) else ExitCode.FAILED
+    except SystemExit as left:  # typer has already printed its message; 1 is the verdict of a gate only
+        return left.code or None if left.code != 1 and isinstance(left.code, int | None) else ExitCode.FAILED
     return None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType, TracebackType
 
 from bench.errors import InterruptedRun, TerminatedRun
@@ -63,7 +64,8 @@ class Interrupt:
                 raise KeyboardInterrupt
             return
         self._asked = True
-        print("\nstopping after this stage; Ctrl-C again stops now", file=sys.stderr)
+        with suppress(RuntimeError):  # it came in the middle of another line that waits for its reader
+            print("\nstopping after this stage; Ctrl-C again stops now", file=sys.stderr)
 
     def _terminate(self, _number: int, _frame: FrameType | None) -> None:
         if not self._settled:

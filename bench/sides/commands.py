@@ -21,7 +21,7 @@ PIP = ("PIP_", "SETUPTOOLS_SCM_", "HATCH_", "UV_")
 ELSEWHERE = frozenset({
     "PIP_PYTHON", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_DRY_RUN", "UV_PROJECT",
     "UV_WORKING_DIR", "UV_WORKING_DIRECTORY", "UV_SYSTEM_PYTHON", "UV_TARGET", "UV_PREFIX", "UV_DRY_RUN",
-    "UV_ENV_FILE",
+    "UV_ENV_FILE", "UV_NO_INSTALL_PROJECT", "UV_NO_INSTALL_WORKSPACE", "UV_NO_INSTALL_LOCAL",
 })  # fmt: skip
 # What a compiler is told: with other flags the same commit is another program.
 COMPILING = ("CC", "CXX", "CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS", "CUDA_HOME")

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from bench.errors import TerminatedRun
+from bench.errors import InterruptedRun, TerminatedRun
 from bench.measure import interrupt
 from bench.measure.interrupt import Interrupt
 
@@ -111,3 +111,17 @@ def test_a_terminal_that_is_closed_ends_a_run_unless_nohup_was_asked_for() -> No
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_ctrl_c_in_the_middle_of_a_line_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python refuses to write to a stream in the middle of a write to it, which may take long in a CI log."""
+
+    class Busy:
+        def write(self, _text: str) -> int:
+            raise RuntimeError("reentrant call inside <_io.BufferedWriter>")
+
+    monkeypatch.setattr("sys.stderr", Busy())
+    with Interrupt() as found:
+        send(signal.SIGINT)
+        with pytest.raises(InterruptedRun):
+            found.check()
