@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 FAILED = 5  # 1 would be the verdict of a gate that fails
+INTERRUPTED = 130
 
 
 def main() -> None:
@@ -16,7 +17,13 @@ def main() -> None:
 
         whole = True
         run()
-    except Exception as unexpected:  # noqa: BLE001 - the one place; a broken package may raise anything
+    except KeyboardInterrupt:  # while it was starting, or writing its last lines
+        sys.exit(INTERRUPTED)
+    except (
+        BaseException
+    ) as unexpected:  # a broken package may raise anything; a panic of Rust is no Exception
+        if whole and isinstance(unexpected, SystemExit):
+            raise
         if whole:
             _tell(unexpected)
         else:
@@ -25,7 +32,7 @@ def main() -> None:
         sys.exit(FAILED)
 
 
-def _tell(unexpected: Exception) -> None:
+def _tell(unexpected: BaseException) -> None:
     """Tell the user, whatever has happened to the streams, and keep the traceback."""
     from bench.cli.crash import report_crash
     from bench.cli.output import readers_may_go

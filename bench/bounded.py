@@ -22,6 +22,8 @@ from typing import BinaryIO
 from bench.formatting import MIB
 
 MOST_DEPTH = 100
+LONGEST_LOG, KEPT_OF_A_LOG = 16 * MIB, 4 * MIB  # what is kept is the beginning and the end
+LEFT_OUT = b"\n[... the middle of this log was left out: it was too long ...]\n"
 BLOCK_BYTES = 512  # of st_blocks
 MAY_HAVE_HOLES, MOST_HOLES = 64 * MIB, 8  # a compressed file system leaves more than an eighth of weights
 POINTER = b"version https://git-lfs.github.com/spec/"
@@ -131,6 +133,26 @@ def open_to_append(path: Path) -> BinaryIO:
     descriptor = os.open(path, flags, 0o600)
     _keep_if_regular(descriptor, path)
     return os.fdopen(descriptor, "ab")
+
+
+def keep_short(log: Path) -> None:
+    """Take the middle out of a log that has become long, and leave a line that says so. Whoever appends to it
+    goes on at its end. A log that is gone, or is not a file, is left alone."""
+    flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(log, flags)
+    except OSError:
+        return
+    try:
+        about = os.fstat(descriptor)
+        if stat.S_ISREG(about.st_mode) and about.st_size > LONGEST_LOG:
+            last = os.pread(descriptor, KEPT_OF_A_LOG, about.st_size - KEPT_OF_A_LOG)
+            os.ftruncate(descriptor, KEPT_OF_A_LOG)
+            os.write(descriptor, LEFT_OUT + last)
+    except OSError:  # a full disk has room again
+        return
+    finally:
+        os.close(descriptor)
 
 
 def tail(path: Path, most_bytes: int) -> bytes:

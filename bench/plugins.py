@@ -20,35 +20,52 @@ import importlib
 import importlib.util
 import os
 import pkgutil
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
-from types import ModuleType
+from types import ModuleType, TracebackType
 
 from bench.errors import UsageError
 from bench.formatting import did_you_mean, one_line
 
 PREFIX = "inference_cost_bench."
 MOST_SAID = 300  # letters of why a plug-in cannot be imported
-# What the module of somebody else may raise while it is imported.
-FAULTS = (
-    ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError, OSError,
-    RuntimeError, SyntaxError, TypeError, ValueError,
-)  # fmt: skip
 _loaded: dict[tuple[str, ...], ModuleType] = {}  # by kind, name and the directories of the kind
 
 
 @cache
 def _of_others() -> Mapping[str, Mapping[str, str]]:
-    """Return the modules that other packages add, by kind and name."""
+    """Return the modules that other packages add, by kind and name. Raises UsageError for a package whose
+    entry points cannot be read."""
     from importlib.metadata import entry_points
 
+    try:
+        groups = {group for group in entry_points().groups if group.startswith(PREFIX)}
+    except (TypeError, ValueError) as bad:  # a line without '=', or bytes that are no text
+        raise _unreadable() or bad from None
     found: dict[str, dict[str, str]] = {}
-    groups = {group for group in entry_points().groups if group.startswith(PREFIX)}
     for group in groups:
         kind = found.setdefault(group.removeprefix(PREFIX), {})
-        kind |= {point.name: point.module for point in entry_points(group=group)}
+        for point in entry_points(group=group):
+            # ``point.module`` would fail for a name with a dash
+            kind[point.name] = re.split(r"[:\[]", point.value)[0].strip()
     return found
+
+
+def _unreadable() -> UsageError | None:
+    """Return an error that names the installed package whose entry points cannot be read."""
+    from importlib.metadata import distributions
+
+    for package in distributions():
+        try:
+            package.entry_points  # noqa: B018 - it is read here
+        except (TypeError, ValueError) as bad:
+            why = one_line(str(bad))[:MOST_SAID]
+            name = package.metadata["Name"]
+            return UsageError(f"the entry points of {name} cannot be read ({why}): install it again")
+    return None
 
 
 def _home(kind: str) -> ModuleType:
@@ -127,15 +144,33 @@ def load(kind: str, name: str, fits: Callable[[ModuleType], bool] = lambda modul
 def _imported(kind: str, name: str, module: str) -> ModuleType:
     """Import a plug-in. Raises UsageError if it cannot be imported; what goes wrong in a module of ours is a
     bug, unless a package is missing."""
-    try:
+    with _Import(kind, name, module):
         return importlib.import_module(module)
-    except (SystemExit, *FAULTS) as bad:
-        if module.startswith("bench.") and not isinstance(bad, ImportError | SystemExit):
-            raise
-        why = f"it ends the program ({bad!r})" if isinstance(bad, SystemExit) else str(bad)
-        kind_of_error = "" if isinstance(bad, ImportError | SystemExit) else f"{type(bad).__name__}: "
+
+
+@dataclass(frozen=True)
+class _Import:
+    """A context manager that names the plug-in in which an import failed, whatever its module raises."""
+
+    kind: str
+    name: str
+    module: str
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not isinstance(error, Exception | SystemExit):
+            return
+        if self.module.startswith("bench.") and not isinstance(error, ImportError | SystemExit):
+            return
+        why = f"it ends the program ({error!r})" if isinstance(error, SystemExit) else str(error)
+        kind_of_error = "" if isinstance(error, ImportError | SystemExit) else f"{type(error).__name__}: "
         said = one_line(f"{kind_of_error}{why}")[:MOST_SAID]
-        raise UsageError(f"the {_one_of(kind)} {name} cannot be imported from {module}: {said}") from bad
+        what = f"the {_one_of(self.kind)} {self.name}"
+        raise UsageError(f"{what} cannot be imported from {self.module}: {said}") from error
 
 
 def _one_of(kind: str) -> str:

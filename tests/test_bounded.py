@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench import bounded
-from bench.bounded import must_be_modest, open_regular, open_to_append, read_bounded, tail
+from bench.bounded import keep_short, must_be_modest, open_regular, open_to_append, read_bounded, tail
 
 
 def refused(path: Path, *, follow: bool = True) -> str:
@@ -181,3 +181,29 @@ def test_a_short_file_may_have_holes(tmp_path: Path) -> None:
         out.write(b"x")
         out.truncate(64 << 20)
     bounded.must_be_on_the_disk(tmp_path / "weights")
+
+
+@pytest.mark.parametrize(("size", "cut"), [(16 << 20, False), ((16 << 20) + 1, True), (40 << 20, True)])
+def test_a_long_log_keeps_its_beginning_and_its_end(tmp_path: Path, size: int, cut: bool) -> None:
+    """Whoever writes it has it open all the time."""
+    log = tmp_path / "log"
+    with open_to_append(log) as writer:
+        writer.write(b"begin" + b"x" * (size - 8) + b"end")
+        writer.flush()
+        keep_short(log)
+        writer.write(b" and more")
+    found = log.read_bytes()
+    assert (found[:5], found[-12:]) == (b"begin", b"end and more")
+    assert (b"the middle of this log was left out" in found) == cut
+    assert len(found) < (9 << 20) if cut else len(found) == size + len(b" and more")
+
+
+def test_what_is_no_log_of_ours_is_not_shortened(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    with precious.open("wb") as out:
+        out.truncate(17 << 20)
+    (tmp_path / "log").symlink_to(precious)
+    os.mkfifo(tmp_path / "fifo")
+    for name in ("log", "fifo", "nothing", "."):
+        keep_short(tmp_path / name)
+    assert precious.stat().st_size == 17 << 20

@@ -52,6 +52,7 @@ def test_what_was_loaded_is_not_looked_for_again(monkeypatch: pytest.MonkeyPatch
         ("raise RuntimeError('two\\nlines \\x1b[31m')", "RuntimeError: two lines �[31m"),
         ("import nothing_of_this_name", "No module named 'nothing_of_this_name'"),
         ("raise SystemExit(0)", "it ends the program (SystemExit(0))"),
+        ("class Odd(Exception): ...\nraise Odd('hers')", "Odd: hers"),
     ],
 )  # fmt: skip
 def test_a_plug_in_that_is_broken_is_named(
@@ -72,3 +73,32 @@ def test_a_fault_of_ours_stays_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plugins.importlib, "import_module", broken)
     with pytest.raises(NameError):
         plugins._imported("probes", "page-faults", "bench.probes.page_faults")
+
+
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry_points: bytes) -> None:
+    """A package of somebody else in this environment."""
+    place = tmp_path / "her_package-1.dist-info"
+    place.mkdir()
+    (place / "METADATA").write_text("Metadata-Version: 2.1\nName: her-package\nVersion: 1\n")
+    (place / "entry_points.txt").write_bytes(entry_points)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(plugins, "_of_others", plugins._of_others.__wrapped__)  # nothing is remembered
+
+
+def test_a_name_that_is_no_module_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(tmp_path, monkeypatch, b"[inference_cost_bench.probes]\nhers = her-package.probe:main\n")
+    assert "hers" in plugins.names("probes")
+    with pytest.raises(UsageError, match=r"the probe hers cannot be imported from her-package.probe: No mod"):
+        plugins.load("probes", "hers")
+
+
+@pytest.mark.parametrize("content", [b"[console_scripts]\nno sign of an equals\n", b"[x]\na = \xff\n"])
+def test_a_package_whose_entry_points_cannot_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    """It ended every command in a traceback, whether it had plug-ins or not."""
+    installed(tmp_path, monkeypatch, content)
+    with pytest.raises(
+        UsageError, match=r"the entry points of her-package cannot be read \(.+\): install it"
+    ):
+        plugins.names("probes")

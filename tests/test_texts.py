@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import texts
 from bench.errors import UsageError
 from bench.texts import EvaluationText, check_text, read_text, same_text
 
@@ -44,3 +45,20 @@ def test_two_names_of_one_text(tmp_path: Path) -> None:
     assert not same_text(one, other)
     assert same_text("english", "english")
     assert not same_text("english", one)
+
+
+def test_a_file_is_read_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand rows may be calibrated on one text of 64 MiB, and each is checked against the drift's."""
+    file, other = tmp_path / "mine.txt", tmp_path / "other.txt"
+    file.write_text("x")
+    other.write_text("xy")
+    read: list[str] = []
+    reads = texts.read_text
+    monkeypatch.setattr(texts, "read_text", lambda name: [read.append(name), reads(name)][1])
+    for _ in range(5):
+        check_text(str(file))
+        assert not same_text(str(file), str(other))
+    assert read == [str(file), str(other)]
+    file.write_text("xy")
+    assert same_text(str(file), str(other))
+    assert read == [str(file), str(other), str(file)]

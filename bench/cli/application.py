@@ -1,4 +1,5 @@
-"""Define the application of all commands. Its options refuse numbers that are not finite."""
+"""Define the application of all commands. Its options refuse numbers that are not finite, and nothing that a
+command calls ends it."""
 
 from __future__ import annotations
 
@@ -9,13 +10,17 @@ from typing import Any, TypeVar
 import typer
 from typer.core import TyperCommand
 
-from bench.errors import UsageError
+from bench.cli.output import Verdict
+from bench.errors import BenchError, UsageError
+from bench.formatting import one_line
 
+MOST_SAID = 300  # letters of what something said when it ended a command
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Command(TyperCommand):
-    """A command that refuses ``nan`` and ``inf``, which click accepts for an option without bounds."""
+    """A command that refuses ``nan`` and ``inf``, which click accepts for an option without bounds. Its exit
+    code is its own."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the command line. Raises UsageError, which names the option, for ``nan`` and ``inf``."""
@@ -25,6 +30,19 @@ class Command(TyperCommand):
             if isinstance(value, float) and not math.isfinite(value):
                 raise UsageError(f"{option.opts[0]}: {value} is not a finite number")
         return rest
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command. Raises BenchError if something in it calls ``sys.exit``, as a plug-in may: a gate
+        that ends so would be PASS or FAIL and has judged nothing."""
+        try:
+            return super().invoke(ctx)
+        except Verdict:
+            raise
+        except BrokenPipeError as gone:  # for which click leaves with 1, the verdict of a gate that fails
+            raise BenchError("a process that this command wrote to has gone") from gone
+        except SystemExit as left:
+            said = one_line(repr(left))[:MOST_SAID]
+            raise BenchError(f"something that this command calls has ended it: {said}") from left
 
 
 class Application(typer.Typer):

@@ -1,4 +1,4 @@
-"""Handle Ctrl-C and SIGTERM while `bench load` measures, so that finished requests are kept."""
+"""Handle Ctrl-C, SIGTERM and SIGHUP while `bench load` measures, so that finished requests are kept."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from types import FrameType, TracebackType
 from typing import TypeVar
 
 from bench.errors import ExitCode, InterruptedRun, TerminatedRun
+from bench.measure.interrupt import ending_signals
 from bench.serving.load import INTERRUPTED, Load
 
 NOTHING = "interrupted before a request had ended: nothing was measured"
@@ -19,16 +20,18 @@ class Ending:
     """The effect of signals on a load, and the exit code that follows.
 
     While requests are being sent (``heeding``), SIGTERM cancels them as Ctrl-C does. Before and after that it
-    raises TerminatedRun. After ``settle`` both signals are ignored, because only the server must still be
+    raises TerminatedRun. SIGHUP, of a terminal that is closed, does the same. After ``settle`` all are
+    ignored, because only the server must still be
     stopped and the files written.
     """
 
     def __init__(self) -> None:
         self.exit_code = ExitCode.INTERRUPTED
+        self._ending = ending_signals()
 
     def __enter__(self) -> Ending:
-        self._before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        signal.signal(signal.SIGTERM, self._terminate)
+        self._before = {number: signal.getsignal(number) for number in (signal.SIGINT, *self._ending)}
+        self._terminates()
         return self
 
     def __exit__(
@@ -47,7 +50,8 @@ class Ending:
             self.exit_code = ExitCode.TERMINATED
             task.cancel()
 
-        loop.add_signal_handler(signal.SIGTERM, cancel)
+        for number in self._ending:
+            loop.add_signal_handler(number, cancel)
         try:
             return await work
         except asyncio.CancelledError:
@@ -55,12 +59,13 @@ class Ending:
                 raise TerminatedRun(NOTHING) from None
             raise
         finally:
-            loop.remove_signal_handler(signal.SIGTERM)
-            signal.signal(signal.SIGTERM, self._terminate)
+            for number in self._ending:
+                loop.remove_signal_handler(number)
+            self._terminates()
 
     def settle(self) -> None:
-        """Ignore both signals from now on."""
-        for number in (signal.SIGINT, signal.SIGTERM):
+        """Ignore all of them from now on."""
+        for number in (signal.SIGINT, *self._ending):
             signal.signal(number, signal.SIG_IGN)
 
     def must_have(self, load: Load) -> None:
@@ -68,6 +73,10 @@ class Ending:
         if load.stopped == INTERRUPTED and not load.samples:
             terminated = self.exit_code == ExitCode.TERMINATED
             raise TerminatedRun(NOTHING) if terminated else InterruptedRun(NOTHING)
+
+    def _terminates(self) -> None:
+        for number in self._ending:
+            signal.signal(number, self._terminate)
 
     def _terminate(self, _number: int, _frame: FrameType | None) -> None:
         self.exit_code = ExitCode.TERMINATED

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import gc
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from bench.cli import (  # noqa: F401 - they register their commands
     explaining,
@@ -15,18 +19,14 @@ from bench.cli import (  # noqa: F401 - they register their commands
     upkeep,
 )
 from bench.cli.app import app
+from bench.cli.not_ours import not_ours
 from bench.cli.output import Verdict, forget_odd_sizes, readers_may_go, speakable
 from bench.errors import BenchError, ExitCode, UsageError
+from bench.measure.interrupt import ending_signals, winding_down
 
 # Commands build large trees without cycles. With the default of 700 the garbage collector would search a run
 # of a thousand rows again and again, which takes a fifth of the time to read it.
 NEW_OBJECTS = 50_000
-LONGEST_NAME = 80  # characters of a file name in a message
-NOT_OURS = {
-    errno.ENAMETOOLONG: "this name is too long",
-    errno.EACCES: "this user may not look into it",
-    errno.EPERM: "this user may not do that",
-}
 
 
 def main() -> None:
@@ -46,6 +46,15 @@ def main() -> None:
 
 def _run() -> int | None:
     """Run a command and return its exit code, or None if it ended well and has no verdict."""
+    with _heeding_signals() as told:
+        code = _code_of_command()
+    if told and code == ExitCode.INTERRUPTED:
+        print("bench: terminated", file=sys.stderr)
+        return ExitCode.TERMINATED
+    return code
+
+
+def _code_of_command() -> int | None:
     try:
         _require_working_directory()
         app()
@@ -54,17 +63,40 @@ def _run() -> int | None:
     except BenchError as expected:
         print(f"bench: {speakable(str(expected))}", file=sys.stderr)
         return expected.exit_code
-    except OSError as bad:
-        if bad.errno not in NOT_OURS or bad.filename is None:
+    except (OSError, MemoryError, RuntimeError) as bad:
+        if (said := not_ours(bad)) is None:
             raise
-        name = speakable(str(bad.filename))[:LONGEST_NAME]
-        print(f"bench: {name}: {NOT_OURS[bad.errno]}", file=sys.stderr)
-        return ExitCode.USAGE
+        print(f"bench: {said[0]}", file=sys.stderr)
+        return said[1]
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
-    except SystemExit as left:  # typer has already printed its message
-        return left.code or None if isinstance(left.code, int | None) else ExitCode.FAILED
+    except SystemExit as left:  # typer has already printed its message; 1 is the verdict of a gate only
+        return left.code or None if left.code != 1 and isinstance(left.code, int | None) else ExitCode.FAILED
     return None
+
+
+@contextmanager
+def _heeding_signals() -> Iterator[list[int]]:
+    """Let SIGTERM, and SIGHUP of a terminal that is closed, end a command as Ctrl-C does; give the list of
+    those that did.
+
+    Their own effect would end this process alone: the build of a commit, pip or git, which have sessions of
+    their own, would go on without it. A run and a load have handlers of their own while they measure.
+    """
+    told: list[int] = []
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        if not winding_down():
+            told.append(number)
+            raise KeyboardInterrupt
+
+    heard = ending_signals() if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.signal(number, end) for number in heard}
+    try:
+        yield told
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _require_working_directory() -> None:

@@ -6,8 +6,9 @@ import csv
 import io
 import os
 import re
+import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,11 +46,29 @@ def _read_many(directories: Sequence[bytes]) -> Iterator[IndexedRun]:
     from concurrent.futures import ProcessPoolExecutor
 
     from bench.machine.devices import cpu_count
+    from bench.machine.proc import ending_with_parent
     from bench.results.index_entry import read_run
 
     print(f"reading {count(len(directories), 'run')} into the index, once", file=sys.stderr)
-    with ProcessPoolExecutor(cpu_count(), mp_context=multiprocessing.get_context("fork")) as pool:
+    begin, fork = _reader(ending_with_parent(signal.SIGKILL)), multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(cpu_count(), fork, begin) as pool:
         yield from pool.map(read_run, directories, chunksize=AT_ONCE)
+
+
+def _reader(end_with_parent: Callable[[], None]) -> Callable[[], None]:
+    """Return what a process does before it reads runs.
+
+    It leaves signals to its parent: a terminal sends Ctrl-C to both, and each reader would show a traceback.
+    It ends with its parent: else it would wait for ever for more to read.
+    """
+
+    def begin() -> None:
+        end_with_parent()
+        for number in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    return begin
 
 
 def runs(directory: Path, wanted: Wanted, *, limit: int | None, as_json: bool, as_csv: bool) -> str:

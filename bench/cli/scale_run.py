@@ -14,6 +14,7 @@ from types import FrameType
 
 from bench.errors import ExitCode, InterruptedRun, TerminatedRun, UsageError
 from bench.formatting import count, one_line, printable
+from bench.measure.interrupt import ending_signals
 from bench.measure.refining import Budget
 from bench.scale.campaign import Campaign, Ending, complete
 from bench.scale.dispatch import Dispatcher
@@ -108,20 +109,22 @@ def exit_code(endings: Iterable[Ending]) -> ExitCode:
 
 @contextmanager
 def _ended_by_signals(directory: Path) -> Iterator[None]:
-    """Turn the first Ctrl-C or SIGTERM into an exception that ends the campaign.
+    """Turn the first Ctrl-C, SIGTERM or SIGHUP into an exception that ends the campaign.
 
     Further signals are ignored while the results are being saved.
     """
     kept = f"what was measured is kept; go on with --resume {directory}"
 
+    heard = (signal.SIGINT, *ending_signals())
+
     def end(number: int, _frame: FrameType | None) -> None:
-        for each in (signal.SIGINT, signal.SIGTERM):
+        for each in heard:
             signal.signal(each, signal.SIG_IGN)
-        if number == signal.SIGTERM:
+        if number != signal.SIGINT:
             raise TerminatedRun(f"terminated; {kept}")
         raise InterruptedRun(f"interrupted; {kept}")
 
-    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, end) for number in heard}
     try:
         yield
     finally:

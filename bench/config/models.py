@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from bench.bounded import is_file
 from bench.errors import UsageError
 from bench.models.checks import check_directory
 from bench.models.gguf_parts import check_model
@@ -60,7 +61,8 @@ def _sound_path(source: YamlSource, place: Path, path: KeyPath) -> Path:
     """Check the headers of a model directory or a GGUF file and return its path; no weights are read."""
     with blaming(source, path, str(place)):
         if place.suffix == ".gguf" and not place.is_dir():
-            check_model(place)
+            about = place.stat() if is_file(place) else None
+            _sound_gguf(place, None if about is None else (about.st_mtime_ns, about.st_size))
         elif place.is_dir():
             _sound_directory(place.resolve(), place.stat().st_mtime_ns)
         else:
@@ -75,6 +77,12 @@ def _sound_directory(place: Path, _changed: int) -> None:
         read_adapter(place)
     else:
         check_directory(place)
+
+
+@lru_cache
+def _sound_gguf(place: Path, _state: tuple[int, int] | None) -> None:
+    """Check a GGUF file once for all rows that name it: its header has some hundred thousand tokens."""
+    check_model(place)
 
 
 def _known_model(source: YamlSource, name: str, path: KeyPath, find: FindModel, *, random: bool) -> str:

@@ -36,7 +36,7 @@ from bench.config.pasted_keys import refuse_pasted_keys
 from bench.config.rows import ARM_KEYS, RowReader
 from bench.config.served import serves
 from bench.config.spec import Group, Spec
-from bench.config.spelling import override, spelled
+from bench.config.spelling import override, refuse_replaced, spelled
 from bench.errors import ConfigError
 from bench.pricing.book import price_called
 from bench.pricing.reprice import check_rent
@@ -90,6 +90,7 @@ def read_outline(text: str, file: str, overrides: Sequence[str] = ()) -> Spec:
 def _as_asked(source: YamlSource, overrides: Sequence[str]) -> YamlSource:
     """Return a file in our spelling of its keys, with ``overrides`` applied in their order."""
     source = spelled(source)
+    refuse_replaced(overrides)
     for one in overrides:
         source = override(source, one)
     return source

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 from bench.errors import UsageError
@@ -20,7 +21,7 @@ def override(source: YamlSource, text: str) -> YamlSource:
         raise UsageError(f"--set {text[:200]!r}: give one value, on one line")
     data = copy.deepcopy(source.data)
     target: Any = data
-    *parents, last = [spellings().get(key, key) for key in keys.strip().split(".")]
+    *parents, last = _place_of(text)
     if len(parents) >= MAX_DEPTH:
         raise UsageError(f"--set {text[:60]!r}: a key has at most {MAX_DEPTH} parts")
     lines = dict(source.lines)
@@ -33,6 +34,22 @@ def override(source: YamlSource, text: str) -> YamlSource:
     place = (*parents, last)
     lines = {path: line for path, line in lines.items() if path[: len(place)] != place}
     return spelled(YamlSource(source.file, data, {**lines, place: BY_OPTION}))
+
+
+def refuse_replaced(overrides: Sequence[str]) -> None:
+    """Raise UsageError for a ``--set`` that does nothing, because a later one replaces what it gives."""
+    later: set[tuple[str, ...]] = set()
+    for place in map(_place_of, reversed(overrides)):
+        for length in range(1, min(len(place), MAX_DEPTH) + 1):
+            if place[:length] in later:
+                given, by = (".".join(one)[:200] for one in (place, place[:length]))
+                raise UsageError(f"--set {given} does nothing: --set {by} comes after it and replaces it")
+        later.add(place)
+
+
+def _place_of(override: str) -> tuple[str, ...]:
+    keys = override.partition("=")[0].strip()
+    return tuple(spellings().get(key, key) for key in keys.split("."))
 
 
 def spelled(source: YamlSource) -> YamlSource:

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
+from collections.abc import Mapping
+from pathlib import Path
 
 # Enough to find programs, caches, proxies and compilers; no secrets of the job.
 ALLOWED = frozenset({
@@ -23,17 +26,42 @@ ALLOWED = frozenset({
 SECRET = re.compile("TOKEN|PASSWORD|PASSWD|SECRET|CREDENTIAL|PUBLISH|USERNAME|_KEY|HTTP_?AUTH|INDEX_AUTH")
 LINES = 12
 SAFE = {"PYTHONSAFEPATH": "1"}
+PLACES = ("PATH", "LD_LIBRARY_PATH")  # lists of directories in which programs and libraries are looked for
 NOWHERE = "/"  # the working directory of a child that needs none
 
 
 def environment(*prefixes: str) -> dict[str, str]:
     """Return the allowed variables, and those that begin with one of ``prefixes`` and name no secret."""
     ours = prefixes or ("\0",)
-    return {
-        key: value
-        for key, value in os.environ.items()
-        if key in ALLOWED or (key.startswith(ours) and not SECRET.search(key))
-    }
+    return from_whole_paths(
+        {
+            key: value
+            for key, value in os.environ.items()
+            if key in ALLOWED or (key.startswith(ours) and not SECRET.search(key))
+        }
+    )
+
+
+def from_whole_paths(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return variables in which programs and libraries are looked for in whole paths only, and never where
+    the user stands.
+
+    A relative or empty entry would be the directory in which a child stands: a ``git`` or a ``libgomp.so.1``
+    there would run. An empty one comes easily: ``LD_LIBRARY_PATH=/opt/cuda/lib64:$LD_LIBRARY_PATH``.
+    """
+    lists = {name: _whole(variables[name]) for name in PLACES if name in variables}
+    others = {key: value for key, value in variables.items() if key not in PLACES}
+    return others | {name: os.pathsep.join(places) for name, places in lists.items() if places}
+
+
+def _whole(places: str) -> list[str]:
+    given = [Path(place) for place in places.split(os.pathsep) if place]
+    return [str(place.absolute()) for place in given if place != Path()]
+
+
+def program_called(name: str) -> str | None:
+    """Return the path of a program that a child would find by its name, or None."""
+    return shutil.which(name, path=environment().get("PATH", os.defpath))
 
 
 def too_long(seconds: float) -> str:

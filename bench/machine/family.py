@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from bench.machine.proc import entries, session_of, stat_of
+from bench.machine.proc import ending_with_parent, entries, session_of, stat_of
 
 MARK = "BENCH_FAMILY"
 MOST_BYTES = 64 * 1024 * 1024  # of what a command printed; of more, the end is kept
@@ -40,7 +40,8 @@ def run_whole(
     may_leave: bool = False,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command, and return it with what it printed. Nothing that it started is left when this returns;
-    with ``may_leave`` that holds only if it did not end well, so that git may tidy up behind it.
+    with ``may_leave`` that holds only if it did not end well, so that git may tidy up behind it. If this
+    process is killed, the command ends too, unless it may leave something: git would leave locks.
 
     Raises OSError if it cannot be started, CalledProcessError if it fails, and TimeoutExpired with what it
     had printed if it took more than ``timeout_s``.
@@ -49,7 +50,7 @@ def run_whole(
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=cwd, env=given,
-            start_new_session=True,
+            start_new_session=True, preexec_fn=None if may_leave else ending_with_parent(signal.SIGKILL),
         )  # fmt: skip
         code: int | None = None
         try:

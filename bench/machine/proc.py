@@ -63,8 +63,8 @@ def ending_with_parent(number: int) -> Callable[[], None]:
     A child calls it before it runs anything else (``preexec_fn``). The C library is looked up here, before
     the fork, after which only little is safe.
     """
-    libc = ctypes.CDLL(None)
-    return lambda: libc.prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
+    prctl = ctypes.CDLL(None).prctl
+    return lambda: prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
 
 
 def be_killed_first() -> None:

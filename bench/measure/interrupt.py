@@ -1,13 +1,15 @@
-"""Handle Ctrl-C and SIGTERM during a run.
+"""Handle Ctrl-C, SIGTERM and SIGHUP during a run.
 
 The first Ctrl-C ends the run after the current stage, the second one ends it at once. SIGTERM ends it at
-once. Ending a run means stopping its workers and writing a record; no further signal disturbs that.
+once, and so does SIGHUP, which a terminal sends when it is closed. Ending a run means stopping its workers
+and writing a record; no further signal disturbs that.
 """
 
 from __future__ import annotations
 
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType, TracebackType
 
 from bench.errors import InterruptedRun, TerminatedRun
@@ -16,6 +18,23 @@ from bench.errors import InterruptedRun, TerminatedRun
 # collector. A SIGTERM that had no effect for this long is therefore raised once more; a run that takes longer
 # to wind down, on a busy machine, is not disturbed.
 AGAIN_S = 3.0
+
+
+def ending_signals() -> tuple[signal.Signals, ...]:
+    """Return the signals that end a run at once. Whoever started us with ``nohup`` has SIGHUP ignored."""
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return (signal.SIGTERM,) if ignored else (signal.SIGTERM, signal.SIGHUP)
+
+
+def winding_down(outside: BaseException | None = None) -> bool:
+    """Return whether the interrupted code is already ending because of an earlier signal, in a ``finally`` or
+    ``except`` block or on the way out of a ``with`` block. What is ``outside`` does not count."""
+    error = sys.exc_info()[1]
+    while error is not None and error is not outside:
+        if isinstance(error, TerminatedRun | KeyboardInterrupt):
+            return True
+        error = error.__context__
+    return False
 
 
 class Interrupt:
@@ -27,47 +46,37 @@ class Interrupt:
         self._outside = sys.exc_info()[1]  # an exception that the caller handles does not end this run
 
     def __enter__(self) -> Interrupt:
-        self._before = signal.signal(signal.SIGINT, self._handle)
-        self._before_term = signal.signal(signal.SIGTERM, self._terminate)
-        self._before_alarm = signal.signal(signal.SIGALRM, self._terminate)
+        handlers = {signal.SIGINT: self._handle, signal.SIGALRM: self._terminate}
+        handlers |= dict.fromkeys(ending_signals(), self._terminate)
+        self._before = {number: signal.signal(number, each) for number, each in handlers.items()}
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.settle()
-        signal.signal(signal.SIGINT, self._before)
-        signal.signal(signal.SIGTERM, self._before_term)
-        signal.signal(signal.SIGALRM, self._before_alarm)
+        for number, before in self._before.items():
+            signal.signal(number, before)
 
     def _handle(self, _number: int, _frame: FrameType | None) -> None:
         if self._asked:
-            if not self._settled and not self._winding_down():
+            if not self._settled and not winding_down(self._outside):
                 raise KeyboardInterrupt
             return
         self._asked = True
-        print("\nstopping after this stage; Ctrl-C again stops now", file=sys.stderr)
+        with suppress(RuntimeError):  # it came in the middle of another line that waits for its reader
+            print("\nstopping after this stage; Ctrl-C again stops now", file=sys.stderr)
 
     def _terminate(self, _number: int, _frame: FrameType | None) -> None:
         if not self._settled:
             signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
-            if not self._winding_down():
+            if not winding_down(self._outside):
                 raise TerminatedRun("terminated")
 
     def settle(self) -> None:
-        """Ignore SIGTERM from now on, because the run has ended and its summary is being written."""
+        """Ignore signals from now on, because the run has ended and its summary is being written."""
         self._settled = True
         signal.setitimer(signal.ITIMER_REAL, 0)
-
-    def _winding_down(self) -> bool:
-        """Return whether the interrupted code is already ending the run because of an earlier signal, in a
-        ``finally`` or ``except`` block or on the way out of a ``with`` block."""
-        error = sys.exc_info()[1]
-        while error is not None and error is not self._outside:
-            if isinstance(error, TerminatedRun | KeyboardInterrupt):
-                return True
-            error = error.__context__
-        return False
 
     def check(self) -> None:
         """Raise InterruptedRun if Ctrl-C was pressed; called between stages."""

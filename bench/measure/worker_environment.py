@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench.machine.children import SAFE
+from bench.machine.children import SAFE, from_whole_paths
 from bench.models.cache import cache_root
 
 # The variables that a worker inherits: enough to find libraries, caches and devices, but no secrets.
@@ -34,7 +34,8 @@ def worker_environment(
     ``PYTHONPATH``. Another interpreter (``python``) has packages of its own. What its worker starts by name
     is of its environment, too: else code that calls ``python`` would run with what the job has.
     """
-    kept = {name: os.environ[name] for name in ALLOWED_ENVIRONMENT if name in os.environ}
+    inherited = {name: os.environ[name] for name in ALLOWED_ENVIRONMENT if name in os.environ}
+    kept = from_whole_paths(inherited)
     if python is None and (places := package_places()):
         kept["PYTHONPATH"] = os.pathsep.join(places)
     # A single thread has no other threads to stay close to. If it were bound, it would sit on the first

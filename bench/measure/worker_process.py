@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 import bench
-from bench.bounded import open_to_append, tail
+from bench.bounded import keep_short, open_to_append, tail
 from bench.errors import BenchError, OnFailure, Outcome, TerminatedRun, VariantFailed
 from bench.formatting import format_mib
 from bench.machine.proc import entries, session_of
@@ -144,6 +144,7 @@ class WorkerProcess:
         failed or sent nothing for ``timeout_s``."""
         while (said := self._hear(timeout_s)).get("progress") is not None:
             self.on_progress(str(said["progress"])[:200])
+        keep_short(self._log)
         return self._result(said)
 
     def _hear(self, timeout_s: float) -> Json:

@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from bench.errors import BenchError
 from bench.formatting import one_line, printable
 from bench.machine.children import NOWHERE, SAFE
 from bench.machine.family import end_family, marked, printed
+from bench.machine.proc import ending_with_parent
 
 # Where the child finds this package, if it is not installed. ``PYTHONPATH`` of the user is not handed on.
 OUR_PACKAGE = {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
@@ -42,13 +44,14 @@ def run_child(
     and its stderr. The child imports nothing from the directory in which the user stands.
 
     Raises BenchError if it takes more than its ``limits`` in seconds; more memory is refused to it. What it
-    started ends with it.
+    started ends with it, and it ends with this process.
     """
     given = marked({**environment, **SAFE})
     with tempfile.TemporaryFile() as err:
         child = subprocess.Popen(
             [sys.executable, "-P", *arguments], env=given, cwd=NOWHERE, stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=err, start_new_session=True,
+            preexec_fn=ending_with_parent(signal.SIGKILL),
         )  # fmt: skip
         try:
             if limits is not None:

@@ -9,7 +9,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -80,14 +80,6 @@ def export(
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     return to
-
-
-def _copy(files: Iterable[Path], home: Path, to: Path) -> None:
-    """Copy files below ``home`` to the same places below ``to``."""
-    for file in files:
-        copy = to / file.relative_to(home)
-        copy.parent.mkdir(exist_ok=True)
-        shutil.copy2(file, copy)
 
 
 def _new_beside(to: Path) -> Path:

@@ -17,9 +17,10 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from bench.bounded import open_regular
+from bench.bounded import KEPT_OF_A_LOG, open_regular
 from bench.machine.proc import ending_with_parent
 from bench.records.plain import Json
+from bench.runs.directory import LOGS
 from bench.store.source import source_digest
 
 MOST_BYTES = 4 * 2**20  # of one file at a time
@@ -107,14 +108,17 @@ class NodeRun:
 
     def _new(self, path: Path) -> tuple[str, int, bytes] | None:
         """Return what a file holds behind what was sent of it: its name below the run's directory, the place,
-        and the bytes. ``run.json`` is replaced and not appended to, so it is read when the run has ended."""
+        and the bytes. ``run.json`` is replaced and not appended to, so it is read when the run has ended. Of
+        a log, the middle may be taken out meanwhile, so only its beginning is read before."""
         unfinished = self._child is not None and self._child.poll() is None
         if path.name == "run.json" and unfinished:
             return None
         begin = self._sent.get(path, 0)
+        beginning_only = unfinished and path.parent.name == LOGS
+        most = max(KEPT_OF_A_LOG - begin, 0) if beginning_only else MOST_BYTES
         with open_regular(path, follow=False) as file:
             file.seek(begin)
-            content = file.read(MOST_BYTES)
+            content = file.read(min(most, MOST_BYTES))
         if not content:
             return None
         self._sent[path] = begin + len(content)

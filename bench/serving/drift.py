@@ -8,20 +8,24 @@ If it gives none by their ids, what both write is compared (``text_drift.py``).
 
 from __future__ import annotations
 
+import asyncio
 import json
+import signal
 import subprocess
 import sys
 from array import array
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.bounded import open_to_append, tail
+from bench.bounded import keep_short, open_to_append, tail
 from bench.drift import distribution as statistics
 from bench.errors import BenchError, OnFailure, UsageError
 from bench.formatting import one_line
 from bench.machine.children import NOWHERE, SAFE, environment
+from bench.machine.proc import ending_with_parent
 from bench.metrics.output_drift import KLD, KLD_MAX, PPL_RATIO, RMS, TOP1
 from bench.records import DriftWindow, Json
 from bench.serving.client import Settings
@@ -108,14 +112,14 @@ async def drift_of(settings: Settings, wanted: Wanted, log: Path, say: Say) -> D
     Raises UsageError for a text that is too short, and BenchError if a request fails.
     """
     text = read_text(wanted.text)
-    with _Baseline(wanted, text, log) as baseline:
+    async with _Baseline(wanted, text, log) as baseline:
         try:
             return await _by_distributions(settings, wanted, text, baseline, say)
         except NoDistributions as bad:
             why = one_line(str(bad))[:REASON_LETTERS]
 
-        def write(prompt: str) -> Said:
-            return baseline.written(prompt, chat=settings.api == "chat")
+        async def write(prompt: str) -> Said:
+            return await baseline.written(prompt, chat=settings.api == "chat")
 
         said = await said_by_both(settings, text, max(wanted.tokens // WINDOW, 1), WINDOW, write, say)
         return TextDrift(wanted.name, wanted.text, WINDOW, why, said)
@@ -134,11 +138,11 @@ async def _by_distributions(
         raise UsageError(f"the text {wanted.text} has {baseline.tokens} tokens, and a window has {WINDOW}")
     tokenizer = await _same_tokens(asker, text[:SAMPLE_LETTERS], baseline.sample)
     windows: list[DriftWindow] = []
-    route = await route_of(asker, baseline.vocabulary, baseline.window(starts[0])[:2])
+    route = await route_of(asker, baseline.vocabulary, (await baseline.window(starts[0]))[:2])
     for number, start in enumerate(starts, start=1):
-        ids = baseline.window(start)
+        ids = await baseline.window(start)
         given = [await route.ask(ids[:length]) for length in range(1, len(ids))]
-        found, exact = baseline.compared(given)
+        found, exact = await baseline.compared(given)
         if exact != (route.top is None):
             raise BenchError("the server gave the whole vocabulary for some prompts and not for others")
         windows.append(found)
@@ -161,12 +165,16 @@ async def _same_tokens(asker: Asker, text: str, of_reference: Sequence[int]) -> 
 
 
 class _Baseline:
-    """The child that has the baseline's model."""
+    """The child that has the baseline's model.
+
+    It has a session of its own, because a terminal sends Ctrl-C to everything in its foreground. Its answers
+    are awaited in a thread: an interrupt then ends the waiting at once, and with it the child.
+    """
 
     def __init__(self, wanted: Wanted, text: str, log: Path) -> None:
         self._wanted, self._text, self._log = wanted, text, log
 
-    def __enter__(self) -> _Baseline:
+    async def __aenter__(self) -> _Baseline:
         threads = str(self._wanted.threads)
         variables = {"PYTHONPATH": str(Path(__file__).resolve().parents[2]), "OMP_NUM_THREADS": threads}
         with open_to_append(self._log) as out:
@@ -174,54 +182,61 @@ class _Baseline:
                 [sys.executable, "-P", "-m", "bench.worker.outside"],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=out, cwd=NOWHERE,
                 env=environment(*PREFIXES) | SAFE | OFFLINE | variables,
+                start_new_session=True, preexec_fn=ending_with_parent(signal.SIGKILL),
             )  # fmt: skip
-        with OnFailure(self.__exit__):
-            self._begin()
+        with OnFailure(self._end):
+            await self._begin()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    async def __aexit__(self, *_: object) -> None:
+        self._end()
+
+    def _end(self) -> None:
         self._child.kill()
         self._child.communicate()
 
-    def _begin(self) -> None:
-        found = self._ask({
+    async def _begin(self) -> None:
+        found = await self._ask({
             "directory": str(self._wanted.directory), "runtime": "bench.runtimes.transformers",
             "text": self._text, "sample": self._text[:SAMPLE_LETTERS], "threads": self._wanted.threads,
         })  # fmt: skip
         self.tokens, self.vocabulary = int(found["tokens"]), int(found["vocabulary"])
         self.sample: list[int] = found["sample"]
 
-    def window(self, start: int) -> list[int]:
+    async def window(self, start: int) -> list[int]:
         """Return the token ids of a window, which ``compared`` then means."""
-        return list(self._ask({"start": start, "window": WINDOW})["ids"])
+        return list((await self._ask({"start": start, "window": WINDOW}))["ids"])
 
-    def compared(self, given: Sequence[Distribution]) -> tuple[DriftWindow, bool]:
+    async def compared(self, given: Sequence[Distribution]) -> tuple[DriftWindow, bool]:
         """Return the values of the window, and whether the whole vocabulary was compared."""
         parts = [array("i", one).tobytes() + array("f", one.values()).tobytes() for one in given]
-        found = self._ask({"sizes": [len(one) for one in given]}, b"".join(parts))
+        found = await self._ask({"sizes": [len(one) for one in given]}, b"".join(parts))
         exact = bool(found.pop("exact"))
         values: dict[str, Any] = {key: tuple(one) for key, one in found.items()}
         return DriftWindow(**values), exact
 
-    def written(self, prompt: str, *, chat: bool) -> Said:
+    async def written(self, prompt: str, *, chat: bool) -> Said:
         """Return the greedy reply to a prompt, in the chat template if asked for."""
-        found = self._ask({"prompt": prompt, "chat": chat, "tokens": WINDOW})
+        found = await self._ask({"prompt": prompt, "chat": chat, "tokens": WINDOW})
         return Said(str(found["text"]).strip(), cut=bool(found["cut"]))
 
-    def _ask(self, message: Mapping[str, object], data: bytes = b"") -> dict[str, Any]:
-        assert self._child.stdin is not None
-        assert self._child.stdout is not None
-        try:
-            self._child.stdin.write(json.dumps(message).encode() + b"\n" + data)
-            self._child.stdin.flush()
-            line = self._child.stdout.readline()
-        except BrokenPipeError:
-            line = b""
-        if not line:
+    async def _ask(self, message: Mapping[str, object], data: bytes = b"") -> dict[str, Any]:
+        if not (line := await asyncio.to_thread(self._answer, json.dumps(message).encode() + b"\n" + data)):
             last = tail(self._log, 2048).decode(errors="replace").strip().rpartition("\n")[2]
             raise BenchError(f"the baseline's process ended: {one_line(last)[:300]}")
+        keep_short(self._log)
         found: dict[str, Any] = json.loads(line)
         return found
+
+    def _answer(self, asked: bytes) -> bytes:
+        """Send a request and return the line of its answer, or nothing if the child has ended."""
+        assert self._child.stdin is not None
+        assert self._child.stdout is not None
+        with suppress(BrokenPipeError):
+            self._child.stdin.write(asked)
+            self._child.stdin.flush()
+            return self._child.stdout.readline()
+        return b""
 
 
 def _plain(one: DriftWindow) -> dict[str, Any]:

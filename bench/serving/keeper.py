@@ -20,11 +20,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.bounded import open_to_append
+from bench.bounded import keep_short, open_to_append
 from bench.machine.proc import be_killed_first, ending_with_parent
 
 PR_SET_CHILD_SUBREAPER = 36
 KILL_S = 5.0
+LOOK_S = 1.0  # between two looks at how long the log is
 
 
 def main() -> int:
@@ -48,12 +49,13 @@ def main() -> int:
             _say("ended 127")
             _say("left 0")
             return 0
-    ended = _wait(server.pid, woken)
+    ended = _wait(server.pid, woken, Path(log))
     if ended is None:
         os.kill(server.pid, signal.SIGTERM)
         ended = _ended_within(server.pid, float(grace_s))
     left = 0 if ended is None else _left(float(later_s))
     _kill_all()
+    keep_short(Path(log))
     _say(f"left {left}")
     return 1 if _alive() else 0
 
@@ -68,10 +70,12 @@ def _begin(end_with_parent: Callable[[], None]) -> Callable[[], None]:
     return begin
 
 
-def _wait(server: int, woken: int) -> int | None:
-    """Wait until the server ends, and return its code; None when our owner is gone or asks us to stop."""
+def _wait(server: int, woken: int, log: Path) -> int | None:
+    """Wait until the server ends, and return its code; None when our owner is gone or asks us to stop. What
+    the server prints meanwhile is kept short."""
     while True:
-        ready, _, _ = select.select([0, woken], [], [])
+        ready, _, _ = select.select([0, woken], [], [], LOOK_S)
+        keep_short(log)
         if woken in ready:
             told = os.read(woken, 4096)
             code = _reaped(server)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ from bench.errors import BenchError
 from bench.formatting import one_line
 from bench.machine.children import LINES, NOWHERE, SAFE, environment
 from bench.machine.family import end_family, marked
+from bench.machine.proc import ending_with_parent
 from bench.serving.engines.recipe import Recipe
 
 # An index beside pip's own, with the CPU builds of PyTorch. scripts/environment.sh reads the same variable.
@@ -107,6 +109,7 @@ class Making:
         with subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=NOWHERE,
             text=True, errors="replace", env=given, start_new_session=True,
+            preexec_fn=ending_with_parent(signal.SIGKILL),
         ) as child:  # fmt: skip
 
             def end() -> None:

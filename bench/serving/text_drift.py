@@ -6,7 +6,7 @@ itself. The statistics are those of the rows of a run (``bench/metrics/reply_tex
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from bench.serving.client import Settings
 from bench.serving.greedy_replies import Said, paired, pieces, replies
 from bench.stats.figure import Figures
 
-Write = Callable[[str], Said]  # the baseline's reply to a prompt
+Write = Callable[[str], Awaitable[Said]]  # the baseline's reply to a prompt
 
 
 @dataclass(frozen=True)
@@ -66,5 +66,5 @@ async def said_by_both(
     say(f"drift by text: {len(prompts)} replies of at most {output_tokens} tokens, each asked for twice")
     of_server = await replies(settings, prompts, output_tokens)
     again = await replies(settings, prompts, output_tokens)
-    of_model = [write(prompt) for prompt in prompts]
+    of_model = [await write(prompt) for prompt in prompts]
     return paired(of_model, again, of_server)

@@ -21,7 +21,7 @@ PIP = ("PIP_", "SETUPTOOLS_SCM_", "HATCH_", "UV_")
 ELSEWHERE = frozenset({
     "PIP_PYTHON", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_DRY_RUN", "UV_PROJECT",
     "UV_WORKING_DIR", "UV_WORKING_DIRECTORY", "UV_SYSTEM_PYTHON", "UV_TARGET", "UV_PREFIX", "UV_DRY_RUN",
-    "UV_ENV_FILE",
+    "UV_ENV_FILE", "UV_NO_INSTALL_PROJECT", "UV_NO_INSTALL_WORKSPACE", "UV_NO_INSTALL_LOCAL",
 })  # fmt: skip
 # What a compiler is told: with other flags the same commit is another program.
 COMPILING = ("CC", "CXX", "CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS", "CUDA_HOME")
@@ -80,7 +80,7 @@ class Runner:
         given, self._withheld = settings()
         self._env = given | {
             "VIRTUAL_ENV": str(binaries.parent),
-            "PATH": f"{binaries}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+            "PATH": f"{binaries}{os.pathsep}{given.get('PATH', os.defpath)}",
             "UV_PROJECT_ENVIRONMENT": str(binaries.parent),
             "UV_PYTHON": str(python),
             "UV_PYTHON_DOWNLOADS": "never",

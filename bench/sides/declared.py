@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
 from bench.config.blocks import BuildBlock
 from bench.errors import UsageError
+from bench.machine.children import program_called
 from bench.sides.pins import declaring, pyproject_table
 
 UV_LOCK = "uv.lock"
@@ -72,7 +72,7 @@ def _in_workspace(project: Path, source: Path) -> bool:
 
 def uv_command(project: Path) -> list[str]:
     """Return the command that installs what a uv.lock says. Raises UsageError without uv."""
-    uv = shutil.which("uv")
+    uv = program_called("uv")
     if uv is None:
         raise UsageError(
             f"{project.name}/{UV_LOCK}: uv is not installed (pip install uv, or build: {{tool: pip}})"

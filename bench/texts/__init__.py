@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from bench import plugins
-from bench.bounded import read_bounded, why
+from bench.bounded import is_file, read_bounded, why
 from bench.errors import UsageError
 from bench.formatting import MIB, did_you_mean
 
@@ -59,12 +59,24 @@ def read_text(name: str) -> str:
 def check_text(name: str) -> None:
     """Raise UsageError unless ``name`` is a text that can be read. A text of ours is not made for that."""
     if name not in plugins.names("texts"):
-        read_text(name)
+        _digest_of(name)
 
 
 def same_text(one: str, other: str) -> bool:
     """Return whether two names or paths are of one text: the same name, or files of the same content."""
     names = plugins.names("texts")
-    if one in names or other in names:
+    if one in names or other in names or one == other:
         return one == other
-    return read_text(one) == read_text(other)
+    return _digest_of(one) == _digest_of(other)
+
+
+def _digest_of(file: str) -> str:
+    """Return the digest of a text of the user. It is read once, although each of a thousand rows may name
+    it. Raises UsageError."""
+    about = Path(file).stat() if is_file(Path(file)) else None
+    return _digest(file, None if about is None else (about.st_mtime_ns, about.st_size))
+
+
+@lru_cache(maxsize=16)
+def _digest(file: str, _state: tuple[int, int] | None) -> str:
+    return hashlib.sha256(read_text(file).encode()).hexdigest()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
@@ -21,11 +23,8 @@ def problem(workload: WorkloadBlock) -> tuple[str, str] | None:
     """Return (key, what is wrong with it), or None; the whole file is read to find a bad line at once."""
     if workload.file is None:
         return "file", "the workload 'file' needs the path of a JSONL file"
-    found, chats = 0, False
     try:
-        for _text, chat in _lines(Path(workload.file)):
-            chats |= chat and found < workload.requests
-            found += 1
+        found, first_chat = _counted(workload.file, Path(workload.file).stat().st_mtime_ns)
     except OSError as bad:
         return "file", f"{workload.file!r} {why(bad)}"
     except ValueError as bad:
@@ -35,7 +34,7 @@ def problem(workload: WorkloadBlock) -> tuple[str, str] | None:
             "requests",
             f"{workload.requests} requests asked for, and {workload.file} holds {found} prompts",
         )
-    if workload.input_tokens is not None and chats:
+    if workload.input_tokens is not None and first_chat < workload.requests:
         return "input_tokens", f"{workload.file} has chat prompts, and these are not cut"
     return None
 
@@ -44,6 +43,17 @@ def prompts(workload: WorkloadBlock) -> list[Prompt]:
     """Return the first ``requests`` lines of the file."""
     lines = islice(_lines(Path(str(workload.file))), workload.requests)
     return [Prompt(text, chat, workload.input_tokens) for text, chat in lines]
+
+
+@lru_cache(maxsize=8)
+def _counted(file: str, _changed: int) -> tuple[int, float]:
+    """Return how many prompts a file holds, and the index of the first chat prompt (infinite without one). A
+    config may have a thousand rows, and each asks for this."""
+    found, first_chat = 0, math.inf
+    for found, (_text, chat) in enumerate(_lines(Path(file)), start=1):
+        if chat and first_chat == math.inf:
+            first_chat = found - 1
+    return found, first_chat
 
 
 def _lines(path: Path) -> Iterator[tuple[str, bool]]:

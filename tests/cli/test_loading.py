@@ -13,7 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+import transformers
+from byte_tokenizer import write_tokenizer
+from engines import saved, sizes
 from ggufs import gguf
 from small_model import well
 from warm import Warm, forking
@@ -107,7 +111,12 @@ def test_a_key_is_in_no_artefact(url: str, said, tmp_path: Path, monkeypatch: py
 
 @pytest.mark.parametrize(
     ("number", "hears_ctrl_c", "code"),
-    [(signal.SIGINT, True, 130), (signal.SIGTERM, True, 143), (signal.SIGTERM, False, 143)],
+    [
+        (signal.SIGINT, True, 130),
+        (signal.SIGTERM, True, 143),
+        (signal.SIGTERM, False, 143),
+        (signal.SIGHUP, True, 143),
+    ],
 )
 def test_what_has_ended_is_kept_when_it_is_interrupted(
     url: str, tmp_path: Path, number: signal.Signals, hears_ctrl_c: bool, code: int
@@ -151,6 +160,38 @@ def test_a_load_that_is_ended_before_its_first_request_leaves_nothing(
     page, said = process.communicate(timeout=60)
     assert (process.returncode, page, "Traceback" in said) == (128 + number, "", False), said
     assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("number", "to", "code"),
+    [(signal.SIGINT, os.kill, 130), (signal.SIGINT, os.killpg, 130), (signal.SIGTERM, os.kill, 143)],
+)
+def test_a_signal_does_not_wait_for_the_baseline_of_a_drift(
+    url: str, tmp_path: Path, number: signal.Signals, to: Any, code: int
+) -> None:
+    """The baseline is stopped, so it never answers. A terminal sends Ctrl-C to the whole group."""
+    model = saved(transformers.LlamaConfig(**sizes(96), max_position_embeddings=1024), tmp_path / "m")
+    write_tokenizer(model)
+    asked = ("--model", "tokens=3", *CLOSED, "--drift", "64", "--baseline", str(model))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench", "load", url, *asked, "--out", str(tmp_path / "out")],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    until, child = time.monotonic() + 60, None
+    while child is None and time.monotonic() < until:
+        time.sleep(0.01)
+        running = psutil.Process(process.pid).children()
+        child = next((one for one in running if "bench.worker.outside" in one.cmdline()), None)
+    assert child is not None
+    child.suspend()
+    time.sleep(0.2)
+    to(process.pid, number)
+    page, said = process.communicate(timeout=30)
+    assert (process.returncode, "Traceback" in said) == (code, False), said
+    assert "drift: NOT MEASURED: it was interrupted" in page
+    assert json.loads((only_directory(tmp_path) / "load.json").read_text())["counts"]["ok"] == 8
+    assert not child.is_running()
 
 
 def test_a_missing_package_is_named(url: str, said, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]

@@ -6,9 +6,11 @@ import csv
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import many_runs
 import pytest
@@ -17,6 +19,7 @@ from journals import write_run
 
 from bench.cli import run_pages
 from bench.cli.tables import align
+from bench.machine.proc import stat_of
 from bench.results.summary import RUN_JSON
 
 
@@ -159,3 +162,29 @@ def test_a_list_of_what_is_known_needs_none_of_the_judging_half(out: Path) -> No
 def test_a_name_of_blanks_fits_any_terminal(width: int | None) -> None:
     """A run of a stranger may have such a name, and a terminal has to wrap it."""
     assert align([("title", "name"), ("a", " " * 300)], width) == ["title  name", "a"]
+
+
+@pytest.mark.parametrize(
+    ("number", "to", "code"),
+    [(signal.SIGINT, os.killpg, 130), (signal.SIGTERM, os.kill, 143), (signal.SIGKILL, os.kill, -9)],
+)
+def test_readers_end_with_their_command(number: signal.Signals, to: Any, code: int, out: Path) -> None:
+    """Ctrl-C made each of them print a traceback, and those of a command that was killed waited for ever."""
+    slow = (
+        "import os, signal, sys, time, bench.cli.run_pages as pages, bench.results.index_entry as entry\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "pages.MANY = pages.AT_ONCE = 3\n"
+        "def read_run(_directory): os.write(1, b'%d\\n' % os.getpid()); time.sleep(1)\n"
+        "entry.read_run = read_run\nfrom bench.__main__ import main\nmain()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", slow, "list", "runs", str(out)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    readers = {int(process.stdout.readline())}
+    to(process.pid, number)
+    more, said = process.communicate(timeout=60)
+    readers |= {int(line) for line in more.splitlines()}
+    assert (process.returncode, "Traceback" in said) == (code, False), said
+    assert all(stat_of(pid)[:1] in ([], ["Z"]) for pid in readers)

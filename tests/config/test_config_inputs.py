@@ -9,6 +9,7 @@ import pytest
 from config_files import Write, changed, refusal
 
 from bench.config.reader import read_config
+from bench.workloads import file
 
 pytestmark = pytest.mark.usefixtures("cpu_machine")
 
@@ -73,3 +74,20 @@ def test_a_text_of_your_own_must_be_text(write: Write, tmp_path: Path) -> None:
     assert read_config(write(text)).drift.text.endswith("t.txt")
     (tmp_path / "t.txt").write_bytes(b"\xff\xfe")
     assert "t.txt: is not UTF-8 text" in str(refusal(write(text)))
+
+
+def test_a_file_is_read_once_for_all_rows(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A million prompts take ten seconds, and each of a thousand rows read them."""
+    read: list[Path] = []
+    lines = file._lines
+    monkeypatch.setattr(file, "_lines", lambda path: [read.append(path), lines(path)][1])
+    names = "".join(f"  - name: v{number}\n" for number in range(20))
+    config = own_prompts(tmp_path, '{"prompt": "Hello"}\n' * 6).partition("variants:")[0]
+    config += f"sweep: {{requests: [4, 5, 6], batch_size: [1, 2]}}\nvariants:\n{names}"
+    rows = [row for group in read_config(write(config)).groups for row in (group.baseline, *group.variants)]
+    assert (len(rows), read) == (2 * 3 * 21, [tmp_path / "p.jsonl"])
+    (tmp_path / "p.jsonl").write_text('{"prompt": "Hello"}\n' * 5)
+    os.utime(tmp_path / "p.jsonl", ns=(1, 1))
+    assert "6 requests asked for" in str(refusal(write(config)))

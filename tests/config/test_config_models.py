@@ -8,10 +8,15 @@ from pathlib import Path
 
 import pytest
 from config_files import Write, changed, refusal
+from ggufs import gguf
 from small_model import SIZED
 
+from bench.config import models
 from bench.config.reader import read_config
+from bench.errors import ConfigError
+from bench.models.gguf_parts import check_model
 from bench.models.reference import Hub, LocalPath, Named, Random
+from bench.yaml_source import YamlSource
 
 COMMIT = "c1899de289a04d12100db370d81485cdf75e47ca"
 pytestmark = pytest.mark.usefixtures("cpu_machine")
@@ -130,3 +135,18 @@ def test_a_model_s_config_of_a_wrong_type_is_seen_by_check_for_each_engine(
     text = changed("{random: tiny-llama}", f"{{path: {directory}}}")
     error = refusal(write(text.replace("device: cpu", f"device: cpu\n  name: {engine}")))
     assert f"config.json: {key} is " in str(error)
+
+
+def test_a_gguf_file_is_read_once_for_all_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The header of a model of today takes a second, and each of a thousand rows read it."""
+    file, source = tmp_path / "x.gguf", YamlSource("x.yaml", {}, {})
+    file.write_bytes(gguf())
+    read: list[Path] = []
+    monkeypatch.setattr(models, "check_model", lambda place: [read.append(place), check_model(place)][1])
+    for _ in range(3):
+        assert models._sound_path(source, file, ("model", "path")) == file
+    assert read == [file]
+    file.write_bytes(gguf()[:-80])
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=r"x\.gguf"):
+            models._sound_path(source, file, ("model", "path"))

@@ -49,6 +49,25 @@ def test_set_that_cannot_be_meant(write: Write, override: str, words: str) -> No
         read_config(write(BASE), [override])
 
 
+@pytest.mark.parametrize(
+    ("first", "then", "by"),
+    [
+        ("name=a", "name=b", "name"),
+        ("workload.requests=3", "workload={requests: 4}", "workload"),
+        ("optimise=[]", "optimize=[]", "optimise"),
+    ],
+)
+def test_set_that_a_later_one_replaces(write: Write, first: str, then: str, by: str) -> None:
+    """It was ignored without a word, and no other option is."""
+    with pytest.raises(UsageError, match=f"does nothing: --set {by} comes after it and replaces it"):
+        read_config(write(BASE), [first, "measure.max_rounds=2", then])
+
+
+def test_set_of_a_block_and_then_of_a_key_in_it(write: Write) -> None:
+    spec = read_config(write(BASE), ["measure={max_rounds: 2}", "measure.processes=3"])
+    assert (spec.measure.max_rounds, spec.measure.processes) == (2, 3)
+
+
 def test_what_the_command_line_gives_stands_on_no_line_of_the_file(write: Write, tmp_path: Path) -> None:
     """The line of the key holds another value, which is not what is wrong."""
     error = refusal(write(BASE), "workload.requests=0")

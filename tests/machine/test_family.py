@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from time import sleep
@@ -151,4 +152,26 @@ def test_a_fetch_that_is_given_up(pid: Path) -> None:
     program = f"import subprocess; subprocess.run({script('a child', pid, 'sleep 300')!r})"
     with pytest.raises(BenchError, match="enough"):
         run_child(["-c", program], environment(), watch)
+    assert gone(pid)
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        "run_whole(['/bin/sh', '-c', code], dict(os.environ), 300)",
+        "run_child(['-c', child], {}, lambda: None)",
+    ],
+)
+def test_a_command_ends_if_we_are_killed(run: str, pid: Path) -> None:
+    """A conversion that holds a model went on when the kernel had killed its command for want of memory."""
+    code = f"echo $$ > {pid}.new; mv {pid}.new {pid}; exec sleep 300"
+    child = f"import os; os.execv('/bin/sh', ['sh', '-c', {code!r}])"
+    program = (
+        "import os\nfrom bench.machine.family import run_whole\nfrom bench.models.child import run_child\n"
+        f"code, child = {code!r}, {child!r}\n{run}"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.DEVNULL) as killed:
+        while not pid.exists():
+            sleep(0.01)
+        killed.kill()
     assert gone(pid)

@@ -10,11 +10,11 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from bench.errors import TerminatedRun
+from bench.errors import InterruptedRun, TerminatedRun
 from bench.measure import interrupt
 from bench.measure.interrupt import Interrupt
 
-SIGNALS = [signal.SIGTERM, signal.SIGALRM, signal.SIGINT]
+SIGNALS = [signal.SIGTERM, signal.SIGHUP, signal.SIGALRM, signal.SIGINT]
 
 
 def send(number: signal.Signals) -> None:
@@ -99,3 +99,29 @@ def test_nothing_ends_a_run_that_is_over() -> None:
         found.settle()
         for number in (*SIGNALS, *SIGNALS):
             send(number)
+
+
+def test_a_terminal_that_is_closed_ends_a_run_unless_nohup_was_asked_for() -> None:
+    with pytest.raises(TerminatedRun), Interrupt():
+        send(signal.SIGHUP)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interrupt():
+            send(signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_ctrl_c_in_the_middle_of_a_line_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python refuses to write to a stream in the middle of a write to it, which may take long in a CI log."""
+
+    class Busy:
+        def write(self, _text: str) -> int:
+            raise RuntimeError("reentrant call inside <_io.BufferedWriter>")
+
+    monkeypatch.setattr("sys.stderr", Busy())
+    with Interrupt() as found:
+        send(signal.SIGINT)
+        with pytest.raises(InterruptedRun):
+            found.check()

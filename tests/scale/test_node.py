@@ -15,6 +15,7 @@ import yaml
 from byte_tokenizer import write_tokenizer
 from fakes import fake_model
 
+from bench.bounded import keep_short
 from bench.errors import ExitCode
 from bench.results.run_summary import RunStatus
 from bench.results.summary import load_run
@@ -155,3 +156,23 @@ def test_a_line_that_is_half_written_is_told_once_and_whole(node: NodeRun) -> No
     assert told == [[], [], ["baseline: \u00e9"], [], []]
     node.stop()
     assert node.more(60.0)["said"] == ["same: "]
+
+
+def test_a_log_that_is_shortened_arrives_as_it_is_at_the_end(node: NodeRun, tmp_path: Path) -> None:
+    """What was sent of it was longer than what is left, and the campaign would have waited for ever."""
+    node._child = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    node._ended = os.pidfd_open(node._child.pid)
+    (node._place / "said").touch()
+    log = node._place / "out" / "run" / "logs" / "baseline.log"
+    log.parent.mkdir(parents=True)
+    log.write_bytes(b"begin" + b"words " * (3 << 20))
+    receiver = Receiver(tmp_path)
+    for _ in range(5):
+        for chunk in node.more(0.0)["chunks"]:
+            receiver.take(chunk)
+    assert (tmp_path / "run" / "logs" / "baseline.log").read_bytes().startswith(b"beginwords")
+    keep_short(log)
+    node.stop()
+    read_out(node, receiver)
+    assert (tmp_path / "run" / "logs" / "baseline.log").read_bytes() == log.read_bytes()
+    assert log.stat().st_size < 10 << 20

@@ -7,7 +7,8 @@ socket, so that the error of a client can be told from the lateness of this serv
 With ``says=WORD`` each event is that word, with ``other=N`` the words from the N-th on are others, with
 ``noisy=1`` no two replies are the same.
 
-``python stub.py [--port N] [--unhealthy] [--die-after N] [--leave-child] [--capacity N]`` prints its port.
+``python stub.py [--port N] [--unhealthy] [--die-after N] [--leave-child] [--capacity N] [--talk MIB]`` prints
+its port, and with ``--talk`` so much of nothing before it.
 """
 
 from __future__ import annotations
@@ -256,12 +257,15 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--die-after", type=int, default=0)
     parser.add_argument("--capacity", type=int, default=0)
+    parser.add_argument("--talk", type=int, default=0)
     parser.add_argument("--unhealthy", action="store_true")
     parser.add_argument("--leave-child", action="store_true")
     parser.add_argument("--ignore-term", action="store_true")
     options = parser.parse_args()
     if options.ignore_term:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for _ in range(options.talk):
+        print("words " * 170_000, flush=True)
     try:
         asyncio.run(serve(options))
     except OSError as bad:

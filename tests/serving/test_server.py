@@ -97,6 +97,15 @@ def test_a_server_that_ends_at_once(tmp_path: Path) -> None:
     assert "unrecognized arguments" in said
 
 
+def test_a_server_that_talks_without_end_fills_no_disk(tmp_path: Path) -> None:
+    """Its log is kept short while it runs."""
+    log = tmp_path / "log"
+    with started(adapter("--talk", "40"), launch(), log, 60) as up:
+        assert soon(lambda: log.stat().st_size < 20 << 20), log.stat().st_size
+        assert up.gone() == ""
+    assert b"the middle of this log was left out" in log.read_bytes()
+
+
 def test_a_program_that_is_not_there(tmp_path: Path) -> None:
     said = fails(tmp_path, adapter(), launch(str(tmp_path / "python")), 60)
     assert "exit code 127" in said

@@ -165,6 +165,19 @@ def test_no_setting_of_pip_leads_elsewhere(
     assert not (tmp_path / "another").exists()
 
 
+@pytest.mark.parametrize(
+    "name", ["UV_NO_INSTALL_PROJECT", "UV_NO_INSTALL_WORKSPACE", "UV_NO_INSTALL_LOCAL", "UV_DRY_RUN"]
+)
+def test_no_setting_of_uv_keeps_the_project_out(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images for containers have these, so that the packages are a layer of their own."""
+    monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("UV_INDEX_STRATEGY", "first-index")
+    given, withheld = commands.settings()
+    assert name not in given
+    assert withheld == []
+    assert given["UV_INDEX_STRATEGY"] == "first-index"
+
+
 def test_installing_for_the_user_is_no_matter_of_a_side(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
+from bench.machine.children import program_called
 from bench.serving.engines.adapter import Adapter, Launch, installed
 from bench.serving.engines.recipe import Recipe
 from bench.serving.engines.server_facts import Evidence, Said, at, number, text
@@ -14,7 +14,7 @@ PROGRAM = "llama-server"
 
 def command(launch: Launch) -> tuple[str, ...]:
     """Return the line that starts it; ``arguments`` come last, so that they win."""
-    program = shutil.which(PROGRAM)
+    program = program_called(PROGRAM)
     first = (program,) if program else (launch.python, str(Path(__file__).with_name("llama_cpp_program.py")))
     return (*first, "--model", launch.model, *launch.listening, *launch.arguments)
 
@@ -31,7 +31,7 @@ def said(evidence: Evidence) -> Said:
 
 def is_here() -> bool:
     """Return whether the program or one of the packages is here."""
-    return shutil.which(PROGRAM) is not None or installed("xllamacpp") or installed("llama_cpp", "fastapi")
+    return program_called(PROGRAM) is not None or installed("xllamacpp") or installed("llama_cpp", "fastapi")
 
 
 ADAPTER = Adapter(
