@@ -55,3 +55,17 @@ def test_a_logarithm_by_hand() -> None:
     scale = LogScale(2, 32, 10, 50)
     assert [scale.at(2.0**power) for power in range(1, 6)] == [10, 20.0, 30.0, 40.0, 50.0]
     assert scale.at(6) == round(10 + 40 * math.log(3) / math.log(16), 1)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "texts"),
+    [
+        (1, 1000, "1 10 100 1000"),
+        (1, 100, "1 2 5 10 20 50 100"),
+        (2, 20, "2 3 5 7 10 15 20"),
+        (1e-3, 1e-2, "0.001 0.0015 0.002 0.003 0.005 0.007 0.01"),
+        (1, 1e12, "1 100 10000 1e+06 1e+08 1e+10 1e+12"),  # every second power
+    ],
+)
+def test_ticks_reach_both_ends_and_are_at_most_nine(low: float, high: float, texts: str) -> None:
+    assert " ".join(tick.text for tick in LogScale(low, high, 0, 9).ticks()) == texts
