@@ -179,3 +179,9 @@ def test_a_promise_by_hand() -> None:
     assert sure.low is not None
     assert sure.low < 0.9
     assert sure.high == 1.0
+
+
+@pytest.mark.parametrize(("count", "enough"), [(2, False), (3, False), (4, True)])
+def test_each_half_needs_two_items(count: int, enough: bool) -> None:
+    items = [Item(float(n), edge=0, cloud=1, edge_usd=1, cloud_usd=10) for n in range(count)]
+    assert (thresholds.chosen(items, 0.8) is not None) is enough
