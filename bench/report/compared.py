@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from bench.errors import IntegrityError
+from bench.formatting import count
 from bench.gate.verdict import Effort
 from bench.records import Json
 
@@ -50,7 +51,7 @@ class Compared:
         """Return a line for each difference, and one for the rows that were not compared."""
         lines = [*_listed("config", self.config), *_listed("packages", self.packages)]
         if self.files:
-            lines.append(f"{counted('file', len(self.files))}: {few(self.files)}")
+            lines.append(f"{count(len(self.files), 'file')}: {few(self.files)}")
         if self.of_commits and not lines:
             lines.append("nothing differs: not a file, not a package, not a key of the config")
         lines += self.notes
@@ -134,11 +135,6 @@ def few(names: Sequence[str]) -> str:
     """Join the first ``MOST_NAMES`` names, and count the rest."""
     more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
     return ", ".join(names[:MOST_NAMES]) + more
-
-
-def counted(noun: str, count: int) -> str:
-    """Return ``1 file`` or ``3 files``."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _listed(kind: str, lines: Sequence[str]) -> list[str]:
