@@ -363,3 +363,7 @@ def test_a_preference_changes_where_its_sign_does(
     assert found is not None
     assert (found.notes["gained"], found.notes["lost"]) == (8 * gained, 8 * lost)
     assert found.value == pytest.approx(after - before)
+
+
+def test_a_shipped_suite_has_its_own_items_whatever_file_is_named(tmp_path: Path) -> None:
+    assert factuality.SUITE.items(str(tmp_path / "nothing")) == factuality.SUITE.items()

@@ -23,7 +23,7 @@ SHOWN = {
     "cost_per_good_request_usd", "cost_per_1k_characters_usd", "characters_per_token", "escalation_rate",
     "edge_usd_per_request", "cloud_usd_per_request", "egress_usd_per_request", "energy_per_request_j",
     "energy_per_output_token_j", "energy_net_per_request_j", "energy_net_per_output_token_j", "mbu", "mfu",
-    "gpu_busy_share", "cost_per_answer_usd",
+    "gpu_busy_share", "cost_per_answer_usd", "answer_tokens", "reasoning_tokens",
 }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from fakes import arm_record, pairs, run_record, timed_batch
 
-from bench.metrics import cost, latency
+from bench.metrics import cost, latency, unit_ratios
 from bench.metrics.ratios import ratios_of
 from bench.records import RunRecord
 
@@ -48,3 +48,23 @@ def test_nothing_is_compared_with_a_row_that_failed() -> None:
     assert list(ratios_of(run, base)) == []
     for arms in ((replace(base, status="oom_host"), variant), (base, replace(variant, status="oom_host"))):
         assert list(ratios_of(replace(run, arms=arms), arms[1])) == []
+
+
+def test_divisors_of_a_unit_s_times() -> None:
+    """Two batches of two requests with three turns each: 4 requests, 2 batches, 4 steps, 12 output tokens."""
+    batches = [[5, 1, 1], [6, 2, 2]]
+    assert unit_ratios._per_request(batches, 4) == 4
+    assert unit_ratios._per_batch(batches, 4) == 2
+    assert unit_ratios._per_step(batches, 4) == 4
+    assert unit_ratios._per_token(batches, 4) == 12
+    assert (unit_ratios._whole(batches), unit_ratios._first(batches), unit_ratios._steps(batches)) == (
+        17,
+        11,
+        6,
+    )
+
+
+def test_a_price_without_a_utilisation_is_of_every_hour() -> None:
+    run = run_of()
+    price = {key: value for key, value in run.price.items() if key != "utilisation"}
+    assert cost.price_of(run.arms[0], replace(run, price=price)).utilisation == 1.0

@@ -74,3 +74,11 @@ def test_the_name_of_a_curve_is_at_its_last_cell() -> None:
     drawn = picture(summary(run(rows, [])))
     assert drawn is not None
     assert [mark.label.text for mark in drawn.marks] == ["", "", "baseline"]
+
+
+def test_a_variant_of_one_cell_has_its_name_there() -> None:
+    rows = [*SWEEP[:2], SWEEP[2]]
+    drawn = picture(summary(run(rows, [])))
+    assert drawn is not None
+    assert [len(line) for line in drawn.lines] == [2, 1]
+    assert [mark.label.text for mark in drawn.marks] == ["", "baseline", "fast"]

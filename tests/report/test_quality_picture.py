@@ -112,3 +112,12 @@ def test_the_baseline_s_own_cost_is_in_the_picture_and_the_frame_is_near_the_mar
     assert (up.low, up.high) == pytest.approx((0.36, 0.44))
     dear, _up = _scales([Datum("v", 4.0, 0.4, 0.1, 0.9, False, False)], [[(8.0, 0.2), (2.0, 0.3)]])
     assert (dear.low, dear.high) == pytest.approx((1 / ROOM, 8 * ROOM))
+
+
+@pytest.mark.parametrize("right", [0, 100])
+def test_all_right_and_all_wrong_can_be_drawn(right: int) -> None:
+    rows = [answering(baseline(), 80), answering(variant("v"), right), answering(variant("c"), 70, CURVE)]
+    ratios = [ratio(name, 0.5, None, None, "cannot tell") for name in ("v", "c")]
+    found = picture(summary(run(rows, ratios)), "")
+    assert found is not None
+    assert "v" in [mark.datum.name for mark in found.marks]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from fakes import unit
 from scipy.stats import norm
 
-from bench.report.formats.pytest_benchmark import QUARTILE_SD, _side_ms, _stats
+from bench.gate.verdict import Finding, GateVerdict
+from bench.report.formats.pytest_benchmark import QUARTILE_SD, _of_rule, _side_ms, _stats
 from bench.stats.intervals import Distribution
 
 
@@ -50,3 +53,23 @@ def test_a_side_of_a_unit_is_the_sum_of_its_turns() -> None:
     one = unit([[1_000_000, 2_000_000], [3_000_000]], [[500_000], [250_000]])
     assert _side_ms(one, base=True) == 6.0
     assert _side_ms(one, base=False) == 0.75
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "least", "most"),
+    [(0.9, 1.2, 0.9, 1.2), (None, 1.2, 1.1, 1.2), (0.9, None, 0.9, 1.1), (None, None, 1.1, 1.1)],
+)
+def test_a_rule_is_a_benchmark_with_its_bounds(
+    low: float | None, high: float | None, least: float, most: float
+) -> None:
+    """A bound that is not known is the figure itself."""
+    rule = Finding(
+        "ttft_ms max_increase 3 %", "ttft_ms", "", "v", "interval", GateVerdict.PASS, "within", 1.1,
+        low, high, 0.95,
+    )  # fmt: skip
+    run: Any = SimpleNamespace(name="n", run_id="r", gate=None)
+    found = _of_rule(run, rule, 1.1)["stats"]
+    assert (found["min"], found["max"], found["mean"], found["rounds"]) == (least, most, 1.1, 1)
+    assert found["total"] == 1.1
+    many = _of_rule(run, replace(rule, units=12), 1.1)["stats"]
+    assert (many["rounds"], many["total"], many["ops"]) == pytest.approx((12, 13.2, 1 / 1.1))
