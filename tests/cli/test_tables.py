@@ -63,3 +63,12 @@ def test_bounds_of_a_month(usd: float, interval: tuple[float, float | None] | No
 
 def test_milliseconds_in_words() -> None:
     assert (ms(None), ms(12.5)) == ("-", "12.5")
+
+
+def test_of_three_columns_the_last_wraps_between_words_only() -> None:
+    words = "a-hyphenated-word " * 6
+    first, *rest = align([("abc", "de", words.strip())], 60)
+    assert first.startswith("abc  de  a-hyphenated-word")
+    assert rest
+    assert all(line.strip().split() == ["a-hyphenated-word"] * len(line.split()) for line in rest)
+    assert all(line.startswith(" " * 9 + "a-") for line in rest)

@@ -128,3 +128,25 @@ def test_an_api_with_another_tokenizer(ratio: float, tokens: str) -> None:
     row = SimpleNamespace(billed=TokenMix(200, 10, 0.25))
     found: Any = SimpleNamespace(row=row, api_usd=3e-6, uncached_usd=4e-6)
     assert cache_pages._of_pair("api", found, ratio) == ("api", "25.0%", tokens, "3.00", "4.00", "0.750")
+
+
+def api(ref: str, *, caches: bool, writes: bool) -> Any:
+    return SimpleNamespace(offer=SimpleNamespace(ref=ref, caches=caches, writes=writes))
+
+
+@pytest.mark.parametrize("measured", [True, False])
+def test_notes_of_a_cache_name_the_apis_and_what_was_not_measured(measured: bool) -> None:
+    usd = Interval(3e-6, None, None)
+    beside = Without("fresh", usd, usd)
+    rows = [
+        CachedRow("a", 0.25, 50, 200, usd, beside),
+        CachedRow("b", 0.25, 50, 200, usd, beside if measured else None),
+    ]
+    chosen = [SimpleNamespace(billed=mix) for mix in (TokenMix(200, 10, 0.25), TokenMix(200, 10))]
+    comparison: Any = SimpleNamespace(caches=rows, chosen=chosen)
+    apis = [api("plain", caches=False, writes=False), api("writes", caches=True, writes=True)]
+    plain, written, *more = cache_pages._notes(comparison, apis)
+    assert plain == "cache          no own price for cached input: plain"
+    assert written.startswith("written        75.0% of the input at the price of a cache write: writes (")
+    assert len(more) == (0 if measured else 1)
+    assert list(cache_pages._notes(SimpleNamespace(caches=(), chosen=()), apis[1:1])) == []  # type: ignore[arg-type]

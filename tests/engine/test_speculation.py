@@ -79,7 +79,7 @@ def test_the_counts_of_drafts_that_are_right_twice_in_three() -> None:
     found = run.speculator.read()
     assert (found.passes, found.drafted, found.accepted) == (4, 11, 8)
     assert found.drafting_ns >= 0
-    assert found.verifying_ns > 0
+    assert 0 < found.verifying_ns < 60e9  # not a time of the clock
     assert run.speculator.read() == Speculated(0, 0, 0, 0, 0)
 
 

@@ -118,6 +118,7 @@ def test_a_bad_line_is_named(tmp_path: Path, row: object, said: str, monkeypatch
 def test_a_file_with_too_few_lines_or_none(tmp_path: Path) -> None:
     path = tmp_path / "mine.jsonl"
     assert file.problem(WorkloadBlock()) == ("file", "the workload 'file' needs the path of a JSONL file")
+    assert file.problem(lines(path, {"prompt": "one"}, {"prompt": "two"})) is None  # as many as are asked for
     few = file.problem(lines(path, {"prompt": "one"}))
     assert few == ("requests", f"2 requests asked for, and {path} holds 1 prompts")
     gone = file.problem(WorkloadBlock(file=str(tmp_path / "nothing")))
