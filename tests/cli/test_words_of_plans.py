@@ -150,3 +150,16 @@ def test_notes_of_a_cache_name_the_apis_and_what_was_not_measured(measured: bool
     assert written.startswith("written        75.0% of the input at the price of a cache write: writes (")
     assert len(more) == (0 if measured else 1)
     assert list(cache_pages._notes(SimpleNamespace(caches=(), chosen=()), apis[1:1])) == []  # type: ignore[arg-type]
+
+
+def test_rows_without_apis_and_nothing_at_all() -> None:
+    usd = Interval(3e-6, None, None)
+    comparison: Any = SimpleNamespace(
+        caches=[CachedRow("a", 0.25, 50, 200, usd, None)], apis=[], chosen=[], token_ratio=1.0
+    )
+    title, heads, row, *_notes = cache_pages.cache_lines(comparison)
+    assert title.startswith("With a prompt cache")
+    assert heads.split() == " ".join(cache_pages.HEADS).split()
+    assert row.split()[0] == "a"
+    comparison.caches = []
+    assert list(cache_pages.cache_lines(comparison)) == []

@@ -32,6 +32,11 @@ def test_the_first_token_that_is_no_reasoning(thoughts: int, ttfo: float | None)
     assert replace(SAMPLE, thoughts=thoughts).ttfo_ms == ttfo
 
 
+def test_one_token_after_the_first_event() -> None:
+    two = replace(SAMPLE, events_ns=SAMPLE.events_ns[:2], tokens=(4, 1))
+    assert two.tpot_ms == 7.0
+
+
 @pytest.mark.parametrize("tokens", [(), (4,), (4, 0)])
 def test_one_event_has_no_time_per_token(tokens: tuple[int, ...]) -> None:
     assert replace(SAMPLE, events_ns=SAMPLE.events_ns[: len(tokens)], tokens=tokens).tpot_ms is None
