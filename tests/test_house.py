@@ -17,8 +17,8 @@ from test_layers import PACKAGE, modules, tree
 
 TESTS = Path(__file__).resolve().parent
 MOST_DICTS = 20
-# For each line of the package; only lines of code count. The aim is 1, and in November 2026 there were 0.96.
-LEAST_TEST_LINES = 0.9
+# For each line of the package; only lines of code count. In November 2026 there were 1.02.
+LEAST_TEST_LINES = 1.0
 LOOSE = re.compile(r"\bdict\[str, Any\]")
 DOCUMENT = re.compile(r'^[ \t]*r?""".*?"""', re.DOTALL | re.MULTILINE)
 
@@ -115,7 +115,7 @@ def code_lines(source: str) -> int:
     return sum(bool(line.strip()) and not line.lstrip().startswith("#") for line in code)
 
 
-def test_there_is_nearly_a_line_of_tests_for_each_line_of_the_package() -> None:
+def test_there_is_a_line_of_tests_for_each_line_of_the_package() -> None:
     ours, tests = (
         sum(code_lines(path.read_text(encoding="utf-8")) for path in home.rglob("*.py"))
         for home in (PACKAGE, TESTS)

@@ -146,7 +146,8 @@ def _pays_from(pair: Pair) -> str:
 
 
 def count_words(number: float) -> str:
-    """Return a large number in words, such as ``1.2 million``."""
+    """Return a large number in words, such as ``1.2 million``, by its three shown digits."""
+    number = float(f"{number:.3g}")
     for size, word in ((1e9, "billion"), (1e6, "million"), (1e3, "thousand")):
         if number >= size:
             return f"{format_significant(number / size)} {word}"

@@ -128,10 +128,10 @@ def _all_below(rows: Any, tokens: Sequence[int]) -> list[float]:
 def _below(row: Any, token: int) -> float:
     """Return how far a token's logit lies below the best one, in standard deviations of the row."""
     spread = float(row.std())
-    return float(row.max() - row[token]) / spread if spread > 0 else 0.0
+    return float(row.max() - row[token]) / spread if spread else 0.0  # of NaN, NaN
 
 
 def _apart(row: Any, other: Any) -> float:
     """Return the mean absolute difference of two rows of logits, in standard deviations of the first."""
     spread = float(row.std())
-    return float(abs(row - other).mean()) / spread if spread > 0 else 0.0
+    return float(abs(row - other).mean()) / spread if spread else 0.0  # of NaN, NaN

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from bench.gate.limits import Rule
+from bench.gate.limits import ROUNDING, Rule
 from bench.gate.reach import same_row
 from bench.gate.verdict import Finding, GateVerdict, finding
 from bench.metrics import cost, counters
@@ -82,7 +82,7 @@ def more_work(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) -
     row = variant.group, variant.name
     what, growth = max(changes.items(), key=lambda item: item[1])
     least, fall = min(changes.items(), key=lambda item: item[1])
-    if growth > rule.margin:
+    if growth > rule.margin + ROUNDING:
         ratio = math.exp(growth)
         reason = f"{what} is {ratio:.4g} times the baseline's: counted, not timed"
         shown = {"value": ratio, "low": ratio, "high": ratio, "confidence": 1.0}

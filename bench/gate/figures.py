@@ -7,7 +7,7 @@ import re
 from statistics import NormalDist
 from typing import get_args
 
-from bench.gate.limits import Limit, Rule
+from bench.gate.limits import ROUNDING, Limit, Rule
 from bench.gate.verdict import Finding, GateVerdict, finding
 from bench.stats.figure import Figure, ratio_bounds
 from bench.stats.intervals import Interval
@@ -52,6 +52,8 @@ def judge_interval(rule: Rule, key: Key, interval: Interval, cells: int = 1) -> 
     """
     number = interval.value
     bound = math.exp(rule.sign * rule.margin) if rule.relative else rule.bound
+    if rule.relative and rule.counted:
+        bound *= 1 + rule.sign * ROUNDING
     bounds = (number, number) if rule.counted else (interval.low, interval.high)
     if bounds == (None, None):
         return finding(rule, key, GateVerdict.INCONCLUSIVE, NO_INTERVAL, value=number)

@@ -37,6 +37,7 @@ from bench.metrics.unit_ratios import MEMORY, TIMED
 
 # The most timed limits, and the most limits, times rows. A sweep of 50 rows with 10 timed limits has 500.
 MOST_TIMED, MOST_FINDINGS = 1000, 5000
+ROUNDING = 1e-12  # relative: a count that is exactly at its limit is within it, whatever the division gives
 Kind = Literal["timed", "exact", "interval"]
 Limit = Literal["max_increase", "max_decrease", "max", "min"]
 # Counts that are 0 for most baselines, so that no ratio to the baseline exists.

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from bench.errors import IntegrityError
+from bench.formatting import count
 from bench.gate.verdict import Effort
 from bench.records import Json
 
@@ -58,7 +59,7 @@ class Compared:
         """Return a line for each difference, and one for the rows that were not compared."""
         lines = [*_listed("config", self.config), *_listed("packages", self.packages)]
         if self.files:
-            lines.append(f"{counted('file', self.all_files)}: {few(self.files, self.more_files)}")
+            lines.append(f"{count(self.all_files, 'file')}: {few(self.files, self.more_files)}")
         if self.of_commits and not lines:
             lines.append("nothing differs: not a file, not a package, not a key of the config")
         lines += self.notes
@@ -146,11 +147,6 @@ def few(names: Sequence[str], besides: int = 0) -> str:
     rest = max(len(names) - MOST_NAMES, 0) + besides
     more = f" and {rest} more" if rest else ""
     return ", ".join(names[:MOST_NAMES]) + more
-
-
-def counted(noun: str, count: int) -> str:
-    """Return ``1 file`` or ``3 files``."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _listed(kind: str, lines: Sequence[str]) -> list[str]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bench.formatting import format_duration
+from bench.formatting import count, format_duration
 from bench.gate.calibration import Calibration
 from bench.gate.verdict import Effort, Finding, GateBlock, GateVerdict
 from bench.records import Json
-from bench.report.compared import MOST_LETTERS, between_commits, compared, counted
+from bench.report.compared import MOST_LETTERS, between_commits, compared
 from bench.report.formats import harmless
 from bench.report.formats.markdown import about, escape, rules_table
 from bench.report.gate_reading import advice, advice_on, in_words, summary, worst_first
@@ -144,7 +144,7 @@ def calibration(result: Calibration | None) -> list[str]:
 def _effort(effort: Effort) -> str:
     if "unmeasured" in effort.details:
         return "nothing was measured"
-    parts = [counted("unit", effort.units)]
+    parts = [count(effort.units, "unit")]
     if effort.units_from_earlier_runs:
         parts.append(f"{effort.units_from_earlier_runs} of them from an earlier gate on the same code")
     if effort.void_units:

@@ -11,11 +11,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from bench.formatting import count
 from bench.gate.verdict import NO_BASE, Finding, GateBlock, GateVerdict
 from bench.metrics import all_metrics
 from bench.metrics.comparisons import Comparison
 from bench.metrics.unit_ratios import TIMED
-from bench.report.compared import compared, counted, few
+from bench.report.compared import compared, few
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
 from bench.stats.verdict import RatioDesign
@@ -144,8 +145,8 @@ def summary(gate: GateBlock) -> str:
     rules = worst_first(gate.rules)
     if not rules:
         return "no rule was judged"
-    parts = [f"{count} {verdict}" for verdict, count in Counter(rule.verdict for rule in rules).items()]
-    said = f"{counted('rule', len(rules))}: {', '.join(parts)}"
+    parts = [f"{number} {verdict}" for verdict, number in Counter(rule.verdict for rule in rules).items()]
+    said = f"{count(len(rules), 'rule')}: {', '.join(parts)}"
     worst = rules[0]
     if worst.verdict in HOLDS:
         return said

@@ -8,7 +8,9 @@ import pytest
 from config_files import BASE, Write, changed, refusal
 
 from bench.config.reader import read_config
+from bench.config.spelling import override
 from bench.errors import UsageError
+from bench.yaml_source import BY_OPTION, MAX_DEPTH, YamlSource
 
 pytestmark = pytest.mark.usefixtures("cpu_machine")
 
@@ -100,3 +102,16 @@ def test_set_to_something_wrong(write: Write, override: str, key: str, words: st
 def test_one_key_in_two_spellings_is_given_twice(write: Write) -> None:
     error = refusal(write(BASE + "optimise: []\noptimize: []\n"))
     assert (error.line, "given twice" in str(error)) == (17, True)
+
+
+@pytest.mark.parametrize(("parts", "fits"), [(MAX_DEPTH, True), (MAX_DEPTH + 1, False)])
+def test_a_key_has_at_most_so_many_parts(parts: int, fits: bool) -> None:
+    source = YamlSource("c.yaml", {}, {})
+    text = ".".join(["k"] * parts) + "=1"
+    if not fits:
+        with pytest.raises(UsageError, match=f"a key has at most {MAX_DEPTH} parts"):
+            override(source, text)
+        return
+    changed_by = override(source, text)
+    assert [changed_by.lines[("k",) * depth] for depth in range(1, parts + 1)] == [BY_OPTION] * parts
+    assert () not in changed_by.lines

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 from config_files import BASE, Write, refusal
 
 from bench.config.reader import read_config
 from bench.config.rows import MAX_ROWS
+from bench.config.sweep import MAX_CELLS, cells
 
 pytestmark = pytest.mark.usefixtures("cpu_machine")
 
@@ -56,3 +60,29 @@ def test_too_many_rows_are_refused(write: Write) -> None:
     text = BASE.replace("variants:\n", f"variants:\n{names}", 1)
     error = refusal(write(f"{text}sweep: {{requests: {list(range(1, 901))}}}\n"))
     assert f"more than {MAX_ROWS} rows" in str(error)
+
+
+def test_a_cell_is_named_by_its_values_and_changes_their_blocks() -> None:
+    loads = [{"name": "offline"}, {"name": "closed-loop", "users": 4}]
+    swept = {"workload": loads, "dtype": ["float32", "float16"], "requests": [3]}
+    homes = {"workload": "workload", "dtype": "runtime", "requests": "workload"}
+    source: Any = None
+    found = cells(source, swept, homes)
+    assert [label for label, _overlay in found] == [
+        "offline dtype=float32 requests=3", "offline dtype=float16 requests=3",
+        "closed-loop users=4 dtype=float32 requests=3", "closed-loop users=4 dtype=float16 requests=3",
+    ]  # fmt: skip
+    assert found[-1][1] == {
+        "workload": {"name": "closed-loop", "users": 4, "requests": 3}, "runtime": {"dtype": "float16"},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("count", "fits"), [(MAX_CELLS // 2, True), (MAX_CELLS // 2 + 1, False)])
+def test_the_most_cells(count: int, fits: bool) -> None:
+    source: Any = SimpleNamespace(error=lambda path, problem, *hint: ValueError(problem))
+    swept = {"requests": list(range(count)), "batch_size": [1, 2]}
+    if fits:
+        assert len(cells(source, swept, dict.fromkeys(swept, "workload"))) == MAX_CELLS
+    else:
+        with pytest.raises(ValueError, match=f"{2 * count} combinations are over the limit of {MAX_CELLS}"):
+            cells(source, swept, dict.fromkeys(swept, "workload"))

@@ -344,3 +344,26 @@ def test_a_file_of_items_has_a_bound(tmp_path: Path) -> None:
 def test_answers_are_texts_or_scores() -> None:
     answer: Answer = (-1.0, -2.0)
     assert factuality.SUITE.right({"right": 0}, answer)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "gained", "lost"),
+    [(-0.5, 0.5, 1, 0), (0.0, 0.5, 1, 0), (0.5, 0.0, 0, 1), (0.5, -0.5, 0, 1), (0.2, 0.6, 0, 0),
+     (-0.2, -0.6, 0, 0), (-0.5, 0.0, 0, 0), (0.0, -0.5, 0, 0)],
+)  # fmt: skip
+def test_a_preference_changes_where_its_sign_does(
+    before: float, after: float, gained: int, lost: int
+) -> None:
+    items = tuple({"id": f"b{k}", "lang": "en", "group": "age", "prompt": "", "choices": ["x", "y"]}
+                  for k in range(8))  # fmt: skip
+    base = SuiteAnswers("d", scores=answers_of([(before, 0.0)] * 8), items=items)
+    ours = SuiteAnswers("d", scores=answers_of([(after, 0.0)] * 8))
+    run = run_record(arm_record(suites={"bias": base}), arm_record("v", suites={"bias": ours}))
+    found = bias.figures(run.arms[1], run)["bias_shift"]
+    assert found is not None
+    assert (found.notes["gained"], found.notes["lost"]) == (8 * gained, 8 * lost)
+    assert found.value == pytest.approx(after - before)
+
+
+def test_a_shipped_suite_has_its_own_items_whatever_file_is_named(tmp_path: Path) -> None:
+    assert factuality.SUITE.items(str(tmp_path / "nothing")) == factuality.SUITE.items()

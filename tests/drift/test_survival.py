@@ -5,6 +5,7 @@ from __future__ import annotations
 import tracemalloc
 import warnings
 from dataclasses import replace
+from itertools import product
 
 import pytest
 from fakes import arm_record, run_record, timed_batch
@@ -163,3 +164,10 @@ def test_figures_of_replies() -> None:
     assert length.ci_low < length.value
     assert curve is not None
     assert [step[0] for step in curve.notes["survival"]] == [1, 3]
+
+
+def test_the_edit_distance_of_all_short_sequences_of_two_letters() -> None:
+    every = [list(one) for length in range(6) for one in product((0, 1), repeat=length)]
+    for one in every:
+        for other in every:
+            assert edit_distance(one, other) == table(one, other)

@@ -431,3 +431,28 @@ def test_more_verdicts_than_any_gate_has(rows: int, metrics: dict[str, Any]) -> 
     variants = [replace(run.arms[1], name=f"v{number}") for number in range(rows)]
     with pytest.raises(ValueError, match="more than 1000 limits on times, or 5000 limits"):
         judge(replace(run, arms=(run.arms[0], *variants)), {})
+
+
+@pytest.mark.parametrize(
+    ("of_variant", "of_base", "more"),
+    [("ok", "ok", True), ("interrupted", "ok", True), ("oom_host", "ok", False),
+     ("ok", "baseline_failed", False), ("oom_host", "baseline_failed", False)],
+)  # fmt: skip
+def test_a_side_that_failed_needs_no_more_units(of_variant: str, of_base: str, more: bool) -> None:
+    run = gate([0.0] * 2, variant={"status": of_variant}, base={"status": of_base})
+    assert undecided(run) == ({("", "v")} if more else set())
+
+
+@pytest.mark.parametrize(
+    ("timed", "findings", "refused"), [(1, 9, False), (0, 9, True), (9, 1, False), (9, 0, True)]
+)
+def test_only_so_many_limits_are_judged(
+    timed: int, findings: int, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.gate.judge.MOST_TIMED", timed)
+    monkeypatch.setattr("bench.gate.judge.MOST_FINDINGS", findings)
+    if refused:
+        with pytest.raises(ValueError, match=r"limits on times, or .* limits, times rows"):
+            judged(gate([0.0] * 6))
+    else:
+        assert len(judged(gate([0.0] * 6)).rules) == 1

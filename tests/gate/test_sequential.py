@@ -296,3 +296,10 @@ def test_no_gate_fails_in_fewer_units_than_the_least_cap(cells: int, units: int)
     assert least_cap(cells) == units
     assert decide(worst[:-1], Test(margin=0.03, cells=cells, cap=units - 1)).verdict is None
     assert decide(worst, Test(margin=0.03, cells=cells, cap=units)).verdict == "FAIL"
+
+
+@pytest.mark.parametrize("increase", [0.0, 0.5])
+def test_it_is_decided_after_the_sixth_unit_at_the_earliest(increase: float) -> None:
+    wide = Test(margin=math.log(1.5), prior_sd=0.01, alpha_fail=0.05, alpha_pass=0.05)
+    assert decide([increase] * 5, wide).verdict is None
+    assert decide([increase] * 30, wide).at == wide.least == 6

@@ -117,3 +117,16 @@ def test_the_command_takes_either(
     for found, words in ((run, "texts/s of a server"), (load_run(QUICKSTART), "takes req/s")):
         monkeypatch.setattr("bench.results.summary.load_run", lambda _directory, found=found: found)
         assert words in main.planning._shown(asked(requests_per_day=1000.0))
+
+
+def test_the_power_of_work_comes_on_top_of_the_machines(run: RunSummary) -> None:
+    """A machine of 45 W under load and 20 W idle: 25 W for the 20 ms of each text, at 0.3 USD a kWh."""
+    bought = {"purchase_usd": 360.0, "overhead": 0.0, "life_hours": 1000, "usd_per_kwh": 0.2, "pue": 1.5}
+    watts = {"average_watts": 45, "idle_watts": 20, "includes_power": False, "ownership": "owned"}
+    price = {key: value for key, value in run.price.items() if key != "usd_per_hour"}
+    owned = replace(run, price={**price, **bought, **watts})
+    stream = Stream(8_640_000, 1, 1)
+    first, *_others = planned_encoders(owned, stream)
+    work_usd = 25 * first.share * 0.02 / 3600 * 0.2 * 1.5 / 1000 * stream.per_month
+    assert first.month_usd == pytest.approx(first.fleet.fixed_usd + work_usd)
+    assert first.scaled_usd is None

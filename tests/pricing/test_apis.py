@@ -131,3 +131,9 @@ def test_an_api_without_a_price_for_writing_bills_plain_input() -> None:
     found = offer("openai/gpt-5", TokenMix(1000, 300, 0.5, 0.5), DAY)
     assert found.request_usd == pytest.approx((500 * 0.125 + 500 * 1.25 + 300 * 10) / 1e6)
     assert not found.writes
+
+
+def test_cached_and_written_tokens_are_never_more_than_the_input() -> None:
+    """Half of three tokens is two by rounding: two are read from the cache, and only the third is written."""
+    found = offer("anthropic/claude-sonnet-4-5", TokenMix(3, 2, 0.5, 0.5), DAY)
+    assert found.request_usd == pytest.approx((2 * 0.3 + 1 * 3.75 + 2 * 15) / 1e6)

@@ -317,3 +317,17 @@ class TestBreakEven:
     def test_numbers_that_make_no_sense(self, args: tuple[float, float, float]) -> None:
         with pytest.raises(UsageError):
             break_even_requests(*args)
+
+
+@pytest.mark.parametrize(
+    ("utilisation", "pue", "taken"),
+    [(1.0, 1.0, True), (1.001, 1.0, False), (1.0, 0.999, False), (0.5, 2.0, True)],
+)
+def test_no_hour_is_used_twice_and_no_meter_shows_less_than_the_device(
+    utilisation: float, pue: float, taken: bool
+) -> None:
+    if taken:
+        assert Price(1.0, utilisation=utilisation, pue=pue).utilisation == utilisation
+    else:
+        with pytest.raises(UsageError):
+            Price(1.0, utilisation=utilisation, pue=pue)

@@ -66,3 +66,19 @@ def test_it_stands_in_the_report_of_a_sweep() -> None:
     assert "Throughput against interactivity" in page
     assert "bf16, batch_size=8: 25" in page
     assert "Throughput against interactivity" not in html.render([summary(run([baseline()], []))])
+
+
+def test_the_name_of_a_curve_is_at_its_last_cell() -> None:
+    cells = [("users=1", 80, 60), ("users=4", 40, 90), ("users=8", 20, 120)]
+    rows = [row(name, *cell) for cell in cells for name in ("baseline",)]
+    drawn = picture(summary(run(rows, [])))
+    assert drawn is not None
+    assert [mark.label.text for mark in drawn.marks] == ["", "", "baseline"]
+
+
+def test_a_variant_of_one_cell_has_its_name_there() -> None:
+    rows = [*SWEEP[:2], SWEEP[2]]
+    drawn = picture(summary(run(rows, [])))
+    assert drawn is not None
+    assert [len(line) for line in drawn.lines] == [2, 1]
+    assert [mark.label.text for mark in drawn.marks] == ["", "baseline", "fast"]

@@ -11,7 +11,7 @@ from sample import baseline, figure, ratio, run, summary, variant
 from bench.drift.suites.factuality import SUITE
 from bench.metrics import cascade_curve
 from bench.report.formats import html
-from bench.report.quality_picture import PLOT, curve_of, picture
+from bench.report.quality_picture import PLOT, ROOM, Datum, _scales, curve_of, picture
 from bench.stats.proportions import wilson
 
 # threshold, share that goes on, USD, share right, seconds: the large model alone costs 4 − 1 = 3
@@ -103,3 +103,21 @@ def test_the_page_has_it() -> None:
     assert "Cost against quality" in page
     assert "edge of cascade: 0.333 of the cost, 40.0% right" in page
     assert "cascade: 0.900 of the cost, 70.0% right of 100 questions" in page
+
+
+def test_the_baseline_s_own_cost_is_in_the_picture_and_the_frame_is_near_the_marks() -> None:
+    """All rows cost less than the baseline, at 1, or as much; the frame is a factor of ``ROOM`` away."""
+    across, up = _scales([Datum("v", 0.5, 0.4, None, None, False, False)], [])
+    assert (across.low, across.high) == pytest.approx((0.5 / ROOM, ROOM))
+    assert (up.low, up.high) == pytest.approx((0.36, 0.44))
+    dear, _up = _scales([Datum("v", 4.0, 0.4, 0.1, 0.9, False, False)], [[(8.0, 0.2), (2.0, 0.3)]])
+    assert (dear.low, dear.high) == pytest.approx((1 / ROOM, 8 * ROOM))
+
+
+@pytest.mark.parametrize("right", [0, 100])
+def test_all_right_and_all_wrong_can_be_drawn(right: int) -> None:
+    rows = [answering(baseline(), 80), answering(variant("v"), right), answering(variant("c"), 70, CURVE)]
+    ratios = [ratio(name, 0.5, None, None, "cannot tell") for name in ("v", "c")]
+    found = picture(summary(run(rows, ratios)), "")
+    assert found is not None
+    assert "v" in [mark.datum.name for mark in found.marks]

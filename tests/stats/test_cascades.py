@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import t
 
 from bench.stats import cascades, thresholds
 from bench.stats.cascades import Item
@@ -179,3 +180,19 @@ def test_a_promise_by_hand() -> None:
     assert sure.low is not None
     assert sure.low < 0.9
     assert sure.high == 1.0
+
+
+@pytest.mark.parametrize(("count", "enough"), [(2, False), (3, False), (4, True)])
+def test_each_half_needs_two_items(count: int, enough: bool) -> None:
+    items = [Item(float(n), edge=0, cloud=1, edge_usd=1, cloud_usd=10) for n in range(count)]
+    assert (thresholds.chosen(items, 0.8) is not None) is enough
+
+
+def test_right_answers_alone_promise_no_certainty() -> None:
+    """Two more right and two more wrong answers (Agresti and Coull): of eight right ones, 10 of 12."""
+    found = thresholds.promised([1.0] * 8, 16, binary=True)
+    half = float(t.ppf(0.975, 7)) * math.sqrt(10 / 12 * 2 / 12 * (1 / 8 + 1 / 16))
+    assert (found.value, found.high) == (1.0, 1.0)
+    assert found.low == pytest.approx(1 - half)
+    wrong = thresholds.promised([0.0] * 8, 16, binary=True)
+    assert (wrong.low, wrong.high) == pytest.approx((0.0, half))

@@ -90,3 +90,13 @@ def test_errors_are_those_of_numpy(pairs: list[tuple[float, float]]) -> None:
 def test_one_value_has_no_error() -> None:
     assert mean_error([1.0]) is None
     assert covariance([1.0], [2.0]) is None
+
+
+@pytest.mark.parametrize(("windows", "bounded"), [(5, True), (4, False)])
+def test_a_tail_of_exactly_five_values_is_enough(windows: int, bounded: bool) -> None:
+    """Each window has one value below the median and one above, so the share below it has no error."""
+    (found,) = quantile_intervals([[n, n + 5.0] for n in range(windows)], [0.5])
+    assert (found.low is not None) is (found.high is not None) is bounded
+    nine = [[n, n + 5.0] for n in range(4)] + [[9.0]]
+    (few,) = quantile_intervals(nine, [0.5])
+    assert (few.low, few.high) == (None, None)

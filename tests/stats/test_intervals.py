@@ -344,3 +344,9 @@ def test_a_quantile_has_no_bound_beyond_the_sample() -> None:
 def test_the_interval_of_a_share_is_that_of_scipy(count: int, n: int) -> None:
     theirs = scipy.stats.binomtest(count, n).proportion_ci(method="exact")
     assert bounds(share_interval(count, n)) == pytest.approx((theirs.low, theirs.high))
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=9), st.floats(0, 1))
+def test_a_quantile_of_sorted_numbers_is_numpys_to_the_last_bit(values: list[float], q: float) -> None:
+    ordered = np.sort(values)
+    assert intervals.quantile_of_sorted(ordered, q) == np.quantile(ordered, q)

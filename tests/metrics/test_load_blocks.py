@@ -1,0 +1,146 @@
+"""Sums over blocks of load, against adding up by hand, and what two servers' sums say of each other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from fakes import arm_record, run_record, unit
+
+from bench.metrics import cost, goodput, latency, throughput
+from bench.metrics.load_blocks import (
+    COMPARED,
+    Sums,
+    block_seconds,
+    limits_of,
+    more_errors,
+    processes_of,
+    sides,
+    sums,
+)
+from bench.metrics.requests import Limits
+from bench.records import LoadBlock, Sides, UnitRecord
+from bench.records.loads import Honesty
+from bench.records.samples import Sample
+
+MS = 1_000_000
+QUIET = Honesty(0.1, 0.2, 0.3, 0.1, 0.2, 0.1, "asyncio")
+SLOW = replace(QUIET, cpu_share=1.0)
+ANY = Limits({})
+
+
+def request(sent: float, first: float, gap: float, *tokens: int, **more: Any) -> Sample:
+    """A request of 10 tokens: milliseconds at which it was sent, to its first event and between events."""
+    events = tuple(round((sent + first + gap * place) * MS) for place in range(len(tokens)))
+    known: dict[str, Any] = {
+        "number": 0, "scheduled_ns": round(sent * MS), "sent_ns": round(sent * MS),
+        "end_ns": events[-1] if events else round((sent + first) * MS), "status": "ok", "reason": "",
+        "http_status": 200, "attempts": 1, "reconnects": 0, "connect_ns": 0, "events_ns": events,
+        "tokens": tokens, "thoughts": 0, "n_in": 10, "n_cached": None, "asked_in": 10, "asked_out": 4,
+        "counted": "usage", "verified": True, "doubt": "", "finish": "length",
+    }  # fmt: skip
+    return Sample(**{**known, **more})
+
+
+def block(*samples: Sample, client: Honesty = QUIET) -> LoadBlock:
+    return LoadBlock("a load", samples, client)
+
+
+# One block of 400 ms (0 to 400) and one of 200 ms; the failed request lasts longest in the first.
+FIRST = block(request(0, 100, 50, 1, 1, 1), request(50, 150, 50, 2, 2), request(100, 300, 0, status="failed"))
+SECOND = block(request(1000, 200, 0, 3))
+
+
+def test_sums_are_those_of_a_plain_loop() -> None:
+    assert sums([FIRST, SECOND], Limits({"ttft": 100.0})) == Sums(
+        wall_s=pytest.approx(0.6), ok=3, good=1, failed=1, input_tokens=30, output_tokens=10,
+        ttft_ms=450.0, e2el_ms=600.0, decode_ms=150.0, decoded=4,
+    )  # fmt: skip
+    assert sums([], ANY).ok == 0
+
+
+def test_each_block_has_its_seconds_per_request() -> None:
+    assert block_seconds([FIRST, SECOND]) == pytest.approx([0.2, 0.2])
+
+
+def pair(variant: LoadBlock, baseline: LoadBlock = FIRST, **more: Any) -> UnitRecord:
+    return unit([], [], loads=Sides((baseline,), (variant,)), **more)
+
+
+# The baseline's first block: 0.4 s, 2 requests, 20 + 7 tokens, 250 and 400 ms, 150 ms for 4 later tokens.
+BY_HAND = {
+    cost.PER_1K.key: 0.4 / 27,
+    cost.PER_REQUEST.key: 0.4 / 2,
+    goodput.PER_GOOD.key: 0.4 / 1,
+    latency.E2EL.key: 400 / 2,
+    latency.TTFT.key: 250 / 2,
+    latency.TPOT.key: 150 / 4,
+    throughput.REQUESTS.key: 2 / 0.4,
+    throughput.OUTPUT.key: 7 / 0.4,
+    throughput.TOTAL.key: 27 / 0.4,
+    goodput.GOODPUT.key: 1 / 0.4,
+}
+
+
+@pytest.mark.parametrize("metric", sorted(BY_HAND))
+def test_every_compared_metric_from_the_sums_of_a_side(metric: str) -> None:
+    assert set(BY_HAND) == COMPARED
+    twice = block(
+        request(0, 50, 25, 1, 1, 1), request(25, 75, 25, 2, 2), request(50, 150, 0, status="failed")
+    )
+    found = sides(pair(twice), metric, Limits({"ttft": 100.0, "e2el": 200.0}))
+    assert found is not None
+    assert found[1] == pytest.approx(BY_HAND[metric])
+    if metric not in (goodput.PER_GOOD.key, goodput.GOODPUT.key):  # both requests of the fast side are good
+        slower = metric not in (throughput.REQUESTS.key, throughput.OUTPUT.key, throughput.TOTAL.key)
+        assert found[0] == pytest.approx(found[1] * (0.5 if slower else 2))
+    else:
+        assert found[0] == pytest.approx(found[1] / 4 if metric == goodput.PER_GOOD.key else found[1] * 4)
+
+
+def test_a_side_without_such_a_value_is_not_compared() -> None:
+    assert sides(pair(SECOND), latency.TPOT.key, ANY) is None  # one event has no later tokens
+    assert sides(pair(FIRST), goodput.PER_GOOD.key, Limits({"ttft": 1.0})) is None
+    assert sides(pair(FIRST), "kld_mean", ANY) is None
+    assert sides(unit([[1]], [[1]]), latency.E2EL.key, ANY) is None
+
+
+FAILED = request(0, 10, 0, status="failed")
+DONE = request(0, 10, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("variant", "baseline", "more"),
+    [
+        ([DONE, FAILED], [DONE, DONE], True),
+        ([DONE, DONE], [DONE, FAILED], False),
+        ([DONE, FAILED], [DONE, FAILED], False),
+        ([DONE, DONE, FAILED], [DONE, FAILED], False),  # as many, of more requests
+        ([DONE, FAILED], [DONE, DONE, FAILED], True),
+        ([FAILED], [FAILED], False),
+    ],
+)
+def test_the_larger_share_of_failures(variant: list[Sample], baseline: list[Sample], more: bool) -> None:
+    units = [unit([[1]], [[1]]), pair(block(*variant), block(*baseline))]
+    assert more_errors(units, ANY) is more
+    assert not more_errors([], ANY)
+
+
+def test_blocks_are_grouped_by_process() -> None:
+    """Each block measured alone is a process of its own; the blocks of a pair are one; void ones are none."""
+    base = arm_record(loads=(FIRST, block(DONE, client=SLOW), SECOND))
+    variant = arm_record("v", loads=(SECOND,))
+    units = (
+        unit([], [], loads=Sides((FIRST,), (FIRST, SECOND))),
+        pair(SECOND, number=2, void="the client was the bottleneck"),
+    )
+    run = run_record(base, variant, units=units)
+    assert processes_of(base, run) == [(FIRST,), (SECOND,)]
+    assert processes_of(variant, run) == [(SECOND,), (FIRST, SECOND)]
+
+
+def test_limits_of_a_run_by_the_names_of_the_client() -> None:
+    run = replace(run_record(), spec={"slo": {"ttft_ms": 90, "tpot_ms": None, "e2el_ms": 500}})
+    assert limits_of(run) == Limits({"ttft": 90.0, "e2el": 500.0})
+    assert limits_of(run_record()) == ANY

@@ -1,0 +1,80 @@
+"""Suites in words: worse and better with their counts, no change, and suites at chance."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from bench.report.behaviour import behaviour_words, suites_note
+from bench.results import behaviour
+from bench.stats.figure import Metric
+from bench.stats.verdict import Verdict
+
+CHANGE = Metric("x_change", "1", "higher", "f", "d")
+PREFERENCE = Metric("x_change", "1", None, "f", "d")
+
+
+def suite(
+    name: str, verdict: str | None, metric: Metric = CHANGE, right: Any = None, **notes: Any
+) -> behaviour.Tested:
+    figure = metric.scalar(0.1, **{"n": 100, "lost": 7, "gained": 3, **notes})
+    assert figure is not None
+    shares = [None if right is None else metric.scalar(share) for share in (right or (0, 0))]
+    return behaviour.Tested(f"{name}_change", figure, shares[0], shares[1], verdict and Verdict(verdict))  # type: ignore
+
+
+def words(*suites: behaviour.Tested) -> str:
+    run: Any = SimpleNamespace(behaviour={("", "v"): list(suites)})
+    row: Any = SimpleNamespace(key=("", "v"))
+    return behaviour_words(run, row)
+
+
+SAME, CHANCE = suite("logic", "cannot tell"), suite("factuality", None)
+
+
+@pytest.mark.parametrize(
+    ("suites", "said"),
+    [
+        ([], ""),
+        ([SAME], "no change seen in logic"),
+        ([SAME, CHANCE], "no change seen in logic"),
+        ([CHANCE], ""),
+        ([suite("logic", "worse"), SAME], "worse at logic (7 lost and 3 gained of 100)"),
+        (
+            [suite("logic", "better", right=(0.75, 0.5)), suite("pairs", "worse")],
+            "better at logic (75.0% right, the baseline 50.0%; 7 lost and 3 gained of 100); "
+            "worse at pairs (7 lost and 3 gained of 100)",
+        ),
+        (
+            [suite("pairs", "worse", PREFERENCE)],
+            "pairs moved (10 of 100 pairs prefer the other sentence, 7 one way)",
+        ),
+    ],
+)
+def test_suites_in_words(suites: list[behaviour.Tested], said: str) -> None:
+    assert words(*suites) == said
+
+
+def note(*rows: list[behaviour.Tested]) -> str:
+    run: Any = SimpleNamespace(behaviour=dict(enumerate(rows)))
+    return suites_note(run)
+
+
+SURE = "Suites: worse and better are said in at most 2% of tables without a difference."
+
+
+def test_the_note_names_the_largest_of_the_changes_that_each_suite_can_show() -> None:
+    found = note(
+        [suite("logic", "worse", least_change=0.031), suite("pairs", "worse", least_change=0.2)],
+        [suite("logic", "cannot tell", least_change=0.052), suite("pairs", "worse", least_change=0.1)],
+    )
+    power = "A change of at least so many points is found with 80 % probability: logic 5.2, pairs 20.0."
+    assert found == f"{SURE} {power}"
+
+
+def test_suites_at_chance_have_no_verdict_and_no_power() -> None:
+    found = note([suite("factuality", None, least_change=0.3), SAME], [CHANCE])
+    assert found == f"{SURE} The baseline is at chance at factuality: no verdict."
+    assert note([]) == note() == ""
