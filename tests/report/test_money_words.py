@@ -10,7 +10,7 @@ import pytest
 from bench.formatting import format_significant
 from bench.metrics import goodput, one_off, requests, speculation
 from bench.report import reading
-from bench.report.reading import (
+from bench.report.row_sentence import (
     bounds_text,
     error_words,
     good_words,
