@@ -9,7 +9,7 @@ import pytest
 
 from bench.formatting import format_significant
 from bench.metrics import goodput, one_off, requests, speculation
-from bench.report import reading
+from bench.report import row_sentence
 from bench.report.row_sentence import (
     bounds_text,
     error_words,
@@ -54,7 +54,7 @@ def row(*figures: Figure | None, metrics: tuple[Any, ...]) -> Any:
     ],
 )
 def test_money_in_words(compared: Any, said: str) -> None:
-    assert reading._money(compared) == said
+    assert row_sentence._money(compared) == said
 
 
 @pytest.mark.parametrize(
