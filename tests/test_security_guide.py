@@ -12,7 +12,7 @@ from bench.cli import load_workload
 from bench.config import task_file
 from bench.formatting import MIB
 from bench.models import convert, files, gguf_format, json_files, safetensors_header, shards
-from bench.report import kernel_names, labels
+from bench.report import kernel_names, label_places
 from bench.results import schema as summary_schema
 from bench.results import summary
 from bench.serving import datasets, events
@@ -100,7 +100,7 @@ BOUNDS = {
     "all requests to servers have {} tokens": modest.MOST_TOKENS,
     "a row has {} kernels": row_blocks.MOST_KERNELS,
     "a run has {} metrics": summary_schema.MOST_METRICS,
-    "name {} marks at most": labels.MOST_NAMES,
+    "name {} marks at most": label_places.MOST_NAMES,
     "sees {} letters of a kernel": kernel_names.MOST_LETTERS,
 }
 

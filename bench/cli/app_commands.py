@@ -80,7 +80,7 @@ def show(run: RunSummary, *, as_json: bool, columns: str = "") -> None:
 
 def price_notes(run: RunSummary, day: str) -> Iterator[str]:
     """Yield a caution if a run's price is for other hardware, old on ``day``, spot, or converted."""
-    from bench.pricing.hour import cautions
+    from bench.pricing.hourly_price import cautions
     from bench.pricing.reprice import misfit
 
     if wrong := misfit(run.price, [row.facts.device for row in run.rows if row.facts]):

@@ -27,7 +27,7 @@ from bench.models.registry import find_model
 from bench.models.templates import has_template
 from bench.pricing.book import default_book, price_called
 from bench.pricing.cards import misfit_of_card, price_of_card
-from bench.pricing.hour import cautions
+from bench.pricing.hourly_price import cautions
 from bench.pricing.reprice import plain
 from bench.records.grid import MAY_BE_CONFOUNDED, quantises
 from bench.stats.intervals import LEAST_SAMPLES

@@ -85,7 +85,7 @@ def cpu_quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
 
 
 def _energy() -> Iterator[str]:
-    from bench.engine.energy import NoCounter, find
+    from bench.engine.energy_counters import NoCounter, find
 
     counter = find("cpu")
     if isinstance(counter, NoCounter):

@@ -152,7 +152,7 @@ def _notes(asked: PlanOptions, card: ModelFile, prices: Iterable[HardwarePrice])
     """Yield notes about how each kind of hardware was estimated, about its prices and about the model."""
     from bench.cli.estimate import LAYER_S
     from bench.measure.clock import utc_now
-    from bench.pricing.hour import cautions
+    from bench.pricing.hourly_price import cautions
     from bench.pricing.reprice import plain
 
     how = {

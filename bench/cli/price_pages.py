@@ -12,7 +12,7 @@ from bench.cli.tables import align, terminal_width
 from bench.data_paths import data_directories
 from bench.errors import ConfigError, UsageError, together
 from bench.formatting import count, did_you_mean, printable
-from bench.pricing import hour
+from bench.pricing import hourly_price
 from bench.pricing.book import KIND, default_book, find_price, read_book
 from bench.pricing.cost import FORMULA_ENERGY, FORMULA_RUN
 from bench.pricing.hardware import HardwarePrice
@@ -47,24 +47,25 @@ def listing(wanted: Wanted, today: str, *, as_json: bool) -> str:
     if as_json:
         return json.dumps([as_data(price, today) for price in prices], indent=1)
     rows = [tuple(map(printable, _row(price, today))) for price in prices]
-    old = sum(hour.age_days(price.date, today) > hour.OLD_DAYS for price in prices)
+    old = sum(hourly_price.age_days(price.date, today) > hourly_price.OLD_DAYS for price in prices)
     notes = [f"{count(len(prices), 'price')}; each: of one vCPU or GPU; age in days; source: bench prices ID"]
-    notes += [f"! older than {hour.OLD_DAYS} days ({old}): look it up again before you use it"] if old else []
+    if old:
+        notes.append(f"! older than {hourly_price.OLD_DAYS} days ({old}): look it up again before you use it")
     return "\n".join([*align([TITLES, *rows], terminal_width()), "", *notes])
 
 
 def _row(price: HardwarePrice, today: str) -> tuple[str, ...]:
-    age = hour.age_days(price.date, today)
+    age = hourly_price.age_days(price.date, today)
     what = price.device or ("own" if price.ownership == "owned" else "-")
     return (
         price.id,
         f"{price.vcpus} vCPU, {what}" if price.kind == "cpu" else what,
         f"{price.hourly_usd:.4f}",
         f"{price.unit_usd:.4f}/{UNIT[price.kind]}",
-        hour.term_words(price.term, price.commitment_months) or price.ownership,
+        hourly_price.term_words(price.term, price.commitment_months) or price.ownership,
         price.region or "-",
         str(price.date),
-        f"{age}{' !' if age > hour.OLD_DAYS else ''}",
+        f"{age}{' !' if age > hourly_price.OLD_DAYS else ''}",
     )
 
 
@@ -77,19 +78,19 @@ def page(price_id: str, today: str, *, as_json: bool) -> str:
     if as_json:
         return json.dumps(as_data(price, today), indent=1)
     keys = {key: value for key, value in plain(price).items() if key not in ("id", "name") and value != ""}
-    formula, numbers = hour.hour_formula(price)
+    formula, numbers = hourly_price.hour_formula(price)
     facts = [
         *((key, _value(value)) for key, value in keys.items()),
         ("", ""),
         ("an hour", formula),
         ("", f"  = {numbers}"),
         *([("per vCPU", f"{price.unit_usd:.6g} USD/h")] if price.kind == "cpu" else []),
-        ("a share", hour.share_words(price)),
-        *(("power", line) for line in hour.power_lines(price)),
+        ("a share", hourly_price.share_words(price)),
+        *(("power", line) for line in hourly_price.power_lines(price)),
         *([] if price.includes_power else [("energy", FORMULA_ENERGY)]),
         ("a run", FORMULA_RUN),
-        ("age", f"{hour.age_days(price.date, today)} days on {today}"),
-        *(("note", line) for line in hour.cautions(plain(price), today)),
+        ("age", f"{hourly_price.age_days(price.date, today)} days on {today}"),
+        *(("note", line) for line in hourly_price.cautions(plain(price), today)),
     ]
     lines = align([(key, printable(value)) for key, value in facts], terminal_width())
     return "\n".join([f"{price.id}: {printable(price.name)}", *(f"  {line}".rstrip() for line in lines)])
@@ -97,7 +98,7 @@ def page(price_id: str, today: str, *, as_json: bool) -> str:
 
 def as_data(price: HardwarePrice, today: str) -> dict[str, Any]:
     """Return a price as data for JSON: its keys, its hourly price with the formula, its age and cautions."""
-    formula, numbers = hour.hour_formula(price)
+    formula, numbers = hourly_price.hour_formula(price)
     return {
         **plain(price),
         "hourly_usd": price.hourly_usd,
@@ -105,8 +106,8 @@ def as_data(price: HardwarePrice, today: str) -> dict[str, Any]:
         "hourly_usd_each": price.unit_usd,
         "formula": formula,
         "numbers": numbers,
-        "age_days": hour.age_days(price.date, today),
-        "cautions": list(hour.cautions(plain(price), today)),
+        "age_days": hourly_price.age_days(price.date, today),
+        "cautions": list(hourly_price.cautions(plain(price), today)),
     }
 
 
@@ -123,8 +124,9 @@ def check(today: str) -> str:
         errors += bad
         for price in book.values():
             errors += _in_the_future(price, str(directory), today)
-        old = [price.id for price in book.values() if hour.age_days(price.date, today) > hour.OLD_DAYS]
-        words = f"; {len(old)} older than {hour.OLD_DAYS} days: {', '.join(sorted(old))}" if old else ""
+        days = {price.id: hourly_price.age_days(price.date, today) for price in book.values()}
+        old = ", ".join(sorted(name for name, age in days.items() if age > hourly_price.OLD_DAYS))
+        words = f"; {old.count(',') + 1} older than {hourly_price.OLD_DAYS} days: {old}" if old else ""
         lines.append(f"{directory}: {count(len(book), 'price')} read{words}")
     if errors:
         raise together(errors)
@@ -133,7 +135,7 @@ def check(today: str) -> str:
 
 def _in_the_future(price: HardwarePrice, file: str, today: str) -> Iterator[ConfigError]:
     for key in ("date", "rate_date"):
-        if (day := getattr(price, key)) is not None and hour.age_days(day, today) < 0:
+        if (day := getattr(price, key)) is not None and hourly_price.age_days(day, today) < 0:
             yield ConfigError(f"{file}: {price.id}", f"{day} is after today, {today}", key=key)
 
 

@@ -5,7 +5,7 @@ fixture is used. The measurements are also stored in the format of pytest-benchm
 ``pytest-benchmark compare`` shows them.
 
 With pytest-xdist, gates wait for each other, because only one process of a user may measure on a machine at a
-time (see ``bench/store/lock.py``).
+time (see ``bench/store/run_lock.py``).
 """
 
 from __future__ import annotations

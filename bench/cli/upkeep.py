@@ -147,7 +147,7 @@ def schema() -> None:
     """Print the JSON Schema of the YAML, for editors."""
     import json
 
-    from bench.config.schema import json_schema
+    from bench.config.json_schema import json_schema
 
     print(json.dumps(json_schema(), indent=1))
 

@@ -35,8 +35,9 @@ from bench.config.merging import Raw
 from bench.config.pasted_keys import refuse_pasted_keys
 from bench.config.rows import ARM_KEYS, RowReader
 from bench.config.served import serves
+from bench.config.set_option import override, refuse_replaced
 from bench.config.spec import Group, Spec
-from bench.config.spelling import override, refuse_replaced, spelled
+from bench.config.spelling import spelled
 from bench.errors import ConfigError
 from bench.pricing.book import price_called
 from bench.pricing.reprice import check_rent

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench.engine.energy import gpu_of_torch
+from bench.engine.energy_counters import gpu_of_torch
 from bench.machine import nvml
 from bench.machine.nvml import NoNvml
 from bench.machine.proc import entries, numbers_in, text_of

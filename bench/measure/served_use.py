@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from time import sleep
 from typing import TypeVar
 
-from bench.engine import energy
-from bench.engine.energy import Counter, CounterReset, NoCounter
+from bench.engine import energy_counters
+from bench.engine.energy_counters import Counter, CounterReset, NoCounter
 from bench.machine import nvml
 from bench.machine.nvml import Gpu, NoNvml
 from bench.records import EnergyReading, MemoryPeaks
@@ -123,7 +123,9 @@ def _counters(boards: Sequence[Gpu], *, on_gpu: bool) -> tuple[list[Counter], No
     if on_gpu and not boards:
         library = nvml.library()
         return [], NoCounter(library.code, library.reason) if isinstance(library, NoNvml) else NO_BOARD
-    counters = [energy.find("cuda", board) for board in boards] if on_gpu else [energy.find("cpu")]
+    counters = (
+        [energy_counters.find("cuda", board) for board in boards] if on_gpu else [energy_counters.find("cpu")]
+    )
     for counter in counters:
         if isinstance(counter, NoCounter):
             return [], counter

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench.errors import UsageError
+from bench.plan.pass_times import Steps
 from bench.plan.queue import WARM_UP, Reply, Request, poisson, simulate
-from bench.plan.steps import Steps
 from bench.pricing.break_even import HOURS_PER_MONTH
 from bench.stats.intervals import quantile
 

@@ -10,8 +10,8 @@ from bench.plan.ceilings import DTYPES, ceilings_here
 from bench.plan.devices import Device
 from bench.plan.fleet import Stream
 from bench.plan.loaded import Loaded
+from bench.plan.pass_times import RooflineSteps, Steps, bound_words, measured_steps, most_in_cache
 from bench.plan.served import Served, served_rows
-from bench.plan.steps import RooflineSteps, Steps, bound_words, measured_steps, most_in_cache
 from bench.pricing.cost import watt_hour_usd
 from bench.pricing.hardware import HardwarePrice
 from bench.results.run_summary import RunSummary

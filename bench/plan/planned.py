@@ -22,7 +22,7 @@ from bench.plan.fleet import (
     fleet,
 )
 from bench.plan.options import Option
-from bench.plan.steps import Slower
+from bench.plan.pass_times import Slower
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from functools import cache
 from itertools import accumulate
 
 from bench.errors import UsageError
-from bench.plan.steps import Steps
+from bench.plan.pass_times import Steps
 
 WARM_UP = 0.1  # share of the requests at the start that do not count, because the server was still empty
 # To be fast, several decoding passes get the time of the first one: up to PASSES_AT_ONCE of them, and more if

@@ -17,7 +17,7 @@ from bench.errors import ConfigError, UsageError, together
 from bench.formatting import did_you_mean
 from bench.pricing.currency import RENTS
 from bench.pricing.hardware import HardwarePrice, parse_price
-from bench.pricing.hour import term_words
+from bench.pricing.hourly_price import term_words
 
 if TYPE_CHECKING:
     from bench.yaml_source import KeyPath, YamlSource

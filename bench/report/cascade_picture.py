@@ -13,7 +13,7 @@ from typing import Any
 
 from bench.metrics import cascade_curve
 from bench.report.axes import Tick, with_room
-from bench.report.labels import Box
+from bench.report.label_places import Box
 from bench.results.row import Row
 
 WIDTH, HEIGHT = 560, 320

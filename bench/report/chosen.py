@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from bench.errors import UsageError
 from bench.formatting import did_you_mean, format_share, format_significant
 from bench.metrics import roofline
-from bench.report.columns import COLUMNS, Column, columns_of
+from bench.report.table_columns import COLUMNS, Column, columns_of
 from bench.results.explained import binds, limit_words
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary, in_turns

@@ -15,7 +15,7 @@ from itertools import groupby
 
 from bench.metrics import latency, throughput
 from bench.report.axes import LogScale, Tick
-from bench.report.labels import Box, Label, names_beside, place_labels
+from bench.report.label_places import Box, Label, names_beside, place_labels
 from bench.results.front import undominated
 from bench.results.run_summary import RunSummary
 from bench.stats.figure import value_of

@@ -15,7 +15,7 @@ from itertools import pairwise
 from bench.metrics import output_drift
 from bench.report.axes import LogScale, Tick
 from bench.report.bands import BANDS
-from bench.report.labels import Box, Label, Place, names_beside, place_labels
+from bench.report.label_places import Box, Label, Place, names_beside, place_labels
 from bench.results.headline import headline
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary

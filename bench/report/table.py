@@ -14,13 +14,13 @@ from rich.text import Text
 from bench.formatting import printable
 from bench.report.behaviour import spoiled
 from bench.report.chosen import chosen_columns, shares_words
-from bench.report.columns import Column, columns_of
 from bench.report.encoders import is_encoder
 from bench.report.formats import presented
 from bench.report.gate import lines
 from bench.report.gate_reading import TONES
 from bench.report.notes import drift_note, front_words, timed_words
 from bench.report.row_sentence import sentence
+from bench.report.table_columns import Column, columns_of
 from bench.results.run_summary import RunSummary
 from bench.stats.verdict import Verdict
 

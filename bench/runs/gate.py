@@ -52,8 +52,8 @@ from bench.runs.units import Work, holding, measure
 from bench.sides.ended_early import LOG, Unmeasured
 from bench.sides.side import Side, Sides
 from bench.store.files import write_atomic
-from bench.store.lock import run_lock
 from bench.store.replay import newest_first
+from bench.store.run_lock import run_lock
 
 OnProgress = Callable[[Progress], None]
 CALIBRATION_UNITS = 20

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bench.config.spec import Spec
 from bench.config.support import device_here
-from bench.engine.energy import NoCounter, find
+from bench.engine.energy_counters import NoCounter, find
 from bench.errors import UsageError
 from bench.gate.limits import Rule
 from bench.machine.gpus import gpu_for

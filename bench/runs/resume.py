@@ -18,9 +18,9 @@ from bench.records import RunRecord
 from bench.results.summarise import NOT_A_FAILURE, summarise
 from bench.runs.directory import LOGS
 from bench.store.journal import Journal
-from bench.store.lock import HOLDER_NAME, LOCK_NAME
 from bench.store.replay import JOURNAL, judging, replay
 from bench.store.run_files import RUN_JSON
+from bench.store.run_lock import HOLDER_NAME, LOCK_NAME
 
 Done = Mapping[str, Mapping[str, Finished]]  # finished rows, by cell and name
 

@@ -44,8 +44,8 @@ from bench.runs.resume import Done, continued, may_continue, own_files, same_mod
 from bench.store.device_lock import device_locks
 from bench.store.files import write_atomic
 from bench.store.journal import Journal
-from bench.store.lock import machine_lock, run_lock
 from bench.store.replay import JOURNAL, SCHEMA_VERSION, load_record
+from bench.store.run_lock import machine_lock, run_lock
 from bench.store.source import source_digest
 from bench.texts import EvaluationText, read_text
 

@@ -26,8 +26,8 @@ from bench.runs.directory import new_directory
 from bench.runs.run import begin, finishing, the_machine
 from bench.runs.sides import Fetch
 from bench.store.files import naming
-from bench.store.lock import run_lock
 from bench.store.replay import MOST_OF_A_ROW, MOST_UNITS, Growing
+from bench.store.run_lock import run_lock
 from bench.texts import EvaluationText
 
 

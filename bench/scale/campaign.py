@@ -21,8 +21,8 @@ from bench.results.summary import load_run
 from bench.runs.directory import new_directory
 from bench.scale.pieces import Piece
 from bench.store.journal import Journal, last_digest, read_journal
-from bench.store.lock import run_lock
 from bench.store.replay import journal_of
+from bench.store.run_lock import run_lock
 from bench.store.source import source_digest
 
 FILE = "campaign.jsonl"

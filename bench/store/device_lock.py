@@ -23,7 +23,7 @@ from pathlib import Path
 from bench.bounded import read_bounded
 from bench.errors import BenchError
 from bench.store.files import naming
-from bench.store.lock import MACHINE_LOCK, NO_MACHINE_LOCK
+from bench.store.run_lock import MACHINE_LOCK, NO_MACHINE_LOCK
 
 SHARED = Path("/tmp")
 MOST_LOCKS = 4_000_000

@@ -19,7 +19,7 @@ from bench.engine import wire
 from bench.engine.wire import Frame, Gone, Op
 from bench.errors import Outcome, VariantFailed
 from bench.worker import builds
-from bench.worker.failures import classify, reason
+from bench.worker.exceptions import classify, reason
 
 # transformers imports these if they are there, which takes seconds; weights that cross the socket are dense.
 NOT_NEEDED = ("hqq", "torchao", "scipy")

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from bench.engine import Engine, memory, progress, routing, saturation
+from bench.engine import Engine, expert_counts, memory, progress, saturation
 from bench.errors import NonFiniteOutput
 from bench.link import draw_for
 from bench.records import (
@@ -188,7 +188,7 @@ class Worker:
 
     def _score(self, message: Message, fds: list[int]) -> Windows:
         windows = self._windows(message)
-        with socket.socket(fileno=fds[0]) as channel, routing.watched(self.engine) as routed:
+        with socket.socket(fileno=fds[0]) as channel, expert_counts.watched(self.engine) as routed:
             block = score.shared_rows(fds[1], message["rows"], message["vocabulary"])
             if message["me"]:
                 more = {name: importlib.import_module(module) for name, module in message["more"].items()}

@@ -14,8 +14,8 @@ from itertools import pairwise
 from time import sleep
 from types import TracebackType
 
-from bench.engine import Engine, energy
-from bench.engine.energy import Counter, CounterReset, NoCounter
+from bench.engine import Engine, energy_counters
+from bench.engine.energy_counters import Counter, CounterReset, NoCounter
 from bench.records import EnergyReading
 from bench.worker.counter_windows import begun, edges, joules_until, now
 from bench.worker.passes import timed_request
@@ -36,7 +36,7 @@ def measure(
 
     With ``idle_s`` the power of the idle device is measured first, for so many seconds.
     """
-    counter = energy.find(engine.facts().device)
+    counter = energy_counters.find(engine.facts().device)
     if isinstance(counter, NoCounter):
         return EnergyReading(None, energy_valid=False, code=counter.code, reason=counter.reason)
     idle_w = _idle_watts(counter, idle_s) if idle_s else None

@@ -16,7 +16,7 @@ from bench.engine import progress
 from bench.records import Json
 from bench.worker.commands import Message, Worker
 from bench.worker.duet import PeerGone
-from bench.worker.failures import classify, reason
+from bench.worker.exceptions import classify, reason
 from bench.worker.protocol import MAX_COMMAND_BYTES, ChannelClosed, receive, send
 
 # The commands whose times are results: none may come after the profile of the same process.

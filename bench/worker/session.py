@@ -12,7 +12,7 @@ from pathlib import Path
 from time import perf_counter_ns
 from types import ModuleType
 
-from bench.engine import Engine, Options, Teacher, memory, routing
+from bench.engine import Engine, Options, Teacher, expert_counts, memory
 from bench.engine.evidence import Check, check
 from bench.records import Facts, Json, Loaded, Mixture
 from bench.worker import builds
@@ -36,9 +36,9 @@ def load(message: Json) -> tuple[Engine, Loaded]:
     held: float | None = None
     mixture: Mixture | None = None
     if message.get("step_by_step"):
-        with routing.watched(engine) as routed:
+        with expert_counts.watched(engine) as routed:
             of_decoding, held = engine.as_decoded()
-        mixture = routing.described(engine, None, routed.chosen)
+        mixture = expert_counts.described(engine, None, routed.chosen)
         checks += [*of_decoding, *(engine.as_batched() if message.get("padded") else ())]
     enforce("runtime", checks)
     teacher = _teacher(runtime, options, message)
@@ -58,7 +58,7 @@ def load(message: Json) -> tuple[Engine, Loaded]:
         bytes_by_dtype=dict(stored.bytes_by_dtype),
         parameters=engine.parameters(),
         evidence=(as_loaded, *steps, *beside),
-        mixture=routing.described(engine, mixture),
+        mixture=expert_counts.described(engine, mixture),
     )
 
 

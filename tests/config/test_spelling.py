@@ -8,7 +8,7 @@ import pytest
 from config_files import BASE, Write, changed, refusal
 
 from bench.config.reader import read_config
-from bench.config.spelling import override
+from bench.config.set_option import override
 from bench.errors import UsageError
 from bench.yaml_source import BY_OPTION, MAX_DEPTH, YamlSource
 

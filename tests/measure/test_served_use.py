@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from fake_nvml import Card, Machine, gpu_machine
 
-from bench.engine import energy
+from bench.engine import energy_counters
 from bench.measure import load_blocks, served_use
 from bench.measure.load_blocks import Serving
 from bench.measure.served_use import Meter
@@ -175,7 +175,7 @@ def test_on_a_cpu_the_client_counts_too(monkeypatch: pytest.MonkeyPatch, tmp_pat
     package.mkdir()
     for name, value in (("name", "package-0"), ("max_energy_range_uj", "1000000000"), ("energy_uj", "5")):
         (package / name).write_text(value)
-    monkeypatch.setattr(energy, "_POWERCAP", tmp_path)
+    monkeypatch.setattr(energy_counters, "_POWERCAP", tmp_path)
     clock.moved = lambda: (package / "energy_uj").write_text(str(round(1e7 * (clock.s - 100))))  # 10 W
     meter = Meter(server([MIB]), on_gpu=False)
     with meter.watching():

@@ -11,8 +11,8 @@ from fakes import arm_record, pairs, run_record, timed_batch
 from bench.metrics import answers, cost
 from bench.records import Answer, ArmRecord, RunRecord
 from bench.report import behaviour
-from bench.report.columns import columns_of
 from bench.report.row_sentence import sentence
+from bench.report.table_columns import columns_of
 from bench.results.headline import by_answer, headline
 from bench.results.run_summary import RunSummary
 from bench.results.summarise import summarise

@@ -9,9 +9,9 @@ from fakes import arm_record, facts_record, loaded, pairs, run_record, timed_bat
 
 from bench.metrics import device
 from bench.records import ArmRecord, DeviceTimes, Kernel, StepProfile
-from bench.report.columns import columns_of
 from bench.report.notes import timed_words
 from bench.report.row_sentence import sentence
+from bench.report.table_columns import columns_of
 from bench.results.explained import bound_words, launch_words
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary

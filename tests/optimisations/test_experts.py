@@ -16,7 +16,7 @@ from byte_tokenizer import write_tokenizer
 from engines import told
 
 from bench import plugins
-from bench.engine import Changed, Options, census, experts, routing
+from bench.engine import Changed, Options, census, expert_counts, experts
 from bench.errors import NotApplied, Unsupported
 from bench.optimisations import gets_experts, unsupported, verbs
 from bench.optimisations.prune import experts as pruning
@@ -322,7 +322,7 @@ def test_experts_that_nobody_asks_go_first(
     few = IDS[:, :1] if one_token else IDS[:, :2]
     monkeypatch.setattr(calibration, "windows", lambda _model, _params: [few])
     model = mixture(kind)
-    with torch.no_grad(), routing.watched_model(model) as seen:
+    with torch.no_grad(), expert_counts.watched_model(model) as seen:
         expected = model(input_ids=few, use_cache=False).logits
     count = len(seen.counts[0])
     params = pruning.Params(keep_experts=count // 2)
@@ -332,7 +332,7 @@ def test_experts_that_nobody_asks_go_first(
     before = census.take(model)
     model = pruning.apply(model, params)
     assert all(one.holds for one in pruning.evidence(before, census.take(model), params))
-    with torch.no_grad(), routing.watched_model(model) as left:
+    with torch.no_grad(), expert_counts.watched_model(model) as left:
         assert torch.allclose(model(input_ids=few, use_cache=False).logits, expected, atol=1e-5)
         assert bool(logits(model).isfinite().all())
     assert [len(one) for one in left.counts] == [count // 2] * len(seen.counts)

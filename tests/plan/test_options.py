@@ -20,9 +20,9 @@ from bench.plan.devices import device_of, devices
 from bench.plan.fleet import Slo, Stream
 from bench.plan.loaded import Loaded
 from bench.plan.options import Estimate, estimated_options, measured_options, not_simulated
+from bench.plan.pass_times import MeasuredSteps, RooflineSteps, Slower
 from bench.plan.planned import cheapest, pays_from, planned
 from bench.plan.served import row_called, served_rows
-from bench.plan.steps import MeasuredSteps, RooflineSteps, Slower
 from bench.pricing.book import default_book, price_called
 from bench.records import RunRecord
 from bench.results.run_summary import RunSummary

@@ -13,9 +13,9 @@ from bench.errors import UsageError
 from bench.models.registry import find_model
 from bench.plan import queue
 from bench.plan.loaded import Loaded
+from bench.plan.pass_times import MeasuredSteps, RooflineSteps, measured_steps
 from bench.plan.queue import Request, poisson, simulate
 from bench.plan.roofline import Ceilings, prefill
-from bench.plan.steps import MeasuredSteps, RooflineSteps, measured_steps
 
 ONE_AT_A_TIME = MeasuredSteps(prompt_token_s=0.001, fixed_s=0.01, each_s=0.0, most=1)
 

@@ -12,7 +12,7 @@ from bench.drift.suites.factuality import SUITE
 from bench.metrics import cascade_curve, latency, throughput
 from bench.report import interactivity, quality_picture
 from bench.report.kernel_names import MOST_LETTERS, short
-from bench.report.labels import MOST_NAMES, names_beside
+from bench.report.label_places import MOST_NAMES, names_beside
 from bench.stats.proportions import wilson
 
 MOST_S = 3.0

@@ -8,7 +8,7 @@ import pytest
 
 from bench.errors import UsageError
 from bench.report.chosen import chosen_columns, shares_words
-from bench.report.columns import columns_of
+from bench.report.table_columns import columns_of
 from bench.results.run_summary import RunSummary
 
 

@@ -22,7 +22,6 @@ from bench import plugins
 from bench.errors import IntegrityError, UsageError
 from bench.gate.verdict import Effort, GateVerdict, block
 from bench.pricing.reprice import price_block
-from bench.report.columns import COLUMNS
 from bench.report.formats import (
     csv,
     flat_rows,
@@ -38,6 +37,7 @@ from bench.report.formats import (
     pytest_benchmark,
 )
 from bench.report.row_sentence import sentence
+from bench.report.table_columns import COLUMNS
 from bench.results.run_summary import RunStatus, RunSummary
 
 TEXT_FORMATS = (

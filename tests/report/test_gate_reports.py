@@ -23,7 +23,6 @@ from rich.console import Console
 from bench.errors import IntegrityError
 from bench.gate.verdict import Effort, Finding, GateBlock, GateVerdict, block
 from bench.records import UnitRecord
-from bench.report.columns import COLUMNS, columns_of
 from bench.report.compared import compared
 from bench.report.formats import (
     csv,
@@ -44,6 +43,7 @@ from bench.report.gate import markdown as job_summary
 from bench.report.gate_reading import bounds, measured, summary, verdict_on, without_replaced
 from bench.report.row_sentence import sentence
 from bench.report.table import render as print_table
+from bench.report.table_columns import COLUMNS, columns_of
 from bench.results.run_summary import RunSummary
 
 TEXT_FORMATS = (

@@ -10,10 +10,10 @@ import pytest
 
 from bench.errors import Outcome
 from bench.metrics import cost, memory, one_off, output_drift, split
-from bench.report.columns import COLUMNS
 from bench.report.notes import timed_words
 from bench.report.row_sentence import band, drift_words, once_words, sentence, timed_interval
 from bench.report.splits import split_words
+from bench.report.table_columns import COLUMNS
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
 from bench.stats.figure import Metric

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bench.report.axes import MOST_TICKS, LogScale
 from bench.report.bands import BANDS
-from bench.report.labels import LONGEST, Box, place_labels, shortened, text_width
+from bench.report.label_places import LONGEST, Box, place_labels, shortened, text_width
 from bench.report.scatter import ABOVE_AXIS, FLOOR_KL, MARK, PLOT, Datum, data_of, scatter
 
 BASELINE = Datum("baseline", 1.0, None, None, 0.0, True, True)

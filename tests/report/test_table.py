@@ -13,8 +13,8 @@ import pytest
 from rich.console import Console
 
 from bench.errors import UsageError
-from bench.report.columns import COLUMNS
 from bench.report.table import LEFT_OUT_FIRST, render
+from bench.report.table_columns import COLUMNS
 from bench.results.run_summary import RunSummary
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"

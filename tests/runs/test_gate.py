@@ -16,7 +16,7 @@ from fakes import RUNTIMES, fake_model, fake_runtime, interpreter, said
 from bench import environments
 from bench.config.reader import read_config
 from bench.config.spec import Spec
-from bench.engine.energy import Counter, NoCounter
+from bench.engine.energy_counters import Counter, NoCounter
 from bench.errors import BenchError, InterruptedRun, UsageError
 from bench.gate.calibration import Calibration
 from bench.gate.limits import rules
@@ -35,8 +35,8 @@ from bench.runs.gate import Plan, calibrate_spec, gate_spec
 from bench.runs.meters import check_meters
 from bench.store import journal as journals
 from bench.store import replay as replays
-from bench.store.lock import run_lock
 from bench.store.replay import Head, load_record, newest_first
+from bench.store.run_lock import run_lock
 
 __all__ = ["fake_runtime"]  # a fixture
 MS = 1_000_000

@@ -763,7 +763,7 @@ def test_a_harness_that_is_killed_leaves_a_run_to_resume(tmp_path: Path) -> None
 
 HOLDER = """
 import sys
-from bench.store.lock import machine_lock
+from bench.store.run_lock import machine_lock
 
 with machine_lock(print):
     print(flush=True)

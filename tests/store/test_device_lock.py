@@ -16,7 +16,7 @@ import pytest
 from bench.errors import BenchError
 from bench.store import device_lock
 from bench.store.device_lock import device_locks
-from bench.store.lock import MACHINE_LOCK
+from bench.store.run_lock import MACHINE_LOCK
 
 ROOT = Path(__file__).resolve().parents[2]
 HOLDER = """

@@ -11,8 +11,8 @@ import pytest
 from fake_nvml import Card, Machine, gpu_machine
 from fakes import DataClock, FakeEngine
 
-from bench.engine import energy
-from bench.engine.energy import Counter, CounterReset, NoCounter
+from bench.engine import energy_counters
+from bench.engine.energy_counters import Counter, CounterReset, NoCounter
 from bench.records import EnergyReading
 from bench.worker import counter_windows, joules, passes
 
@@ -63,7 +63,7 @@ class Recorded:
 
 
 def reading(patch: Patch, engine: FakeEngine, counter: Counter, idle_s: float = 0.0) -> EnergyReading:
-    patch.setattr(energy, "find", lambda device: counter)
+    patch.setattr(energy_counters, "find", lambda device: counter)
     return joules.measure(engine, [[1], [2]], 3, idle_s)
 
 
@@ -92,7 +92,7 @@ def test_the_tokens_of_answers_that_come_as_a_whole_are_counted(
     engine = FakeEngine(clock, prefill_ns=[310 * MS])
     meter = Recorded(clock, engine, 300, 60, 0.1)
     monkeypatch.setattr(engine, "tokens", lambda generation: replies)
-    monkeypatch.setattr(energy, "find", lambda device: Counter("test", meter.read))
+    monkeypatch.setattr(energy_counters, "find", lambda device: Counter("test", meter.read))
     found = joules.measure(engine, [[1], [2]], 1)
     assert found.requests == 2 * len(meter.spans) > 0
     assert found.output_tokens == tokens * len(meter.spans)
@@ -134,7 +134,7 @@ def test_a_counter_that_is_set_back(clock: DataClock, monkeypatch: Patch) -> Non
 
 @pytest.mark.fault(29)
 def test_no_counter_is_no_figure_and_a_reason(monkeypatch: Patch) -> None:
-    monkeypatch.setattr(energy, "find", lambda device: NoCounter("no_energy_counter", "none here"))
+    monkeypatch.setattr(energy_counters, "find", lambda device: NoCounter("no_energy_counter", "none here"))
     engine = FakeEngine()
     found = joules.measure(engine, [[1]], 3)
     assert found == EnergyReading(None, energy_valid=False, code="no_energy_counter", reason="none here")
@@ -221,7 +221,7 @@ def rapl(directory: Path, *values: int, limit: int = 1000, names: tuple[str, ...
 
 @pytest.fixture
 def powercap(tmp_path: Path, monkeypatch: Patch) -> Path:
-    monkeypatch.setattr(energy, "_POWERCAP", tmp_path)
+    monkeypatch.setattr(energy_counters, "_POWERCAP", tmp_path)
     return tmp_path
 
 
@@ -233,7 +233,7 @@ def read(counter: Counter | NoCounter) -> float:
 
 def test_rapl_adds_packages_and_survives_wrapping(powercap: Path) -> None:
     rapl(powercap, 900, 100)
-    counter = energy.find("cpu")
+    counter = energy_counters.find("cpu")
     assert read(counter) == 0
     rapl(powercap, 950, 300)
     assert read(counter) == pytest.approx(250e-6)
@@ -244,7 +244,7 @@ def test_rapl_adds_packages_and_survives_wrapping(powercap: Path) -> None:
 def test_rapl_that_is_set_back_is_no_wrap(powercap: Path) -> None:
     most = 262_143_328_850
     rapl(powercap, 200_000_000_000, limit=most)
-    counter = energy.find("cpu")
+    counter = energy_counters.find("cpu")
     rapl(powercap, 100_000_000_000, limit=most)  # as a wrap this would be 162 kJ between two looks
     with pytest.raises(CounterReset):
         read(counter)
@@ -253,13 +253,13 @@ def test_rapl_that_is_set_back_is_no_wrap(powercap: Path) -> None:
 def test_the_whole_system_is_not_counted_beside_its_packages(powercap: Path) -> None:
     (powercap / "intel-rapl:0:0").mkdir()
     rapl(powercap, 100, 500, names=("package-0", "psys"))
-    counter = energy.find("cpu")
+    counter = energy_counters.find("cpu")
     rapl(powercap, 150, 900, names=("package-0", "psys"))
     assert read(counter) == pytest.approx(50e-6)
 
 
 def test_a_machine_without_rapl_says_so(powercap: Path) -> None:
-    found = energy.find("cpu")
+    found = energy_counters.find("cpu")
     assert isinstance(found, NoCounter)
     assert found.code == "no_energy_counter"
 
@@ -293,7 +293,7 @@ def test_the_gpu_is_known_by_its_uuid(
     """Its number is another to NVML where CUDA_VISIBLE_DEVICES hides some."""
     gpu_machine(Card("GPU-zz-9"), Card(energy_mj=lambda: 5000))
     asked = torch_gpu(**properties)
-    found = energy.find("cuda:1")
+    found = energy_counters.find("cuda:1")
     assert asked == [1]
     assert (found.code if isinstance(found, NoCounter) else "ok") == code
     assert isinstance(found, NoCounter) or read(found) == 5.0
@@ -305,7 +305,7 @@ def test_a_counter_of_a_driver_that_was_loaded_again(
     values = iter([7000, 7000, 8000, 100])
     gpu_machine(Card(energy_mj=lambda: next(values)))
     torch_gpu(uuid="aaaa-1")
-    counter = energy.find("cuda")
+    counter = energy_counters.find("cuda")
     assert [read(counter), read(counter)] == [7.0, 8.0]
     with pytest.raises(CounterReset):
         read(counter)
@@ -324,7 +324,7 @@ def test_what_a_card_can_count(
 ) -> None:
     gpu_machine(Card(lacks=lacks))
     torch_gpu(uuid="aaaa-1")
-    found = energy.find("cuda")
+    found = energy_counters.find("cuda")
     assert (found.code if isinstance(found, NoCounter) else found.boundary) == kind
 
 
@@ -337,7 +337,7 @@ def test_no_library(
 ) -> None:
     gpu_machine(Card(), **machine)
     torch_gpu(uuid="aaaa-1")
-    found = energy.find("cuda")
+    found = energy_counters.find("cuda")
     assert isinstance(found, NoCounter)
     assert found.code == code
 
@@ -347,7 +347,7 @@ def test_a_slice_has_no_energy_of_its_own(gpu_machine: Machine, torch_gpu: Calla
 
     gpu_machine(Card(slices=[h100_slice()]))
     torch_gpu(uuid="bbbb-1")
-    found = energy.find("cuda")
+    found = energy_counters.find("cuda")
     assert isinstance(found, NoCounter)
     assert found.code == "mig_slice"
     assert "1g.10gb" in found.reason

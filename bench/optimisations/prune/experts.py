@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench.engine import experts, one_off, routing
+from bench.engine import expert_counts, experts, one_off
 from bench.engine.evidence import Census, Check, check
 from bench.errors import Unsupported
 from bench.optimisations.shared import calibration, decoder
@@ -124,7 +124,7 @@ def _chosen(model: Any, params: Params) -> list[Any]:
 
     def make() -> dict[str, Any]:
         windows = calibration.windows(model, params)
-        with routing.watched_model(model) as seen:
+        with expert_counts.watched_model(model) as seen:
             decoder.read(model, windows)
         counts = {f"{place:06}": one for place, one in enumerate(seen.counts)}
         return {**counts, CHOSEN: torch.tensor([seen.chosen])}

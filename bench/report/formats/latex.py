@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.gate.verdict import GateBlock
-from bench.report.columns import columns_of
 from bench.report.compared import compared
 from bench.report.formats import presented
 from bench.report.gate_reading import measured
+from bench.report.table_columns import columns_of
 from bench.results.run_summary import RunSummary
 
 SUFFIX = "tex"

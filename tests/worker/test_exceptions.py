@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench.errors import NonFiniteOutput, NotApplied, Outcome, Unsupported
-from bench.worker.failures import classify, reason
+from bench.worker.exceptions import classify, reason
 
 
 class OutOfMemoryError(RuntimeError):

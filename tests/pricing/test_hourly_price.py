@@ -6,7 +6,7 @@ import pytest
 
 from bench.pricing.book import default_book, price_called
 from bench.pricing.hardware import HardwarePrice
-from bench.pricing.hour import age_days, cautions, hour_formula, power_lines, share_words, term_words
+from bench.pricing.hourly_price import age_days, cautions, hour_formula, power_lines, share_words, term_words
 from bench.pricing.reprice import plain
 
 BOOK = default_book()

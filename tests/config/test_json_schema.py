@@ -13,8 +13,8 @@ from jsonschema import Draft202012Validator
 
 from bench import plugins
 from bench.config.blocks import WorkloadBlock
+from bench.config.json_schema import json_schema
 from bench.config.reader import FILE_KEYS
-from bench.config.schema import json_schema
 from bench.metrics import all_metrics
 from bench.optimisations import verbs
 

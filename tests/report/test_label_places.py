@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.report.labels import LONGEST, Box, Label, place_labels, shortened, text_width
+from bench.report.label_places import LONGEST, Box, Label, place_labels, shortened, text_width
 
 PLOT = Box(0, 0, 400, 300)
 

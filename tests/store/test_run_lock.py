@@ -15,13 +15,20 @@ from pathlib import Path
 import pytest
 
 from bench.errors import BenchError, UsageError
-from bench.store.lock import HOLDER_NAME, LOCK_NAME, MACHINE_LOCK, machine_lock, machine_lock_file, run_lock
+from bench.store.run_lock import (
+    HOLDER_NAME,
+    LOCK_NAME,
+    MACHINE_LOCK,
+    machine_lock,
+    machine_lock_file,
+    run_lock,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 HOLDER = """
 import sys
 from pathlib import Path
-from bench.store.lock import run_lock
+from bench.store.run_lock import run_lock
 
 with run_lock(Path(sys.argv[1])) as notice:
     print(notice, flush=True)
@@ -31,7 +38,7 @@ with run_lock(Path(sys.argv[1])) as notice:
 
 MACHINE_HOLDER = """
 import sys
-from bench.store.lock import machine_lock
+from bench.store.run_lock import machine_lock
 
 with machine_lock(print):
     print(None, flush=True)
