@@ -186,8 +186,10 @@ def test_an_architecture_it_does_not_know(tmp_path: Path) -> None:
 
 
 @inside
-def test_a_packed_checkpoint(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text('{"model_type": "llama", "quantization_config": {}}')
+@pytest.mark.parametrize("place", ['"quantization_config": {}', '"text_config": {"quantization_config": {}}'])
+def test_a_packed_checkpoint(tmp_path: Path, place: str) -> None:
+    said = place.replace("{}", '{"quant_method": "gptq"}')
+    (tmp_path / "config.json").write_text(f'{{"model_type": "llama", {said}}}')
     with pytest.raises(Unsupported, match="not packed ones"):
         openvino.load(tmp_path, Options())
 
