@@ -23,12 +23,12 @@ from bench.stats.figure import Figure
 from bench.stats.verdict import RatioDesign
 from bench.store.journal import last_digest
 from bench.store.replay import journal_of
+from bench.store.run_files import LOAD_JSON as LOAD_JSON
 
 # The figures that are read of each row. Leaving out all others saves a third of the time.
 FIGURES = frozenset(
     metric.key for metric in (cost.PER_1K, throughput.TOTAL, throughput.REQUESTS, energy.PER_REQUEST)
 )
-LOAD_JSON = "load.json"  # the file of a `bench load`, which also has a journal but is not a run
 LONGEST, MOST_STEPS, MOST_PRICE = 400, 4000, 20_000  # characters of a text, of the steps, of a price block
 MOST_THREADS = 2**31
 

@@ -6,6 +6,7 @@ The journal is written when the load is over (or was interrupted), because writi
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,12 +148,21 @@ Kept = tuple[Mapping[str, Any], Load, dict[str, float], Mapping[str, Any] | None
 
 
 def read(directory: Path) -> Kept:
-    """Read a journal back: head, load, limits, price, drift. Raises IntegrityError if it is damaged."""
+    """Read a journal back: head, load, limits, price, drift.
+
+    Raises UsageError if there is none, or that of a run, and IntegrityError if it is damaged.
+    """
     path = directory / JOURNAL
+    if not os.path.lexists(path):
+        raise UsageError(f"{directory} holds no load (no {JOURNAL})")
     by_kind: dict[object, list[Mapping[str, Any]]] = {}
     for number, record in enumerate(read_journal(path).records, start=1):
         check_load(record, f"{path}:{number}")
         by_kind.setdefault(record["kind"], []).append(record)
+    if "run_started" in by_kind:
+        raise UsageError(
+            f"{directory} is a run and no load: `bench compare {directory}` shows it"
+        )
     try:
         said = [one for found in by_kind.get("drift", []) for one in found.get("said", ())]
         must_be_modest([{"loads": by_kind.get("samples", ()), "said": said}], ())

@@ -20,6 +20,7 @@ from bench.store.files import strict_json
 from bench.store.journal import Followed, read_journal
 from bench.store.modest import must_be_modest
 from bench.store.run_files import JOURNAL as JOURNAL
+from bench.store.run_files import LOAD_JSON, RUN_JSON
 from bench.store.schema import KINDS, check_record
 from bench.store.values import explained
 
@@ -42,8 +43,10 @@ def _adapter() -> TypeAdapter[RunRecord]:
 def journal_of(directory: Path) -> Path:
     """Return the path of the journal of the run in ``directory``, compressed or not.
 
-    Raises UsageError if there is none, IntegrityError if there are two.
+    Raises UsageError if there is none, or that of a load; IntegrityError if there are two.
     """
+    if os.path.lexists(directory / LOAD_JSON) and not os.path.lexists(directory / RUN_JSON):
+        raise UsageError(f"{directory} is a load of a server and no run: `bench load {directory}` shows it")
     paths = [path for path in (directory / JOURNAL, directory / f"{JOURNAL}.gz") if os.path.lexists(path)]
     if len(paths) > 1:
         raise IntegrityError(f"{directory} holds two journals, {JOURNAL} and {JOURNAL}.gz; keep one of them")

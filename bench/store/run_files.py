@@ -5,3 +5,4 @@ from __future__ import annotations
 JOURNAL = "journal.jsonl"
 PACKED = f"{JOURNAL}.gz"
 RUN_JSON = "run.json"
+LOAD_JSON = "load.json"  # of a `bench load`, which also has a journal but is not a run

@@ -232,6 +232,25 @@ def test_a_limit_that_no_config_may_have(
         assert said in ended.stderr
 
 
+@pytest.mark.parametrize("reader", [reader for reader in READERS if "ABOVE" not in reader])
+def test_a_load_is_no_run(bench: Bench, tmp_path: Path, reader: tuple[str, ...]) -> None:
+    """Its journal is sound, and was called damaged."""
+    load = rich_runs.write_load(tmp_path / "load")
+    ended = bench(*command(reader, load, "served", tmp_path / "out"))
+    if reader == ("verify", "RUN"):
+        assert ended.returncode == ExitCode.OK
+    else:
+        assert (ended.returncode, f"`bench load {load}`" in ended.stderr) == (ExitCode.USAGE, True)
+
+
+def test_a_run_is_no_load(bench: Bench, sound: Path, tmp_path: Path) -> None:
+    run = a_copy(sound, "mixed", tmp_path)
+    ended = bench("load", run)
+    assert (ended.returncode, f"`bench compare {run}`" in ended.stderr) == (ExitCode.USAGE, True)
+    ended = bench("load", tmp_path)
+    assert (ended.returncode, "holds no load" in ended.stderr) == (ExitCode.USAGE, True)
+
+
 def test_a_price_that_no_row_pays(bench: Bench, sound: Path, tmp_path: Path) -> None:
     """A run without rows costs nothing, and its price is in the heads of all pages."""
     run = a_copy(sound, "mixed", tmp_path)
