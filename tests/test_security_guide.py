@@ -79,7 +79,7 @@ BOUNDS = {
     "and the documents of a task {} MiB": task_file.MOST_DATA // MIB,
     "in one array has at most {} lists and objects": datasets.MOST_IN_AN_ARRAY.containers,
     "lists and objects and {} values, and no other": datasets.MOST_IN_AN_ARRAY.values,
-    "a commit declares packages, {} MiB are read": pins.MOST_BYTES // MIB,
+    "installers have left of them, {} MiB are read": pins.MOST_BYTES // MIB,
     "more than {} requests or": load_workload.MOST_SERVED,
     "requests or {} output tokens": load_workload.MOST_ANSWERED,
     "{} for why a reply ended": events.MOST_FINISH,

@@ -39,22 +39,17 @@ def main() -> None:
     gc.set_threshold(NEW_OBJECTS)
     forget_odd_sizes()
     with readers_may_go() as out:
-        code = _run()
+        with _heeding_signals() as told:
+            code = _run()
+        if told and code == ExitCode.INTERRUPTED:
+            print("bench: terminated", file=sys.stderr)
+            code = ExitCode.TERMINATED
         out.flush()
     sys.exit(ExitCode.FAILED if code is None and out.lost else code or ExitCode.OK)
 
 
 def _run() -> int | None:
     """Run a command and return its exit code, or None if it ended well and has no verdict."""
-    with _heeding_signals() as told:
-        code = _code_of_command()
-    if told and code == ExitCode.INTERRUPTED:
-        print("bench: terminated", file=sys.stderr)
-        return ExitCode.TERMINATED
-    return code
-
-
-def _code_of_command() -> int | None:
     try:
         _require_working_directory()
         app()

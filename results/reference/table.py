@@ -9,7 +9,7 @@ import math
 import sys
 from pathlib import Path
 
-from bench.report.columns import COLUMNS
+from bench.report.table_columns import COLUMNS
 from bench.report.formats import markdown
 from bench.results.summary import load_run
 from bench.stats.figure import value_of
