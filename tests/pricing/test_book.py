@@ -176,7 +176,7 @@ class TestRefusals:
         [
             ({"overhead": 1e300}, "overhead"),
             ({"life_hours": 1e-300}, "life_hours"),
-            ({"life_hours": 3.0}, "purchase_usd"),
+            ({"life_hours": 2.0}, "purchase_usd"),
             ({"purchase_usd": 1e308}, "purchase_usd"),
             ({"purchase_usd": 5e-324}, "purchase_usd"),
             ({"pue": 1e9}, "pue"),
