@@ -564,7 +564,9 @@ def test_a_sigterm_waits_for_no_worker(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("fake_runtime")
 def test_the_command_ends_with_143_while_a_worker_would_take_an_hour(tmp_path: Path) -> None:
     """Through the command line, as a job's time limit ends it: the workers are gone, the summary is there."""
-    spec = config(tmp_path, [variant(tmp_path, "v", {"at": "load", "do": "hang"}), variant(tmp_path, "w")])
+    measure = {**ONE, "max_disturbance": 1.0}  # nothing is patched in that process
+    variants = [variant(tmp_path, "v", {"at": "load", "do": "hang"}), variant(tmp_path, "w")]
+    spec = config(tmp_path, variants, measure=measure)
     program = (
         "import sys, bench.runtimes\n"
         "sys.path.insert(0, sys.argv.pop(1))\n"
