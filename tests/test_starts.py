@@ -43,7 +43,7 @@ KNOWN = {
     ("serving.keeper", "subprocess.Popen"): "a server and its keeper",
     ("serving.server", "subprocess.Popen"): "a server and its keeper",
     ("sides.commands", "run_whole"): "the build of a commit",
-    ("sides.repository", "run_whole"): "git",
+    ("sides.git", "run_whole"): "git",
 }
 # What has no ``env=``: it hands on the environment of a process that was given an allow-list itself.
 INHERITS = {("serving.keeper", "subprocess.Popen")}

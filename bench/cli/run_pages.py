@@ -24,6 +24,7 @@ from bench.results.wanted import Wanted
 TITLES = ("run", "started", "status", "rows", "machine", "model", "$/1k tok", "ratio", "cheapest row")
 MOST_SHOWN = 50
 MANY = 400  # directories from which several processes read them
+OF_A_TERMINAL = (signal.SIGINT, signal.SIGHUP)  # it sends them to readers too
 AT_ONCE = 50  # directories that a process gets at a time
 LONGEST_MACHINE = 40
 
@@ -52,7 +53,12 @@ def _read_many(directories: Sequence[bytes]) -> Iterator[IndexedRun]:
     print(f"reading {count(len(directories), 'run')} into the index, once", file=sys.stderr)
     begin, fork = _reader(ending_with_parent(signal.SIGKILL)), multiprocessing.get_context("fork")
     with ProcessPoolExecutor(cpu_count(), fork, begin) as pool:
-        yield from pool.map(read_run, directories, chunksize=AT_ONCE)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, OF_A_TERMINAL)  # a reader starts with them blocked
+        try:
+            found = pool.map(read_run, directories, chunksize=AT_ONCE)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        yield from found
 
 
 def _reader(end_with_parent: Callable[[], None]) -> Callable[[], None]:
@@ -64,9 +70,10 @@ def _reader(end_with_parent: Callable[[], None]) -> Callable[[], None]:
 
     def begin() -> None:
         end_with_parent()
-        for number in (signal.SIGINT, signal.SIGHUP):
+        for number in OF_A_TERMINAL:
             signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, OF_A_TERMINAL)
 
     return begin
 

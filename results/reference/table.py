@@ -9,8 +9,8 @@ import math
 import sys
 from pathlib import Path
 
-from bench.report.table_columns import COLUMNS
 from bench.report.formats import markdown
+from bench.report.table_columns import COLUMNS
 from bench.results.summary import load_run
 from bench.stats.figure import value_of
 

@@ -23,6 +23,7 @@ from bench.models.reference import Hub
 from bench.models.registry import PackageSource
 from bench.plan import ceilings
 from bench.sides import commands, repository
+from bench.sides import git as sides_git
 
 ROOT = Path(__file__).parents[2]
 PLANTED = (
@@ -172,7 +173,7 @@ def test_no_start_of_any_kind_gets_a_secret(
         given[Path(command[0]).name + " " + " ".join(command[1:4])] = dict(given_to)
         raise subprocess.CalledProcessError(1, command, "", "stop here")
 
-    for module in (ceilings, commands, environments, repository):
+    for module in (ceilings, commands, environments, sides_git):
         monkeypatch.setattr(module, "run_whole", whole)
     with pytest.raises(BenchError):
         ceilings._measure("cpu", 1, "float32")

@@ -17,7 +17,7 @@ from bench.machine.children import environment, last_lines
 from bench.machine.family import run_whole
 from bench.machine.proc import stat_of
 from bench.models.child import run_child
-from bench.sides import repository
+from bench.sides import git as sides_git
 
 # How a grandchild may try to stay: as any other, in a session of its own, or as a daemon.
 WAYS = {
@@ -120,14 +120,14 @@ def _an_engine(command: list[str]) -> None:
 
 
 def _git(command: list[str]) -> None:
-    repository._git(Path("/"), "-c", f"alias.x=!{command[2]}", "x")
+    sides_git.git(Path("/"), "-c", f"alias.x=!{command[2]}", "x")
 
 
 @pytest.mark.parametrize(
     ("run", "named"),
     [
         (_an_engine, "cannot make the packages of x: no end within 60 s"),
-        (_git, "git -c failed in /: no end within 60 s"),
+        (_git, "git x failed in /: no end within 60 s"),
     ],
 )
 def test_each_command_that_can_take_long(
@@ -135,7 +135,7 @@ def test_each_command_that_can_take_long(
 ) -> None:
     """Builds of commits and of serving engines have tests of their own."""
     monkeypatch.setattr(environments, "INSTALL_S", LIMIT_S)
-    monkeypatch.setattr(repository, "GIT_S", LIMIT_S)
+    monkeypatch.setattr(sides_git, "GIT_S", LIMIT_S)
     ends(monkeypatch, pid, too_late)
     with pytest.raises(BenchError, match=named):
         run(script("a child", pid, "sleep 300"))

@@ -234,7 +234,7 @@ def test_experts_are_counted_once(tmp_path: Any, monkeypatch: pytest.MonkeyPatch
     first = experts.apply(again(tmp_path / "mixture"), params)
     ((what, reused, took_s),) = bills()
     assert (what, reused) == ("pruning", False)
-    monkeypatch.setattr(experts.routing, "watched_model", never)
+    monkeypatch.setattr(experts.expert_counts, "watched_model", never)
     second = experts.apply(again(tmp_path / "mixture"), params)
     assert same_model(first, second)
     assert bills() == [("pruning", True, took_s)]
