@@ -127,7 +127,7 @@ def test_a_program_that_is_started_for_each_request() -> None:
             "no answer within 0.3 s",
         ),
         (
-            "import sys, time; sys.stdout.write('{'); sys.stdout.flush(); time.sleep(60)",
+            "import sys, time; input(); sys.stdout.write('{'); sys.stdout.flush(); time.sleep(60)",
             {"timeout_s": 2.0},
             "timeout",
             "no answer within 2 s",
