@@ -18,6 +18,7 @@ from bench.models.json_files import json_object
 from bench.models.weight_files import weight_files
 from bench.records.plain import Json
 from bench.runtimes._config import must_be_known, rotary_base
+from bench.runtimes._export import kept_export
 from bench.runtimes._whole import is_tied, must_be_whole
 
 RECIPE = 3  # part of the cache key: raise it when the same weights are written differently
@@ -33,12 +34,8 @@ def exported(directory: Path, dtype: str) -> Path:
 
     Raises Unsupported for an architecture that is not known here.
     """
-    from bench.models.cache import file_sha256, fill, of_files
-
-    read = {path: file_sha256(path) for path in (directory / "config.json", *weight_files(directory))}
-    config, *weights = read.values()
-    key = f"gguf {dtype} {config} {''.join(weights)} {RECIPE}"
-    return fill(key, of_files(read, lambda staging: write(directory, staging / FILE, dtype))) / FILE
+    begin, end = f"gguf {dtype}", str(RECIPE)
+    return kept_export(directory, begin, end, lambda to: write(directory, to / FILE, dtype)) / FILE
 
 
 def write(directory: Path, out: Path, dtype: str) -> None:

@@ -15,9 +15,9 @@ from typing import Any
 
 from bench.errors import Unsupported
 from bench.models.json_files import json_object
-from bench.models.weight_files import weight_files
 from bench.runtimes._checkpoint import in_our_words
 from bench.runtimes._config import must_be_known
+from bench.runtimes._export import kept_export
 from bench.runtimes._whole import must_be_whole
 
 RECIPE = 2  # part of the cache key: raise it when the same weights are written differently
@@ -36,13 +36,8 @@ CANNOT = "ONNX Runtime's model builder cannot write this model"
 
 def exported(directory: Path, pins: Sequence[str]) -> Path:
     """Return the model in ``directory`` as ONNX in float32, from the cache if it was written before."""
-    from bench.models.cache import file_sha256, fill, of_files
-
-    held = (directory / "config.json", *weight_files(directory))
-    read = {path: file_sha256(path) for path in held}
-    config, weights = read[held[0]], "".join([read[path] for path in held[1:]])
-    key = f"onnx float32 {config} {weights} {RECIPE} {' '.join(pins)}"
-    return fill(key, of_files(read, lambda staging: write(directory, staging))) / FILE
+    by = f"{RECIPE} {' '.join(pins)}"
+    return kept_export(directory, "onnx float32", by, lambda staging: write(directory, staging)) / FILE
 
 
 def write(directory: Path, out: Path) -> None:

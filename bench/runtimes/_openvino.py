@@ -19,8 +19,8 @@ from bench.engine import Options
 from bench.engine.evidence import Census, Matrix
 from bench.errors import Unsupported
 from bench.models.json_files import json_object, packing
-from bench.models.weight_files import weight_files
 from bench.runtimes._checkpoint import in_our_words
+from bench.runtimes._export import kept_export
 from bench.runtimes._whole import must_be_whole
 
 RECIPE = 1  # part of the cache key: raise it when the same weights are written differently
@@ -71,14 +71,9 @@ def exported(directory: Path, dtype: str) -> Path:
     It comes from the cache if it was written before. Raises Unsupported for an architecture that cannot be
     exported.
     """
-    from bench.models.cache import file_sha256, fill, of_files
-
-    held = (directory / "config.json", *weight_files(directory))
-    read = {path: file_sha256(path) for path in held}
-    config, weights = read[held[0]], "".join([read[path] for path in held[1:]])
     packages = " ".join(version(name) for name in ("openvino", "optimum-intel", "transformers"))
-    key = f"openvino {dtype} {config} {weights} {packages} {RECIPE}"
-    return fill(key, of_files(read, lambda staging: _write(directory, staging, dtype))) / FILE
+    by = f"{packages} {RECIPE}"
+    return kept_export(directory, f"openvino {dtype}", by, lambda to: _write(directory, to, dtype)) / FILE
 
 
 def _write(directory: Path, to: Path, dtype: str) -> None:

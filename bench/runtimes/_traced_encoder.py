@@ -14,9 +14,9 @@ from typing import Any
 from bench.engine import Options
 from bench.errors import Unsupported
 from bench.formatting import one_line
-from bench.models.weight_files import weight_files
 from bench.runtimes import _transformers_encoder
 from bench.runtimes._encoder import EncoderEngine, padded
+from bench.runtimes._export import kept_export
 
 RECIPE = 1  # part of the cache key: raise it when the same weights are traced differently
 INPUTS = ("input_ids", "attention_mask")
@@ -31,16 +31,10 @@ def exported(directory: Path, options: Options, engine: str, packages: Sequence[
     """
     from importlib.metadata import version
 
-    from bench.models.cache import file_sha256, fill, of_files
-
-    held = (directory / "config.json", *weight_files(directory))
-    read = {path: file_sha256(path) for path in held}
-    config, weights = read[held[0]], "".join([read[path] for path in held[1:]])
     versions = " ".join(f"{name} {version(name)}" for name in ("torch", "transformers", *packages))
     asked = f"{options.task} {options.dtype} {options.attention}"
-    key = f"{engine} encoder {asked} {config} {weights} {versions} {RECIPE}"
-    write = WRITERS[engine]
-    return fill(key, of_files(read, lambda to: _write(directory, options, write, to / file))) / file
+    begin, end, write = f"{engine} encoder {asked}", f"{versions} {RECIPE}", WRITERS[engine]
+    return kept_export(directory, begin, end, lambda to: _write(directory, options, write, to / file)) / file
 
 
 def _write(directory: Path, options: Options, write: Callable[[Any, Any, Path], None], to: Path) -> None:
