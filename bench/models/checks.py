@@ -161,25 +161,25 @@ def _check_weights(directory: Path, weights: Sequence[Path]) -> None:
     by_file = read_headers(weights)
     headers = list(by_file.values())
     stored = {one.dtype for header in headers for one in header.values()}
-    _check_packed(config, stored, [name for header in headers for name in header])
-    if not (packed := bool(packing(json_object(config)))):
+    sizes = json_object(config)
+    packed = packing(sizes)
+    _check_packed(config, packed, stored, [name for header in headers for name in header])
+    if not packed:
         _check_floats(directory, headers)
     index = directory / INDEX
     listed = json_object(index, TEXT_MAX_BYTES) if os.path.lexists(index) else None
-    check_shards(directory, by_file, listed, packed=packed)
+    check_shards(directory, by_file, listed, packed=bool(packed))
     size = sum(tensor.end - tensor.begin for header in headers for tensor in header.values())
     names = (name for header in headers for name in header)
-    sizes = json_object(config)
     if missing := unnamed(sizes):
         raise UsageError(f"{config}: no {missing}: a loader would make a model of its own default size")
     if said := misfit(sizes, Weights.of(names, size * 8 // BITS_MIN)):
         raise UsageError(f"{config}: {printable(said)}")
 
 
-def _check_packed(config: Path, stored: Set[str], names: Sequence[str]) -> None:
+def _check_packed(config: Path, block: Mapping[str, Any], stored: Set[str], names: Sequence[str]) -> None:
     """Refuse plain weights that the config calls packed: a loader would run them as they are, and the row
     would have the name of a scheme that was never applied."""
-    block = packing(json_object(config))
     method = method_of(block) if block else None
     packed = PACKED_IN.get(str(method))
     if packed is not None and not stored & packed:

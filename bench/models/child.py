@@ -98,6 +98,28 @@ def settings_of(*prefixes: str) -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if key.startswith(prefixes)}
 
 
+def reported(work: Callable[[], object], needs: str, *, refused: int = 1) -> int:
+    """Do what a child is there for, print what ``work`` returns, and return the child's exit status.
+
+    An error becomes a line on stderr: that of a missing package with what the work ``needs``. The status is
+    then ``refused`` for a BenchError, and 1 for any other, which is no fault of the file.
+    """
+    try:
+        print(work())
+    except ImportError as bad:
+        print(f"{bad}; {needs}", file=sys.stderr)
+    except BenchError as bad:
+        print(bad, file=sys.stderr)
+        return refused
+    except MemoryError:
+        print("it needs more memory than there is, or than its weights account for", file=sys.stderr)
+    except OSError as bad:  # a library that is broken, too
+        print(f"OSError: {one_line(str(bad))[:MOST_SAID]}", file=sys.stderr)
+    else:
+        return 0
+    return 1
+
+
 def of_libraries(bad: BaseException, begin: str = "") -> BenchError | None:
     """Return what a library has raised about a file, in one line behind ``begin``. None for an error of ours,
     of the memory, and of the installation: a library that is missing or broken."""

@@ -17,10 +17,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from bench.errors import BenchError, Explained
-from bench.formatting import printable
+from bench.errors import Explained
 from bench.machine.proc import be_killed_first
-from bench.models.child import MOST_SAID, Limits, of_libraries
+from bench.models.child import Limits, of_libraries, reported
 from bench.models.gguf_header import check_gguf
 from bench.models.gguf_reading import must_be_read
 from bench.models.safetensors_header import safetensors_header
@@ -152,24 +151,15 @@ def _alone(gguf: Path) -> Iterator[Path]:
 def main(arguments: list[str]) -> int:
     """Run the child's command line; it prints the number of parameters that it wrote."""
     gguf, out, *more = arguments
-    try:
+
+    def converted() -> int:
         check_gguf(Path(gguf), to_convert=True)
         explained = Explained(lambda bad: of_libraries(bad, "transformers cannot read it, "))
         with explained, _alone(Path(gguf)) as alone:
-            print(convert(alone, Path(out), off_grid=OFF_GRID in more))
-    except ImportError as e:
-        print(f"{e}; converting needs the packages torch, transformers and gguf", file=sys.stderr)
-        return 1
-    except BenchError as e:
-        print(e, file=sys.stderr)
-        return CANNOT_READ
-    except MemoryError:
-        print("it needs more memory than there is, or than its weights account for", file=sys.stderr)
-        return 1
-    except OSError as bad:  # a library that is broken is no fault of the file
-        print(f"OSError: {printable(str(bad))[:MOST_SAID]}", file=sys.stderr)
-        return 1
-    return 0
+            return convert(alone, Path(out), off_grid=OFF_GRID in more)
+
+    needs = "converting needs the packages torch, transformers and gguf"
+    return reported(converted, needs, refused=CANNOT_READ)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ device without end."""
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatch
 from itertools import islice
 from pathlib import Path
@@ -57,6 +58,15 @@ def _entries(directory: Path) -> Iterator[Path]:
             yield directory / entry.name
         if next(entries, None) is not None:
             raise UsageError(f"{directory}: holds more than {MOST_ENTRIES} files, so it is none of a model")
+
+
+def copy_files(files: Iterable[Path], home: Path, to: Path) -> None:
+    """Copy files of a model from below ``home`` to the same places below ``to``: further templates have a
+    directory of their own."""
+    for file in files:
+        copy = to / file.relative_to(home)
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copy2(file, copy)
 
 
 def check_files(directory: Path) -> None:

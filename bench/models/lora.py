@@ -7,21 +7,19 @@ a plain checkpoint. What this formula does not cover is refused, and never left 
 
 from __future__ import annotations
 
-import json
 import math
-import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.errors import BenchError, Explained, UsageError
-from bench.formatting import one_line, printable
+from bench.errors import Explained, UsageError
+from bench.formatting import printable
 from bench.machine.proc import be_killed_first
 from bench.models.checks import ADAPTER, check_directory, check_more_configs
-from bench.models.child import MOST_SAID, of_libraries
-from bench.models.files import check_files, model_files
+from bench.models.child import of_libraries, reported
+from bench.models.files import check_files, copy_files, model_files
 from bench.models.json_files import json_object, packing
 from bench.models.safetensors_header import safetensors_header
 from bench.models.weight_files import INDEX, WHOLE, weight_files
@@ -202,32 +200,19 @@ def merge(adapter: Adapter, out: Path) -> int:
         (adapter.base, model_files(adapter.base)),
         (adapter.directory, tokenizer_files(adapter.directory)),
     ):
-        for file in files:
-            if file.suffix != ".safetensors" and file.name not in unread:
-                copy = out / file.relative_to(home)  # further templates have a directory of their own
-                copy.parent.mkdir(exist_ok=True)
-                shutil.copyfile(file, copy)
+        kept = (file for file in files if file.suffix != ".safetensors" and file.name not in unread)
+        copy_files(kept, home, out)
     return changed
 
 
 def main(arguments: list[str]) -> int:
     """Run the child's command line, ADAPTER OUT; it prints how many matrices changed."""
-    try:
+
+    def merged() -> int:
         with Explained(of_libraries):
-            print(json.dumps(merge(read_adapter(Path(arguments[0])), Path(arguments[1]))))
-    except ImportError as bad:
-        print(f"{bad}; merging an adapter needs the packages torch and safetensors", file=sys.stderr)
-        return 1
-    except BenchError as bad:
-        print(bad, file=sys.stderr)
-        return 1
-    except MemoryError:
-        print("it needs more memory than there is, or than its weights account for", file=sys.stderr)
-        return 1
-    except OSError as bad:
-        print(f"OSError: {one_line(str(bad))[:MOST_SAID]}", file=sys.stderr)
-        return 1
-    return 0
+            return merge(read_adapter(Path(arguments[0])), Path(arguments[1]))
+
+    return reported(merged, "merging an adapter needs the packages torch and safetensors")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from bench.measure import replies
 from bench.measure.arm import load_arguments
 from bench.measure.worker_process import WorkerProcess
 from bench.models.fetch import is_here
-from bench.models.files import TEMPLATES, TEXT_MAX_BYTES
+from bench.models.files import TEMPLATES, TEXT_MAX_BYTES, copy_files
 from bench.models.reference import LocalModel
 from bench.optimisations import routes
 from bench.records import Exported
@@ -74,7 +74,7 @@ def export(
     staged = _new_beside(to)
     try:
         exported = _write(arm, model, fetch(baseline.model), staged, spec.measure.timeout_s, say)
-        _copy(tokenizer, model.directory, staged)
+        copy_files(tokenizer, model.directory, staged)
         (staged / ABOUT).write_text(json.dumps(_about(run, arm, model, exported), indent=1) + "\n")
         staged.replace(to)
     finally:
@@ -155,14 +155,6 @@ def _tokenizer_files(directory: Path) -> list[Path]:
         if file.stat().st_size > TEXT_MAX_BYTES:
             raise BenchError(f"{file} is larger than {TEXT_MAX_BYTES // MIB} MiB, so it is not copied")
     return files
-
-
-def _copy(files: Sequence[Path], home: Path, to: Path) -> None:
-    """Copy files below ``home``; further templates have a directory of their own."""
-    for file in files:
-        copy = to / file.relative_to(home)
-        copy.parent.mkdir(exist_ok=True)
-        shutil.copy2(file, copy)
 
 
 def _rows(spec: Spec, variant: str) -> tuple[Arm, Arm]:
