@@ -19,9 +19,8 @@ def main() -> None:
         run()
     except KeyboardInterrupt:  # while it was starting, or writing its last lines
         sys.exit(INTERRUPTED)
-    except (
-        BaseException
-    ) as unexpected:  # a broken package may raise anything; a panic of Rust is no Exception
+    # The one place: a broken package may raise anything, and a panic of Rust is no Exception.
+    except BaseException as unexpected:
         if whole and isinstance(unexpected, SystemExit):
             raise
         if whole:

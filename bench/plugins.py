@@ -23,11 +23,10 @@ import pkgutil
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
-from types import ModuleType, TracebackType
+from types import ModuleType
 
-from bench.errors import UsageError
+from bench.errors import Explained, UsageError
 from bench.formatting import did_you_mean, one_line
 
 PREFIX = "inference_cost_bench."
@@ -144,33 +143,21 @@ def load(kind: str, name: str, fits: Callable[[ModuleType], bool] = lambda modul
 def _imported(kind: str, name: str, module: str) -> ModuleType:
     """Import a plug-in. Raises UsageError if it cannot be imported; what goes wrong in a module of ours is a
     bug, unless a package is missing."""
-    with _Import(kind, name, module):
+    with Explained(lambda error: _why_not(kind, name, module, error)):
         return importlib.import_module(module)
 
 
-@dataclass(frozen=True)
-class _Import:
-    """A context manager that names the plug-in in which an import failed, whatever its module raises."""
-
-    kind: str
-    name: str
-    module: str
-
-    def __enter__(self) -> None:
-        """Begin."""
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if not isinstance(error, Exception | SystemExit):
-            return
-        if self.module.startswith("bench.") and not isinstance(error, ImportError | SystemExit):
-            return
-        why = f"it ends the program ({error!r})" if isinstance(error, SystemExit) else str(error)
-        kind_of_error = "" if isinstance(error, ImportError | SystemExit) else f"{type(error).__name__}: "
-        said = one_line(f"{kind_of_error}{why}")[:MOST_SAID]
-        what = f"the {_one_of(self.kind)} {self.name}"
-        raise UsageError(f"{what} cannot be imported from {self.module}: {said}") from error
+def _why_not(kind: str, name: str, module: str, error: BaseException) -> UsageError | None:
+    """Return an error that names the plug-in whose module raised ``error`` while it was imported; None for
+    an interrupt, and for a bug of a module of ours."""
+    if not isinstance(error, Exception | SystemExit):
+        return None
+    if module.startswith("bench.") and not isinstance(error, ImportError | SystemExit):
+        return None
+    why = f"it ends the program ({error!r})" if isinstance(error, SystemExit) else str(error)
+    kind_of_error = "" if isinstance(error, ImportError | SystemExit) else f"{type(error).__name__}: "
+    said = one_line(f"{kind_of_error}{why}")[:MOST_SAID]
+    return UsageError(f"the {_one_of(kind)} {name} cannot be imported from {module}: {said}")
 
 
 def _one_of(kind: str) -> str:
