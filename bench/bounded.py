@@ -107,6 +107,15 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def state_of(path: Path) -> tuple[int, int] | None:
+    """Return (time of the last change in ns, size) of a regular file, None without one: a key for what was
+    read from it, as long as nobody writes to it."""
+    if not is_file(path):
+        return None
+    about = path.stat()
+    return about.st_mtime_ns, about.st_size
+
+
 def read_bounded(path: Path, most_bytes: int, *, follow: bool = True) -> bytes:
     """Return the content of a regular file. Raises OSError for a larger one, or if it cannot be read."""
     with open_regular(path, follow=follow) as file:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from bench.bounded import is_file
+from bench.bounded import state_of
 from bench.errors import UsageError
 from bench.models.checks import check_directory
 from bench.models.gguf_parts import check_model
@@ -61,8 +61,7 @@ def _sound_path(source: YamlSource, place: Path, path: KeyPath) -> Path:
     """Check the headers of a model directory or a GGUF file and return its path; no weights are read."""
     with blaming(source, path, str(place)):
         if place.suffix == ".gguf" and not place.is_dir():
-            about = place.stat() if is_file(place) else None
-            _sound_gguf(place, None if about is None else (about.st_mtime_ns, about.st_size))
+            _sound_gguf(place, state_of(place))
         elif place.is_dir():
             _sound_directory(place.resolve(), place.stat().st_mtime_ns)
         else:

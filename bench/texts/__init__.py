@@ -13,7 +13,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 from bench import plugins
-from bench.bounded import is_file, read_bounded, why
+from bench.bounded import read_bounded, state_of, why
 from bench.errors import UsageError
 from bench.formatting import MIB, did_you_mean
 
@@ -73,8 +73,7 @@ def same_text(one: str, other: str) -> bool:
 def _digest_of(file: str) -> str:
     """Return the digest of a text of the user. It is read once, although each of a thousand rows may name
     it. Raises UsageError."""
-    about = Path(file).stat() if is_file(Path(file)) else None
-    return _digest(file, None if about is None else (about.st_mtime_ns, about.st_size))
+    return _digest(file, state_of(Path(file)))
 
 
 @lru_cache(maxsize=16)

@@ -8,7 +8,7 @@ from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
-from bench.bounded import why
+from bench.bounded import state_of, why
 from bench.config.blocks import WorkloadBlock
 from bench.formatting import MIB
 from bench.store.files import is_unicode, json_lines
@@ -24,7 +24,7 @@ def problem(workload: WorkloadBlock) -> tuple[str, str] | None:
     if workload.file is None:
         return "file", "the workload 'file' needs the path of a JSONL file"
     try:
-        found, first_chat = _counted(workload.file, Path(workload.file).stat().st_mtime_ns)
+        found, first_chat = _counted(workload.file, state_of(Path(workload.file)))
     except OSError as bad:
         return "file", f"{workload.file!r} {why(bad)}"
     except ValueError as bad:
@@ -46,7 +46,7 @@ def prompts(workload: WorkloadBlock) -> list[Prompt]:
 
 
 @lru_cache(maxsize=8)
-def _counted(file: str, _changed: int) -> tuple[int, float]:
+def _counted(file: str, _state: tuple[int, int] | None) -> tuple[int, float]:
     """Return how many prompts a file holds, and the index of the first chat prompt (infinite without one). A
     config may have a thousand rows, and each asks for this."""
     found, first_chat = 0, math.inf

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from bench.bounded import is_file
+from bench.bounded import state_of
 from bench.config.blocks import WorkloadBlock
 from bench.serving.arrivals import Planned
 from bench.serving.traces import read_trace
@@ -40,11 +40,11 @@ def problem(workload: WorkloadBlock) -> tuple[str, str] | None:
 def plan(workload: WorkloadBlock, _seed: int) -> Planned:
     """Return when requests come, and how long they are: the first ``requests`` of the trace."""
     file, speed = Path(str(workload.file)), _loads.asked(Params, workload).speed
-    return _read(file, file.stat().st_mtime_ns if is_file(file) else 0, workload.requests, speed)
+    return _read(file, state_of(file), workload.requests, speed)
 
 
 @lru_cache(maxsize=2)
-def _read(file: Path, _changed: int, requests: int, speed: float) -> Planned:
+def _read(file: Path, _state: tuple[int, int] | None, requests: int, speed: float) -> Planned:
     """Read a trace once, although every row of a config asks for it."""
     return read_trace(file, requests, speed)
 
