@@ -21,8 +21,7 @@ class Ending:
 
     While requests are being sent (``heeding``), SIGTERM cancels them as Ctrl-C does. Before and after that it
     raises TerminatedRun. SIGHUP, of a terminal that is closed, does the same. After ``settle`` all are
-    ignored, because only the server must still be
-    stopped and the files written.
+    ignored, because only the server must still be stopped and the files written.
     """
 
     def __init__(self) -> None:

@@ -47,7 +47,7 @@ def listing(wanted: Wanted, today: str, *, as_json: bool) -> str:
     if as_json:
         return json.dumps([as_data(price, today) for price in prices], indent=1)
     rows = [tuple(map(printable, _row(price, today))) for price in prices]
-    old = sum(hourly_price.age_days(price.date, today) > hourly_price.OLD_DAYS for price in prices)
+    old = sum(hourly_price.is_old(price.date, today) for price in prices)
     notes = [f"{count(len(prices), 'price')}; each: of one vCPU or GPU; age in days; source: bench prices ID"]
     if old:
         notes.append(f"! older than {hourly_price.OLD_DAYS} days ({old}): look it up again before you use it")
@@ -65,7 +65,7 @@ def _row(price: HardwarePrice, today: str) -> tuple[str, ...]:
         hourly_price.term_words(price.term, price.commitment_months) or price.ownership,
         price.region or "-",
         str(price.date),
-        f"{age}{' !' if age > hourly_price.OLD_DAYS else ''}",
+        f"{age}{' !' if hourly_price.is_old(price.date, today) else ''}",
     )
 
 
@@ -124,9 +124,8 @@ def check(today: str) -> str:
         errors += bad
         for price in book.values():
             errors += _in_the_future(price, str(directory), today)
-        days = {price.id: hourly_price.age_days(price.date, today) for price in book.values()}
-        old = ", ".join(sorted(name for name, age in days.items() if age > hourly_price.OLD_DAYS))
-        words = f"; {old.count(',') + 1} older than {hourly_price.OLD_DAYS} days: {old}" if old else ""
+        old = sorted(price.id for price in book.values() if hourly_price.is_old(price.date, today))
+        words = f"; {len(old)} older than {hourly_price.OLD_DAYS} days: {', '.join(old)}" if old else ""
         lines.append(f"{directory}: {count(len(book), 'price')} read{words}")
     if errors:
         raise together(errors)

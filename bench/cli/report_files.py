@@ -22,16 +22,14 @@ def write_report(content: bytes | str, output: Path | None, many: bool, name: st
         print(content)
         return
     data = content.encode() if isinstance(content, str) else content
-    if many or output.is_dir():
-        output = output / name
-        with naming("write", output, failed=UsageError):
-            output.parent.mkdir(parents=True, exist_ok=True)
-        _replace(output, data)
-    else:
-        with naming("write", output, failed=UsageError):
-            output.parent.mkdir(parents=True, exist_ok=True)
-            output.write_bytes(data)
-    print(f"wrote {output}", file=sys.stderr)
+    target = output / name if many or output.is_dir() else output
+    with naming("write", target, failed=UsageError):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target is output:
+            target.write_bytes(data)
+    if target is not output:
+        _replace(target, data)
+    print(f"wrote {target}", file=sys.stderr)
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -107,11 +107,11 @@ def must_not_draw(model: object) -> None:
     """
     dropout, alpha = (getattr(model, key, None) for key in ("dropout", "alpha"))
     if dropout or alpha is not None:
-        said = f"dropout {dropout:g}" if dropout else f"alpha {alpha:g}"
+        key, value = ("dropout", dropout) if dropout else ("alpha", alpha)
         raise VariantFailed(
             Outcome.LOAD_ERROR,
-            f"the tokenizer cuts words at random (its model has {said}), so no two rows would read the same "
-            f"tokens: set model.{said.partition(' ')[0]} to null in tokenizer.json",
+            f"the tokenizer cuts words at random (its model has {key} {value:g}), so no two rows would read "
+            f"the same tokens: set model.{key} to null in tokenizer.json",
         )
 
 

@@ -27,6 +27,11 @@ def age_days(date: object, today: str) -> int:
     return (dt.date.fromisoformat(today) - dt.date.fromisoformat(str(date))).days
 
 
+def is_old(date: object, today: str) -> bool:
+    """Return whether a price of this day should be looked up again."""
+    return age_days(date, today) > OLD_DAYS
+
+
 def cautions(price: Mapping[str, Any], today: str) -> Iterator[str]:
     """Yield a caution if a price block is old on ``today``, is a spot price, or was converted to USD."""
     name, age = price["id"], age_days(price["date"], today)

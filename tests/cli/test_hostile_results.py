@@ -153,6 +153,17 @@ def said_by_a_stranger(found: dict[str, Any]) -> None:
             found["server"] |= {"not_pinned": text, "pinned": None, "target": text}
 
 
+def edited_and_chained(sound: Path, kind: str, edit: Edit, tmp_path: Path) -> Path:
+    """A copy of a sound run in which every record was edited and sealed again, without its run.json."""
+    run = a_copy(sound, kind, tmp_path)
+    records = records_of(run)
+    for found in records:
+        edit(found)
+    rechained(run, records)
+    (run / RUN_JSON).unlink()
+    return run
+
+
 @pytest.mark.parametrize(
     ("kind", "edit"),
     [("served", quiet_without_stage), ("mixed", said_by_a_stranger), ("served", said_by_a_stranger)],
@@ -160,12 +171,7 @@ def said_by_a_stranger(found: dict[str, Any]) -> None:
 def test_a_journal_that_was_edited_and_chained(
     bench: Bench, sound: Path, tmp_path: Path, kind: str, edit: Edit
 ) -> None:
-    run = a_copy(sound, kind, tmp_path)
-    records = records_of(run)
-    for found in records:
-        edit(found)
-    rechained(run, records)
-    (run / RUN_JSON).unlink()
+    run = edited_and_chained(sound, kind, edit, tmp_path)
     read_by_all(bench, run, kind, tmp_path)
     page_of_all = (tmp_path / "out" / "report.html").read_text()
     assert "<script" not in page_of_all
@@ -201,12 +207,7 @@ def no_server(found: dict[str, Any]) -> None:
 def test_what_a_journal_need_not_say(
     bench: Bench, sound: Path, tmp_path: Path, kind: str, edit: Edit
 ) -> None:
-    run = a_copy(sound, kind, tmp_path)
-    records = records_of(run)
-    for found in records:
-        edit(found)
-    rechained(run, records)
-    (run / RUN_JSON).unlink()
+    run = edited_and_chained(sound, kind, edit, tmp_path)
     read_by_all(bench, run, kind, tmp_path)
 
 
