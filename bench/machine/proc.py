@@ -57,14 +57,21 @@ def _is_in(session: int, pid: int) -> bool:
         return False
 
 
-def ending_with_parent(number: int) -> Callable[[], None]:
-    """Return a function with which a process asks Linux for the signal ``number`` when its parent dies.
+def ending_with_parent(number: int, parent: int | None = None) -> Callable[[], None]:
+    """Return a function with which a child asks Linux for the signal ``number`` when its ``parent`` dies (a
+    process id; by default this process). If the parent has died already, the child gets it at once.
 
     A child calls it before it runs anything else (``preexec_fn``). The C library is looked up here, before
     the fork, after which only little is safe.
     """
-    prctl = ctypes.CDLL(None).prctl
-    return lambda: prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
+    prctl, expected = ctypes.CDLL(None).prctl, parent or os.getpid()
+
+    def ask() -> None:
+        prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
+        if os.getppid() != expected:
+            os.kill(os.getpid(), number)
+
+    return ask
 
 
 def be_killed_first() -> None:

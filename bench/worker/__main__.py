@@ -42,7 +42,7 @@ def _die_with_parent(parent: int) -> None:
     if sys.platform == "linux":
         from bench.machine.proc import ending_with_parent
 
-        ending_with_parent(signal.SIGKILL)()
+        ending_with_parent(signal.SIGKILL, os.getppid())()
         if os.getppid() != parent:
             sys.exit("the harness was gone before the worker started")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import subprocess
 import sys
 import threading
@@ -220,6 +221,21 @@ def test_a_thread_started_after_the_list_was_read_is_bound_by_the_next_list(
     WorkerProcess("variant", tmp_path / "log").pin([1])
     assert [set(cpus) for cpus in where.values()] == [{1}, {1}]
     assert next(lists, None) is None
+
+
+@needs_proc
+def test_a_child_whose_parent_is_gone_already_ends_at_once() -> None:
+    """The grandchild stands for it: its parent is another than the process that was to be its parent."""
+    body = (
+        "import os, signal; from bench.machine.proc import ending_with_parent\n"
+        "ask = ending_with_parent(signal.SIGKILL)\n"
+        "if os.fork() == 0:\n"
+        "    if (child := os.fork()) == 0: ask(); os._exit(7)\n"
+        "    os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) + 100)\n"
+        "print(os.waitstatus_to_exitcode(os.wait()[1]) - 100)"
+    )
+    done = subprocess.run([sys.executable, "-c", body], capture_output=True, text=True, check=True)
+    assert int(done.stdout) == -signal.SIGKILL
 
 
 @needs_proc
