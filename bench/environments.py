@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from bench.machine import installed
 from bench.machine.children import NOWHERE, SAFE, environment, last_lines
 from bench.machine.family import run_whole
 from bench.models.cache import cache_root
+from bench.store.directories import delete, delete_whole
 
 COMPLETE = "complete"
 LOOK_S = 120
@@ -108,7 +108,7 @@ def delete_environments(root: Path, name: str) -> tuple[Path, ...]:
     for home in found:
         with filelock.FileLock(f"{home}.lock"):
             (home / COMPLETE).unlink(missing_ok=True)
-            shutil.rmtree(home)
+            delete_whole(home)
     return found
 
 
@@ -159,7 +159,7 @@ def _made(home: Path, wanted: Callable[[], list[str]], what: str) -> Path:
     with filelock.FileLock(f"{home}.lock"):
         if (home / COMPLETE).is_file():
             return python
-        shutil.rmtree(home, ignore_errors=True)
+        delete(home)
         home.mkdir()
         packages = wanted()
         _run([sys.executable, "-P", "-m", "venv", str(home / "venv")], f"an environment for {what}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -54,7 +53,8 @@ def run(
         measured = load(directory)
         show(measured, as_json=as_json)
         if not as_json:
-            print(f"\n  {directory}/run.json   (bench report {directory} --format html -o report.html)")
+            shown = one_line(str(directory))
+            print(f"\n  {shown}/run.json   (bench report {shown} --format html -o report.html)")
         worst = max(worst, EXIT_OF_STATUS[measured.status])
     return worst
 
@@ -62,7 +62,7 @@ def run(
 def show(run: RunSummary, *, as_json: bool, columns: str = "") -> None:
     """Print a run as a table or as JSON. Warn on stderr if its price is for other hardware, old or spot."""
     for note in price_notes(run, run.started_utc[:10]):
-        print(f"bench: {note}", file=sys.stderr)
+        print(f"bench: {one_line(note)}", file=sys.stderr)
     from rich.console import Console
 
     from bench.report.formats import ascii_json
@@ -187,6 +187,7 @@ def _runs_below(directory: Path) -> list[Path]:
     Directories that cannot be read are named on standard error.
     """
     from bench.results.index_entry import LOAD_JSON
+    from bench.store.directories import walk
     from bench.store.run_files import JOURNAL, PACKED, RUN_JSON
 
     def unreadable(bad: OSError) -> None:
@@ -195,8 +196,7 @@ def _runs_below(directory: Path) -> list[Path]:
     def holds_run(files: list[str]) -> bool:
         return RUN_JSON in files or (LOAD_JSON not in files and (JOURNAL in files or PACKED in files))
 
-    places = os.walk(directory, onerror=unreadable)
-    return sorted(Path(place) for place, _, files in places if holds_run(files))
+    return sorted(place for place, _, files in walk(directory, unreadable) if holds_run(files))
 
 
 def _readable(directories: Sequence[Path]) -> Iterator[RunSummary]:

@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 from bench.models.cache import cache_root
+from bench.store.directories import delete
 
 
 class Scratch:
@@ -40,6 +41,7 @@ class Scratch:
     def remove(self) -> None:
         """Delete them with all that the process has left there."""
         if self._home is not None:
+            delete(Path(self._home.name))
             self._home.cleanup()
 
 

@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import filelock
 
 from bench.errors import BenchError, IntegrityError, UsageError
 from bench.formatting import MIB
+from bench.store.directories import delete_whole, files_below
 
 Build = Callable[[Path], None]
 MARKER = "complete.json"
@@ -175,13 +175,13 @@ def fill(key: str, build: Build) -> Path:
         with filelock.FileLock(f"{final}.lock"):
             if not is_complete(final):
                 staging = final.with_name(final.name + STAGING_SUFFIX)
-                _remove(staging)
+                delete_whole(staging)
                 staging.mkdir(mode=0o700)
                 try:
                     build(staging)
                     publish(staging, final)
                 finally:
-                    _remove(staging)
+                    delete_whole(staging)
     except OSError as e:
         raise BenchError(
             f"cannot keep a model in {final.parent}: {e.strerror or e}; free some space, or set BENCH_CACHE"
@@ -191,13 +191,14 @@ def fill(key: str, build: Build) -> Path:
 
 def publish(staging: Path, final: Path) -> None:
     """Turn a finished staging directory into the entry ``final``: write marker, sync, rename. Atomic."""
-    files = {path.relative_to(staging).as_posix(): path for path in staging.rglob("*") if path.is_file()}
+    below = ((path.relative_to(staging), path) for path in files_below(staging) if path.is_file())
+    files = {name.as_posix(): path for name, path in below}
     files.pop(MARKER, None)  # a repository may have a file of this name, which is replaced
     recorded = {name: {"sha256": hash_file(p), "size_bytes": p.stat().st_size} for name, p in files.items()}
     for path in files.values():
         _fsync(path)
     _replace(staging / MARKER, json.dumps({"files": recorded}, indent=1, sort_keys=True).encode())
-    _remove(final)
+    delete_whole(final)
     staging.rename(final)
     _fsync(final.parent)
     for name, entry in recorded.items():
@@ -211,7 +212,7 @@ def sweep_crashed() -> None:
         lock = filelock.FileLock(str(staging).removesuffix(STAGING_SUFFIX) + ".lock")
         try:
             with lock.acquire(timeout=0):
-                _remove(staging)
+                delete_whole(staging)
         except (filelock.Timeout, OSError):
             continue
 
@@ -223,12 +224,6 @@ def _marker(directory: Path) -> dict[str, tuple[str, int]]:
         return {name: (str(f["sha256"]), int(f["size_bytes"])) for name, f in data["files"].items()}
     except (AttributeError, KeyError, TypeError) as e:
         raise ValueError(f"{directory / MARKER} is damaged") from e
-
-
-def _remove(directory: Path) -> None:
-    """Delete a directory tree if it exists."""
-    if directory.exists():
-        shutil.rmtree(directory)
 
 
 def _replace(path: Path, content: bytes, *, lasting: bool = True) -> None:

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import BenchError
-from bench.formatting import one_line, printable
+from bench.formatting import one_line, printable, without_passwords
 from bench.machine.children import NOWHERE, SAFE
 from bench.machine.family import end_family, marked, printed
 from bench.machine.proc import ending_with_parent
+from bench.store.directories import files_below
 
 # Where the child finds this package, if it is not installed. ``PYTHONPATH`` of the user is not handed on.
 OUR_PACKAGE = {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
@@ -80,7 +81,7 @@ def _wait(child: subprocess.Popen[bytes], watch: Callable[[], None], seconds: fl
 def size_on_disk(directory: Path) -> int:
     """Return the bytes of all files below a directory in which another process is writing."""
     total = 0
-    for path in directory.rglob("*"):
+    for path in files_below(directory):
         with contextlib.suppress(FileNotFoundError):
             total += path.stat().st_size if path.is_file() else 0
     return total
@@ -89,7 +90,7 @@ def size_on_disk(directory: Path) -> int:
 def last_words(said: str) -> str:
     """Return the last lines of a child's stderr, suitable for an error message."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    return printable(" / ".join(lines[-3:]))[-500:] or "nothing"
+    return printable(without_passwords(" / ".join(lines[-3:])))[-500:] or "nothing"
 
 
 def settings_of(*prefixes: str) -> dict[str, str]:

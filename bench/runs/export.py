@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -30,6 +29,7 @@ from bench.optimisations import routes
 from bench.records import Exported
 from bench.results.verify import SPEC_YAML, same_spec
 from bench.runs.run import fetcher
+from bench.store.directories import delete
 from bench.store.files import naming
 from bench.store.replay import load_record
 
@@ -78,7 +78,7 @@ def export(
         (staged / ABOUT).write_text(json.dumps(_about(run, arm, model, exported), indent=1) + "\n")
         staged.replace(to)
     finally:
-        shutil.rmtree(staged, ignore_errors=True)
+        delete(staged)
     return to
 
 

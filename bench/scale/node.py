@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import platform
 import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from bench.bounded import KEPT_OF_A_LOG, open_regular
 from bench.machine.proc import ending_with_parent
 from bench.records.plain import Json
 from bench.runs.directory import LOGS
+from bench.store.directories import delete, files_below
 from bench.store.source import source_digest
 
 MOST_BYTES = 4 * 2**20  # of one file at a time
@@ -96,14 +96,18 @@ class NodeRun:
             self._child.wait()
             os.close(self._ended)
             self._child = None
-        shutil.rmtree(self._place, ignore_errors=True)
+        delete(self._place)
 
     def _files(self) -> list[Path]:
         """Return the files of the run as far as there are any."""
+        out = self._place / "out"
         return sorted(
             path
-            for path in (self._place / "out").glob("*/**/*")
-            if path.is_file() and not path.is_symlink() and not path.name.startswith(".")
+            for path in files_below(out)
+            if path.parent != out
+            and path.is_file()
+            and not path.is_symlink()
+            and not path.name.startswith(".")
         )
 
     def _new(self, path: Path) -> tuple[str, int, bytes] | None:

@@ -6,13 +6,13 @@ on another branch, the same files in the same environment are the same side.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from bench.models.cache import hash_file
 from bench.sides.packages import Package, packages_in
+from bench.store.directories import walk
 from bench.store.files import digest
 
 # What an installation writes about itself: where it lies, and when it was made.
@@ -46,9 +46,9 @@ def _is_about(name: str) -> bool:
 
 
 def _files(root: Path) -> Iterator[str]:
-    for place, directories, files in os.walk(root):
+    for place, directories, files in walk(root):
         directories[:] = [one for one in directories if not one.endswith(ABOUT)]
         for name in files:
-            path = Path(place) / name
+            path = place / name
             if name != ".git" and path.is_file() and not path.is_symlink():  # a submodule has such a file
                 yield path.relative_to(root).as_posix()

@@ -19,11 +19,13 @@ from bench.models.registry import find_model
 from bench.records import Json
 from bench.sides.packages import packages_in
 from bench.sides.pins import origin
+from bench.store.directories import files_below
 from bench.store.files import digest
 
 # Blocks of a config that are not part of what is measured.
 NOT_MEASURED = ("name", "gate", "build", "measure")
 MISSING = "(none)"
+ATTRIBUTES = ".gitattributes"
 MOST_NAMED = 5_000  # changed files that a journal names
 
 
@@ -103,10 +105,11 @@ def named(files: Sequence[str]) -> Json:
 
 def pointers(root: Path) -> list[str]:
     """Return the files below ``root`` that are pointers of Git LFS, whose contents were not fetched."""
-    attributes = (content_or_nothing(one, MIB, follow=False) for one in root.rglob(".gitattributes"))
+    files = list(files_below(root))
+    attributes = (content_or_nothing(one, MIB, follow=False) for one in files if one.name == ATTRIBUTES)
     if not any(b"filter=lfs" in one for one in attributes):
         return []
-    return sorted(one_line(str(one.relative_to(root))) for one in root.rglob("*") if _is_pointer(one))
+    return sorted(one_line(str(one.relative_to(root))) for one in files if _is_pointer(one))
 
 
 def _is_pointer(path: Path) -> bool:

@@ -12,7 +12,6 @@ import csv
 import hashlib
 import json
 import re
-import shutil
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,6 +23,7 @@ import filelock
 from packaging.requirements import InvalidRequirement, Requirement
 
 from bench.models.cache import cache_root
+from bench.store.directories import delete
 
 TOOL = "inference-cost-bench"
 NOT_FOR_WORKERS = frozenset({"test", "docs"})
@@ -39,7 +39,7 @@ def layer() -> Path:
     home.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(f"{home}.lock"):
         if not (home / COMPLETE).is_file():
-            shutil.rmtree(home, ignore_errors=True)
+            delete(home)
             home.mkdir()
             _link(home, dict(found))
             (home / COMPLETE).touch()

@@ -8,11 +8,11 @@ more what is measured.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.errors import BenchError
+from bench.store.directories import walk
 
 MANIFEST = "manifest.json"
 NOT_STATE = ("__pycache__",)  # the interpreter writes compiled modules, and checks them itself
@@ -47,11 +47,10 @@ def restore(home: Path) -> None:
 def _files(root: Path) -> Iterator[tuple[str, list[object]]]:
     """Yield (path, [size, modification time in ns]) of every file, and (path, [target]) of every link; links
     are not followed."""
-    for place, directories, files in os.walk(root):
+    for place, directories, files in walk(root):
         directories[:] = [name for name in directories if name not in NOT_STATE]
-        links = [name for name in directories if (Path(place) / name).is_symlink()]
-        for name in (*files, *links):
-            path = Path(place) / name
+        for name in files:
+            path = place / name
             state = path.lstat()
             what: list[object] = [state.st_size, state.st_mtime_ns]
             yield str(path.relative_to(root)), [str(path.readlink())] if path.is_symlink() else what
