@@ -10,8 +10,8 @@ from email.parser import BytesHeaderParser
 from pathlib import Path
 from typing import Any
 
-from packaging.utils import InvalidName, canonicalize_name
-from packaging.version import InvalidVersion, Version
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from bench.bounded import content_or_nothing
 from bench.formatting import MIB
@@ -19,6 +19,7 @@ from bench.records.plain import Json
 
 ABOUT = (".dist-info", ".egg-info")
 MOST_BYTES = 16 * MIB  # of a file that says something of a package
+MOST_NAME = 200  # letters of a name, and of a version: results keep both
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,10 @@ def packages_in(place: Path) -> Iterator[Package]:
         try:
             name = canonicalize_name(str(said["Name"] or "").strip(), validate=True)
             version = str(said["Version"] or "").strip()
+            if max(len(name), len(version)) > MOST_NAME:
+                continue
             Version(version)
-        except (InvalidName, InvalidVersion):
+        except ValueError:  # a bad name, a bad version, or a number of 5,000 digits in a version
             continue
         needs = [*map(str, said.get_all("Requires-Dist", ())), *_text(about / "requires.txt").splitlines()]
         yield Package(name, version, tuple(needs), about)

@@ -10,16 +10,23 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 
 from bench.bounded import content_or_nothing
+from bench.formatting import MIB
 from bench.sides.layer import normal
-from bench.sides.packages import MOST_BYTES, Package, packages_in, table
+from bench.sides.packages import Package, packages_in, table
 
 MOST_FILES = 50  # of requirements that name each other
+MOST_DECLARED = 4 * MIB  # of a file in which a commit declares packages, and of those that name each other
+# To parse a requirement takes a time that grows with the square of its length; a number of 4,300 digits, or
+# markers in a thousand brackets, are errors of their own kinds.
+MOST_LETTERS, MOST_REQUIREMENTS = 1000, 20_000
+MOST_TOML, MOST_DOTS = MIB, 300  # a key of many parts takes a time that grows with their square, too
 OF_VERSION_CONTROL = ("git+", "hg+", "svn+", "bzr+")
 _OPTION = re.compile(r"\s(--|#).*$")
 _FILE = re.compile(r"^(?:-r|--requirement|-c|--constraint)[ =]?\s*(\S+)")
@@ -55,23 +62,19 @@ def declared(project: Path, install: Sequence[Sequence[str]]) -> Iterator[Requir
     """Yield the requirements in the files that pip is given, in the arguments themselves, and in
     ``pyproject.toml``."""
     for arguments in install:
-        for before, argument in zip(("", *arguments), arguments, strict=False):
-            if before in ("-r", "--requirement", "-c", "--constraint"):
-                yield from _in_file(project / argument, set())
-            elif named := _FILE.match(argument):
-                yield from _in_file(project / named[1], set())
-            else:
-                yield from _parsed(argument)
+        yield from _parsed(_lines(arguments, project))
     listed = pyproject_table(project, "project").get("dependencies")
-    for line in listed if isinstance(listed, list) else ():
-        yield from _parsed(str(line))
+    yield from _parsed(map(str, listed if isinstance(listed, list) else ()))
 
 
 def pyproject_table(project: Path, *names: str) -> Mapping[str, Any]:
     """Return a table of a project's ``pyproject.toml``, such as ``tool.uv``. It is empty if the file does not
     have it, or cannot be read."""
+    text = declaring(project / "pyproject.toml")
+    if len(text) > MOST_TOML or any(line.count(".") > MOST_DOTS for line in text.split("\n")):
+        return {}
     try:
-        table: Any = tomllib.loads(declaring(project / "pyproject.toml"))
+        table: Any = tomllib.loads(text)
     except (ValueError, RecursionError):  # a number of 5,000 digits is another ValueError than bad TOML
         return {}
     for name in names:
@@ -81,34 +84,48 @@ def pyproject_table(project: Path, *names: str) -> Mapping[str, Any]:
 
 def declaring(file: Path) -> str:
     """Return the text of a file in which a commit declares packages. A commit may put a link to anything in
-    its place: what is no regular file, or has more than 16 MiB, declares nothing."""
-    return content_or_nothing(file, MOST_BYTES).decode(errors="replace")
+    its place: what is no regular file, or has more than 4 MiB, declares nothing."""
+    return content_or_nothing(file, MOST_DECLARED).decode(errors="replace")
 
 
-def _in_file(file: Path, seen: set[Path]) -> Iterator[Requirement]:
-    """Yield the requirements of a file, and of the files that it names."""
-    if file in seen or len(seen) >= MOST_FILES:
-        return
-    seen.add(file)
-    for line in declaring(file).replace("\\\n", " ").splitlines():
-        if named := _FILE.match(line.strip()):
-            yield from _in_file(file.parent / named[1], seen)
+def _lines(arguments: Sequence[str], project: Path) -> Iterator[str]:
+    """Yield what a ``pip install`` is given, with the lines of a file in the place of its name."""
+    for before, argument in zip(("", *arguments), arguments, strict=False):
+        if before in ("-r", "--requirement", "-c", "--constraint"):
+            yield from _lines_of(project / argument, {})
+        elif named := _FILE.match(argument):
+            yield from _lines_of(project / named[1], {})
         else:
-            yield from _parsed(line)
+            yield argument
 
 
-def _parsed(line: str) -> Iterator[Requirement]:
-    """Yield the requirement of a line; nothing for an option, a path or a comment."""
-    try:
-        yield Requirement(_OPTION.sub("", line).strip())
-    except InvalidRequirement:
+def _lines_of(file: Path, seen: dict[Path, int]) -> Iterator[str]:
+    """Yield the lines of a file, and of the files that it names. ``seen`` has the lengths of those before."""
+    if file in seen or len(seen) >= MOST_FILES or sum(seen.values()) >= MOST_DECLARED:
         return
+    text = declaring(file)
+    seen[file] = len(text)
+    for line in text.replace("\\\n", " ").splitlines():
+        if named := _FILE.match(line.strip()):
+            yield from _lines_of(file.parent / named[1], seen)
+        else:
+            yield line
+
+
+def _parsed(lines: Iterable[str]) -> Iterator[Requirement]:
+    """Yield the requirements among some lines; nothing for an option, a path or a comment, and nothing for
+    what is longer than any requirement."""
+    bare = (_OPTION.sub("", line).strip() for line in lines)
+    likely = (one for one in bare if len(one) <= MOST_LETTERS and one[:1].isalnum())
+    for one in islice(likely, MOST_REQUIREMENTS):
+        try:
+            yield Requirement(one)
+        except (InvalidRequirement, RecursionError):
+            continue
 
 
 def _needed(packages: Iterable[Package]) -> Iterator[Requirement]:
-    for package in packages:
-        for line in package.needs:
-            yield from _parsed(line)
+    return _parsed(line for package in packages for line in package.needs)
 
 
 def _fixes(requirement: Requirement) -> bool:

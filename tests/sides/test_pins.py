@@ -17,7 +17,7 @@ from bench.sides.build import Built, build
 from bench.sides.content import content
 from bench.sides.declared import pip_arguments
 from bench.sides.differences import identified, packages
-from bench.sides.pins import constraints, declared, unpinned
+from bench.sides.pins import constraints, declared, pyproject_table, unpinned
 from bench.sides.repository import Repository
 
 REQUIREMENTS = """
@@ -93,6 +93,46 @@ def test_requirements_are_read_in_a_time_that_grows_with_them(tmp_path: Path, te
     assert list(declared(tmp_path, [["-r", "requirements.txt"]])) == []
     assert pip_arguments(tmp_path, tmp_path, BuildBlock()) == [["-r", "requirements.txt"], ["."]]
     assert time.process_time() - began < 10
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#\n" * 2_000_000, "a\n" * 2_000_000, "x[" + "a," * 500_000 + "a]", "x" + " " * 1_000_000 + "y",
+        "x>=1" + ",>=1" * 250_000, "x @ " + "a:" * 500_000, "x; " + "(" * 500, "x==" + LONG, "é" * 1_000_000,
+    ],
+    ids=lambda text: text[:8],
+)  # fmt: skip
+def test_no_requirement_takes_a_time_that_grows_with_its_square(tmp_path: Path, text: str) -> None:
+    """Forty kilobytes took two seconds, and a commit may have sixteen megabytes of them."""
+    (tmp_path / "requirements.txt").write_text(f"held==4\n{text}\n")
+    began = time.process_time()
+    found = declared(tmp_path, [["-r", "requirements.txt"]])
+    assert str(next(iter(found))) == "held==4"
+    assert len(list(found)) < 20_000
+    assert constraints({"x": "1.0"}, tmp_path, [["-r", "requirements.txt"]]) == ["x==1.0"]
+    assert time.process_time() - began < 10
+
+
+def test_files_of_requirements_have_one_bound_together(tmp_path: Path) -> None:
+    for number in range(40):
+        text = f"-r {number + 1}.txt\n" + "#\n" * 1_000_000
+        (tmp_path / f"{number}.txt").write_text(text)
+    began = time.process_time()
+    assert list(declared(tmp_path, [["-r", "0.txt"]])) == []
+    assert time.process_time() - began < 10
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[project]\n" + "a." * 100_000 + "a = 1\n", f"[{'a.' * 100_000}a]\nb = 1\n", "a = 1 #" + "x" * 2**20],
+)
+def test_a_key_of_very_many_parts_is_not_read(tmp_path: Path, text: str) -> None:
+    """Sixteen kilobytes took a second and a half, and twice as many four times as long."""
+    (tmp_path / "pyproject.toml").write_text(text)
+    began = time.process_time()
+    assert pyproject_table(tmp_path) == {}
+    assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize("name", ["a" * 300, "a/" * 3000, "a\0b", "..", "/proc/self/mem"])
@@ -255,6 +295,7 @@ NOTES = "Metadata-Version: 2.1\nName: lib\nVersion: 1.0\n"
     "text",
     [
         "", "Name: lib\n", "Version: 1.0\n", "Name: \xff\nVersion: 1.0\n", "Name: ..\nVersion: 1.0\n",
+        f"Name: lib\nVersion: 1.{LONG}\n", f"Name: lib\nVersion: 1.0+{'a' * 300}\n",
         "Name: lib\nVersion: of today\n", "Name: lib\nVersion: 1.0\n --index-url https://elsewhere\n",
     ],
 )  # fmt: skip
