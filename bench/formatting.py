@@ -14,6 +14,11 @@ MIB = 1024 * 1024
 _BLANK = r"(?:[^\S\r\n]|\x1b\[[0-9;?]*[A-Za-z])*"
 _COMMANDS = re.compile(rf"(?m)(?:^|(?<=\r)){_BLANK}:(?=:)|##\w{{0,20}}(?=\[)")
 _PERCENTILE = re.compile(r"(?<![\d.])(\d+)th( percentile)")
+# A user with a password, or a token alone, before the host of a URL; and a key, or a signature, in its query.
+_PASSWORD = re.compile(r"(://)[^/\s]+@")
+_KEY = re.compile(
+    r"([?&;][\w.-]{0,40}(?:token|secret|passw(?:or)?d|sig|key|credential)[\w.-]{0,40}=)[^&;\s'\"]+", re.I
+)
 _LONGEST_START = 30  # letters, from the ``##`` of a command to its ``[``
 
 
@@ -128,6 +133,11 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c == "\n" or c.isprintable() else "�" for c in text)
+
+
+def without_passwords(text: str) -> str:
+    """Return ``text`` with stars for what is secret in a URL: a user with a password, a key in its query."""
+    return _KEY.sub(r"\1***", _PASSWORD.sub(r"\1***@", text))
 
 
 def join_words(words: Sequence[str]) -> str:

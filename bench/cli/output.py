@@ -10,10 +10,9 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any, TextIO
 
 from bench.errors import ExitCode
-from bench.formatting import defused, line_so_far, printable
+from bench.formatting import defused, line_so_far, printable, without_passwords
 
 LONGEST, LONGEST_LINE = 20_000, 1000  # characters of a message, and of each of its lines
-_CREDENTIALS = re.compile(r"(://)[^/\s@]+@")
 
 
 class Verdict(SystemExit):
@@ -138,7 +137,7 @@ def speakable(text: str) -> str:
     Names and paths in a message may contain commands to a terminal or to a CI server (``::error::``), and a
     URL may contain a password. All of these are removed.
     """
-    shown = _CREDENTIALS.sub(r"\1***@", defused(printable(text)))
+    shown = without_passwords(defused(printable(text)))
     shown = "\n".join(map(_without_middle, shown.split("\n")))
     return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}…"
 

@@ -15,6 +15,8 @@ _KEY = re.compile(
     r"|A[KS]IA[A-Z0-9]{16}|AIza[\w-]{30,}|-----BEGIN [A-Z ]*PRIVATE KEY-----"
     r")"
 )
+# A password in a URL, but not what a shell or a template puts in its place.
+_PASSWORD = re.compile(r"://[^/\s:@]*:(?![$%{<*])[^/\s@]+@")
 
 
 def looks_like_a_key(text: str) -> bool:
@@ -22,26 +24,31 @@ def looks_like_a_key(text: str) -> bool:
     return _KEY.search(text) is not None
 
 
+def _is_secret(text: str) -> bool:
+    return looks_like_a_key(text) or _PASSWORD.search(text) is not None
+
+
 def refuse_pasted_keys(source: YamlSource) -> None:
-    """Raise ConfigError at the first text that looks like the key of an account. The text is not shown."""
+    """Raise ConfigError at the first text that looks like the key of an account, or holds the password of an
+    address. The text is not shown."""
     for path in _places(source.data, ()):
         raise source.error(
             path,
-            "this looks like a key: a config wants the name of a variable that holds it (what was given is "
-            "not shown)",
+            "this looks like a key, or an address with a password: give the name of a variable that "
+            "holds it (what was given is not shown)",
             "take it out, and replace the key if this file was ever shared",
         )
 
 
 def _places(value: object, path: KeyPath) -> Iterator[KeyPath]:
-    """Yield the path of each text with such a key; where it is a name of the YAML, the path of the block."""
+    """Yield the path of each such text; where it is a name of the YAML, the path of the block."""
     if isinstance(value, dict):
         for name, inner in value.items():
-            if looks_like_a_key(name):
+            if _is_secret(name):
                 yield path
             yield from _places(inner, (*path, name))
     elif isinstance(value, list):
         for index, inner in enumerate(value):
             yield from _places(inner, (*path, index))
-    elif isinstance(value, str) and looks_like_a_key(value):
+    elif isinstance(value, str) and _is_secret(value):
         yield path

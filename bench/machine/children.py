@@ -14,6 +14,8 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from bench.formatting import without_passwords
+
 # Enough to find programs, caches, proxies and compilers; no secrets of the job.
 ALLOWED = frozenset({
     "PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "TZ", "USER", "LOGNAME", "LD_LIBRARY_PATH",
@@ -71,9 +73,9 @@ def too_long(seconds: float) -> str:
 
 def last_lines(bad: Exception) -> str:
     """Return the last lines that a failed command printed, or the error that kept it from running; of one
-    that took too long, how long it had."""
+    that took too long, how long it had. The passwords of URLs are left out: results and reports show it."""
     printed = (getattr(bad, "stderr", None) or getattr(bad, "stdout", None) or "").strip().splitlines()
-    lines = [line[:500] for line in printed[-LINES:]]
+    lines = [without_passwords(line)[:500] for line in printed[-LINES:]]
     if isinstance(bad, subprocess.TimeoutExpired):
         lines.insert(0, too_long(bad.timeout))
-    return "\n  ".join(lines) if lines else str(bad)[:500]
+    return "\n  ".join(lines) if lines else without_passwords(str(bad))[:500]

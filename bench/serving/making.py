@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,11 +13,12 @@ from pathlib import Path
 
 from bench.environments import INSTALL_S
 from bench.errors import BenchError
-from bench.formatting import one_line
+from bench.formatting import one_line, without_passwords
 from bench.machine.children import LINES, NOWHERE, SAFE, environment
 from bench.machine.family import end_family, marked
 from bench.machine.proc import ending_with_parent
 from bench.serving.engines.recipe import Recipe
+from bench.store.directories import delete
 
 # An index beside pip's own, with the CPU builds of PyTorch. scripts/environment.sh reads the same variable.
 TORCH_INDEX = "BENCH_TORCH_INDEX"
@@ -70,7 +70,7 @@ class Making:
         ]
 
     def _begin(self) -> None:
-        shutil.rmtree(self._home / "venv", ignore_errors=True)
+        delete(self._home / "venv")
         self._run([sys.executable, "-P", "-m", "venv", str(self._home / "venv")])
 
     def _first(self) -> None:
@@ -128,7 +128,8 @@ class Making:
                 timer.cancel()
                 end_family(child, given)
         if child.returncode or late.is_set():
-            last = [one_line(line)[:500] for line in lines if line][-LINES:]
+            printed = [line for line in lines if line][-LINES:]
+            last = [without_passwords(one_line(line))[:500] for line in printed]
             if late.is_set():
                 last.insert(
                     0, f"no end within {INSTALL_S:g} s, so it was ended, with all that it had started"

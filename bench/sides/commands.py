@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 
 from bench.errors import BenchError
+from bench.formatting import without_passwords
 from bench.machine.children import environment, last_lines
 from bench.machine.family import run_whole
 from bench.models.cache import hash_file
@@ -25,7 +25,6 @@ ELSEWHERE = frozenset({
 })  # fmt: skip
 # What a compiler is told: with other flags the same commit is another program.
 COMPILING = ("CC", "CXX", "CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS", "CUDA_HOME")
-_CREDENTIALS = re.compile(r"://[^/\s@]+@")
 
 
 class BuildFailed(BenchError):
@@ -42,7 +41,7 @@ def settings() -> tuple[dict[str, str], list[str]]:
     A password in these settings could be read by the code of a commit.
     """
     given = {key: value for key, value in environment(*PIP).items() if key not in ELSEWHERE}
-    kept = {k: v for k, v in given.items() if not (k.startswith(PIP) and _CREDENTIALS.search(v))}
+    kept = {k: v for k, v in given.items() if not (k.startswith(PIP) and without_passwords(v) != v)}
     known = {*kept, *ELSEWHERE}
     return kept, sorted(key for key in os.environ if key.startswith(PIP) and key not in known)
 
@@ -93,10 +92,9 @@ class Runner:
         try:
             done = run_whole(command, self._env, INSTALL_S, self._cwd)
         except (OSError, subprocess.SubprocessError) as bad:
-            self._log.write_text(
-                f"$ {' '.join(command)}\n{getattr(bad, 'stdout', '')}\n{getattr(bad, 'stderr', '')}"
-            )
-            said = f"{what} failed ({self._log}):\n  {last_lines(bad)}{self._hint()}"
+            printed = f"{getattr(bad, 'stdout', '')}\n{getattr(bad, 'stderr', '')}"
+            self._log.write_text(without_passwords(f"$ {' '.join(command)}\n{printed}"))
+            said = f"{without_passwords(what)} failed ({self._log}):\n  {last_lines(bad)}{self._hint()}"
             said += f"\n  ({advice})" if advice else ""
             raise BuildFailed(
                 f"cannot build {self._label}: {said}",

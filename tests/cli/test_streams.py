@@ -85,6 +85,9 @@ def test_messages_show_no_terminal_commands_and_no_passwords(tmp_path: Path) -> 
         speakable("no https://me:pass@host/x or git+ssh://k@h/y")
         == "no https://***@host/x or git+ssh://***@h/y"
     )
+    assert speakable("https://me:p@ss@host/x") == "https://***@host/x", "an @ that was not written as %40"
+    assert speakable("no https://host/a?b=1&X-Sig=abc&c=2") == "no https://host/a?b=1&X-Sig=***&c=2"
+    assert speakable("https://host:80/@scope/a ?design") == "https://host:80/@scope/a ?design"
     assert (
         speakable("bad:\n::error::x\n  ::add-mask::y ##[group]")
         == "bad:\n: :error::x\n  : :add-mask::y ## [group]"

@@ -246,7 +246,8 @@ def test_its_price_may_be_one_of_the_list(tmp_path: Path) -> None:
     ("old", "new", "problem"),
     [
         ("http://10.0.0.5:8000", "ftp://x", "begins with http:// or https://"),
-        ("http://10.0.0.5:8000", "http://me:secret@x", "no user and no password"),
+        ("http://10.0.0.5:8000", "http://me:secret@x", "an address with a password"),
+        ("http://10.0.0.5:8000", "http://secret@x", "no user and no password"),
         (USD, "price: openai/gpt-5-nan", "did you mean"),
         ("usd_per_1m_input: 0.5, ", "", "give either price, or usd_per_1m_input and usd_per_1m_output"),
         ("usd_per_1m_output: 2", "usd_per_1m_output: 2, price: openai/gpt-5", "give either price"),

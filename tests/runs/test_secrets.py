@@ -91,7 +91,8 @@ def test_a_key_in_the_environment_is_in_no_file_of_a_gate(tmp_path: Path) -> Non
     [
         "sk-proj-0123456789abcdef", "hf_" + "a1B2" * 9, "ghp_" + "a1B2" * 9, "github_pat_" + "a1" * 20,
         "glpat-" + "a1B2" * 5, "AKIA" + "A1B2" * 4, "AIza" + "a1B2" * 9, "xoxb-0123456789-abc",
-        "sk_live_" + "a1B2" * 5, "-----BEGIN RSA PRIVATE KEY-----",
+        "sk_live_" + "a1B2" * 5, "-----BEGIN RSA PRIVATE KEY-----", "git+https://me:hunter2@host.example/a.git",
+        "https://:hunter2@host.example",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("where", ["name: {}", "runtime: {{env: '{}'}}", "note: 'Bearer {}'", "'{}': 1"])
@@ -113,3 +114,15 @@ def test_what_only_begins_like_a_key_is_read(tmp_path: Path, name: str) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(f"name: {name}\nmodel: {{random: tiny-llama}}\ndrift: {{tokens: 0}}\n")
     assert read_config(file).name == name
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["pip install https://$USER:$TOKEN@host/a", "git clone ssh://git@host:22/a", "http://host:80/@a"],
+)
+def test_an_address_without_a_password_is_read(tmp_path: Path, command: str) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(
+        f"model: {{random: tiny-llama}}\ndrift: {{tokens: 0}}\nbuild: {{commands: ['{command}']}}\n"
+    )
+    assert read_config(file).build.commands == (command,)
