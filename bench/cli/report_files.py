@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from bench.errors import BenchError, UsageError
+from bench.formatting import one_line
 from bench.store.files import naming, write_atomic_bytes
 
 
@@ -29,7 +30,7 @@ def write_report(content: bytes | str, output: Path | None, many: bool, name: st
             target.write_bytes(data)
     if target is not output:
         _replace(target, data)
-    print(f"wrote {target}", file=sys.stderr)
+    print(one_line(f"wrote {target}"), file=sys.stderr)
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -56,7 +56,7 @@ def verify_run(directory: Path) -> str:
     ]
     if record.finished_utc is None:
         lines.append("the run was not finished; continue it with --resume")
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))  # a directory may be called anything
 
 
 def verify_summary(directory: Path) -> None:

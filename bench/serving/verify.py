@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.bounded import read_bounded, why
 from bench.errors import IntegrityError
-from bench.formatting import MIB
+from bench.formatting import MIB, one_line
 from bench.results.verify import must_agree
 from bench.serving import record
 from bench.store.files import strict_json
@@ -42,7 +42,9 @@ def verify_load(directory: Path) -> str:
     if done.status == "interrupted" and isinstance(found, dict) and found.get("status") == "invalid":
         made["status"] = "invalid"  # as it was called until 28 November 2026
     must_agree(path, found, made, None)
-    return (
-        f"{journal}: {len(read.records)} records, each bound to the one before it; ends with {read.digest}\n"
-        f"{path}: the summary of the journal, figure by figure, from {len(done.load.samples)} requests"
+    count = len(read.records)
+    lines = (
+        f"{journal}: {count} records, each bound to the one before it; ends with {read.digest}",
+        f"{path}: the summary of the journal, figure by figure, from {len(done.load.samples)} requests",
     )
+    return "\n".join(map(one_line, lines))

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import rich_runs
 from commands import Bench
+from deep_directories import TOO_DEEP, nested
 from result_readers import READERS, ROWS, command
 from tampering import rechained, records_of, tampered_journal, tampered_summary
 
@@ -298,6 +299,30 @@ def test_a_report_that_is_put_beside_a_run_is_written_through_nothing(
     assert (tmp_path / "mine").read_text() == "mine"
     assert (run / "report.md").read_text().startswith("## ")
     assert "cascade" in (run / "report.csv").read_text()
+
+
+@pytest.mark.parametrize("kind", ROWS)
+def test_a_directory_that_is_called_as_a_command_to_a_terminal(
+    bench: Bench, sound: Path, tmp_path: Path, kind: str
+) -> None:
+    run = a_copy(sound, kind, tmp_path)
+    run = run.rename(run.parent / "\x1b]8;;x\x07\u202e\nPASS \x9b31m")
+    for reader in READERS:
+        ended = bench(*command(reader, run, kind, run))
+        assert ended.returncode in EDITED, (reader, ended.stderr)
+        shown = ended.stdout + ended.stderr
+        assert not {"\x1b", "\u202e", "\x9b", "\x07"} & set(shown), reader
+        assert "\nPASS" not in shown, reader
+
+
+def test_directories_in_each_other_beside_runs(bench: Bench, sound: Path, tmp_path: Path) -> None:
+    run = a_copy(sound, "mixed", tmp_path)
+    with nested(run.parent, TOO_DEEP):
+        for reader in READERS:
+            ended = bench(*command(reader, run, "mixed", tmp_path / "out"))
+            assert ended.returncode in EDITED, (reader, ended.stderr)
+    with nested(run):
+        assert bench("verify", run).returncode == ExitCode.OK
 
 
 def test_a_report_in_the_place_of_a_directory(bench: Bench, sound: Path, tmp_path: Path) -> None:
