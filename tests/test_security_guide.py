@@ -11,12 +11,13 @@ from bench import bounded, yaml_source
 from bench.cli import load_workload
 from bench.config import task_file
 from bench.formatting import MIB
+from bench.machine import family
 from bench.models import convert, files, gguf_format, json_files, safetensors_header, shards
 from bench.report import kernel_names, label_places
 from bench.results import schema as summary_schema
 from bench.results import summary
 from bench.serving import datasets, events
-from bench.sides import pins
+from bench.sides import packages, pins
 from bench.store import chain, modest, replay, row_blocks, schema, values
 from bench.store import files as store_files
 from bench.texts import MAX_BYTES as TEXT_BYTES
@@ -79,7 +80,12 @@ BOUNDS = {
     "and the documents of a task {} MiB": task_file.MOST_DATA // MIB,
     "in one array has at most {} lists and objects": datasets.MOST_IN_AN_ARRAY.containers,
     "lists and objects and {} values, and no other": datasets.MOST_IN_AN_ARRAY.values,
-    "installers have left of them, {} MiB are read": pins.MOST_BYTES // MIB,
+    "a commit declares packages {} MiB are read": pins.MOST_DECLARED // MIB,
+    "installers have left of them {} MiB": packages.MOST_BYTES // MIB,
+    "a requirement has at most {} letters": pins.MOST_LETTERS,
+    "letters, a project {} of them": pins.MOST_REQUIREMENTS,
+    "a line of `pyproject.toml` {} dots": pins.MOST_DOTS,
+    "lists or shows of a commit {} MiB": family.MOST_BYTES // MIB,
     "more than {} requests or": load_workload.MOST_SERVED,
     "requests or {} output tokens": load_workload.MOST_ANSWERED,
     "{} for why a reply ended": events.MOST_FINISH,

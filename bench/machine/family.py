@@ -9,12 +9,13 @@ has the mark is ended with it. A process that has left the session and emptied i
 from __future__ import annotations
 
 import os
+import resource
 import secrets
 import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -38,10 +39,12 @@ def run_whole(
     cwd: str | Path | None = None,
     *,
     may_leave: bool = False,
+    whole: bool = False,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command, and return it with what it printed. Nothing that it started is left when this returns;
     with ``may_leave`` that holds only if it did not end well, so that git may tidy up behind it. If this
-    process is killed, the command ends too, unless it may leave something: git would leave locks.
+    process is killed, the command ends too, unless it may leave something: git would leave locks. A command
+    that prints too much is stopped if its output is wanted ``whole``; otherwise the end of it is returned.
 
     Raises OSError if it cannot be started, CalledProcessError if it fails, and TimeoutExpired with what it
     had printed if it took more than ``timeout_s``.
@@ -50,7 +53,7 @@ def run_whole(
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=cwd, env=given,
-            start_new_session=True, preexec_fn=None if may_leave else ending_with_parent(signal.SIGKILL),
+            start_new_session=True, preexec_fn=_before(may_leave=may_leave, whole=whole),
         )  # fmt: skip
         code: int | None = None
         try:
@@ -65,6 +68,28 @@ def run_whole(
         done = subprocess.CompletedProcess(command, code, printed(out), printed(err))
     done.check_returncode()
     return done
+
+
+def _before(*, may_leave: bool, whole: bool) -> Callable[[], None] | None:
+    """Return what a child does before it becomes a command. If its output is read whole, no file that it
+    writes may get longer than that; it is then ended by SIGXFSZ."""
+    ask = None if may_leave else ending_with_parent(signal.SIGKILL)
+    if not whole:
+        return ask
+    _soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    most = MOST_BYTES if hard == resource.RLIM_INFINITY else min(MOST_BYTES, hard)
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+        if ask is not None:
+            ask()
+
+    return limit
+
+
+def printed_too_much(bad: Exception) -> bool:
+    """Return whether a command was stopped because it printed more than may be read whole."""
+    return isinstance(bad, subprocess.CalledProcessError) and bad.returncode == -signal.SIGXFSZ
 
 
 def end_family(child: subprocess.Popen[Any], given: Mapping[str, str]) -> None:

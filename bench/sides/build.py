@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -28,6 +27,7 @@ from bench.sides.layer import layer
 from bench.sides.pins import constraints, unpinned
 from bench.sides.repository import Commit, Repository
 from bench.store import tree
+from bench.store.directories import delete
 
 COMPLETE = "complete"
 RESOLVED = "resolved.json"
@@ -57,8 +57,11 @@ class Built:
 
     @property
     def packages(self) -> Path:
-        """Return the directory of the environment's own packages."""
-        return next((self.home / "venv" / "lib").glob("python3.*/site-packages"))
+        """Return the directory of the environment's own packages. Raises BuildFailed if it is gone."""
+        found = next((self.home / "venv" / "lib").glob("python3.*/site-packages"), None)
+        if found is None:
+            raise BuildFailed(f"{self.home / 'venv'}: no environment is there any more: what has deleted it?")
+        return found
 
     @property
     def open_versions(self) -> dict[str, str]:
@@ -84,7 +87,7 @@ def build(
     """
     made_from: list[object] = [
         RECIPE, commit.commit, str(inside), block.model_dump(mode="json"), sys.version, _seen(block),
-        made_by(),
+        made_by(), repository.settings(),
     ]  # fmt: skip
     alone, home = _home(made_from), _home([*made_from, sorted((like or {}).items())])
     alone.parent.mkdir(parents=True, exist_ok=True)
@@ -111,7 +114,7 @@ def _build_anew(
 ) -> None:
     """Make a side in its home, in the place of what is there. Only a whole one is marked as complete."""
     repository.remove(built.source)
-    shutil.rmtree(built.home, ignore_errors=True)
+    delete(built.home)
     built.home.mkdir(mode=0o700)  # what it holds is as private as the repository
     try:
         _check_out(repository, commit, built.source)
@@ -120,7 +123,8 @@ def _build_anew(
         found = _make(built, block, commit.label, like)
     finally:
         repository.let_go(built.source)
-    made = content(built.source, built.packages, set(repository.files(commit)), _seen(block))
+    seen = [*_seen(block), *repository.settings()]
+    made = content(built.source, built.packages, set(repository.files(commit)), seen)
     about = {"unpinned": found.unpinned, "anew": found.anew, "content": made}
     (built.home / RESOLVED).write_text(json.dumps(about))
     tree.write_manifest(built.home, ("source", "venv"))
@@ -132,6 +136,7 @@ def _check_out(repository: Repository, commit: Commit, to: Path) -> None:
     try:
         repository.check_out(commit, to)
     except BenchError as bad:
+        repository.remove(to)  # a disk that it has filled would stay full
         raise BuildFailed(f"cannot check out {commit.label}: {bad}") from None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 
 from bench.config.blocks import BuildBlock
@@ -13,12 +13,16 @@ from bench.sides.pins import declaring, pyproject_table
 
 UV_LOCK = "uv.lock"
 LISTS = ("requirements.lock", "requirements.txt")
+MOST_LEVELS = (
+    20  # between a project and its workspace: a commit may have a thousand, with a large file in each
+)
 MARKS = (UV_LOCK, *LISTS, "pyproject.toml", "setup.py", "setup.cfg")
 # Lock files of other tools. Nothing here reads them, so a change of one of them is not measured.
 OTHER_LOCKS = (
     "poetry.lock", "pdm.lock", "Pipfile.lock", "pylock.toml", "pixi.lock", "conda-lock.yml",
     "environment.yml", "environment.yaml",
 )  # fmt: skip
+AWAY = re.compile(r"-t|--(target|prefix|root|python|user|dry-run)(=|$)")
 # A requirements file that installs the project itself, such as "-e ." or ".[extra]".
 ITSELF = re.compile(r"^\s*(-e\s+|--editable[ =])?(file:)?\./?(\[[^\]]*\])?\s*(#.*)?$")
 
@@ -38,6 +42,7 @@ def pip_arguments(project: Path, source: Path, block: BuildBlock) -> list[list[s
     """Return the arguments of each `pip install`: what the project declares, then the project itself. There
     are none for a project that declares nothing, or that uv installs."""
     if block.install is not None:
+        _must_install_here(block.install)
         return [list(block.install)] if block.install else []
     if uses_uv(project, source, block):
         return []
@@ -47,6 +52,13 @@ def pip_arguments(project: Path, source: Path, block: BuildBlock) -> list[list[s
     if _is_package(project) and not names_itself:
         found.append(["."])
     return found
+
+
+def _must_install_here(arguments: Sequence[str]) -> None:
+    """Raise UsageError for what leads pip away from the side's environment, as its variables could
+    (``commands.ELSEWHERE``): both sides would be installed into one place, or nothing into either."""
+    if found := next(filter(AWAY.match, arguments), None):
+        raise UsageError(f"build.install: {found} installs somewhere else than in the environment of a side")
 
 
 def uses_uv(project: Path, source: Path, block: BuildBlock) -> bool:
@@ -64,7 +76,7 @@ def uses_uv(project: Path, source: Path, block: BuildBlock) -> bool:
 def _in_workspace(project: Path, source: Path) -> bool:
     if _list_of(project) or not (project / "pyproject.toml").is_file():
         return False
-    above = [place for place in project.parents if place.is_relative_to(source)]
+    above = [place for place in project.parents if place.is_relative_to(source)][:MOST_LEVELS]
     return any(
         (place / UV_LOCK).is_file() and "workspace" in pyproject_table(place, "tool", "uv") for place in above
     )

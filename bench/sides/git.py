@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bench.errors import BenchError
+from bench.formatting import MIB
 from bench.machine.children import environment, last_lines
-from bench.machine.family import run_whole
+from bench.machine.family import MOST_BYTES, printed_too_much, run_whole
 
 GIT_S = 600
+# They print what a commit holds, which may be a file of many gigabytes, or a directory that holds itself.
+READING = ("ls-tree", "diff-tree", "show", "rev-list")
 # Nothing of the repository is started: no hooks, no monitor of files, no helper as a protocol, no GnuPG.
 QUIET = (
     "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "protocol.ext.allow=never",
@@ -18,6 +21,7 @@ QUIET = (
 )  # fmt: skip
 # It asks nobody for a password, and puts no other object in the place of the one that is named.
 ALONE = {"GIT_TERMINAL_PROMPT": "0", "GIT_NO_REPLACE_OBJECTS": "1"}
+TOO_MUCH = f"it printed more than {MOST_BYTES // MIB} MiB: a commit has too many files, or too large a one"
 LINK = "160000"  # the mode of a commit of another repository
 
 
@@ -27,7 +31,7 @@ def run(
     """Run git in a directory. Raises OSError if it cannot be started, and SubprocessError if it fails."""
     command = ["git", "-C", str(place), *QUIET, *arguments]
     known = environment("SSH_AUTH_SOCK", "SSH_AGENT_PID") | ALONE | variables
-    return run_whole(command, known, GIT_S, may_leave=True)
+    return run_whole(command, known, GIT_S, may_leave=True, whole=arguments[0] in READING)
 
 
 def git(place: Path, *arguments: str, **variables: str) -> str:
@@ -36,7 +40,8 @@ def git(place: Path, *arguments: str, **variables: str) -> str:
         return run(place, arguments, variables).stdout
     except (OSError, subprocess.SubprocessError) as bad:
         verb = next((one for one in arguments if one.isalpha() and one.islower()), arguments[0])
-        raise BenchError(f"git {verb} failed in {place}: {last_lines(bad)}") from None
+        why = TOO_MUCH if printed_too_much(bad) else last_lines(bad)
+        raise BenchError(f"git {verb} failed in {place}: {why}") from None
 
 
 def git_or_none(place: Path, *arguments: str) -> str | None:

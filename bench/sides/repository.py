@@ -7,7 +7,6 @@ submodules work in it as they do in the repository.
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -19,8 +18,10 @@ from bench.machine.children import last_lines
 from bench.models.cache import cache_root
 from bench.sides import submodules
 from bench.sides.git import git, git_or_none, links, run
+from bench.store.directories import delete
 
 WORKTREE = "worktree"  # how a user names the files as they are, instead of a commit
+_OF_CHECKOUTS = r"^(filter\..*|core\.(autocrlf|eol|symlinks|attributesfile))$"
 _COMMIT = re.compile(r"[0-9a-f]{40,64}\n")
 
 
@@ -123,10 +124,16 @@ class Repository:
         if (to / ".gitmodules").is_file():
             submodules.fill(self.root, to)
 
+    def settings(self) -> list[str]:
+        """Return the settings of git by which the same commit is checked out as other files: filters, such as
+        that of Git LFS, and the ends of lines."""
+        found = git_or_none(self.root, "config", "-z", "--get-regexp", _OF_CHECKOUTS) or ""
+        return [one for one in found.split("\0") if one]
+
     def remove(self, checkout: Path) -> None:
         """Delete a checkout, whole or not, and what git remembers of it."""
         git_or_none(self.root, "worktree", "remove", "--force", "--force", str(checkout))
-        shutil.rmtree(checkout, ignore_errors=True)
+        delete(checkout)
 
     def let_go(self, checkout: Path) -> None:
         """Make a checkout plain files that git does not know of: nothing of it stays in the repository."""
@@ -135,7 +142,7 @@ class Repository:
         known = git_or_none(checkout, "rev-parse", "--path-format=absolute", "--git-dir")
         (checkout / ".git").unlink(missing_ok=True)
         if known and Path(known.strip()).parent.name == "worktrees":
-            shutil.rmtree(known.strip(), ignore_errors=True)
+            delete(Path(known.strip()))
 
     # ---- inside ----------------------------------------------------------------------------------
 

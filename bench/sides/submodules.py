@@ -23,7 +23,8 @@ def fill(root: Path, checkout: Path) -> None:
     local = {name: path for name, path in wanted.items() if (ours / name).is_dir()}
     active = {f"submodule.{name}.active": "true" for name in wanted}
     places = {f"submodule.{name}.url": str(ours / name) for name in local}
-    update = ("-c", "submodule.active=.", "submodule", "update")
+    # Settings may say that a submodule is left empty, or that a command fills it.
+    update = ("-c", "submodule.active=.", "submodule", "update", "--checkout")
     # Only the repository's own copies come from this disk: a commit names the places of the others.
     if local:
         allowed = ("-c", "protocol.file.allow=always")

@@ -14,7 +14,7 @@ import pytest
 from bench import environments
 from bench.errors import BenchError
 from bench.machine.children import environment, last_lines
-from bench.machine.family import run_whole
+from bench.machine.family import MOST_BYTES, printed_too_much, run_whole
 from bench.machine.proc import stat_of
 from bench.models.child import run_child
 from bench.sides import git as sides_git
@@ -80,6 +80,25 @@ def test_a_command_that_takes_too_long(way: str, pid: Path, monkeypatch: pytest.
     assert last_lines(late.value) == (
         "no end within 60 s, so it was ended, with all that it had started\n  said"
     )
+
+
+def test_what_a_command_printed_is_told_without_passwords() -> None:
+    """Results and reports show it. A line is cut after that, or half a password would be left."""
+    line = f"fatal: https://ci:{'secret' * 200}@host.example/a.git"
+    failed = subprocess.CalledProcessError(1, "git", stderr=line)
+    assert last_lines(failed) == "fatal: https://***@host.example/a.git"
+    refused = OSError(2, "no such file", "https://ci:secret@host.example/a.git")
+    assert "secret" not in last_lines(refused)
+
+
+def test_an_output_that_is_wanted_whole_has_a_bound() -> None:
+    """Of any other, the end is kept."""
+    endless = ["head", "-c", "80000000", "/dev/zero"]
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        run_whole(endless, environment(), LIMIT_S, whole=True)
+    assert printed_too_much(failed.value)
+    assert len(run_whole(endless, environment(), LIMIT_S).stdout) == MOST_BYTES
+    assert run_whole(["/bin/echo", "said"], environment(), LIMIT_S, whole=True).stdout == "said\n"
 
 
 def test_the_clock_itself() -> None:

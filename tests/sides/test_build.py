@@ -17,6 +17,7 @@ from bench.machine.proc import stat_of
 from bench.sides import build as building
 from bench.sides import commands
 from bench.sides.build import Built, build
+from bench.sides.declared import pip_arguments
 from bench.sides.differences import packages
 from bench.sides.layer import layer
 from bench.sides.repository import Repository
@@ -165,6 +166,14 @@ def test_no_setting_of_pip_leads_elsewhere(
     assert not (tmp_path / "another").exists()
 
 
+@pytest.mark.parametrize("option", ["--target", "--target=lib", "-tlib", "--prefix=x", "--user", "--dry-run"])
+def test_no_argument_of_pip_leads_elsewhere(tmp_path: Path, option: str) -> None:
+    with pytest.raises(UsageError, match=f"build.install: {option} installs somewhere else"):
+        pip_arguments(tmp_path, tmp_path, BuildBlock(install=(option, "lib", "helperlib")))
+    fine = ("--pre", "--no-deps", "--timeout=5", "--root-user-action=ignore", "-r", "target.txt")
+    assert pip_arguments(tmp_path, tmp_path, BuildBlock(install=fine)) == [list(fine)]
+
+
 @pytest.mark.parametrize(
     "name", ["UV_NO_INSTALL_PROJECT", "UV_NO_INSTALL_WORKSPACE", "UV_NO_INSTALL_LOCAL", "UV_DRY_RUN"]
 )
@@ -203,6 +212,21 @@ def test_other_constraints_or_flags_of_the_compiler_are_another_side(
     assert packages(second.packages) == {"helperlib": "2.0"}
     monkeypatch.setenv("CFLAGS", "-O1")
     assert len({first.home, second.home, made(tmp_path, {}).home}) == 3
+
+
+@pytest.mark.parametrize(
+    "setting", [("core.autocrlf", "true"), ("filter.lower.smudge", "tr A-Z a-z"), ("core.eol", "crlf")]
+)
+def test_other_settings_of_checkouts_are_another_side(tmp_path: Path, setting: tuple[str, str]) -> None:
+    """A base that was made before they changed, or before Git LFS was installed, has other files."""
+    files = {"a.txt": "ONE\n", ".gitattributes": "a.txt text filter=lower\n"}
+    first = made(tmp_path, files)
+    repositories.git(tmp_path / "repo", "config", *setting)
+    second = made(tmp_path, {})
+    assert (first.source / "a.txt").read_bytes() != (second.source / "a.txt").read_bytes()
+    assert (first.home != second.home, first.content != second.content) == (True, True)
+    repositories.git(tmp_path / "repo", "config", "user.name", "somebody else")
+    assert made(tmp_path, {}) == second
 
 
 def test_the_pip_of_a_command_is_that_of_the_side(tmp_path: Path) -> None:

@@ -244,6 +244,24 @@ def test_a_submodule_that_the_user_does_not_want_is_a_part_of_the_commit(home: P
     assert (home / ".git" / "config").read_text() == before
 
 
+@pytest.mark.usefixtures("theirs")
+@pytest.mark.parametrize("place", [".gitmodules", ".git/config"])
+@pytest.mark.parametrize("how", ["none", "merge", "!touch planted"])
+def test_a_submodule_is_filled_whatever_settings_say(
+    home: Path, tmp_path: Path, place: str, how: str
+) -> None:
+    """An empty one would be a part of the commit that nobody measures, and a command is nobody's files."""
+    if how.startswith("!") and place == ".gitmodules":
+        pytest.skip("git itself refuses such a file")
+    git(home, "config", "--file", place, "submodule.third party.update", how)
+    commit(home, {"more.txt": ""})
+    found = Repository(home).find("HEAD")
+    assert found is not None
+    Repository(home).check_out(found, tmp_path / "out")
+    assert (tmp_path / "out" / "third party" / "lib.py").is_file()
+    assert not list(tmp_path.rglob("planted"))
+
+
 def test_the_name_of_a_submodule_is_no_setting(home: Path, theirs: Path, tmp_path: Path) -> None:
     """A commit chooses the name, and whoever clones it with its submodules has a copy under that name."""
     planted = tmp_path / "planted"
