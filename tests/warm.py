@@ -92,7 +92,7 @@ class Warm:
     def start(
         self, command: Sequence[str], *, env: Mapping[str, str], pass_fds: Sequence[int] = (),
         stdin: int | None = None, stdout: Any = None, stderr: Any = None, cwd: str | Path | None = None,
-        text: bool = False, **_others: object,
+        text: bool = False, bufsize: int = -1, **_others: object,
     ) -> Forked:  # fmt: skip
         """Start ``[PYTHON, FILE, ARGUMENT, ...]`` as ``subprocess.Popen`` would, in a session of its own;
         ``-m MODULE`` or ``-c CODE`` may stand in the place of a file. What it prints goes into open files, a
@@ -113,7 +113,7 @@ class Warm:
             os.close(theirs)
         kind = "" if text else "b"
         return Forked(
-            int.from_bytes(said, "little"), os.fdopen(into[1], f"w{kind}") if into else None,
+            int.from_bytes(said, "little"), os.fdopen(into[1], f"w{kind}", bufsize) if into else None,
             os.fdopen(out_of[0], f"r{kind}") if out_of else None,
         )  # fmt: skip
 
