@@ -27,8 +27,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as processors: torc
 os.environ["BENCH_MACHINE_LOCK"] = "none"
 # Words of a file whose tests start processes, and so take seconds each.
 STARTS = re.compile(
-    r"\b(subprocess|run_spec|gate_spec|judged|WorkerProcess|Warm|warm_workers|repositories|ray)\b"
+    r"\b(subprocess|run_spec|gate_spec|judged|WorkerProcess|Warm|warm_workers|repositories|ray|run_there)\b"
 )
+# Of one whose tests load a model or draw a hundred inputs each: a file of ten tests may take ten seconds.
+LONG = re.compile(r"\b(import (torch|transformers)|hypothesis)\b")
 READ_ONCE = cache(source_digest)
 
 
@@ -51,12 +53,18 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Side by side, files that start processes come first, then the many quick ones: so no process of
-    pytest-xdist is still at work on a long file when the others have nothing left."""
+    """Side by side, files that start processes come first, then those with an engine in them, then the many
+    quick ones: so no process of pytest-xdist is still at work on a long file when the others have nothing
+    left."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         sizes = Counter(item.path for item in items)
-        quick = {path: STARTS.search(path.read_text()) is None for path in sizes}
-        items.sort(key=lambda item: (quick[item.path], -sizes[item.path], item.path))
+        turns = {path: _turn(path.read_text()) for path in sizes}
+        items.sort(key=lambda item: (turns[item.path], -sizes[item.path], item.path))
+
+
+def _turn(source: str) -> int:
+    """When a file's turn is: 0 is first."""
+    return 0 if STARTS.search(source) else 1 if LONG.search(source) else 2
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -23,12 +23,18 @@ def named(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
+@pytest.fixture(scope="module")
+def made() -> dict[str, str]:
+    """All generated pages by their names."""
+    found: dict[str, str] = loaded_script("docs").pages()
+    return found
+
+
 @pytest.mark.parametrize(
     "name", ["commands.md", "config.md", "metrics.md", "models.md", "prices.md", "schemes.md"]
 )
-def test_generated_pages_are_what_the_code_says(name: str) -> None:
+def test_generated_pages_are_what_the_code_says(name: str, made: dict[str, str]) -> None:
     """Otherwise: ``.venv/bin/python scripts/docs``."""
-    made: dict[str, str] = loaded_script("docs").pages()
     assert (ROOT / "docs" / "reference" / name).read_text(encoding="utf-8") == made[name]
 
 

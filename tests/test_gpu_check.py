@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from loaded_script import loaded_script
+from warm import Warm, forking
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "scripts"))
 
-from gpu_check import reading, rows, sheet  # noqa: E402
+from gpu_check import harness, reading, rows, sheet  # noqa: E402
 from gpu_check.counting import counted, while_there_is_time  # noqa: E402
 from gpu_check.setting import TookTooLong  # noqa: E402
 from gpu_check.sheet import Figure, Found  # noqa: E402
@@ -189,18 +191,25 @@ def test_a_machine_without_the_device_is_told_how_to_try_it() -> None:
     assert "--small --device cpu" in ended.stderr
 
 
-def test_a_part_runs_small_on_a_cpu_and_not_twice(tmp_path: Path) -> None:
-    """The plain loop and a real worker of the harness, by turns."""
+@pytest.mark.usefixtures("warm_workers")
+def test_a_part_runs_small_on_a_cpu_and_not_twice(
+    tmp_path: Path, warm: Warm, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The plain loop and a real worker of the harness, both forked, by turns."""
+    monkeypatch.setattr(harness, "subprocess", forking(warm, lambda python: python == sys.executable))
     arguments = ["--small", "--device", "cpu", "--part", "plain-8b-eager", "--out", str(tmp_path)]
-    first = script(*arguments)
-    assert "harness ÷ plain loop, 8B shape, eager, batch 1" in first.stdout, first.stderr
+    monkeypatch.setattr(sys, "argv", ["gpu-check", *arguments])
+    check = loaded_script("gpu-check").main
+    check()
+    first = capsys.readouterr()
+    assert "harness ÷ plain loop, 8B shape, eager, batch 1" in first.out, first.err
     kept = json.loads((tmp_path / "plain-8b-eager.json").read_text())
     assert kept["status"] in ("pass", "fail"), kept  # of a busy machine's times nothing is asked here
     assert not kept["reason"]
     assert len(kept["figures"]) == 2
     assert kept["card"] == "cpu"
-    again = script(*arguments)
-    assert "(an earlier result)" in again.stdout
+    check()
+    assert "(an earlier result)" in capsys.readouterr().out
 
 
 def test_one_that_fails_stops_the_counting_and_is_said() -> None:

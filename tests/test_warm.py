@@ -64,15 +64,18 @@ def test_one_that_hangs_is_ended_by_a_signal(warm_fake: Warm, script: Path, tmp_
     assert forked.wait(timeout=60) == -signal.SIGTERM
 
 
-def test_one_that_is_asked_and_answers(warm_fake: Warm) -> None:
+@pytest.mark.parametrize("by_lines", [True, False])
+def test_one_that_is_asked_and_answers(warm_fake: Warm, by_lines: bool) -> None:
     code = "import sys\nfor line in sys.stdin: print(sys.argv[1], line, end='', flush=True)"
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    pipes |= {"bufsize": 1} if by_lines else {}
     with warm_fake.start(["python", "-P", "-c", code, "you said"], env={}, **pipes) as forked:
         assert forked.stdin is not None
         assert forked.stdout is not None
         for word in ("one\n", "two\n"):
             forked.stdin.write(word)
-            forked.stdin.flush()
+            if not by_lines:
+                forked.stdin.flush()
             assert forked.stdout.readline() == f"you said {word}"
         assert forked.communicate() == ("", None)
     assert forked.returncode == 0
