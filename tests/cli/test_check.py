@@ -109,6 +109,11 @@ def test_each_cell_of_a_sweep_has_its_rows(make: Make) -> None:
     assert text.count("baseline  ") == 2
 
 
+def test_one_request_is_no_plural(make: Make) -> None:
+    assert ", 10 requests," in describe(make())
+    assert ", 1 request," in describe(make("workload.requests=1"))
+
+
 def test_what_is_measured_and_at_what_price(make: Make) -> None:
     found = facts(describe(make("measure.max_rounds=7", "gate={kld_mean: {max: 0.05}}")))
     assert found["measured"].endswith(

@@ -65,6 +65,12 @@ def test_a_machine_that_is_hardly_used_is_not_said_to_be_unused(
     assert "0.4% of the time" in written(sample.read(run))
 
 
+def test_a_single_warm_up_is_no_plural() -> None:
+    page = html.render([run_called("quickstart")])
+    assert "Warm-up: 1 request, " in page
+    assert "Warm-up: 2 requests, " in page
+
+
 def test_a_run_of_earlier_code_does_not_know_it(sample: ModuleType) -> None:
     run = sample.rich_run()
     for row in run["variants"]:
