@@ -74,6 +74,11 @@ def format_share(value: float | None) -> str:
     return "-" if value is None else f"{math.floor(value * 1000 + 1e-9) / 10:.1f}%"
 
 
+def format_setting(share: float) -> str:
+    """Format a share that somebody chose with all its digits: 0.0005 is ``0.05%``, never 0%."""
+    return f"{100 * share:.6g}%"
+
+
 def format_duration(seconds: float) -> str:
     """Format seconds as ``42 s`` or ``3 min 05 s``."""
     if seconds < 100:

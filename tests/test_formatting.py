@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.formatting import ordinal, short_name, with_ordinals
+from bench.formatting import format_setting, ordinal, short_name, with_ordinals
 from bench.metrics import all_metrics
 
 
@@ -28,6 +28,15 @@ def test_a_place_in_a_row(number: int, said: str) -> None:
 )
 def test_a_formula_is_shown_with_the_right_ordinal(kept: str, shown: str) -> None:
     assert with_ordinals(kept) == shown
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [(1.0, "100%"), (0.5, "50%"), (0.07, "7%"), (0.025, "2.5%"), (0.999, "99.9%"),
+     (0.004, "0.4%"), (1e-5, "0.001%")],
+)  # fmt: skip
+def test_a_share_that_was_chosen_is_never_rounded_to_none_or_all(share: float, said: str) -> None:
+    assert format_setting(share) == said
 
 
 def test_no_metric_is_shown_with_a_wrong_ordinal() -> None:

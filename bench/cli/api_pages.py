@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.cli.cache_pages import cache_lines
 from bench.cli.tables import align
-from bench.formatting import format_share, format_significant
+from bench.formatting import format_setting, format_share, format_significant
 from bench.plan.against import AgainstApi, Comparison, Pair
 from bench.plan.edge_first import FORMULA_EDGE_FIRST
 from bench.plan.served import Served
@@ -49,8 +49,8 @@ def against_page(run: RunSummary, comparison: Comparison) -> str:
             f"{run.name}: {_tokens(mix.input_tokens)} tokens in and {_tokens(mix.output_tokens)} out a "
             f"request{cached}{own}",
             "",
-            f"On your own: {run.price['name']}, {run.price['date']}, used {run.price['utilisation']:.0%} of "
-            "the time",
+            f"On your own: {run.price['name']}, {run.price['date']}, used "
+            f"{format_setting(run.price['utilisation'])} of the time",
             *align(yours),
             "",
             f"At an API: {comparison.price_list}, prices of {comparison.day}",

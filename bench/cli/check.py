@@ -11,19 +11,20 @@ from dataclasses import replace
 
 from bench.cli.check_drift import drift_words
 from bench.cli.check_notes import notes
-from bench.cli.estimate import assumptions, estimate, most_pairs
+from bench.cli.estimate import NoFacts, assumptions, estimate, most_pairs
 from bench.cli.list_pages import NO_STEPS, align, arm_words, terminal_width
 from bench.config.blocks import LimitBlock
 from bench.config.served import serves
 from bench.config.spec import Arm, Group, Spec
 from bench.config.support import device_here
-from bench.formatting import count, printable
+from bench.formatting import count, format_setting, printable
 from bench.measure import designs
 from bench.measure.served import ALONE_BLOCKS
 from bench.pricing.book import price_called
 
 MOST_ROWS = 50  # rows that are printed in full; a config may have 2,000
 MOST_KINDS = 5  # kinds of the other rows that are named
+SAME_SIZE = "; for one of its size: --set 'model={random: NAME}', with a NAME of `bench list models`"
 
 
 def describe(spec: Spec) -> str:
@@ -104,7 +105,7 @@ def _measured(spec: Spec) -> str:
     pairs = f"fresh pairs of processes {_in_turns(spec)}"
     if spec.measure.max_rounds == 1:
         return f"{alone}; {least} {pairs}"
-    return f"{alone}; {least} to {most_pairs(spec)} {pairs}, until the cost ratio is ±{half:.1%}"
+    return f"{alone}; {least} to {most_pairs(spec)} {pairs}, until the cost ratio is ±{format_setting(half)}"
 
 
 def _in_turns(spec: Spec) -> str:
@@ -119,10 +120,17 @@ def _in_turns(spec: Spec) -> str:
 
 
 def _estimated(spec: Spec) -> list[tuple[str, str]]:
-    """Return the estimate and its assumptions. There is none for servers, whose speed is not known."""
+    """Return the estimate and its assumptions; of a model without facts, how to get one.
+
+    There is none for servers, whose speed is not known.
+    """
     if serves(spec.groups):
         return []
-    return [("estimate", estimate(spec)), ("", assumptions(spec))]
+    try:
+        return [("estimate", estimate(spec)), ("", assumptions(spec))]
+    except NoFacts as unknown:
+        own = any(arm.model == unknown.model for group in spec.groups for arm in group.arms)
+        return [("estimate", f"time and memory unknown: {unknown}{SAME_SIZE if own else ''}")]
 
 
 def _under_load(spec: Spec) -> str:
@@ -134,7 +142,7 @@ def _under_load(spec: Spec) -> str:
 
 
 def _price(spec: Spec) -> str:
-    used = f"used {spec.price.utilisation:.0%} of the time"
+    used = f"used {format_setting(spec.price.utilisation)} of the time"
     if spec.price.hardware is None:
         return f"{spec.price.usd_per_hour:g} USD/h, given in the config, {used}"
     price = price_called(spec.price.hardware)

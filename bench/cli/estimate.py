@@ -132,16 +132,14 @@ class NoFacts(Exception):
     """Raised for a model of which nothing is known before it is loaded."""
 
     def __init__(self, model: ModelRef) -> None:
-        super().__init__(model_words(model))
+        super().__init__(f"no facts about {model_words(model)} before it is loaded")
+        self.model = model
 
 
 def estimate(spec: Spec) -> str:
-    """Return the time and memory of the whole run in words, or that they are unknown."""
-    try:
-        known = Known(cache(_facts), cache(_rates))
-        groups = [_loads(group, known) for group in spec.groups]
-    except NoFacts as unknown:
-        return f"time and memory unknown: no facts about {unknown} before it is loaded"
+    """Return the time and memory of the whole run in words. Raises NoFacts if nothing is known of a model."""
+    known = Known(cache(_facts), cache(_rates))
+    groups = [_loads(group, known) for group in spec.groups]
     asked = asked_of(spec.drift)
     fixed_s = math.fsum(_fixed_s(spec, loads, asked, known) for loads in groups)
     processes = spec.measure.processes

@@ -108,10 +108,11 @@ def _page(
         yield from cache_lines(cached, MOST_APIS)
     for figure in figures:
         yield ""
-        yield f"{figure.key} = {format_significant(figure.shown.value, 4)} {figure.unit}{_bounds(figure)}"
+        unit = "" if figure.unit == "1" else f" {figure.unit}"
+        yield f"{figure.key} = {_value(figure.shown.value)}{unit}{_bounds(figure)}"
         yield f"  = {with_ordinals(figure.formula)}"
         if figure.arithmetic is not None:
-            yield f"  = {figure.arithmetic} = {format_significant(figure.alone, 4)}"
+            yield f"  = {figure.arithmetic} = {_value(figure.alone)}"
         if figure.times is not None:
             yield f"  shown: by the ratio of both sides, measured in turns: {figure.times}"
 
@@ -135,6 +136,12 @@ def _waterfall(run: RunSummary, row: Row, parts: list[Part]) -> Iterator[str]:
         lines.append(("  once", format_significant(once.value), "calibration and training, not in the sum"))
     yield ""
     yield from align(lines)
+
+
+def _value(value: float | None) -> str:
+    """Write a figure with four digits, and a whole number whole, since it was counted."""
+    whole = value is not None and float(value).is_integer()
+    return f"{value:,.0f}" if whole else format_significant(value, 4)
 
 
 def _bounds(figure: Explained) -> str:

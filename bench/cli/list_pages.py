@@ -115,7 +115,8 @@ def _workload(arm: Arm) -> str:
     if hasattr(kind, "words"):
         return str(kind.words(load))
     given = "" if load.input_tokens is None else f"{load.input_tokens} tokens in, "
-    return f"{load.name}, {load.requests} requests, {given}{load.output_tokens} out, batch {load.batch_size}"
+    asked = count(load.requests, "request")
+    return f"{load.name}, {asked}, {given}{load.output_tokens} out, batch {load.batch_size}"
 
 
 def _optimisations() -> Iterator[Row]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.formatting import format_share, format_significant, printable
+from bench.formatting import format_setting, format_share, format_significant, printable
 from bench.records.loads import sharing_words
 from bench.serving.drift_failed import DriftFailed
 from bench.serving.engines.server_facts import Said
@@ -111,10 +111,8 @@ def _money(done: Result) -> list[str]:
     if done.price is None:
         return ["no cost: name what the machine costs with --hardware"]
     parts = [f"{title} ${_of(done.figures[key])}" for key, title in COSTS if key in done.figures]
-    used = done.price.get("utilisation", 1.0)
-    return [
-        f"cost: {', '.join(parts)} ({done.price['name']}, {done.price['date']}, used {used:.0%} of the time)"
-    ]
+    used = format_setting(done.price.get("utilisation", 1.0))
+    return [f"cost: {', '.join(parts)} ({done.price['name']}, {done.price['date']}, used {used} of the time)"]
 
 
 def _drift(done: Result) -> list[str]:

@@ -79,17 +79,27 @@ def _one_line(text: str) -> str:
 def _money(ratio: Comparison | None) -> str:
     if ratio is None:
         return "not compared"
+    change = _change(abs(ratio.ratio - 1))
     if ratio.verdict == Verdict.BETTER:
-        return f"{1 / ratio.ratio:.1f} × cheaper" if ratio.ratio < 0.6 else f"{1 - ratio.ratio:.0%} cheaper"
+        return f"{1 / ratio.ratio:.1f} × cheaper" if ratio.ratio < 0.6 else f"{change} cheaper"
     if ratio.verdict == Verdict.WORSE:
-        return (
-            f"{ratio.ratio:.1f} × the cost" if ratio.ratio > 1.6 else f"{ratio.ratio - 1:.0%} more expensive"
-        )
+        return f"{ratio.ratio:.1f} × the cost" if ratio.ratio > 1.6 else f"{change} more expensive"
     if ratio.ci_low is None or ratio.ci_high is None:
         return "too few requests to compare the cost"
+    if not ratio.ci_low <= 1 <= ratio.ci_high:
+        low, high = map(format_significant, (ratio.ci_low, ratio.ci_high))
+        return (
+            f"cannot tell: between {low} and {high} times the cost by its own interval, which is not enough "
+            "for the error rate of the whole table"
+        )
     if ratio.ci_low < 0.9 or ratio.ci_high > 1.1:
         return f"cannot tell: between {ratio.ci_low:.2f} and {ratio.ci_high:.2f} times the cost"
     return "cost the same as far as this run can tell"
+
+
+def _change(share: float) -> str:
+    """Write a change that was found as a percentage, so that a small one is not 0%."""
+    return f"{share:.0%}" if share >= 0.01 else f"{format_significant(100 * share, 1)}%"
 
 
 def drift_words(row: Row) -> str:

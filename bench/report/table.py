@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from bench.formatting import printable
+from bench.formatting import format_setting, printable
 from bench.report.behaviour import spoiled
 from bench.report.chosen import chosen_columns, shares_words
 from bench.report.encoders import is_encoder
@@ -62,7 +62,7 @@ def render(run: RunSummary, console: Console, keys: str = "") -> None:
                 style="red" if spoiled(run, row) else None,
             )
     price = run.price
-    money = f"{price['name']}, {price['date']}, used {price['utilisation']:.0%} of the time"
+    money = f"{price['name']}, {price['date']}, used {format_setting(price['utilisation'])} of the time"
     for mark, words in (
         ("*", front_words(run)),
         ("$", money),

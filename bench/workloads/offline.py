@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bench.config.blocks import WorkloadBlock
+from bench.formatting import count
 from bench.serving.arrivals import Planned, at_once
 from bench.workloads import _loads
 
@@ -18,4 +19,4 @@ def plan(workload: WorkloadBlock, _seed: int) -> Planned:
 
 def words(workload: WorkloadBlock) -> str:
     """Say it for people."""
-    return f"all at once, {workload.requests} requests, {_loads.sizes(workload)}"
+    return f"all at once, {count(workload.requests, 'request')}, {_loads.sizes(workload)}"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bench.bounded import state_of
 from bench.config.blocks import WorkloadBlock
+from bench.formatting import count
 from bench.serving.arrivals import Planned
 from bench.serving.traces import read_trace
 from bench.workloads import _loads
@@ -51,4 +52,4 @@ def _read(file: Path, _state: tuple[int, int] | None, requests: int, speed: floa
 
 def words(workload: WorkloadBlock) -> str:
     """Say it for people."""
-    return f"trace {Path(str(workload.file)).name}, {workload.requests} requests"
+    return f"trace {Path(str(workload.file)).name}, {count(workload.requests, 'request')}"

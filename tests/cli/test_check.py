@@ -109,11 +109,19 @@ def test_each_cell_of_a_sweep_has_its_rows(make: Make) -> None:
     assert text.count("baseline  ") == 2
 
 
+def test_one_request_is_no_plural(make: Make) -> None:
+    assert ", 10 requests," in describe(make())
+    assert ", 1 request," in describe(make("workload.requests=1"))
+
+
 def test_what_is_measured_and_at_what_price(make: Make) -> None:
     found = facts(describe(make("measure.max_rounds=7", "gate={kld_mean: {max: 0.05}}")))
     assert found["measured"].endswith(
         "; 4 to 28 fresh pairs of processes in turns with the baseline, until the cost ratio is ±2.5%"
     )
+    narrow = facts(describe(make("measure.max_half_width=0.0001", "price.utilisation=0.004")))
+    assert narrow["measured"].endswith("until the cost ratio is ±0.01%")
+    assert "used 0.4% of the time" in narrow["price"]
     once = facts(describe(make("measure.max_rounds=1", "measure.processes=3")))["measured"]
     assert once.endswith("; 3 fresh pairs of processes in turns with the baseline")
     alone = facts(describe(make("variants=[]")))["measured"]
@@ -344,11 +352,14 @@ def test_the_training_of_a_rule_is_in_the_estimate(make: Make) -> None:
 
 
 def test_a_model_without_facts_has_no_estimate(make: Make) -> None:
+    """Nor has it the assumptions of one; a command that gives one is named."""
     commit = "c1899de289a04d12100db370d81485cdf75e47ca"
     text = describe(make(f"model={{hub: Qwen/Qwen3-0.6B, revision: {commit}}}"))
-    assert facts(text)["estimate"].startswith(
-        "time and memory unknown: no facts about Qwen/Qwen3-0.6B@c1899de2"
-    )
+    said = facts(text)["estimate"]
+    assert said.startswith("time and memory unknown: no facts about Qwen/Qwen3-0.6B@c1899de2")
+    assert "--set 'model={random: NAME}'" in said
+    assert "estimated, not measured" not in text
+    assert "estimated, not measured" in describe(make("model={random: tiny-llama}"))
 
 
 def test_memory_that_is_not_there_is_said(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

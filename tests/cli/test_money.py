@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import operator
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -398,6 +399,10 @@ def test_a_row_explained_as_text(bench: Bench) -> None:
     found = bench("explain", QUICKSTART, "int8-dynamic").stdout
     assert found.startswith("quickstart, int8-dynamic: 1.9 × cheaper, but a different model")
     assert "  prompt " in found
+    assert "\nweights_bytes = 247,866,880 B\n" in found
+    values = [line for line in found.splitlines() if line[:1].isalpha() and " = " in line]
+    assert any(line.startswith("top1_agreement = ") for line in values)
+    assert not any(re.search(r"[\d\]] 1( \[|$)", line) for line in values)
     assert "  = 1000 * C_run / sum(n_in + n_out)\n  = 1000 * 0.1008 * 0.5 * " in found
 
 

@@ -22,6 +22,8 @@ from bench.stats.figure import Figure
 from bench.stats.intervals import Interval
 from bench.stats.verdict import Verdict
 
+BY_ITSELF = "times the cost by its own interval, which is not enough for the error rate of the whole table"
+
 
 def ratio(
     value: float, low: float | None = None, high: float | None = None, verdict: str = "cannot tell"
@@ -42,6 +44,9 @@ def row(*figures: Figure | None, metrics: tuple[Any, ...]) -> Any:
         (ratio(0.59, 0.4, 0.6, "better"), "1.7 × cheaper"),
         (ratio(0.6, 0.5, 0.7, "better"), "40% cheaper"),
         (ratio(0.97, 0.96, 0.98, "better"), "3% cheaper"),
+        (ratio(0.99, 0.985, 0.995, "better"), "1% cheaper"),
+        (ratio(0.996, 0.994, 0.998, "better"), "0.4% cheaper"),
+        (ratio(1.0004, 1.0002, 1.0006, "worse"), "0.04% more expensive"),
         (ratio(1.61, 1.5, 1.7, "worse"), "1.6 × the cost"),
         (ratio(1.6, 1.5, 1.7, "worse"), "60% more expensive"),
         (ratio(1.05, 1.01, 1.1, "worse"), "5% more expensive"),
@@ -51,6 +56,9 @@ def row(*figures: Figure | None, metrics: tuple[Any, ...]) -> Any:
         (ratio(1.0, 0.89, 1.1), "cannot tell: between 0.89 and 1.10 times the cost"),
         (ratio(1.0, 0.9, 1.11), "cannot tell: between 0.90 and 1.11 times the cost"),
         (ratio(1.0, 0.9, 1.1), "cost the same as far as this run can tell"),
+        (ratio(0.97, 0.94, 1.0), "cost the same as far as this run can tell"),
+        (ratio(0.97, 0.951, 0.996), f"cannot tell: between 0.951 and 0.996 {BY_ITSELF}"),
+        (ratio(1.2, 1.01, 1.4), f"cannot tell: between 1.01 and 1.40 {BY_ITSELF}"),
     ],
 )
 def test_money_in_words(compared: Any, said: str) -> None:

@@ -6,6 +6,7 @@ import io
 import json
 import math
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -13,6 +14,7 @@ import pytest
 from rich.console import Console
 
 from bench.errors import UsageError
+from bench.report.formats import html, markdown
 from bench.report.table import LEFT_OUT_FIRST, render
 from bench.report.table_columns import COLUMNS
 from bench.results.run_summary import RunSummary
@@ -51,6 +53,22 @@ def test_what_drift_was_scored_on_is_below_the_table(sample: ModuleType) -> None
     assert "Drift is over 13,515 tokens in 53 windows of 256 (mixed)." in text
     assert "13,515 of the 20,000 tokens asked for were scored: the text has no more." in text
     assert "[0.00130" not in text
+
+
+@pytest.mark.parametrize("written", [markdown.render, html.render], ids=["markdown", "html"])
+def test_a_machine_that_is_hardly_used_is_not_said_to_be_unused(
+    sample: ModuleType, written: Callable[[Sequence[RunSummary]], str]
+) -> None:
+    run = sample.rich_run()
+    run["price"]["utilisation"] = 0.004
+    assert "used 0.4% of the time" in " ".join(" ".join(lines(sample.summary(run), 120)).split())
+    assert "0.4% of the time" in written(sample.read(run))
+
+
+def test_a_single_warm_up_is_no_plural() -> None:
+    page = html.render([run_called("quickstart")])
+    assert "Warm-up: 1 request, " in page
+    assert "Warm-up: 2 requests, " in page
 
 
 def test_a_run_of_earlier_code_does_not_know_it(sample: ModuleType) -> None:

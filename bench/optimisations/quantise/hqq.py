@@ -14,7 +14,7 @@ from bench.optimisations.shared.linear import replace_linears
 
 REQUIRES = ("hqq",)
 NOTE = "its layers are unpacked in every step: torch has no kernel for them on this device"
-BETWEEN_RUNS_SD = 0.045  # four runs of four rows within seven hours: docs/decisions/0025
+BETWEEN_RUNS_SD = 0.045  # four runs of four rows within ten hours: docs/decisions/0025
 
 
 @dataclass(frozen=True)

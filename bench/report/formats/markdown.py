@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from bench.formatting import format_setting
 from bench.gate.verdict import Finding, GateBlock
 from bench.records.grid import words
 from bench.report.compared import compared
@@ -96,7 +97,7 @@ def _money(run: RunSummary) -> list[str]:
     return [
         (rf"\* {star}. " if (star := front_words(run)) else "")
         + f"\\$: {escape(price['name'])}, {escape(str(price['date']))}, "
-        f"used {price['utilisation']:.0%} of the time. "
+        f"used {format_setting(price['utilisation'])} of the time. "
         f"{escape(' '.join(filter(None, (timed_words(run), drift_note(run)))))} "
         f"Run `{_plain(run.run_id)}`, spec `{_plain(run.spec_digest[:12])}`."
     ]

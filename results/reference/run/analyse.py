@@ -148,6 +148,8 @@ def report_same(kind, runs):
     said = [row for row in flat if row["verdict"] != "cannot tell"]
     print(f"\n{kind}: {len(flat)} rows that change nothing, in {len(rows)} runs")
     print(f"  better or worse      {share(len(said), len(flat))}")
+    whole = [any(row["verdict"] != "cannot tell" for row in run) for run in rows if run]
+    print(f"  runs with such a row {share(sum(whole), len(whole))}")
     print(f"  intervals that hold 1    {share(int((abs(logs) <= halves).sum()), len(flat))}")
     error = 1.96 * logs.std(ddof=1) / math.sqrt(len(logs))
     print(f"  mean log ratio       {percent(logs.mean())} ± {percent(error)}; sd {percent(logs.std(ddof=1))}")
