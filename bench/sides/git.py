@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.errors import BenchError
 from bench.machine.children import environment, last_lines
-from bench.machine.family import run_whole
+from bench.machine.process_tree import run_whole
 
 GIT_S = 600
 # Nothing of the repository is started: no hooks, no monitor of files, no helper as a protocol, no GnuPG.

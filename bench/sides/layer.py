@@ -23,7 +23,7 @@ from pathlib import Path
 import filelock
 from packaging.requirements import InvalidRequirement, Requirement
 
-from bench.models.cache import cache_root
+from bench.models.disk_cache import cache_root
 
 TOOL = "inference-cost-bench"
 NOT_FOR_WORKERS = frozenset({"test", "docs"})

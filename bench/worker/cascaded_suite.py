@@ -13,8 +13,8 @@ from time import perf_counter_ns
 from typing import Any
 
 from bench.engine import Engine
+from bench.engine.api_cascade import FarCascade
 from bench.engine.cascading import Cascade
-from bench.engine.far import FarCascade
 from bench.errors import NonFiniteOutput
 from bench.link import LinkDown
 from bench.records import Answered, BothAnswered, Cascaded, Json, SuiteAnswers

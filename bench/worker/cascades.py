@@ -11,10 +11,10 @@ from time import perf_counter_ns
 from typing import Any
 
 from bench.engine import Engine, one_off
+from bench.engine.api_cascade import FarCascade
 from bench.engine.cascading import Cascade
 from bench.engine.confidence import LearningRule, Rule
 from bench.engine.evidence import Check, check
-from bench.engine.far import FarCascade
 from bench.engine.stepping import probe
 from bench.link import Link, LinkSettings
 from bench.records import Cascaded, Json, Loaded

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from bench.engine.far import FarAnswer
+from bench.engine.api_cascade import FarAnswer
 from bench.records import Json
 
 NANOSECONDS = 1e9

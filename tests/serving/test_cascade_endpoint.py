@@ -17,7 +17,7 @@ from fakes import arm_record, loaded, run_record
 
 from bench.config.reader import read_config
 from bench.engine import Options
-from bench.engine.far import FarAnswer, FarCascade
+from bench.engine.api_cascade import FarAnswer, FarCascade
 from bench.link import Link, LinkSettings
 from bench.machine import noise
 from bench.metrics import cascade

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.engine.far import FarAnswer
+from bench.engine.api_cascade import FarAnswer
 from bench.records import Cascaded
 
 BEFORE = Cascaded(0.4, True, 0.25)
