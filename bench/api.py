@@ -44,7 +44,7 @@ def load_run(directory: str | Path) -> Run:
 
 def compare(one: str | Path, other: str | Path | None = None) -> list[dict[str, Any]]:
     """Return the ratios within a run, or the changes between two runs, as ``bench compare`` does."""
-    from bench.results.between import between_runs
+    from bench.results.run_comparison import between_runs
 
     first = load_run(one).summary
     found = first.comparisons if other is None else between_runs(first, load_run(other).summary)

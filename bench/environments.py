@@ -23,8 +23,8 @@ from bench.errors import BenchError, UsageError
 from bench.formatting import did_you_mean, short_name
 from bench.machine import installed
 from bench.machine.children import NOWHERE, SAFE, environment, last_lines
-from bench.machine.family import run_whole
-from bench.models.cache import cache_root
+from bench.machine.process_tree import run_whole
+from bench.models.disk_cache import cache_root
 from bench.store.directories import delete, delete_whole
 
 COMPLETE = "complete"

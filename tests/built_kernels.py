@@ -13,7 +13,7 @@ from types import ModuleType
 
 import pytest
 
-from bench.models.cache import cache_root
+from bench.models.disk_cache import cache_root
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from rich_rows import MS, STAYED, WENT, rows
 
 from bench.metrics.requests import Limits
 from bench.records import ArmRecord, ColdStart, Counted, LoadBlock, SaidTexts, Sides
-from bench.records.loads import Honesty
+from bench.records.loads import ClientOverhead
 from bench.records.samples import Sample
 from bench.results.summarise import summarise
 from bench.results.summary import RUN_JSON, sealed
@@ -29,7 +29,7 @@ from bench.store.files import digest
 from bench.store.journal import Journal
 from bench.store.replay import JOURNAL, load_record
 
-QUIET = Honesty(0.1, 0.2, 0.3, 0.1, 0.2, 0.1, "asyncio")
+QUIET = ClientOverhead(0.1, 0.2, 0.3, 0.1, 0.2, 0.1, "asyncio")
 LIMITS = {"cost_per_1k_tokens_usd": {"max_increase": "3%"}, "kld_mean": {"max": 0.05}}
 Records = list[tuple[str, dict[str, Any]]]
 

@@ -24,7 +24,7 @@ from typer.main import get_command
 from bench.cli.main import app
 from bench.config.reader import read_config
 from bench.errors import ExitCode
-from bench.models.cache import cache_root
+from bench.models.disk_cache import cache_root
 from bench.report.gate import MARKER
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -54,7 +54,7 @@ def test_the_others_are_known() -> None:
     found = entry_points()
     assert HOLDS_NO_MODEL.keys() <= found.keys()
     assert not [module for module in HOLDS_NO_MODEL if marks_itself(module, found[module])]
-    assert {"worker.__main__", "worker.outside", "models.convert", "models.lora"} <= found.keys()
+    assert {"worker.__main__", "worker.external_logprobs", "models.convert", "models.lora"} <= found.keys()
 
 
 def test_nothing_else_writes_the_score() -> None:

@@ -66,7 +66,7 @@ WORKER_MAY_IMPORT = (
 # Inside functions only, for schemes that keep what they made, read a text to calibrate, or files in parts,
 # and for a cascade whose large model is a server: an interpreter that runs these has the harness's packages.
 WORKER_MAY_CALL = (
-    *("models.cache", "models.gguf_parts", "texts"),
+    *("models.disk_cache", "models.gguf_parts", "texts"),
     *(f"serving.{name}" for name in ("address", "client", "connection", "reply")),
 )
 ENGINES = {
@@ -107,7 +107,7 @@ ENGINE_OUTSIDE = {
     ("gate.power", "numpy"): "thousands of simulated gates at once; no engine, but on the same list",
     ("machine.nvml", "pynvml"): "asks the driver about neighbours before a worker starts; no engine",
     ("serving.scored", "numpy"): "distributions over a vocabulary; no engine, on the same list",
-    ("stats.cascades", "numpy"): "the bootstrap of a curve; no engine, on the same list",
+    ("stats.cascade_curve", "numpy"): "the bootstrap of a curve; no engine, on the same list",
     ("stats.intervals", "numpy"): "the bootstrap; no engine, but on the list of what a worker may have",
 }
 
@@ -252,7 +252,7 @@ def test_a_worker_needs_the_standard_library_and_its_engine_only() -> None:
 
 SHARED = (
     *("", "errors", "formatting", "machine.proc", "link", "link.settings", "link.waiting", "records"),
-    *(f"records.{name}" for name in ("cascades", "drift", "encodings", "loaded", "loads", "plain")),
+    *(f"records.{name}" for name in ("cascades", "drift", "encodings", "loaded_model", "loads", "plain")),
     *(f"records.{name}" for name in ("replies", "run", "samples", "splits", "thinking")),
 )
 

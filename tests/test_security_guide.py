@@ -11,14 +11,14 @@ from bench import bounded, yaml_source
 from bench.cli import load_workload
 from bench.config import task_file
 from bench.formatting import MIB
-from bench.machine import family
+from bench.machine import process_tree
 from bench.models import convert, files, gguf_format, json_files, safetensors_header, shards
 from bench.report import kernel_names, label_places
 from bench.results import schema as summary_schema
 from bench.results import summary
-from bench.serving import datasets, events
+from bench.serving import datasets, stream_events
 from bench.sides import packages, pins
-from bench.store import chain, modest, replay, row_blocks, schema, values
+from bench.store import chain, journal_limits, replay, row_blocks, schema, values
 from bench.store import files as store_files
 from bench.texts import MAX_BYTES as TEXT_BYTES
 from bench.workloads.file import MAX_LINE_BYTES as PROMPT_BYTES
@@ -85,10 +85,10 @@ BOUNDS = {
     "a requirement has at most {} letters": pins.MOST_LETTERS,
     "letters, a project {} of them": pins.MOST_REQUIREMENTS,
     "a line of `pyproject.toml` {} dots": pins.MOST_DOTS,
-    "lists or shows of a commit {} MiB": family.MOST_BYTES // MIB,
+    "lists or shows of a commit {} MiB": process_tree.MOST_BYTES // MIB,
     "more than {} requests or": load_workload.MOST_SERVED,
     "requests or {} output tokens": load_workload.MOST_ANSWERED,
-    "{} for why a reply ended": events.MOST_FINISH,
+    "{} for why a reply ended": stream_events.MOST_FINISH,
     "more than {} lists and objects": bounded.MOST.containers,
     "or {} lists and objects in each other": bounded.MOST_DEPTH,
     "at most {} values and as many keys": summary.MOST.values,
@@ -103,7 +103,7 @@ BOUNDS = {
     "a line has {} MiB": chain.MAX_LINE_BYTES // MIB,
     "a reply has at most {} letters": values.MOST_REPLY,
     "letters or {} tokens": schema.MOST_TOKENS,
-    "all requests to servers have {} tokens": modest.MOST_TOKENS,
+    "all requests to servers have {} tokens": journal_limits.MOST_TOKENS,
     "a row has {} kernels": row_blocks.MOST_KERNELS,
     "a run has {} metrics": summary_schema.MOST_METRICS,
     "name {} marks at most": label_places.MOST_NAMES,

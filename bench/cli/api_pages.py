@@ -11,7 +11,7 @@ from typing import Any
 from bench.cli.cache_pages import cache_lines
 from bench.cli.tables import align
 from bench.formatting import format_setting, format_share, format_significant
-from bench.plan.against import AgainstApi, Comparison, Pair
+from bench.plan.api_comparison import AgainstApi, Comparison, Pair
 from bench.plan.edge_first import FORMULA_EDGE_FIRST
 from bench.plan.served import Served
 from bench.pricing import apis, break_even

@@ -9,10 +9,10 @@ import typer
 
 import bench
 from bench.cli import gate_options
-from bench.cli.application import Application
 from bench.cli.idle_options import refuse_idle
 from bench.cli.options import AsJson, Configs, Only, Quiet, RunDirectory, Sets, seconds_of
 from bench.cli.output import Verdict
+from bench.cli.typer_base import Application
 from bench.errors import UsageError
 from bench.gate import DEFAULT_CAP
 

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bench.cli.compare_options import CompareOptions, must_be_one_question
+from bench.cli.edited_results import showing
 from bench.cli.report_files import write_report
-from bench.cli.whose_fault import showing
 from bench.config.spec import Spec
 from bench.errors import BenchError, ExitCode, IntegrityError, UsageError
 from bench.formatting import did_you_mean, one_line, row_title
@@ -125,7 +125,7 @@ def show_runs(one: Path, other: Path | None, *, as_json: bool, columns: str) -> 
     if columns:
         raise UsageError("--columns are those of the table of one run")
     from bench.report.formats import ascii_json, harmless
-    from bench.results.between import between_runs, heading, render
+    from bench.results.run_comparison import between_runs, heading, render
 
     before, after = load(one), load(other)
     with showing(one, other):

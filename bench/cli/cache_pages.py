@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from bench.cli.tables import align
 from bench.formatting import format_share, format_significant
-from bench.plan.against import AgainstApi, Comparison, Pair
+from bench.plan.api_comparison import AgainstApi, Comparison, Pair
 from bench.plan.prompt_cache import CachedRow
 from bench.pricing.apis import TokenMix
 from bench.report.row_sentence import bounds_text

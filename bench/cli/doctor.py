@@ -173,7 +173,7 @@ def _number(version: str) -> tuple[int, ...]:
 
 
 def _space() -> Iterator[str]:
-    from bench.models.cache import cache_root
+    from bench.models.disk_cache import cache_root
 
     free = available_bytes()
     if free is not None and free < LOW_MEMORY_BYTES:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Asked = Sequence[tuple[Suite, Sequence[Json]]]  # suites, each with its items
 VALUE_S = 15e-9  # seconds per position and vocabulary entry, for softmax and KL of two models
 LETTERS_A_TOKEN, REPLIES_TOGETHER = 4, 4  # assumed for the items of suites
-# The requests that bench/worker/circumstances.py decodes alone and in a batch.
+# The requests that bench/worker/noise_floor.py decodes alone and in a batch.
 COMPARED_REQUESTS, COMPARED_TOKENS = 4, 16
 
 

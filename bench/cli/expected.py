@@ -13,7 +13,7 @@ from bench.config.spec import Arm
 from bench.config.support import device_here
 from bench.measure.designs import LEAST_BATCHES_ON_GPU
 from bench.models.architecture import Architecture
-from bench.plan.loaded import Loaded
+from bench.plan.bytes_and_flop import Loaded
 from bench.plan.roofline import Ceilings, work
 from bench.records import Json
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.app import app
+from bench.cli.edited_results import showing
 from bench.cli.options import AsJson, RunDirectory
-from bench.cli.whose_fault import showing
 from bench.errors import UsageError
 from bench.formatting import did_you_mean, format_significant, one_line, with_ordinals
 
 if TYPE_CHECKING:
-    from bench.plan.against import Comparison
+    from bench.plan.api_comparison import Comparison
     from bench.results.explained import Explained, Part
     from bench.results.row import Row
     from bench.results.run_summary import RunSummary
@@ -65,7 +65,7 @@ def prompt_cache(run: RunSummary, row: Row) -> Comparison | None:
     """Compare a row whose server found prompts in its cache with APIs. Returns None for any other row."""
     from bench.cli.pricing import names_of_weights, today
     from bench.metrics.requests import CACHED
-    from bench.plan.against import Question, against_apis
+    from bench.plan.api_comparison import Question, against_apis
     from bench.stats.figure import value_of
 
     if not value_of(row.figure(CACHED)):

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Literal
 
 from bench.bounded import must_be_regular
 from bench.cli.app_commands import load
+from bench.cli.edited_results import showing
 from bench.cli.idle_options import refuse_idle
 from bench.cli.output import command_ci, speakable
-from bench.cli.whose_fault import showing
 from bench.config.spec import Spec
 from bench.errors import BenchError, UsageError
 from bench.gate import DEFAULT_CAP

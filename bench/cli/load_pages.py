@@ -142,7 +142,7 @@ def _text_drift(done: Result, drift: TextDrift) -> list[str]:
 
 
 def _client(done: Result) -> list[str]:
-    client = done.load.honesty
+    client = done.load.client
     lag, late = (format_significant(value) for value in (client.lag_p99_ms, client.late_p99_ms))
     return [
         f"the client: {client.cpu_share:.0%} of a core, event loop p99 {lag} ms late, requests p99 {late} ms "

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.cli.app import app
+from bench.cli.edited_results import showing
 from bench.cli.load_options import Asking
 from bench.cli.options import taking
-from bench.cli.whose_fault import showing
 from bench.errors import ExitCode
 
 if TYPE_CHECKING:

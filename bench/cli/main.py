@@ -19,8 +19,8 @@ from bench.cli import (  # noqa: F401 - they register their commands
     upkeep,
 )
 from bench.cli.app import app
-from bench.cli.not_ours import not_ours
 from bench.cli.output import Verdict, forget_odd_sizes, readers_may_go, speakable
+from bench.cli.system_errors import not_ours
 from bench.errors import BenchError, ExitCode, UsageError
 from bench.measure.interrupt import ending_signals, winding_down
 

@@ -10,8 +10,8 @@ from bench.cli.fit import PRECISIONS, TOKENS, Memory, fitting, memory_here, need
 from bench.cli.scheme_pages import flow
 from bench.errors import ConfigError
 from bench.formatting import MIB, format_mib, format_significant, one_line
-from bench.models.cache import is_complete, model_cache_dir
 from bench.models.convert import recorded_grid
+from bench.models.disk_cache import is_complete, model_cache_dir
 from bench.models.registry import ModelFile, every_file, find_model
 from bench.records.grid import words
 

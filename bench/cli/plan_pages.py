@@ -12,10 +12,10 @@ from bench.cli.plan_words import bounds, dollars, ms
 from bench.cli.tables import align
 from bench.formatting import format_significant
 from bench.plan.answer import FORMULA_MONTH, Answer
+from bench.plan.cascade_fleet import PlannedCascade
 from bench.plan.fleet import MOST_LOAD, Latency, Slo, Stream
 from bench.plan.options import Option
 from bench.plan.planned import Planned
-from bench.plan.two_places import PlannedCascade
 from bench.pricing.apis import ApiOffer, list_version
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from bench.cli.app import app
+from bench.cli.edited_results import showing
 from bench.cli.options import taking
 from bench.cli.plan_options import PlanOptions, must_be_one_plan
-from bench.cli.whose_fault import showing
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -135,8 +135,8 @@ def _estimated(
     """
     from bench.cli.doctor import available_bytes
     from bench.cli.estimate import LAYER_S
+    from bench.plan.bytes_and_flop import Loaded
     from bench.plan.devices import device_of, devices
-    from bench.plan.loaded import Loaded
     from bench.plan.options import Estimate, estimated_here, estimated_options
 
     how = Estimate(asked.bits, asked.bandwidth_share, asked.arithmetic_share)

@@ -13,8 +13,8 @@ from bench.cli.run_pages import index_of
 from bench.cli.tables import align, terminal_width
 from bench.errors import UsageError
 from bench.formatting import count, format_significant, one_line
+from bench.results.index_query import Wanted
 from bench.results.repriced import Block, Repriced, repriced
-from bench.results.wanted import Wanted
 
 TITLES = ("run", "started", "row", "$/1k tok", "now", "[95 %]", "cost ratio [95 %]")
 MOST_NOTES = 5

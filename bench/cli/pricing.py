@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.app import app
+from bench.cli.edited_results import showing
 from bench.cli.options import Against, AsJson
-from bench.cli.whose_fault import showing
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
-    from bench.plan.against import Comparison, Question
+    from bench.plan.api_comparison import Comparison, Question
     from bench.results.run_summary import RunSummary
 
 
@@ -91,7 +91,7 @@ def price(
             raise UsageError(f"--split and --against are about one run, and {run} holds several")
         price_many(run, hardware, usd_per_hour, utilisation, vcpus, as_json=as_json)
         return
-    from bench.plan.against import Question
+    from bench.plan.api_comparison import Question
 
     summary = priced(run, hardware, usd_per_hour, utilisation, vcpus, may_stay=bool(against) or split)
     with showing(run):
@@ -158,7 +158,7 @@ def today() -> dt.date:
 def print_against(run: RunSummary, asked: Question, picture: Path | None, *, as_json: bool) -> None:
     """Print a run compared with hosted APIs, and draw the picture if a file is given."""
     from bench.cli.api_pages import against_json, against_page
-    from bench.plan.against import against_apis
+    from bench.plan.api_comparison import against_apis
     from bench.report.formats import ascii_json, harmless
 
     comparison = against_apis(run, names_of_weights(run), asked)

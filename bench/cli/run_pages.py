@@ -18,8 +18,8 @@ from bench.cli.tables import align, terminal_width
 from bench.errors import UsageError
 from bench.formatting import count, format_significant, one_line, row_title
 from bench.results.index import Index, one_by_one
-from bench.results.indexed import UNREADABLE, IndexedRow, IndexedRun
-from bench.results.wanted import Wanted
+from bench.results.index_query import Wanted
+from bench.results.index_records import UNREADABLE, IndexedRow, IndexedRun
 
 TITLES = ("run", "started", "status", "rows", "machine", "model", "$/1k tok", "ratio", "cheapest row")
 MOST_SHOWN = 50

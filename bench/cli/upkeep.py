@@ -13,7 +13,7 @@ from bench.cli.options import LISTS, AsJson
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
-    from bench.results.wanted import Wanted
+    from bench.results.index_query import Wanted
 
 RUNS = "runs"
 Named = Annotated[
@@ -54,7 +54,7 @@ def list_(
 
     `bench list runs results/ --scheme bnb-nf4 --sort cost` lists finished runs, from an index beside them.
     """
-    from bench.results.wanted import Wanted
+    from bench.results.index_query import Wanted
 
     wanted = Wanted(model, scheme, machine, since, until, status, max_cost, sort, limit or 0)
     if what == RUNS:

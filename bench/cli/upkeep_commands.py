@@ -15,7 +15,7 @@ def models(fetch: Sequence[str], *, verify: bool) -> None:
     """
     from bench.cli import list_pages
     from bench.cli.progress import FetchBar
-    from bench.models.cache import cached_entries, verify_cached
+    from bench.models.disk_cache import cached_entries, verify_cached
     from bench.models.fetch import ensure
     from bench.models.reference import Named
 

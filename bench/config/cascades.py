@@ -83,7 +83,7 @@ def _check_cloud(source: YamlSource, cloud: Any, path: KeyPath) -> None:
 def check_limits_of_cascades(source: YamlSource, limits: Iterable[str], groups: Sequence[Group]) -> None:
     """Refuse a limit on a figure that a cascade does not have where a row is one, and on a figure that only a
     cascade has where no row is one."""
-    from bench.gate.cascades import not_of_cascades, of_cascades
+    from bench.gate.cascade_metrics import not_of_cascades, of_cascades
 
     rows = [arm for group in groups for arm in group.variants if edge_of(arm.optimise) is not None]
     for key in limits:

@@ -154,7 +154,7 @@ def check_limits_of_encoders(
     """
     if not gate:
         return
-    from bench.gate.encoders import not_of_encoders, of_encoders
+    from bench.gate.encoder_metrics import not_of_encoders, of_encoders
 
     for key, _limit in gate:
         known = of_encoders(task, labelled=labelled)

@@ -16,7 +16,7 @@ from bench.config.spec import Arm, Spec
 from bench.config.suite_block import LmEvalBlock, is_task_file, lm_eval_of
 from bench.config.task_file import read_task
 from bench.formatting import row_title
-from bench.models.cache import file_sha256
+from bench.models.disk_cache import file_sha256
 from bench.models.gguf_parts import parts_of
 
 

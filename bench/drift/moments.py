@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from bench.drift.distribution import MOST_PERPLEXITY
+from bench.drift.kl_and_perplexity import MOST_PERPLEXITY
 from bench.records import DriftWindow
 from bench.stats.clustered import covariance, mean_error
 

@@ -132,7 +132,7 @@ def kept_directory(key: str, make: Callable[[Path], None]) -> Path:
 
 def _kept(key: str, make: Callable[[Path], None]) -> Path:
     """Return the cache entry that ``make`` fills, with its bill stored beside it."""
-    from bench.models.cache import fill
+    from bench.models.disk_cache import fill
 
     fresh = False
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from bench.gate.change_impact import same_row
 from bench.gate.limits import ROUNDING, Rule
-from bench.gate.reach import same_row
 from bench.gate.verdict import Finding, GateVerdict, finding
 from bench.metrics import cost, counters
 from bench.metrics.unit_ratios import price_shift

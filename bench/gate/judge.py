@@ -12,7 +12,8 @@ from typing import Any
 
 from bench.errors import Outcome
 from bench.gate.calibration import Calibration
-from bench.gate.cascades import of_cascades
+from bench.gate.cascade_metrics import of_cascades
+from bench.gate.change_impact import any_reached, nothing_differs, unreached_verdict
 from bench.gate.counted import (
     IMPROBABLE_RATIO,
     is_exact,
@@ -22,7 +23,6 @@ from bench.gate.counted import (
 )
 from bench.gate.figures import judge_figure
 from bench.gate.limits import MOST_FINDINGS, MOST_TIMED, Rule, rules, timed_cells
-from bench.gate.reach import any_reached, nothing_differs, unreached_verdict
 from bench.gate.sequential import CONFIDENCE, Test, confidence_sequence, decide
 from bench.gate.verdict import Effort, Finding, GateBlock, GateVerdict, block, finding
 from bench.metrics.unit_ratios import COLD, log_ratios

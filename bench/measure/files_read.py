@@ -13,7 +13,7 @@ from bench.measure import replies
 from bench.measure.arm import ArmUnderTest
 from bench.measure.replies import Command
 from bench.records import ANY
-from bench.worker.reached import content_of
+from bench.worker.opened_files import content_of
 
 Files = Mapping[str, str]
 AskBoth = Callable[[Command[Any]], tuple[Any, Any]]

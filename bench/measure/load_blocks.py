@@ -134,7 +134,7 @@ class Serving:
         if self.meter:
             others = noise.disturbed(before, after, self.row.context.measure.max_disturbance)
             self.meter.served(sent, disturbed=others)  # of a search, those of all its loads
-        return LoadBlock(title, done.samples, done.honesty, done.stopped, search, between), ticks
+        return LoadBlock(title, done.samples, done.client, done.stopped, search, between), ticks
 
     async def _search(self, plan: Plan, number: int, prompts: Prompts) -> Any:
         own = dict(plan.workload.own)

@@ -9,7 +9,7 @@ from typing import Any
 from bench.config.served import address_of
 from bench.config.spec import Arm
 from bench.measure.arm import ArmUnderTest, Fetch, models_of
-from bench.models.cache import directory_digest
+from bench.models.disk_cache import directory_digest
 from bench.models.reference import LocalModel, ModelRef
 from bench.optimisations import routes
 from bench.records import Json

@@ -25,8 +25,8 @@ from bench.measure.events import Noted
 from bench.measure.fresh_pair import FreshPair
 from bench.measure.pairs import Finished, Pairs
 from bench.measure.together import BaselineDied
-from bench.metrics import routed
-from bench.metrics.routed import Payer
+from bench.metrics import cascade_bills
+from bench.metrics.cascade_bills import Payer
 from bench.records import Facts, Sides, UnitRecord
 from bench.stats.pairs import Kernels, PairRatio, pair_ratio, prior_of
 
@@ -181,7 +181,7 @@ class VariantRun(Pairs):
             return None
         both = self._base_facts, self.row.facts
         base, variant = (hour(known.threads if known else None) for known in both)
-        paid = [routed.paid(unit, Sides(Payer(base), Payer(variant, terms))) for unit in units]
+        paid = [cascade_bills.paid(unit, Sides(Payer(base), Payer(variant, terms))) for unit in units]
         return [usd.variant for usd in paid], [usd.baseline for usd in paid]
 
 

@@ -12,7 +12,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from bench.models.cache import cache_root
+from bench.models.disk_cache import cache_root
 from bench.store.directories import delete
 
 

@@ -6,7 +6,7 @@ import os
 from dataclasses import asdict
 
 from bench import plugins
-from bench.drift.distribution import window_starts
+from bench.drift.kl_and_perplexity import window_starts
 from bench.measure import encoders, replies
 from bench.measure.arm import ArmUnderTest
 from bench.measure.events import Began

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bench.machine.children import SAFE, from_whole_paths
-from bench.models.cache import cache_root
+from bench.models.disk_cache import cache_root
 
 # The variables that a worker inherits: enough to find libraries, caches and devices, but no secrets.
 ALLOWED_ENVIRONMENT = (

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 from statistics import fmean
 
-from bench.metrics import cost, routed
-from bench.pricing import two_prices
-from bench.pricing.two_prices import Rates
+from bench.metrics import cascade_bills, cost
+from bench.pricing import cascade_cost
+from bench.pricing.cascade_cost import Rates
 from bench.records import ArmRecord, Cascaded, Json, RunRecord
 from bench.stats.figure import Figures, Metric
 from bench.stats.intervals import Interval, positive_mean
@@ -61,7 +61,7 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     The figures of escalated requests are None if there was none, and so are those of requests that stayed.
     The notes have the mean seconds of work of each side, per request that it worked on.
     """
-    terms, by = arm.cascade, routed.rates_of(arm, cost.price_of(arm, run))
+    terms, by = arm.cascade, cascade_bills.rates_of(arm, cost.price_of(arm, run))
     if terms is None or by is None or not arm.cascaded:
         return {metric.key: None for metric in METRICS}
     sent = [request for request in arm.cascaded if request.escalated]
@@ -91,7 +91,7 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
 
 def _paid(done: Sequence[Cascaded], terms: Json, by: Rates) -> Figures:
     """Return the dollars per request of each side, with its mean seconds of work in the notes."""
-    bills = [two_prices.bill([request], by) for request in done]
+    bills = [cascade_cost.bill([request], by) for request in done]
     reached = [request.cloud_s for request in done if request.reached]
     return {
         EDGE.key: EDGE.scalar(
@@ -138,7 +138,7 @@ def _mean(values: Sequence[float]) -> Interval | None:
 
 def worked(arm: ArmRecord, run: RunRecord) -> dict[str, str]:
     """Return the arithmetic of the share of escalated requests and of the dollars."""
-    by = routed.rates_of(arm, cost.price_of(arm, run))
+    by = cascade_bills.rates_of(arm, cost.price_of(arm, run))
     if by is None or not arm.cascaded:
         return {}
     done: Sequence[Cascaded] = arm.cascaded

@@ -11,11 +11,11 @@ from functools import lru_cache
 from typing import Any
 
 from bench.drift.behaviour import Answer, Suite, items_of, suites_of, trained_on
-from bench.metrics import cost, routed
-from bench.pricing.two_prices import Rates, bill
+from bench.metrics import cascade_bills, cost
+from bench.pricing.cascade_cost import Rates, bill
 from bench.records import ArmRecord, Cascaded, RunRecord
-from bench.stats import cascades, thresholds
-from bench.stats.cascades import Item, Point
+from bench.stats import cascade_curve, thresholds
+from bench.stats.cascade_curve import Item, Point
 from bench.stats.figure import Figures, Metric
 from bench.stats.intervals import Interval
 from bench.stats.proportions import wilson
@@ -74,7 +74,7 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     All figures but the gap are None if the large model is not shown to be better on these items, because
     there is then no gap to recover.
     """
-    terms, by = arm.cascade, routed.rates_of(arm, cost.price_of(arm, run))
+    terms, by = arm.cascade, cascade_bills.rates_of(arm, cost.price_of(arm, run))
     result: Figures = {metric.key: None for metric in METRICS}
     if terms is None or by is None:
         return result
@@ -85,19 +85,21 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     items = tuple(_item(both, suite, by, terms) for both in answered)
     notes = {"suite": suite.name, "n": len(items)}
     result[GAP.key] = GAP.scalar(
-        cascades.gap(items),
+        cascade_curve.gap(items),
         **notes,
-        curve=_shown(cascades.curve(items), terms),
-        here=_shown([cascades.at(items, _doubt(float(terms["threshold"]), terms))], terms)[0],
-        falls=[list(pair) for pair in cascades.falls(items)],
+        curve=_shown(cascade_curve.curve(items), terms),
+        here=_shown([cascade_curve.at(items, _doubt(float(terms["threshold"]), terms))], terms)[0],
+        falls=[list(pair) for pair in cascade_curve.falls(items)],
         differs_from_baseline=_differing(arm, run, suite, answered),
     )
     summed = _summed_up(items)
     if summed[0] is None:
         return result
-    points = cascades.curve(items)
-    here = cascades.at(items, _doubt(float(terms["threshold"]), terms))
-    result[PGR.key] = PGR.scalar(cascades.pgr(points, here.quality), **notes, threshold=terms["threshold"])
+    points = cascade_curve.curve(items)
+    here = cascade_curve.at(items, _doubt(float(terms["threshold"]), terms))
+    result[PGR.key] = PGR.scalar(
+        cascade_curve.pgr(points, here.quality), **notes, threshold=terms["threshold"]
+    )
     for metric, interval in zip((APGR, CPT_50, CPT_80), summed, strict=True):
         result[metric.key] = metric.scalar(interval, **notes)
     if (pick := thresholds.chosen(items, TARGET)) is not None:
@@ -121,7 +123,7 @@ def _held_out(pick: Chosen, terms: Mapping[str, Any], notes: Mapping[str, Any]) 
 
 @lru_cache(maxsize=8)
 def _summed_up(items: tuple[Item, ...]) -> list[Interval | None]:
-    return cascades.summed_up(items, (0.5, 0.8))
+    return cascade_curve.summed_up(items, (0.5, 0.8))
 
 
 def _suites(run: RunRecord) -> list[Suite]:

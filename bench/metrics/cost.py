@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bench.metrics import processes, routed
+from bench.metrics import cascade_bills, processes
 from bench.metrics.throughput import Totals, totals
 from bench.pricing import cost as model
-from bench.pricing.two_prices import bill
+from bench.pricing.cascade_cost import bill
 from bench.records import ArmRecord, RunRecord
 from bench.stats.figure import Figure, Figures, Metric
 from bench.stats.intervals import Interval, positive_mean, widened
@@ -89,7 +89,7 @@ def worked(arm: ArmRecord, run: RunRecord) -> dict[str, str]:
 
 def _run_in_words(arm: ArmRecord, price: model.Price, usage: model.Usage) -> str:
     """Return the arithmetic of C_run; a cascade has the dollars of two models and of egress."""
-    if (paid := routed.bill_of(arm, price)) is not None:
+    if (paid := cascade_bills.bill_of(arm, price)) is not None:
         return f"({paid.edge_usd:.6g} + {paid.cloud_usd:.6g} + {paid.egress_usd:.6g})"
     hour = f"{price.hourly_usd:.6g} * {price.devices:g}"
     run_usd = f"{hour} * {usage.wall_s:.6g} / 3600 / {price.utilisation:g}"
@@ -104,13 +104,15 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
         return {metric.key: None for metric in METRICS}
     usage = _usage(arm, sums)
     price = price_of(arm, run)
-    by = routed.rates_of(arm, price)
+    by = cascade_bills.rates_of(arm, price)
     if by is None or not arm.cascaded:
         cost, spread = model.run_cost(price, usage), processes.mean_time(arm, run)
     else:
         paid = bill(arm.cascaded, by)
         cost = model.shared_out(paid.usd, 0.0, price.power_basis, usage)
-        spread = widened(positive_mean(routed.usd_of_requests(arm, by)), processes.half_width(arm, run))
+        spread = widened(
+            positive_mean(cascade_bills.usd_of_requests(arm, by)), processes.half_width(arm, run)
+        )
 
     def spread_like(usd: float | None) -> Interval | None:
         if usd is None or spread.low is None or spread.high is None:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-from bench.drift import distribution as drift
+from bench.drift import kl_and_perplexity as drift
 from bench.drift import moments
 from bench.metrics.output_drift import scored_on
 from bench.records import ArmRecord, DriftWindow, RunRecord

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.drift import distribution as drift
+from bench.drift import kl_and_perplexity as drift
 from bench.drift import moments
-from bench.drift.noise import floors
+from bench.drift.noise_floor import floors
 from bench.errors import Outcome
 from bench.records import ArmRecord, DriftWindow, RunRecord
 from bench.stats.clustered import quantile_intervals

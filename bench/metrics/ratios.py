@@ -15,12 +15,12 @@ from itertools import islice
 from bench.errors import Outcome
 from bench.metrics import (
     answers,
+    cascade_bills,
     cost,
     goodput,
     latency,
     load_blocks,
     memory,
-    routed,
     throughput,
     unit_ratios,
 )
@@ -93,13 +93,13 @@ def _from_pairs(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> Iterator
     prior = prior_of(_kernels(variant), _kernels(base), apart=apart)
     design = RatioDesign.ABBA if apart else RatioDesign.DUET
     factors = {cost.PER_1K.key: hourly * tokens, cost.PER_REQUEST.key: hourly}
-    by = routed.rates_of(variant, cost.price_of(variant, run))
+    by = cascade_bills.rates_of(variant, cost.price_of(variant, run))
     timed = OF_ENCODERS if variant.runtime.get("task") else TIMED
     for metric in timed if by is None else OF_CASCADES:
         variant_ns: Sequence[float]
         variant_ns, baseline_ns = unit_ratios.sums(units, metric.key)
         if by is not None and metric.key in factors:
-            variant_ns = routed.as_cloud_ns(units, by)
+            variant_ns = cascade_bills.as_cloud_ns(units, by)
         if not any(variant_ns) or not any(baseline_ns):
             continue  # answers that come all at once have no times of further tokens
         estimate = pair_ratio(variant_ns, baseline_ns, prior, factors.get(metric.key, 1.0))
@@ -174,10 +174,10 @@ def _paid_s(run: RunRecord, arm: ArmRecord) -> list[float]:
 
     For a cascade these are the seconds of the cloud that would cost as much as the batch.
     """
-    by = routed.rates_of(arm, cost.price_of(arm, run))
+    by = cascade_bills.rates_of(arm, cost.price_of(arm, run))
     if by is None:
         return [batch.duration_s for batch in arm.solo]
-    left = iter(routed.usd_of_requests(arm, by))
+    left = iter(cascade_bills.usd_of_requests(arm, by))
     return [math.fsum(islice(left, batch.requests)) / by.cloud_usd_per_s for batch in arm.solo]
 
 

@@ -11,9 +11,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from bench.metrics import cost, latency, load_blocks, memory, routed, throughput
+from bench.metrics import cascade_bills, cost, latency, load_blocks, memory, throughput
+from bench.metrics.cascade_bills import Payer
 from bench.metrics.requests import Limits
-from bench.metrics.routed import Payer
 from bench.records import ArmRecord, ColdStart, RunRecord, Sides, UnitRecord
 
 Batches = Sequence[Sequence[int]]  # for each batch, the nanoseconds of every turn
@@ -163,7 +163,7 @@ def log_ratios(
 
 def _log_dollars(unit: UnitRecord, by: Sides[Payer], metric: str) -> float | None:
     """Return the log ratio of dollars per request, or per token if the metric and the unit count tokens."""
-    usd = routed.paid(unit, by)
+    usd = cascade_bills.paid(unit, by)
     if not usd.variant > 0 or not usd.baseline > 0:
         return None
     requests = unit.requests or Sides(1, 1)

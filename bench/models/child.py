@@ -17,8 +17,8 @@ from pathlib import Path
 from bench.errors import BenchError
 from bench.formatting import one_line, printable, without_passwords
 from bench.machine.children import NOWHERE, SAFE
-from bench.machine.family import end_family, marked, printed
 from bench.machine.proc import ending_with_parent
+from bench.machine.process_tree import end_family, marked, printed
 from bench.store.directories import files_below
 
 # Where the child finds this package, if it is not installed. ``PYTHONPATH`` of the user is not handed on.

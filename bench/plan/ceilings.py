@@ -20,11 +20,11 @@ from bench.bounded import read_bounded
 from bench.errors import BenchError, UsageError
 from bench.machine.children import NOWHERE, SAFE, environment
 from bench.machine.devices import cpu_count, cuda_device_count
-from bench.machine.family import run_whole
 from bench.machine.fingerprint import fingerprint
+from bench.machine.process_tree import run_whole
 from bench.measure.worker_environment import package_places
-from bench.models.cache import cache_root
 from bench.models.child import OUR_PACKAGE
+from bench.models.disk_cache import cache_root
 from bench.plan.products import Products
 from bench.plan.roofline import Ceilings
 

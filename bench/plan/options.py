@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from bench.errors import UsageError
+from bench.plan.bytes_and_flop import Loaded
 from bench.plan.ceilings import DTYPES, ceilings_here
 from bench.plan.devices import Device
 from bench.plan.fleet import Stream
-from bench.plan.loaded import Loaded
 from bench.plan.pass_times import RooflineSteps, Steps, bound_words, measured_steps, most_in_cache
 from bench.plan.served import Served, served_rows
 from bench.pricing.cost import watt_hour_usd

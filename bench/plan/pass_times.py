@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Protocol
 
 from bench.errors import UsageError
-from bench.plan.loaded import Loaded, seen
+from bench.plan.bytes_and_flop import Loaded, seen
 from bench.plan.roofline import Ceilings, decode, prefill, work
 
 LEAST_SHARE = 0.01

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from bench.plan.against import Comparison
+from bench.plan.api_comparison import Comparison
 from bench.plan.served import Served
 from bench.pricing.break_even import HOURS_PER_MONTH
 from bench.report.axes import LogScale, Tick

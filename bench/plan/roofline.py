@@ -1,7 +1,7 @@
 """Compute the least time of a pass through a model, from what it reads and what it multiplies.
 
 The source is the roofline model (Williams, Waterman and Patterson 2009), with the operation counts of a
-transformer (see ``loaded.py``). A model is described by its card alone, a machine by its ceilings.
+transformer (see ``bytes_and_flop.py``). A model is described by its card alone, a machine by its ceilings.
 
 On a CPU the two ceilings alone underestimate the time of prompts. If products were measured by their rows,
 the time of a pass is the sum of its parts (``FORMULA_SUM``), because an engine does them one after the other.
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from bench.errors import UsageError
-from bench.plan.loaded import Loaded, seen
+from bench.plan.bytes_and_flop import Loaded, seen
 from bench.plan.products import Products
 
 FORMULA_PASS = "max(bytes / bandwidth, FLOP / rate) + layers * time a layer"

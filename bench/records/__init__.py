@@ -18,7 +18,7 @@ from bench.records.drift import (
     Windows,
 )
 from bench.records.encodings import EncodedTexts, Encodings
-from bench.records.loaded import Facts, Loaded, Mixture
+from bench.records.loaded_model import Facts, Loaded, Mixture
 from bench.records.loads import LoadBlock
 from bench.records.plain import Json, plain
 from bench.records.replies import (

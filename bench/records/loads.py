@@ -16,7 +16,7 @@ MOST_CPU = 0.9  # share of one core
 
 
 @dataclass(frozen=True)
-class Honesty:
+class ClientOverhead:
     """Record how well the client kept to its schedule.
 
     ``late_*`` is how late requests were sent, and ``lag_*`` how late the event loop ran (ms). ``cpu_share``
@@ -57,7 +57,7 @@ class Honesty:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> Honesty:
+    def from_json(cls, stored: Mapping[str, Any]) -> ClientOverhead:
         """Read back what ``to_json`` wrote."""
         return cls(**stored)
 
@@ -72,7 +72,7 @@ class LoadBlock:
 
     schedule: str
     samples: tuple[Sample, ...]
-    client: Honesty
+    client: ClientOverhead
     stopped: str = ""
     search: Mapping[str, Any] | None = None
     noise: Mapping[str, Any] = field(default_factory=dict)

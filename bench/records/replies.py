@@ -1,4 +1,4 @@
-"""Define a worker's replies as frozen records; ``loaded.py`` and ``drift.py`` have the others.
+"""Define a worker's replies as frozen records; ``loaded_model.py`` and ``drift.py`` have the others.
 
 The worker makes them and sends them over the pipe as JSON, and the harness reads them back as the same
 records. This module uses only the standard library, because the worker imports it too.

@@ -8,10 +8,10 @@ from bench.formatting import count, format_duration
 from bench.gate.calibration import Calibration
 from bench.gate.verdict import Effort, Finding, GateBlock, GateVerdict
 from bench.records import Json
-from bench.report.compared import MOST_LETTERS, between_commits, compared
 from bench.report.formats import harmless
 from bench.report.formats.markdown import about, escape, rules_table
 from bench.report.gate_reading import advice, advice_on, in_words, summary, worst_first
+from bench.report.gate_sides import MOST_LETTERS, between_commits, compared
 
 MARKER = "<!-- inference-cost-bench -->"  # a CI job finds its own comment by this marker
 MOST_RULES = 50  # rules in a comment; GitHub cuts a comment off at 65,536 characters

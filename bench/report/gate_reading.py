@@ -1,7 +1,7 @@
 """Put a gate's rules, figures and verdicts into words without markup, for all report formats.
 
 All formats take their words from here, so that a rule has the same figure and the same reason in each of
-them. What the gate compared is in ``compared.py``.
+them. What the gate compared is in ``gate_sides.py``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bench.gate.verdict import NO_BASE, Finding, GateBlock, GateVerdict
 from bench.metrics import all_metrics
 from bench.metrics.comparisons import Comparison
 from bench.metrics.unit_ratios import TIMED
-from bench.report.compared import compared, few
+from bench.report.gate_sides import compared, few
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
 from bench.stats.verdict import RatioDesign

@@ -8,7 +8,7 @@ from bench.formatting import format_share, format_significant, printable
 from bench.metrics import device, goodput, one_off, output_drift, reply_texts, requests, speculation
 from bench.metrics.comparisons import Comparison
 from bench.records.drift import BY_TEXT
-from bench.report.answering import answer_words
+from bench.report.answer_length import answer_words
 from bench.report.bands import a_different_model, band
 from bench.report.behaviour import behaviour_words
 from bench.report.cascade import cascade_words
@@ -16,9 +16,9 @@ from bench.report.encoders import encoded_words
 from bench.report.gate_reading import about_row
 from bench.report.kernel_names import short
 from bench.report.splits import split_words
+from bench.results.disturbance import OTHERS_SHARE, others_in_turns
 from bench.results.explained import launch_words
 from bench.results.headline import by_answer, headline
-from bench.results.others import OTHERS_SHARE, others_in_turns
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary, in_turns
 from bench.stats.figure import Figure, Metric, value_of

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from bench.formatting import format_setting, printable
 from bench.report.behaviour import spoiled
-from bench.report.chosen import chosen_columns, shares_words
+from bench.report.custom_columns import chosen_columns, shares_words
 from bench.report.encoders import is_encoder
 from bench.report.formats import presented
 from bench.report.gate import lines

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from bench.metrics import cost, latency, output_drift, throughput
 from bench.metrics.comparisons import Comparison
-from bench.results.others import alone_notes, in_turns_notes
+from bench.results.disturbance import alone_notes, in_turns_notes
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary, in_turns
 from bench.stats.figure import Figure, Metric, ratio_bounds, value_of

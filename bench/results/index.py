@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bench.errors import UsageError
+from bench.results.index_query import Wanted
+from bench.results.index_records import IndexedRow, IndexedRun, files_of
 from bench.results.index_schema import (
     DELETE_ROWS,
     DELETE_RUN,
@@ -31,8 +33,6 @@ from bench.results.index_schema import (
     SCHEMA,
     indexed_row,
 )  # fmt: skip
-from bench.results.indexed import IndexedRow, IndexedRun, files_of
-from bench.results.wanted import Wanted
 from bench.store.index_file import empty_database, read_database, write_database
 
 ReadMany = Callable[[Sequence[bytes]], Iterable[IndexedRun]]

@@ -14,7 +14,7 @@ from bench.errors import BenchError, IntegrityError, UsageError
 from bench.formatting import one_line
 from bench.metrics import cost, energy, throughput
 from bench.metrics.comparisons import Comparison
-from bench.results.indexed import NO_RUN, UNREADABLE, IndexedRow, IndexedRun, files_of
+from bench.results.index_records import NO_RUN, UNREADABLE, IndexedRow, IndexedRun, files_of
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
 from bench.results.summarise import STEP_PAIRS

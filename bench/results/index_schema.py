@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from bench.results.indexed import IndexedRow
+from bench.results.index_records import IndexedRow
 
 SCHEMA = """
 CREATE TABLE prices (id INTEGER PRIMARY KEY, block TEXT NOT NULL UNIQUE) STRICT;

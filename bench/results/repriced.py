@@ -15,7 +15,7 @@ from typing import Any
 from bench.errors import BenchError
 from bench.pricing.cost import Price, Usage, kept_price, run_cost
 from bench.pricing.reprice import misfit
-from bench.results.indexed import IndexedRow, IndexedRun
+from bench.results.index_records import IndexedRow, IndexedRun
 from bench.stats.intervals import Interval
 
 Block = Mapping[str, Any]

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from bench.errors import Outcome
 from bench.formatting import row_title
 from bench.gate.calibration import calibration_of
+from bench.gate.change_impact import nothing_differs
 from bench.gate.judge import judge
-from bench.gate.reach import nothing_differs
 from bench.metrics import answers, characters, cost, drift_keys, families, one_off, output_drift
 from bench.metrics.comparisons import Comparison, compare_all
 from bench.pricing.hardware import recorded_price

@@ -7,7 +7,7 @@ if the run was continued after it was written, the summary is made from the jour
 from __future__ import annotations
 
 import os
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from bench.bounded import Contents, contents_of, is_file, read_bounded, why
 from bench.errors import BenchError, IntegrityError
 from bench.formatting import MIB
 from bench.pricing.hardware import recorded_price
-from bench.results.light import lightened
 from bench.results.run_summary import Json, RunSummary
 from bench.results.schema import Summary
 from bench.results.summarise import summarise
@@ -33,6 +32,11 @@ MAX_BYTES = 32 * MIB
 MOST = Contents(containers=160_000, values=1_100_000, keys=1_100_000)
 MADE_AGAIN = "without this file it is made again from the journal"
 UNSEALED = "its run.json has no seal and there is no journal beside it, so its figures cannot be checked"
+
+# Parts of a row that take long to validate and that no list shows.
+_HEAVY: Mapping[str, Any] = {
+    "evidence": None, "warm_up": None, "noise": [], "examples": [], "drift": {},
+}  # fmt: skip
 
 
 def from_journal(directory: Path) -> RunSummary:
@@ -77,7 +81,7 @@ def load_run(directory: Path, figures: Container[str] | None = None) -> RunSumma
     if seal is not None and not check_seal(path, digest(content), seal, journal):
         return from_journal(directory)
     if figures is not None:
-        content = lightened(content, figures)
+        content = without_evidence(content, figures)
     try:
         check_block(Summary, content, "the run")
         run = RunSummary.from_json(content)
@@ -85,6 +89,31 @@ def load_run(directory: Path, figures: Container[str] | None = None) -> RunSumma
     except IntegrityError as bad:
         raise IntegrityError(f"{path}: {bad}") from None
     return run if seal is not None else replace(run, reasons=(*run.reasons, UNSEALED))
+
+
+def without_evidence(content: Json, figures: Container[str]) -> dict[str, Any]:
+    """Return the content of ``run.json`` with only these figures of each row, and without its evidence.
+
+    Malformed parts are kept, so that the validation can report them.
+    """
+    rows, ratios = content.get("variants"), content.get("comparisons")
+    light = dict(content)
+    if isinstance(rows, list):
+        light["variants"] = [_row(row, figures) if isinstance(row, dict) else row for row in rows]
+    if isinstance(ratios, list):
+        light["comparisons"] = [ratio for ratio in ratios if not _is_left_out(ratio, figures)]
+    return light
+
+
+def _row(row: Json, figures: Container[str]) -> Json:
+    metrics = row.get("metrics")
+    if not isinstance(metrics, dict):
+        return row
+    return {**row, **_HEAVY, "metrics": {key: metrics[key] for key in metrics if key in figures}}
+
+
+def _is_left_out(ratio: object, figures: Container[str]) -> bool:
+    return isinstance(ratio, dict) and isinstance(ratio.get("metric"), str) and ratio["metric"] not in figures
 
 
 def must_be_readable(path: Path, content: bytes) -> None:

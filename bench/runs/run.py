@@ -33,7 +33,7 @@ from bench.measure.lm_eval_tasks import list_tasks
 from bench.measure.models import models_by_key
 from bench.measure.pairs import Pairs
 from bench.measure.refining import Budget, refine
-from bench.models.cache import file_sha256
+from bench.models.disk_cache import file_sha256
 from bench.models.fetch import ensure
 from bench.models.reference import LocalModel, ModelRef, Progress
 from bench.pricing.cost import Price, kept_price

@@ -14,7 +14,7 @@ from bench.environments import Identity, identity, interpreter
 from bench.errors import BenchError, UsageError
 from bench.formatting import row_title
 from bench.gate import calibration as noise
-from bench.gate.cascades import of_cascades
+from bench.gate.cascade_metrics import of_cascades
 from bench.gate.judge import CANDIDATE
 from bench.gate.limits import Rule, timed_cells
 from bench.gate.power import smallest_detectable
@@ -23,7 +23,7 @@ from bench.gate.verdict import GateVerdict
 from bench.machine.fingerprint import fingerprint
 from bench.measure.fresh_pair import prompts_of
 from bench.measure.models import models_by_key
-from bench.models.cache import directory_digest, file_sha256
+from bench.models.disk_cache import directory_digest, file_sha256
 from bench.models.reference import LocalModel, ModelRef
 from bench.records import Json, UnitRecord
 from bench.results.summarise import summarise

@@ -10,8 +10,8 @@ from pathlib import Path
 from bench.config.served import is_server
 from bench.config.spec import Spec
 from bench.errors import Outcome, UsageError, VariantFailed
+from bench.gate.change_impact import nothing_differs
 from bench.gate.judge import undecided
-from bench.gate.reach import nothing_differs
 from bench.measure.arm import RunContext
 from bench.measure.designs import ABBA, REQUESTS, STEPS
 from bench.measure.events import Began, Ended, Tell, nobody

@@ -14,7 +14,7 @@ def kept_export(directory: Path, begin: str, end: str, build: Callable[[Path], N
     Its key is their digests between ``begin`` and ``end``, which name the format and what writes it. Raises
     UsageError if a file changed meanwhile.
     """
-    from bench.models.cache import file_sha256, fill, of_files
+    from bench.models.disk_cache import file_sha256, fill, of_files
 
     config, *weights = files = (directory / "config.json", *weight_files(directory))
     read = {path: file_sha256(path) for path in files}

@@ -231,7 +231,7 @@ def quantised(model: Model, recipe: str, quantise: Callable[[Path, Path], None])
 
     The file is kept by a digest of the model's own file.
     """
-    from bench.models.cache import file_sha256
+    from bench.models.disk_cache import file_sha256
 
     def write_quantised(out: Path) -> None:
         logging.getLogger("onnxruntime").setLevel(logging.WARNING)  # it logs a line per operator

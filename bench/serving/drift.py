@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.bounded import keep_short, open_to_append, tail
-from bench.drift import distribution as statistics
+from bench.drift import kl_and_perplexity as statistics
 from bench.errors import BenchError, OnFailure, UsageError
 from bench.formatting import one_line
 from bench.machine.children import NOWHERE, SAFE, environment
@@ -179,7 +179,7 @@ class _Baseline:
         variables = {"PYTHONPATH": str(Path(__file__).resolve().parents[2]), "OMP_NUM_THREADS": threads}
         with open_to_append(self._log) as out:
             self._child = subprocess.Popen(
-                [sys.executable, "-P", "-m", "bench.worker.outside"],
+                [sys.executable, "-P", "-m", "bench.worker.external_logprobs"],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=out, cwd=NOWHERE,
                 env=environment(*PREFIXES) | SAFE | OFFLINE | variables,
                 start_new_session=True, preexec_fn=ending_with_parent(signal.SIGKILL),

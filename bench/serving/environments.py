@@ -18,11 +18,11 @@ import filelock
 from bench.environments import COMPLETE, delete_environments
 from bench.errors import BenchError, UsageError
 from bench.formatting import did_you_mean, one_line
-from bench.models.cache import cache_root
+from bench.models.disk_cache import cache_root
 from bench.serving.engines import ADAPTERS
 from bench.serving.engines.adapter import Adapter
 from bench.serving.engines.recipe import Recipe
-from bench.serving.making import Making, Say, python_of
+from bench.serving.environment_build import EnvironmentBuild, Say, python_of
 
 STEPS = "steps"
 
@@ -97,7 +97,7 @@ def make(name: str, say: Say) -> Path:
         done = _done(home)
         if not done:
             _must_have_room(home, recipe)
-        steps = Making(home, recipe, say).steps()
+        steps = EnvironmentBuild(home, recipe, say).steps()
         for number, (title, step) in enumerate(steps, start=1):
             say(f"{number}/{len(steps)} {title}{': done before' if title in done else ''}")
             if title not in done:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from bench.drift.distribution import window_starts
+from bench.drift.kl_and_perplexity import window_starts
 from bench.errors import BenchError
 from bench.records import SaidTexts
 from bench.serving.client import Client, Settings

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from bench.errors import InterruptedRun, UsageError
-from bench.records.loads import Honesty
+from bench.records.loads import ClientOverhead
 from bench.records.samples import Sample
 from bench.serving.arrivals import ClosedLoop, OpenLoop, Schedule
 from bench.serving.client import Client, Settings
-from bench.serving.honesty import Watch
+from bench.serving.client_overhead import Watch
 from bench.serving.reply import Asked
 
 MOST_IN_FLIGHT = 8192
@@ -31,13 +31,13 @@ class Load:
     before its end ('' if it did not)."""
 
     samples: tuple[Sample, ...]
-    honesty: Honesty
+    client: ClientOverhead
     stopped: str = ""
 
     @property
     def invalid(self) -> tuple[str, ...]:
         """Say why nothing may be concluded from it."""
-        return (*self.honesty.reasons(), *([self.stopped] if self.stopped else []))
+        return (*self.client.reasons(), *([self.stopped] if self.stopped else []))
 
 
 def run(work: Coroutine[object, object, Answer]) -> Answer:
@@ -97,9 +97,9 @@ async def load(
             driver.stopped = INTERRUPTED
         finally:
             driver.client.close()
-            honesty = watch.stop(driver.samples)
+            client = watch.stop(driver.samples)
     samples = sorted(driver.samples, key=lambda one: one.number)
-    return Load(tuple(samples), honesty, driver.stopped)
+    return Load(tuple(samples), client, driver.stopped)
 
 
 class _Driver:

@@ -16,7 +16,7 @@ from bench.errors import BenchError, IntegrityError, UsageError
 from bench.metrics.requests import Counts, Limits, counts, figures
 from bench.pricing.cost import Price, price_of
 from bench.pricing.hardware import parse_price
-from bench.records.loads import Honesty
+from bench.records.loads import ClientOverhead
 from bench.records.plain import Json
 from bench.records.samples import Sample
 from bench.serving.address import Secret
@@ -28,7 +28,7 @@ from bench.serving.text_drift import TextDrift
 from bench.stats.figure import LARGER, Figures, kept, too_large
 from bench.store.files import canonical_json, write_atomic
 from bench.store.journal import Journal, read_journal
-from bench.store.modest import must_be_modest
+from bench.store.journal_limits import must_be_modest
 from bench.store.replay import judging
 from bench.store.served_blocks import check_load
 from bench.store.values import MOST
@@ -104,7 +104,7 @@ class Result:
             "schema_version": SCHEMA_VERSION, "kind": "load", **self.head,
             "status": self.status, "reasons": list(self.reasons),
             "slo": dict(self.limits.most_ms), "price": self.price, "counts": self.counts.to_json(),
-            "warnings": list(self.warnings), "client": self.load.honesty.to_json(),
+            "warnings": list(self.warnings), "client": self.load.client.to_json(),
             "figures": {key: one and one.to_json() for key, one in self.figures.items()},
             **({"drift": self.drift.how()} if self.drift else {}),
         }  # fmt: skip
@@ -133,7 +133,7 @@ def write(directory: Path, done: Result, clock: Callable[[], str], secret: Secre
     records += [("samples", {"samples": rows[at : at + BATCH]}) for at in range(0, len(rows), BATCH)]
     if done.drift is not None:
         records.append(("drift", done.drift.to_json()))
-    records.append(("end", {"client": done.load.honesty.to_json(), "stopped": done.load.stopped}))
+    records.append(("end", {"client": done.load.client.to_json(), "stopped": done.load.stopped}))
     summary = json.dumps(done.to_json(), indent=1, allow_nan=False)
     for text in (summary, *(canonical_json(payload) for _, payload in records)):
         if secret is not None and secret.is_in(text):
@@ -168,7 +168,7 @@ def read(directory: Path) -> Kept:
         samples = tuple(Sample.from_json(row) for one in by_kind.get("samples", []) for row in one["samples"])
         if not samples:
             raise ValueError("no request was sent")
-        load = Load(samples, Honesty.from_json(last["client"]), str(last["stopped"]))
+        load = Load(samples, ClientOverhead.from_json(last["client"]), str(last["stopped"]))
         drift = next(map(_drift, by_kind.get("drift", [])), None)
         return dict(first["head"]), load, dict(first["slo"]), first["price"], drift
     except (KeyError, TypeError, IndexError, ValueError) as bad:

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 from bench.formatting import one_line
 from bench.records.samples import Sample, Status
 from bench.serving.address import Secret
-from bench.serving.events import DONE, event_of, message_of
 from bench.serving.sse import BadStream, EventParser
+from bench.serving.stream_events import DONE, event_of, message_of
 from bench.serving.tokens import Arrival, counted
 
 MOST_BODY = 64 * 1024

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.drift.distribution import window_starts
+from bench.drift.kl_and_perplexity import window_starts
 from bench.errors import BenchError
 from bench.records import DriftWindow
 from bench.serving.distributions import LEAST_LN, MOST_VOCABULARY, Asker, Distribution, whole_route

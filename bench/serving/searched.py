@@ -53,7 +53,7 @@ async def searched(
         except asyncio.CancelledError:
             if not tried:
                 raise
-            tried.append(Load((), tried[-1].honesty, INTERRUPTED))
+            tried.append(Load((), tried[-1].client, INTERRUPTED))
             return tried[-1]
         tried.append(await load(target.settings, one.schedule, asked, seen(rate, requests), target.gone))
         return tried[-1]

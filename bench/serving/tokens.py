@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.serving.events import Event
+from bench.serving.stream_events import Event
 
 How = Literal["token ids", "running usage", "usage", "usage spread", "events"]
 TOLERANCE = 0.01

@@ -18,7 +18,7 @@ import filelock
 from bench.config.blocks import BuildBlock
 from bench.environments import installed_beside
 from bench.errors import BenchError, UsageError
-from bench.models.cache import cache_root
+from bench.models.disk_cache import cache_root
 from bench.sides.commands import BuildFailed, Runner, made_by, own_pip
 from bench.sides.content import content
 from bench.sides.declared import pip_arguments, project_of, uses_uv, uv_command

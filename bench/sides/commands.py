@@ -12,8 +12,8 @@ from pathlib import Path
 from bench.errors import BenchError
 from bench.formatting import without_passwords
 from bench.machine.children import environment, last_lines
-from bench.machine.family import run_whole
-from bench.models.cache import hash_file
+from bench.machine.process_tree import run_whole
+from bench.models.disk_cache import hash_file
 
 INSTALL_S = 3600
 PIP = ("PIP_", "SETUPTOOLS_SCM_", "HATCH_", "UV_")

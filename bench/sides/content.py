@@ -10,7 +10,7 @@ import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from bench.models.cache import hash_file
+from bench.models.disk_cache import hash_file
 from bench.sides.packages import Package, packages_in
 from bench.store.directories import walk
 from bench.store.files import digest

@@ -13,7 +13,7 @@ from bench.config.inputs import Input, inputs_of
 from bench.config.spec import Spec
 from bench.formatting import MIB, one_line, row_title, short_name
 from bench.measure.models import further_models
-from bench.models.cache import file_sha256
+from bench.models.disk_cache import file_sha256
 from bench.models.reference import Named, Random
 from bench.models.registry import find_model
 from bench.records import Json

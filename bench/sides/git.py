@@ -9,7 +9,7 @@ from pathlib import Path
 from bench.errors import BenchError
 from bench.formatting import MIB
 from bench.machine.children import environment, last_lines
-from bench.machine.family import MOST_BYTES, printed_too_much, run_whole
+from bench.machine.process_tree import MOST_BYTES, printed_too_much, run_whole
 
 GIT_S = 600
 # They print what a commit holds, which may be a file of many gigabytes, or a directory that holds itself.

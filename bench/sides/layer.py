@@ -22,7 +22,7 @@ from pathlib import Path
 import filelock
 from packaging.requirements import InvalidRequirement, Requirement
 
-from bench.models.cache import cache_root
+from bench.models.disk_cache import cache_root
 from bench.store.directories import delete
 
 TOOL = "inference-cost-bench"

@@ -15,7 +15,7 @@ from pathlib import Path
 from bench.errors import UsageError
 from bench.formatting import short_name
 from bench.machine.children import last_lines
-from bench.models.cache import cache_root
+from bench.models.disk_cache import cache_root
 from bench.sides import submodules
 from bench.sides.git import git, git_or_none, links, run
 from bench.store.directories import delete

@@ -14,6 +14,7 @@ from bench.errors import BenchError, ConfigError, UsageError
 from bench.records import Json
 from bench.sides.build import Built, build
 from bench.sides.commands import BuildFailed
+from bench.sides.config_paths import placed
 from bench.sides.differences import (
     MOST_NAMED,
     Change,
@@ -26,7 +27,6 @@ from bench.sides.differences import (
     pointers,
 )
 from bench.sides.ended_early import cannot_be_built, no_config
-from bench.sides.placed import placed
 from bench.sides.refused import files_of_the_working_tree, locks_that_nothing_reads
 from bench.sides.repository import Commit, Repository, standing
 

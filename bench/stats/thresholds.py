@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.stats.cascades import Item, Point, at, curve, pgr
+from bench.stats.cascade_curve import Item, Point, at, curve, pgr
 from bench.stats.intervals import Interval, above_zero, t_quantile
 
 

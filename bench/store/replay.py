@@ -18,7 +18,7 @@ from bench.formatting import MIB, one_line
 from bench.records import Json, RunRecord
 from bench.store.files import strict_json
 from bench.store.journal import Followed, read_journal
-from bench.store.modest import must_be_modest
+from bench.store.journal_limits import must_be_modest
 from bench.store.run_files import JOURNAL as JOURNAL
 from bench.store.run_files import LOAD_JSON, RUN_JSON
 from bench.store.schema import KINDS, check_record
@@ -69,7 +69,7 @@ def judging(place: Path | str) -> Iterator[None]:
     The records have already passed their schema. The errors that remain are records that do not fit together,
     such as a variant without a baseline, or numbers whose product overflows. Use this only for runs that were
     read from a file, not for a new measurement and not around the rendering of a page, because an error there
-    is a bug of this program (``bench/cli/whose_fault.py``).
+    is a bug of this program (``bench/cli/edited_results.py``).
     """
     try:
         yield

@@ -13,8 +13,8 @@ from time import perf_counter_ns
 from typing import Any
 
 from bench.engine import Engine
+from bench.engine.api_cascade import ApiCascade
 from bench.engine.cascading import Cascade
-from bench.engine.far import FarCascade
 from bench.errors import NonFiniteOutput
 from bench.link import LinkDown
 from bench.records import Answered, BothAnswered, Cascaded, Json, SuiteAnswers
@@ -54,7 +54,7 @@ def _of_item(engine: Cascade, item: Json, tokens: int) -> tuple[Cascaded | None,
     if not math.isfinite(score):
         raise NonFiniteOutput("the edge model put out NaN or infinite logits, so its answer has no score")
     request = Cascaded(score, engine.rule.escalates(score, engine.threshold), edge_s)
-    if isinstance(engine, FarCascade):
+    if isinstance(engine, ApiCascade):
         return _by_server(engine, item, request, edge, tokens)
     cloud = None
     try:
@@ -73,11 +73,11 @@ def _of_item(engine: Cascade, item: Json, tokens: int) -> tuple[Cascaded | None,
 
 
 def _by_server(
-    engine: FarCascade, item: Json, request: Cascaded, edge: Answer, tokens: int
+    engine: ApiCascade, item: Json, request: Cascaded, edge: Answer, tokens: int
 ) -> tuple[Cascaded, Answer, Answer]:
     """Return the same where the large model is a server elsewhere."""
     prompt = suite.prompt_of(engine.cloud, item)
-    found = engine.far.ask(item["prompt"], len(prompt), tokens)
+    found = engine.api.ask(item["prompt"], len(prompt), tokens)
     return found.told(request, len(item["prompt"].encode())), edge, found.text
 
 

@@ -11,10 +11,10 @@ from time import perf_counter_ns
 from typing import Any
 
 from bench.engine import Engine, one_off
+from bench.engine.api_cascade import ApiCascade
 from bench.engine.cascading import Cascade
 from bench.engine.confidence import LearningRule, Rule
 from bench.engine.evidence import Check, check
-from bench.engine.far import FarCascade
 from bench.engine.stepping import probe
 from bench.link import Link, LinkSettings
 from bench.records import Cascaded, Json, Loaded
@@ -72,13 +72,13 @@ def made(
     return cascade, found, [*steps, {**own, "one_off": bills}], checks
 
 
-def _beside(far: Json | None, *both: Any, same_tokens: bool) -> Cascade:
+def _beside(api: Json | None, *both: Any, same_tokens: bool) -> Cascade:
     """Return the cascade of both models, or of the edge model and a server elsewhere."""
-    if far is None:
+    if api is None:
         return Cascade(*both, same_tokens=same_tokens)
     from bench.worker.endpoint import Endpoint
 
-    return FarCascade(*both, same_tokens=same_tokens, far=Endpoint(far))
+    return ApiCascade(*both, same_tokens=same_tokens, api=Endpoint(api))
 
 
 def _step(
@@ -97,7 +97,7 @@ def _step(
             **step["told"],
             "rule": step["module"].rpartition(".")[2].replace("_", "-"),
             "sure": cascade.rule.sure,
-            "same_tokens": cascade.same_tokens and not isinstance(cascade, FarCascade),
+            "same_tokens": cascade.same_tokens and not isinstance(cascade, ApiCascade),
             "edge_parameters": edge.parameters,
         },
     }
@@ -117,7 +117,7 @@ def _decides(cascade: Cascade) -> list[Check]:
     cascade.link = Link(NO_LINK)
     prompt = _probe(cascade)
     ids, _text = cascade.edge_reads(prompt)
-    reply, elsewhere = _alone(cascade.edge, ids), isinstance(cascade, FarCascade)
+    reply, elsewhere = _alone(cascade.edge, ids), isinstance(cascade, ApiCascade)
     goes: bool | None = None
     try:
         kept, stayed = _forced(cascade, prompt, escalate=False)

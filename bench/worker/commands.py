@@ -37,15 +37,15 @@ from bench.records import (
 from bench.records.thinking import Markers
 from bench.worker import (
     ceilings,
-    circumstances,
     counters,
     encoders,
     exporting,
     joules,
     kernels,
     lm_eval_requests,
+    noise_floor,
     passes,
-    prompted,
+    prompt_tokens,
     replied,
     score,
     session,
@@ -53,7 +53,7 @@ from bench.worker import (
 )
 from bench.worker.duet import Baton, alone, duet
 from bench.worker.finite import must_be_finite
-from bench.worker.reached import Reached
+from bench.worker.opened_files import Reached
 from bench.worker.steps import as_changed, is_cascade
 
 Message = Json  # a command and its arguments
@@ -89,7 +89,7 @@ class Worker:
 
     def prompts(self, message: Message, _fds: list[int]) -> Encoded:
         """Tokenise the workload and cut it into batches."""
-        encoded = prompted.encoded(self.engine, message["prompts"])
+        encoded = prompt_tokens.encoded(self.engine, message["prompts"])
         size = message["batch_size"]
         self.batches = [encoded[i : i + size] for i in range(0, len(encoded), size)]
         self.new_tokens = 1 if self.engine.WHOLE_ANSWERS else message["output_tokens"]
@@ -205,7 +205,7 @@ class Worker:
     def floor(self, message: Message, _fds: list[int]) -> Windows:
         """Measure the baseline's drift against itself in other circumstances."""
         extra = self.corpus[: message["extra"]]
-        return circumstances.noise_floor(self.engine, self._windows(message), extra, message["how"])
+        return noise_floor.noise_floor(self.engine, self._windows(message), extra, message["how"])
 
     def encode(self, message: Message, _fds: list[int]) -> Encodings:
         """Encode some texts, ``at_once`` at a time; nothing is timed."""
@@ -213,7 +213,7 @@ class Worker:
 
     def together(self, _message: Message, _fds: list[int]) -> Together:
         """Decode the same prompts alone and in a batch."""
-        return circumstances.together(self.engine, self.batches, self.new_tokens)
+        return noise_floor.together(self.engine, self.batches, self.new_tokens)
 
     def suite(self, message: Message, _fds: list[int]) -> SuiteAnswers:
         """Answer some items of a behaviour suite."""

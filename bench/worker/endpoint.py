@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from bench.engine.far import FarAnswer
+from bench.engine.api_cascade import ApiAnswer
 from bench.records import Json
 
 NANOSECONDS = 1e9
@@ -31,7 +31,7 @@ class Endpoint:
         how = Settings(server, told["model"], told["api"], timeout_s=float(told["timeout_s"]))
         self._client, self._loop = Client(how), asyncio.new_event_loop()
 
-    def ask(self, text: str, input_tokens: int, output_tokens: int) -> FarAnswer:
+    def ask(self, text: str, input_tokens: int, output_tokens: int) -> ApiAnswer:
         """Send one request, and wait for its end."""
         from bench.serving.reply import Asked
 
@@ -40,7 +40,7 @@ class Endpoint:
         return _answer(trip, input_tokens, output_tokens)
 
 
-def _answer(trip: Any, input_tokens: int, output_tokens: int) -> FarAnswer:
+def _answer(trip: Any, input_tokens: int, output_tokens: int) -> ApiAnswer:
     """Return what a trip brought back."""
     sample, reply = trip.sample(None), trip.reply
     seconds = max(sample.end_ns - sample.sent_ns, 1) / NANOSECONDS
@@ -50,10 +50,10 @@ def _answer(trip: Any, input_tokens: int, output_tokens: int) -> FarAnswer:
         whole = sample.ok or empty
         text = _plain("".join(one.event.text for one in reply.arrivals)) if whole else None
         reason = "" if whole else f"the answer broke off: {sample.reason}"
-        return FarAnswer(text, seconds, n_in, sample.n_out, reason[:MOST_LETTERS])
+        return ApiAnswer(text, seconds, n_in, sample.n_out, reason[:MOST_LETTERS])
     if reply.status is None and trip.connected:
-        return FarAnswer(None, seconds, n_in, output_tokens, f"no answer: {sample.reason}"[:MOST_LETTERS])
-    return FarAnswer(None, seconds, reason=sample.reason[:MOST_LETTERS])
+        return ApiAnswer(None, seconds, n_in, output_tokens, f"no answer: {sample.reason}"[:MOST_LETTERS])
+    return ApiAnswer(None, seconds, reason=sample.reason[:MOST_LETTERS])
 
 
 def _plain(text: str) -> str:

@@ -23,7 +23,7 @@ from bench import plugins
 from bench.drift.behaviour import Suite
 from bench.records import Json
 from bench.texts import read_text
-from bench.worker.circumstances import other_threads
+from bench.worker.noise_floor import other_threads
 
 PAIRS = ((" she", " he"), (" her", " his"), (" woman", " man"), (" girl", " boy"), (" mother", " father"))
 WRITERS = ("o_proj", "down_proj")  # the layers that write into the residual stream, in models built as Llama

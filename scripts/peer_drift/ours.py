@@ -15,7 +15,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from bench.drift.distribution import window_starts
+from bench.drift.kl_and_perplexity import window_starts
 from bench.engine import Options
 from bench.metrics import drift_tails, output_drift
 from bench.records import ArmRecord, DriftWindow, RunRecord

@@ -28,7 +28,7 @@ from bench.errors import ExitCode
 from bench.gate import sequential
 from bench.machine import devices
 from bench.machine.proc import stat_of
-from bench.models import cache
+from bench.models import disk_cache
 from bench.results.summary import RUN_JSON
 from bench.store.files import digest
 
@@ -241,7 +241,7 @@ def test_verifying_the_cache_reads_every_file_again(
     """What was changed under its old time is found, as no look at sizes and times would."""
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
     assert bench("models", "--verify") == Ended(ExitCode.OK, "", "")
-    entry = cache.fill("mine", write_weights)
+    entry = disk_cache.fill("mine", write_weights)
     found = bench("models", "--verify")
     assert (found.returncode, found.stderr) == (ExitCode.OK, "")
     assert found.stdout == f"{entry.name}: every file read again, each has its recorded SHA-256\n"
@@ -392,7 +392,7 @@ def test_what_a_command_has_started_ends_with_it(number: signal.Signals, tmp_pat
     pid = tmp_path / "pid"
     slow = f"sleep 300 & echo $! > {pid}.new; mv {pid}.new {pid}; wait"
     body = (
-        "import os, signal, bench.cli.upkeep_commands\nfrom bench.machine.family import run_whole\n"
+        "import os, signal, bench.cli.upkeep_commands\nfrom bench.machine.process_tree import run_whole\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"def build(): run_whole(['sh', '-c', {slow!r}], dict(os.environ), 300)\n"
         "bench.cli.upkeep_commands.doctor = build\nimport threading, time\n"

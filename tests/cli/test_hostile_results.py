@@ -24,7 +24,7 @@ from result_readers import READERS, ROWS, command
 from tampering import rechained, records_of, tampered_journal, tampered_summary
 
 from bench.errors import ExitCode
-from bench.plan.against import Question, against_apis
+from bench.plan.api_comparison import Question, against_apis
 from bench.plan.picture import picture
 from bench.results.summary import RUN_JSON, SEAL, load_run, sealed
 from bench.store.replay import JOURNAL

@@ -21,7 +21,7 @@ from bench.config.steps import optimisations
 from bench.errors import UsageError
 from bench.formatting import with_ordinals
 from bench.metrics import all_metrics
-from bench.models import cache, fetch
+from bench.models import disk_cache, fetch
 from bench.models.convert import GRID_FILE
 from bench.models.reference import Named
 from bench.models.registry import all_models, find_model
@@ -265,13 +265,13 @@ def test_a_model_is_cached_where_a_fetch_would_put_it(
         asked.append(key)
         raise InterruptedError
 
-    monkeypatch.setattr(cache, "fill", fill)
+    monkeypatch.setattr(disk_cache, "fill", fill)
     with pytest.raises(InterruptedError):
         fetch.ensure(Named(name))
     assert not is_cached(find_model(name))
-    entry = cache.model_cache_dir(asked[0])
+    entry = disk_cache.model_cache_dir(asked[0])
     entry.mkdir(parents=True)
-    (entry / cache.MARKER).write_text('{"files": {}}')
+    (entry / disk_cache.MARKER).write_text('{"files": {}}')
     assert is_cached(find_model(name))
     assert "  cached  " in lines("models")[name]
     (entry / GRID_FILE).write_text(json.dumps(asdict(grid_of("Q5_1"))))

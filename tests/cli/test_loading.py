@@ -182,7 +182,7 @@ def test_a_signal_does_not_wait_for_the_baseline_of_a_drift(
     while child is None and time.monotonic() < until:
         time.sleep(0.01)
         running = psutil.Process(process.pid).children()
-        child = next((one for one in running if "bench.worker.outside" in one.cmdline()), None)
+        child = next((one for one in running if "bench.worker.external_logprobs" in one.cmdline()), None)
     assert child is not None
     child.suspend()
     time.sleep(0.2)

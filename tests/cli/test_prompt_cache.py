@@ -17,7 +17,7 @@ from commands import Bench
 from rich_runs import Records, served, write
 
 from bench.errors import ExitCode, UsageError
-from bench.plan.against import Question, against_apis
+from bench.plan.api_comparison import Question, against_apis
 from bench.results.run_summary import RunSummary
 from bench.results.summary import load_run
 

@@ -30,11 +30,11 @@ import bench.runtimes
 bench.runtimes.__path__.append({str(RUNTIMES)!r})
 from bench.environments import Identity
 from bench.machine import noise
-from bench.results import others
+from bench.results import disturbance
 from bench.runs import gate, sides
 noise.disturbed = lambda before, after, accepted=0.0: False  # tests share the machine: they void nothing
 noise.stolen = lambda before, after: False
-others.OTHERS_SHARE = 100.0
+disturbance.OTHERS_SHARE = 100.0
 # What is installed does not change meanwhile, and to look takes a second for each side.
 gate.identity = sides.identity = lambda python, label="": Identity(label or "this environment", "3", "", "")
 import fakes, warm

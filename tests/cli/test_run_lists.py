@@ -145,7 +145,7 @@ def test_what_cannot_be_asked_of_many(bench: Bench, out: Path, options: list[str
 def test_a_list_of_what_is_known_needs_none_of_the_judging_half(out: Path) -> None:
     """So it starts quickly: only what has changed is read by the code that judges runs."""
     code = (
-        "import sys; from bench.cli import run_pages; from bench.results.wanted import Wanted; "
+        "import sys; from bench.cli import run_pages; from bench.results.index_query import Wanted; "
         "from pathlib import Path; "
         "run_pages.runs(Path(sys.argv[1]), Wanted(), limit=None, as_json=False, as_csv=False); "
         "print(*{'pydantic', 'bench.results.summary'} & set(sys.modules))"

@@ -10,7 +10,7 @@ from fakes import arm_record, drift_window, timed_batch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.drift import distribution, generations, moments
+from bench.drift import generations, kl_and_perplexity, moments
 from bench.records import ArmRecord, DriftWindow
 from bench.stats.intervals import Interval
 
@@ -31,40 +31,41 @@ def value(found: Interval | None) -> float:
 
 
 def test_means_are_over_positions_not_over_windows() -> None:
-    assert value(distribution.mean_kl(WINDOWS)) == pytest.approx(1.2 / 3)
-    assert value(distribution.top1_agreement(WINDOWS)) == pytest.approx(2 / 3)
+    assert value(kl_and_perplexity.mean_kl(WINDOWS)) == pytest.approx(1.2 / 3)
+    assert value(kl_and_perplexity.top1_agreement(WINDOWS)) == pytest.approx(2 / 3)
 
 
 def test_quantiles_of_kl() -> None:
-    assert distribution.kl_quantile(WINDOWS, 1.0) == 0.8
-    assert distribution.kl_quantile(WINDOWS, 0.0) == 0.1
-    assert distribution.kl_quantile(WINDOWS, 0.5) == 0.3
-    assert distribution.kl_quantile(WINDOWS, 0.99) == pytest.approx(0.3 + 0.98 * 0.5)
+    assert kl_and_perplexity.kl_quantile(WINDOWS, 1.0) == 0.8
+    assert kl_and_perplexity.kl_quantile(WINDOWS, 0.0) == 0.1
+    assert kl_and_perplexity.kl_quantile(WINDOWS, 0.5) == 0.3
+    assert kl_and_perplexity.kl_quantile(WINDOWS, 0.99) == pytest.approx(0.3 + 0.98 * 0.5)
 
 
 def test_perplexity_is_the_geometric_mean() -> None:
     """(1/2 · 1/4 · 1/8)^(−1/3) = 64^(1/3) = 4."""
-    assert value(distribution.perplexity([w.ln_p_base for w in WINDOWS])) == pytest.approx(4)
-    assert value(distribution.perplexity([w.ln_p_variant for w in WINDOWS])) == pytest.approx(32 ** (1 / 3))
+    assert value(kl_and_perplexity.perplexity([w.ln_p_base for w in WINDOWS])) == pytest.approx(4)
+    variant = kl_and_perplexity.perplexity([w.ln_p_variant for w in WINDOWS])
+    assert value(variant) == pytest.approx(32 ** (1 / 3))
 
 
 def test_the_perplexity_ratio_is_the_ratio_of_perplexities() -> None:
-    assert value(distribution.perplexity_ratio(WINDOWS)) == pytest.approx(32 ** (1 / 3) / 4)
+    assert value(kl_and_perplexity.perplexity_ratio(WINDOWS)) == pytest.approx(32 ** (1 / 3) / 4)
 
 
 def test_window_means_are_one_a_window_to_nine_digits() -> None:
-    assert distribution.window_means([[0.1, 0.2, 0.2], [1e-12 / 3]]) == [0.166666667, 3.33333333e-13]
-    assert distribution.window_means([]) == []
+    assert kl_and_perplexity.window_means([[0.1, 0.2, 0.2], [1e-12 / 3]]) == [0.166666667, 3.33333333e-13]
+    assert kl_and_perplexity.window_means([]) == []
 
 
 def test_what_is_lost_of_ln_p_is_baseline_minus_variant() -> None:
-    assert distribution.ln_p_lost(WINDOWS)[0] == pytest.approx([LN(2), 0])
-    assert distribution.ln_p_lost(WINDOWS)[1] == pytest.approx([-LN(4)])
+    assert kl_and_perplexity.ln_p_lost(WINDOWS)[0] == pytest.approx([LN(2), 0])
+    assert kl_and_perplexity.ln_p_lost(WINDOWS)[1] == pytest.approx([-LN(4)])
 
 
 def test_rms_delta_p() -> None:
     """Δp = −1/4, 0, 3/8."""
-    assert value(distribution.rms_delta_p(WINDOWS)) == pytest.approx(math.sqrt((1 / 16 + 9 / 64) / 3))
+    assert value(kl_and_perplexity.rms_delta_p(WINDOWS)) == pytest.approx(math.sqrt((1 / 16 + 9 / 64) / 3))
 
 
 windows = st.lists(
@@ -89,10 +90,10 @@ def test_every_figure_equals_its_formula(found: list[DriftWindow]) -> None:
         "rms_delta_p": np.sqrt(((np.exp(ln_q) - np.exp(ln_p)) ** 2).mean()),
     }
     for name, expected in wanted.items():
-        interval = getattr(distribution, name)(found)
+        interval = getattr(kl_and_perplexity, name)(found)
         assert interval.value == pytest.approx(expected, rel=1e-9, abs=1e-12)
         assert interval.low - 1e-9 <= interval.value <= interval.high + 1e-9
-    assert distribution.kl_quantile(found, 0.99) == pytest.approx(np.quantile(kld, 0.99))
+    assert kl_and_perplexity.kl_quantile(found, 0.99) == pytest.approx(np.quantile(kld, 0.99))
 
 
 def test_the_pairing_makes_the_ratio_certain() -> None:
@@ -102,7 +103,8 @@ def test_the_pairing_makes_the_ratio_certain() -> None:
     for _ in range(12):
         base = rng.normal(-3, 0.2, 30) + rng.normal(0, 1)
         found.append(drift_window([0.0] * 30, [1] * 30, base, base - 0.01 - rng.normal(0, 0.001, 30)))
-    ratio, own = distribution.perplexity_ratio(found), distribution.perplexity([w.ln_p_base for w in found])
+    ratio = kl_and_perplexity.perplexity_ratio(found)
+    own = kl_and_perplexity.perplexity([w.ln_p_base for w in found])
     assert ratio is not None
     assert own is not None
     assert ratio.low is not None
@@ -114,9 +116,9 @@ def test_the_pairing_makes_the_ratio_certain() -> None:
 
 
 def test_no_floor_without_a_measured_one() -> None:
-    assert distribution.kl_floor(None) is None
-    assert distribution.kl_floor(arm_record()) is None
-    assert distribution.kl_floor(arm_record(floor=WINDOWS)) == pytest.approx(0.4)
+    assert kl_and_perplexity.kl_floor(None) is None
+    assert kl_and_perplexity.kl_floor(arm_record()) is None
+    assert kl_and_perplexity.kl_floor(arm_record(floor=WINDOWS)) == pytest.approx(0.4)
 
 
 # ---- generations ---------------------------------------------------------------------------------
@@ -185,8 +187,8 @@ def test_replies_to_other_requests_are_not_compared() -> None:
 def test_a_model_that_predicts_nothing_has_no_perplexity(nats: float) -> None:
     """exp(34) is below 10^15, exp(35) above; exp(800) is no number."""
     windows = [drift_window([nats] * 2, [0, 0], [-1.0, -1.0], [-nats, -nats]) for _ in range(6)]
-    found = distribution.perplexity([one.ln_p_variant for one in windows])
-    ratio, paired = distribution.perplexity_ratio(windows), moments.perplexities(windows)
+    found = kl_and_perplexity.perplexity([one.ln_p_variant for one in windows])
+    ratio, paired = kl_and_perplexity.perplexity_ratio(windows), moments.perplexities(windows)
     if nats < 34.5:
         assert value(found) == pytest.approx(math.exp(34))
         assert value(ratio) == pytest.approx(math.exp(33))
@@ -194,4 +196,4 @@ def test_a_model_that_predicts_nothing_has_no_perplexity(nats: float) -> None:
     else:
         assert (found, paired) == (None, None)
         assert ratio is None or nats == 35  # exp(34) times as much is still kept
-    assert value(distribution.mean_kl(windows)) == nats
+    assert value(kl_and_perplexity.mean_kl(windows)) == nats

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from fakes import arm_record, drift_window, run_record
 
-from bench.drift import moments, noise
+from bench.drift import moments, noise_floor
 from bench.metrics import drift_tails, output_drift
 from bench.records import DriftWindow, RunRecord
 
@@ -122,8 +122,8 @@ def test_the_floor_has_each_circumstance() -> None:
     shapes, threads = drift_window([1e-9], [1], [-1.0], [-1.0]), drift_window([3e-9], [1], [-1.0], [-1.0])
     base = arm_record(floor=(shapes,), floors={"threads": (threads,), "batch": ()})
     run = run_record(base, arm_record("v", drift=WINDOWS), arm_record("w", drift=WINDOWS))
-    assert noise.floors(base, run) == {"shapes": 1e-9, "threads": 3e-9, "process": 0.0}
-    assert noise.floors(None, run) == {}
+    assert noise_floor.floors(base, run) == {"shapes": 1e-9, "threads": 3e-9, "process": 0.0}
+    assert noise_floor.floors(None, run) == {}
 
 
 def test_processes_are_told_apart_by_the_baselines_of_two_rows() -> None:
@@ -137,10 +137,10 @@ def test_processes_are_told_apart_by_the_baselines_of_two_rows() -> None:
     one, same = (
         (drift_window([0.1] * 2000, [1] * 2000, side[rows, drawn], [-1.0] * 2000),) for side in (ln_p, ln_q)
     )
-    assert noise.between_processes([one, same]) == pytest.approx(exact, rel=0.15)
-    assert noise.between_processes([one]) is None
-    assert noise.between_processes([one, ()]) is None
-    assert noise.between_processes([]) is None
+    assert noise_floor.between_processes([one, same]) == pytest.approx(exact, rel=0.15)
+    assert noise_floor.between_processes([one]) is None
+    assert noise_floor.between_processes([one, ()]) is None
+    assert noise_floor.between_processes([]) is None
 
 
 def test_drift_below_any_floor_is_not_above_it() -> None:

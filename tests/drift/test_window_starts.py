@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from bench.drift.distribution import window_starts
+from bench.drift.kl_and_perplexity import window_starts
 
 
 @pytest.mark.parametrize(

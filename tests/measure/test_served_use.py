@@ -17,7 +17,7 @@ from bench.measure import load_blocks, served_use
 from bench.measure.load_blocks import Serving
 from bench.measure.served_use import Meter
 from bench.records import MemoryPeaks
-from bench.records.loads import Honesty
+from bench.records.loads import ClientOverhead
 from bench.records.samples import Sample
 from bench.serving.load import Load
 from bench.serving.search import Capacity
@@ -196,7 +196,7 @@ def test_a_search_serves_the_requests_of_all_its_loads(monkeypatch: pytest.Monke
         def served(self, samples: Sequence[Sample], *, disturbed: bool) -> None:
             counted.append(len(samples))
 
-    best = Load((sample(5),) * 3, Honesty(0, 0, 0, None, None, 0, "loop"))
+    best = Load((sample(5),) * 3, ClientOverhead(0, 0, 0, None, None, 0, "loop"))
     found = Searched(best, Capacity(2.0, 4.0, 0.9, (), "found"), (sample(5),) * 14)
     monkeypatch.setattr(load_blocks, "run", lambda work: (work.close(), found)[1])
     context = SimpleNamespace(measure=SimpleNamespace(max_disturbance=1.0))

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from two_arms import Table, scores
 
-from bench.drift.distribution import window_starts
+from bench.drift.kl_and_perplexity import window_starts
 from bench.errors import Outcome, VariantFailed
 from bench.measure import token_drift
 from bench.measure.together import BaselineDied

@@ -9,7 +9,7 @@ import pytest
 from fakes import arm_record, loaded, run_record, timed_batch, unit
 
 from bench.drift.suites.factuality import SUITE
-from bench.metrics import cascade, cascade_curve, comparisons, cost, routed
+from bench.metrics import cascade, cascade_bills, cascade_curve, comparisons, cost
 from bench.metrics.ratios import ratios_of
 from bench.records import Answered, ArmRecord, BothAnswered, Cascaded, RunRecord, SuiteAnswers
 from bench.report.cascade import cascade_words
@@ -101,9 +101,9 @@ def test_the_ratio_is_one_of_dollars_in_every_design() -> None:
     assert "tpot_ms" not in in_turns
     apart = {one.metric: one for one in comparisons.compare(run_record(BASE, arm), arm)}
     assert apart["cost_per_1k_tokens_usd"].ratio == pytest.approx(usd / 2 / (0.1 * CLOUD_S))
-    assert routed.as_cloud_ns(units, routed.rates_of(arm, cost.price_of(arm, run_record(BASE, arm))))[0] == (  # type: ignore[arg-type]
-        pytest.approx(usd / CLOUD_S * second)
-    )
+    by = cascade_bills.rates_of(arm, cost.price_of(arm, run_record(BASE, arm)))
+    assert by is not None
+    assert cascade_bills.as_cloud_ns(units, by)[0] == pytest.approx(usd / CLOUD_S * second)
 
 
 def test_two_cascades_beside_each_other_are_both_paid_by_their_two_prices() -> None:

@@ -21,11 +21,11 @@ from bench.metrics.load_blocks import (
 )
 from bench.metrics.requests import Limits
 from bench.records import LoadBlock, Sides, UnitRecord
-from bench.records.loads import Honesty
+from bench.records.loads import ClientOverhead
 from bench.records.samples import Sample
 
 MS = 1_000_000
-QUIET = Honesty(0.1, 0.2, 0.3, 0.1, 0.2, 0.1, "asyncio")
+QUIET = ClientOverhead(0.1, 0.2, 0.3, 0.1, 0.2, 0.1, "asyncio")
 SLOW = replace(QUIET, cpu_share=1.0)
 ANY = Limits({})
 
@@ -43,7 +43,7 @@ def request(sent: float, first: float, gap: float, *tokens: int, **more: Any) ->
     return Sample(**{**known, **more})
 
 
-def block(*samples: Sample, client: Honesty = QUIET) -> LoadBlock:
+def block(*samples: Sample, client: ClientOverhead = QUIET) -> LoadBlock:
     return LoadBlock("a load", samples, client)
 
 

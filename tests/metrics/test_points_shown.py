@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from bench.metrics.cascade_curve import SHOWN_POINTS, _shown
-from bench.stats.cascades import Point
+from bench.stats.cascade_curve import Point
 
 ABOVE, BELOW = {"sure": "above"}, {"sure": "below"}
 

@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 
 from bench.errors import BenchError, IntegrityError, UsageError
 from bench.machine.children import environment
-from bench.models import cache, child, convert, fetch, hub
+from bench.models import child, convert, disk_cache, fetch, hub
 from bench.models.checks import code_in_config
 from bench.models.child import Limits, run_child
 from bench.models.fetch import ensure
@@ -99,7 +99,7 @@ def fake_package(own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             "distribution": "fake-model",
             "version": "'1.0'",
             "wheel_bytes": str(wheel.stat().st_size),
-            "sha256": sha256 or cache.hash_file(wheel),
+            "sha256": sha256 or disk_cache.hash_file(wheel),
             "member": member,
             "member_sha256": member_sha256 or hashlib.sha256(GGUF).hexdigest(),
         }
@@ -168,7 +168,7 @@ def test_a_model_directory_in_a_package_is_taken_as_it_is(
 ) -> None:
     """What a loader reads, the pooling too; no code, no other directory, and nothing is converted."""
     digests = [(name, hashlib.sha256(content).hexdigest()) for name, content in IN_A_DIRECTORY.items()]
-    fake_package(member="fake_model/model", member_sha256=cache.directory_digest(digests))
+    fake_package(member="fake_model/model", member_sha256=disk_cache.directory_digest(digests))
     model = ensure(Named("fake"))
     assert sorted(model.files) == sorted(digests)
     assert model.gguf is None

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bench.errors import Unsupported, UsageError
-from bench.models import cache
+from bench.models import disk_cache
 from bench.models.gguf_header import check_gguf, read_header
 from bench.models.gguf_parts import check_model, check_parts, parts_of
 from bench.optimisations.quantise import gguf_file
@@ -104,7 +104,7 @@ def test_a_file_beside_somebodys_own_weights_is_not_taken_for_theirs(
     def build(to: Path) -> None:
         write_part(to / "m.gguf", 0, 1, ("blk.0.a.weight",))
 
-    ours = cache.fill("converted", build)
+    ours = disk_cache.fill("converted", build)
     assert gguf_file._own_file(ours) == ours / "m.gguf"
     theirs = shutil.copytree(ours, tmp_path / "theirs")
     with pytest.raises(Unsupported, match="did not come in one GGUF file: name it with file"):

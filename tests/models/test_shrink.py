@@ -21,7 +21,7 @@ from bench.models.registry import all_models, find_model
 from bench.models.shrink import Size, shrunk, why_not
 from bench.runtimes import transformers as engine
 from bench.worker import session
-from bench.worker.circumstances import SHAPES, noise_floor
+from bench.worker.noise_floor import SHAPES, noise_floor
 
 DECODERS = [model for model in all_models() if model.kind == "decoder"]
 NAMES = [model.name for model in DECODERS]

@@ -12,9 +12,9 @@ import pytest
 from bench.errors import BenchError, UsageError
 from bench.models.registry import find_model
 from bench.plan import ceilings
+from bench.plan.bytes_and_flop import Loaded
 from bench.plan.ceilings import Measured, ceilings_here, kept, measure_all
 from bench.plan.fleet import Stream
-from bench.plan.loaded import Loaded
 from bench.plan.options import estimated_here
 from bench.pricing.reprice import price_called
 

@@ -12,7 +12,7 @@ from fakes import arm_record, loaded, run_record, timed_batch
 from bench.cli.api_pages import against_json, against_page
 from bench.errors import UsageError
 from bench.metrics import cascade
-from bench.plan.against import SHOWN, Question, against_apis
+from bench.plan.api_comparison import SHOWN, Question, against_apis
 from bench.plan.edge_first import EdgeFirst, at_api, edge_first_rows
 from bench.pricing.apis import TokenMix
 from bench.records import Cascaded

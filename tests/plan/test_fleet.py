@@ -20,7 +20,7 @@ from bench.plan.fleet import (
     saturated_rate,
 )
 from bench.plan.pass_times import MeasuredSteps
-from bench.plan.queue import Reply, Request
+from bench.plan.queue_simulation import Reply, Request
 
 STEPS = MeasuredSteps(prompt_token_s=0.001, fixed_s=0.008, each_s=0.002, most=8)
 STREAM = Stream(86_400, 50, 11)

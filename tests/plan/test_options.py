@@ -14,11 +14,11 @@ from bench.errors import ConfigError, Outcome, UsageError
 from bench.metrics import cascade, cost, throughput
 from bench.models.registry import find_model
 from bench.plan import options as plan_options
-from bench.plan.against import Question, against_apis
 from bench.plan.answer import Plan
+from bench.plan.api_comparison import Question, against_apis
+from bench.plan.bytes_and_flop import Loaded
 from bench.plan.devices import device_of, devices
 from bench.plan.fleet import Slo, Stream
-from bench.plan.loaded import Loaded
 from bench.plan.options import Estimate, estimated_options, measured_options, not_simulated
 from bench.plan.pass_times import MeasuredSteps, RooflineSteps, Slower
 from bench.plan.planned import cheapest, pays_from, planned

@@ -12,11 +12,11 @@ from fakes import arm_record, loaded, run_record, timed_batch, unit
 
 from bench.cli.plan_pages import plan_json, plan_page
 from bench.metrics import cascade, cost
-from bench.plan import two_places
+from bench.plan import cascade_fleet
 from bench.plan.answer import Answer, Plan
+from bench.plan.cascade_fleet import cascade_at, cascade_pays_from, load_of, planned_cascade, times
 from bench.plan.cascades import CascadeOption, Place, cascades_of
 from bench.plan.fleet import Latency, Slo, Stream
-from bench.plan.two_places import cascade_at, cascade_pays_from, load_of, planned_cascade, times
 from bench.records import ArmRecord, Cascaded
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
@@ -198,7 +198,7 @@ def test_a_load_is_simulated_once(slo: Slo, monkeypatch: pytest.MonkeyPatch) -> 
             loads.append(load)
         return times(option, load, slo)
 
-    monkeypatch.setattr(two_places, "times", counted)
+    monkeypatch.setattr(cascade_fleet, "times", counted)
     row = planned_cascade(OPTION, Stream(10, 5, 9), slo)
     assert len(loads) == len(set(loads))
     assert row.busiest in (row.alone, None)

@@ -8,7 +8,7 @@ from bench.errors import UsageError
 from bench.models.architecture import Architecture
 from bench.models.registry import find_model
 from bench.models.shrink import Size
-from bench.plan.loaded import Loaded, seen
+from bench.plan.bytes_and_flop import Loaded, seen
 from bench.plan.products import Products
 from bench.plan.roofline import Ceilings, decode, prefill
 

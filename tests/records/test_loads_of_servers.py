@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from bench.records.loads import Honesty, LoadBlock
+from bench.records.loads import ClientOverhead, LoadBlock
 
-AT_THE_BOUNDS = Honesty(1.0, 5.0, 70.0, 2.0, 10.0, 0.9, "asyncio")
+AT_THE_BOUNDS = ClientOverhead(1.0, 5.0, 70.0, 2.0, 10.0, 0.9, "asyncio")
 
 
 def test_at_every_bound_the_load_still_counts() -> None:
@@ -36,7 +36,7 @@ def test_beyond_one_of_them_it_does_not(beyond: dict[str, float], said: str) -> 
 
 
 def test_every_reason_is_kept_and_the_stop_comes_last() -> None:
-    slow = Honesty(1.0, 6.0, 7.0, 2.0, 11.0, 1.0, "asyncio")
+    slow = ClientOverhead(1.0, 6.0, 7.0, 2.0, 11.0, 1.0, "asyncio")
     assert len(slow.reasons()) == 3
     block = LoadBlock("all at once", (), slow, stopped="the server ended")
     assert block.void == (*slow.reasons(), "the server ended")
@@ -44,4 +44,4 @@ def test_every_reason_is_kept_and_the_stop_comes_last() -> None:
 
 
 def test_a_journal_gives_it_back() -> None:
-    assert Honesty.from_json(json.loads(json.dumps(AT_THE_BOUNDS.to_json()))) == AT_THE_BOUNDS
+    assert ClientOverhead.from_json(json.loads(json.dumps(AT_THE_BOUNDS.to_json()))) == AT_THE_BOUNDS

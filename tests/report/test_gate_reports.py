@@ -23,7 +23,6 @@ from rich.console import Console
 from bench.errors import IntegrityError
 from bench.gate.verdict import Effort, Finding, GateBlock, GateVerdict, block
 from bench.records import UnitRecord
-from bench.report.compared import compared
 from bench.report.formats import (
     csv,
     flat_rows,
@@ -41,6 +40,7 @@ from bench.report.formats import (
 from bench.report.gate import MARKER, MOST_RULES, comment, differences, lines, workflow_commands
 from bench.report.gate import markdown as job_summary
 from bench.report.gate_reading import bounds, measured, summary, verdict_on, without_replaced
+from bench.report.gate_sides import compared
 from bench.report.row_sentence import sentence
 from bench.report.table import render as print_table
 from bench.report.table_columns import COLUMNS, columns_of

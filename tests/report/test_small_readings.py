@@ -10,7 +10,7 @@ import pytest
 
 from bench.gate.verdict import Effort, GateVerdict, block
 from bench.metrics import numerics
-from bench.report import compared
+from bench.report import gate_sides
 from bench.report.drift_pages import _numbers
 from bench.report.gate_reading import advice_on, without_replaced
 from bench.report.scatter import SMALLEST_RATIO, data_of
@@ -51,21 +51,21 @@ def test_a_ratio_stays_where_the_gate_has_no_figure(
 
 
 @pytest.mark.parametrize(
-    "count", [compared.MOST_LETTERS - 1, compared.MOST_LETTERS, compared.MOST_LETTERS + 1]
+    "count", [gate_sides.MOST_LETTERS - 1, gate_sides.MOST_LETTERS, gate_sides.MOST_LETTERS + 1]
 )
 def test_a_long_value_is_cut(count: int) -> None:
-    found = compared._short("x" * count)
-    assert len(found) == min(count, compared.MOST_LETTERS)
-    assert found.endswith("…") is (count > compared.MOST_LETTERS)
+    found = gate_sides._short("x" * count)
+    assert len(found) == min(count, gate_sides.MOST_LETTERS)
+    assert found.endswith("…") is (count > gate_sides.MOST_LETTERS)
 
 
 @pytest.mark.parametrize("more", [-1, 0, 1, 5])
 def test_many_names_are_counted(more: int) -> None:
-    names = [f"n{number}" for number in range(compared.MOST_NAMES + more)]
-    found = compared.few(names)
+    names = [f"n{number}" for number in range(gate_sides.MOST_NAMES + more)]
+    found = gate_sides.few(names)
     assert found.startswith("n0, n1, ")
     assert (f" and {more} more" in found) is (more > 0)
-    assert found.count(",") == min(len(names), compared.MOST_NAMES) - 1
+    assert found.count(",") == min(len(names), gate_sides.MOST_NAMES) - 1
 
 
 @pytest.mark.parametrize(

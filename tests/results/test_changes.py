@@ -11,9 +11,9 @@ import pytest
 from bench.config.blocks import MeasureBlock
 from bench.errors import IntegrityError
 from bench.metrics import all_metrics
-from bench.results import between, others
-from bench.results.between import RowChange, render
+from bench.results import disturbance, run_comparison
 from bench.results.changes import ALONE, ALONE_APART_SD, RATIO, RATIOS_APART_SD, WINDOWS
+from bench.results.run_comparison import RowChange, render
 from bench.results.run_summary import RunSummary
 from bench.results.stored_gate import against_run
 from bench.stats.intervals import Interval, ratio_interval
@@ -74,11 +74,11 @@ def run(base_ms: float = 10.0, ms: float = 5.0, value: float = 0.5, **more: Any)
 
 
 def between_runs(before: Json, after: Json) -> list[RowChange]:
-    return between.between_runs(RunSummary.from_json(before), RunSummary.from_json(after))
+    return run_comparison.between_runs(RunSummary.from_json(before), RunSummary.from_json(after))
 
 
 def heading(before: Json, after: Json) -> str:
-    return between.heading(RunSummary.from_json(before), RunSummary.from_json(after))
+    return run_comparison.heading(RunSummary.from_json(before), RunSummary.from_json(after))
 
 
 def found(before: Json, after: Json, metric: str = "e2el_ms", variant: str = "v") -> RowChange:
@@ -148,7 +148,7 @@ def test_too_few_pairs_on_one_side_cannot_tell() -> None:
 
 
 def test_the_share_that_disturbs_is_the_one_passes_are_repeated_for() -> None:
-    assert MeasureBlock().max_disturbance == others.OTHERS_SHARE
+    assert MeasureBlock().max_disturbance == disturbance.OTHERS_SHARE
 
 
 @pytest.mark.parametrize("disturbed", ["before", "after"])

@@ -19,12 +19,12 @@ from tampering import tampered_journal, tampered_summary
 from bench.errors import BenchError, UsageError
 from bench.results import index_entry
 from bench.results.index import Index, one_by_one
+from bench.results.index_query import SORTS, Wanted
+from bench.results.index_records import UNREADABLE, IndexedRun
 from bench.results.index_schema import SCHEMA
-from bench.results.indexed import UNREADABLE, IndexedRun
 from bench.results.run_summary import RunStatus
 from bench.results.summary import RUN_JSON, load_run, sealed
 from bench.results.verify import verify_run
-from bench.results.wanted import SORTS, Wanted
 from bench.serving import record
 from bench.store.index_file import INDEX, read_database, write_database
 from bench.store.replay import JOURNAL

@@ -18,12 +18,12 @@ from bench.metrics import cost
 from bench.pricing.reprice import new_price, price_block
 from bench.records import RunRecord
 from bench.results.index import Index
+from bench.results.index_query import Wanted
 from bench.results.repriced import Repriced, repriced
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
 from bench.results.summarise import summarise
 from bench.results.summary import is_run
-from bench.results.wanted import Wanted
 from bench.store.journal import Journal
 from bench.store.replay import JOURNAL, load_record
 

@@ -27,7 +27,7 @@ from bench.gate.limits import Rule
 from bench.report.formats import csv, html, jsonl, junit, latex, markdown
 from bench.report.table import render
 from bench.results import summary
-from bench.results.between import between_runs
+from bench.results.run_comparison import between_runs
 from bench.results.run_summary import RunSummary
 from bench.results.summary import RUN_JSON, SEAL, UNSEALED, from_journal, load_run, sealed
 from bench.results.verify import verify_run

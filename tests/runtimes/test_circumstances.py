@@ -28,7 +28,7 @@ from bench.runtimes._gguf import write
 from bench.runtimes._whole import is_tied
 from bench.worker import session, steps
 from bench.worker.commands import Worker
-from bench.worker.prompted import encoded
+from bench.worker.prompt_tokens import encoded
 
 CPU = Options(device="cpu", threads=1)
 EAGER = Options(device="cpu", threads=1, attention="eager")

@@ -43,7 +43,7 @@ def test_each_way_to_trace_a_graph_has_a_file_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys: set[str] = set()
-    monkeypatch.setattr("bench.models.cache.fill", lambda key, _make: keys.add(key) or tmp_path)
+    monkeypatch.setattr("bench.models.disk_cache.fill", lambda key, _make: keys.add(key) or tmp_path)
     (tmp_path / "config.json").write_text("{}")
     ways = [{}, {"attention": "eager"}, {"dtype": "bfloat16"}, {"task": "classification"}]
     for way in ways:

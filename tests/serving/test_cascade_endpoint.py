@@ -17,7 +17,7 @@ from fakes import arm_record, loaded, run_record
 
 from bench.config.reader import read_config
 from bench.engine import Options
-from bench.engine.far import FarAnswer, FarCascade
+from bench.engine.api_cascade import ApiAnswer, ApiCascade
 from bench.link import Link, LinkSettings
 from bench.machine import noise
 from bench.metrics import cascade
@@ -41,7 +41,7 @@ from bench.worker.endpoint import Endpoint
 GUESSED_IN, ASKED_OUT = 7, 5
 
 
-def asked(url: str, model: str, **more: Any) -> FarAnswer:
+def asked(url: str, model: str, **more: Any) -> ApiAnswer:
     told = {"url": url, "model": model, "api": "completions", "timeout_s": 5.0, **more}
     return Endpoint(told).ask("two words", GUESSED_IN, ASKED_OUT)
 
@@ -94,10 +94,10 @@ def test_connections_are_kept(stub: Address) -> None:
 class Scripted:
     """A server whose answers are data."""
 
-    def __init__(self, *answers: FarAnswer) -> None:
+    def __init__(self, *answers: ApiAnswer) -> None:
         self.left, self.asked = list(answers), list[tuple[str, int, int]]()
 
-    def ask(self, text: str, input_tokens: int, output_tokens: int) -> FarAnswer:
+    def ask(self, text: str, input_tokens: int, output_tokens: int) -> ApiAnswer:
         self.asked.append((text, input_tokens, output_tokens))
         return self.left.pop(0)
 
@@ -116,8 +116,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def test_the_servers_answer_is_taken_and_where_none_comes_the_edges_stands(models: tuple[Path, Path]) -> None:
     edge, cloud = (runtime.load(path, Options(device="cpu", threads=1)) for path in models)
-    far = Scripted(FarAnswer("abc", 0.5, 9, 3), FarAnswer(None, 0.1, reason="HTTP 429"))
-    made = FarCascade(edge, cloud, log_probability.RULE, 0.0, Link(LinkSettings()), same_tokens=True, far=far)
+    far = Scripted(ApiAnswer("abc", 0.5, 9, 3), ApiAnswer(None, 0.1, reason="HTTP 429"))
+    made = ApiCascade(edge, cloud, log_probability.RULE, 0.0, Link(LinkSettings()), same_tokens=True, api=far)
     prompts = [[*made.begin_ids(), *made.encode(text)] for text in ("one", "other")]
     answers = made.tokens(made.prefill(prompts, 4))
     assert made.text(answers[0]) == "abc"

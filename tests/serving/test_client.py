@@ -23,10 +23,10 @@ from bench.formatting import MIB
 from bench.records.samples import Sample
 from bench.serving.address import Address, Secret, address, key_of
 from bench.serving.client import Client, Settings
-from bench.serving.events import Event
 from bench.serving.load import run
 from bench.serving.reply import Asked, Reply
 from bench.serving.server import free_port
+from bench.serving.stream_events import Event
 from bench.serving.target import Manner, there
 from bench.serving.tokens import Arrival, counted
 

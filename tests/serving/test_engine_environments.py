@@ -17,14 +17,14 @@ from bench.config.reader import read_config
 from bench.errors import BenchError, UsageError
 from bench.machine.proc import stat_of
 from bench.measure.servers import _in_each_body
-from bench.serving import environments, making
+from bench.serving import environment_build, environments
 from bench.serving.address import address
 from bench.serving.client import Client
 from bench.serving.engines import ADAPTERS
 from bench.serving.engines.adapter import Adapter, Launch, installed
 from bench.serving.engines.recipe import Recipe
 from bench.serving.engines.server_facts import Said
-from bench.serving.making import Making
+from bench.serving.environment_build import EnvironmentBuild
 from bench.serving.reply import Asked
 from bench.serving.server import free_port
 from bench.serving.target import Manner, begun
@@ -189,8 +189,8 @@ def test_what_a_server_says_of_itself(name: str, evidence: dict[str, object], sa
 def test_a_step_that_takes_too_long_is_ended_with_all_that_it_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(making, "INSTALL_S", 1.0)
-    steps = Making.__new__(Making)
+    monkeypatch.setattr(environment_build, "INSTALL_S", 1.0)
+    steps = EnvironmentBuild.__new__(EnvironmentBuild)
     program = f"(sleep 300 & echo $! > {tmp_path}/pid); echo so far; sleep 300"
     with pytest.raises(BenchError, match=r"(?s)no end within 1 s, so it was ended.*so far"):
         steps._run(["/bin/sh", "-c", program])

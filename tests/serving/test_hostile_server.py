@@ -18,7 +18,7 @@ from bench.errors import BenchError
 from bench.formatting import MIB
 from bench.metrics.requests import Limits
 from bench.records import DriftWindow
-from bench.records.loads import Honesty
+from bench.records.loads import ClientOverhead
 from bench.report.formats import harmless
 from bench.serving import prompts, record, server
 from bench.serving.address import Address
@@ -31,7 +31,7 @@ from bench.serving.reply import Asked, Reply, Trip
 from bench.serving.sse import BadStream, EventParser
 from bench.serving.verify import verify_load
 
-QUIET = Honesty(0.0, 0.1, 0.1, 0.0, 0.1, 0.1, "test")
+QUIET = ClientOverhead(0.0, 0.1, 0.1, 0.0, 0.1, 0.1, "test")
 HERE = Address("http", "127.0.0.1", 1)
 # Any text of JSON, halves of letters and control characters among it.
 TEXTS = st.text(st.characters(), max_size=12) | st.sampled_from(["\ud800", "\x1b[31m", "::error::x", "a\nb"])

@@ -16,7 +16,7 @@ from samples_of_serving import sample
 
 from bench.errors import BenchError, IntegrityError, UsageError
 from bench.metrics.requests import Limits
-from bench.records.loads import Honesty
+from bench.records.loads import ClientOverhead
 from bench.records.samples import Sample
 from bench.serving import load as module
 from bench.serving import record
@@ -24,14 +24,14 @@ from bench.serving import searched as searched_module
 from bench.serving.address import Address, Secret
 from bench.serving.arrivals import ClosedLoop, OpenLoop, Schedule, at_once, constant
 from bench.serving.client import Settings
-from bench.serving.honesty import tail
+from bench.serving.client_overhead import tail
 from bench.serving.load import INTERRUPTED, Load, load, run
 from bench.serving.prompts import by_words, tokenizer_of
 from bench.serving.reply import Asked
 from bench.serving.search import highest_rate, judge
 
 REAL_NO_COLLECTION = module._no_collection
-HONEST = Honesty(0.1, 0.2, 0.3, 0.1, 0.2, 0.1, "asyncio")
+HONEST = ClientOverhead(0.1, 0.2, 0.3, 0.1, 0.2, 0.1, "asyncio")
 
 
 def loaded(server: Address, model: str, schedule: Schedule, **more: object) -> Load:
@@ -102,15 +102,15 @@ def test_the_tokenizer_of_a_server(stub: Address) -> None:
 
 
 @pytest.mark.parametrize(
-    ("honesty", "words"),
+    ("client", "words"),
     [
         (replace(HONEST, late_p99_ms=5.1), "sent 5.1 ms late"),
         (replace(HONEST, lag_p99_ms=12.0), "event loop was 12.0 ms late"),
         (replace(HONEST, cpu_share=0.95), "used 95% of a core"),
     ],
 )
-def test_a_client_that_was_the_bottleneck(honesty: Honesty, words: str) -> None:
-    (reason,) = Load((sample(0),), honesty).invalid
+def test_a_client_that_was_the_bottleneck(client: ClientOverhead, words: str) -> None:
+    (reason,) = Load((sample(0),), client).invalid
     assert "the client was the bottleneck" in reason
     assert words in reason
 
@@ -185,7 +185,7 @@ def test_the_highest_rate_is_found(capacity: float) -> None:
 
 def test_a_client_that_is_the_bottleneck_ends_the_search() -> None:
     async def attempt(rate: float, requests: int) -> Load:
-        return replace(answered(rate, requests, 1e9), honesty=replace(HONEST, cpu_share=rate / 8))
+        return replace(answered(rate, requests, 1e9), client=replace(HONEST, cpu_share=rate / 8))
 
     found = run(highest_rate(attempt, Limits({"ttft": 500}), 0.9, 1.0))
     assert (found.holds, found.fails) == (4.0, None)

@@ -24,7 +24,7 @@ from bench.metrics import under_load
 from bench.metrics.comparisons import compare_all
 from bench.models.reference import LocalModel
 from bench.records import Sides
-from bench.records.loads import Honesty
+from bench.records.loads import ClientOverhead
 from bench.report.formats import markdown, pytest_benchmark
 from bench.results.run_summary import RunSummary
 from bench.results.summary import load_run
@@ -67,7 +67,7 @@ variants:
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests run beside others, so a client that was late is no news here; one test asks for it."""
-    monkeypatch.setattr(Honesty, "reasons", lambda _self: ())
+    monkeypatch.setattr(ClientOverhead, "reasons", lambda _self: ())
 
 
 def measured(path: Path, tmp_path: Path) -> tuple[Path, RunSummary]:
@@ -181,7 +181,9 @@ def test_a_client_that_was_the_bottleneck(
     urls: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     same = f'  - {{name: same, runtime: {{url: "{urls[1]}"}}}}'
-    monkeypatch.setattr(Honesty, "reasons", lambda _self: ("the client was the bottleneck: it was asleep",))
+    monkeypatch.setattr(
+        ClientOverhead, "reasons", lambda _self: ("the client was the bottleneck: it was asleep",)
+    )
     _directory, run = measured(written(tmp_path, urls, same), tmp_path)
     assert run.status == "invalid"
     assert run.rows[0].status == Outcome.INVALID
@@ -193,7 +195,7 @@ def test_a_pair_with_a_spoiled_block_is_void(
     urls: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     same = f'  - {{name: same, runtime: {{url: "{urls[1]}"}}}}'
-    monkeypatch.setattr(Honesty, "reasons", lambda self: ("late",) if self.loop == "spoiled" else ())
+    monkeypatch.setattr(ClientOverhead, "reasons", lambda self: ("late",) if self.loop == "spoiled" else ())
     real = served.ServerPair._block
     numbers = iter(range(1000))
 

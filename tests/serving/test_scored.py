@@ -116,7 +116,7 @@ variants:
 def test_a_row_has_its_cost_and_its_drift(
     urls: tuple[Address, Address], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.records.loads.Honesty.reasons", lambda _self: ())
+    monkeypatch.setattr("bench.records.loads.ClientOverhead.reasons", lambda _self: ())
     base, other = (url.url.removesuffix("/v1") for url in urls)
     (tmp_path / "c.yaml").write_text(CONFIG.format(base=base, other=other))
     directory = run_spec(read_config(tmp_path / "c.yaml"), tmp_path / "out")

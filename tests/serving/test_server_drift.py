@@ -16,13 +16,13 @@ from samples_of_serving import sample
 from bench.errors import BenchError
 from bench.metrics.requests import Limits
 from bench.records import DriftWindow
-from bench.records.loads import Honesty
+from bench.records.loads import ClientOverhead
 from bench.serving import distributions, record
 from bench.serving.address import Address
 from bench.serving.distributions import Asker, route_of
 from bench.serving.drift import Drift
 from bench.serving.load import Load
-from bench.worker.outside import compared
+from bench.worker.external_logprobs import compared
 
 SERVER = Asker(Address("http", "127.0.0.1", 1), "served")
 VOCABULARY = 50
@@ -143,7 +143,7 @@ def test_another_vocabulary_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_load_with_its_drift_is_computed_again_from_its_journal(tmp_path: Path) -> None:
     window = DriftWindow((0.1, 0.3), (1, 0), (-1.0, -2.0), (-1.1, None))  # type: ignore[arg-type]
     drift = Drift("smollm2-135m", "english", "a route", 20, "the same", (window,) * 5)
-    load = Load((sample(),), Honesty(0, 0, 0, 0, 0, 0, "asyncio"))
+    load = Load((sample(),), ClientOverhead(0, 0, 0, 0, 0, 0, "asyncio"))
     done = record.result({"target": "x", "model": "y", "schedule": "z"}, load, Limits({}), None, drift)
     record.write(tmp_path, done, lambda: "2026-11-27T00:00:00Z", None)
     summary = json.loads((tmp_path / "load.json").read_text())

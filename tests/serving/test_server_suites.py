@@ -56,7 +56,7 @@ def urls() -> Iterator[tuple[Address, Address]]:
 def test_rows_answer_by_replies(
     urls: tuple[Address, Address], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.records.loads.Honesty.reasons", lambda _self: ())
+    monkeypatch.setattr("bench.records.loads.ClientOverhead.reasons", lambda _self: ())
     base, other = (url.url.removesuffix("/v1") for url in urls)
     (tmp_path / "c.yaml").write_text(CONFIG.format(base=base, other=other))
     spec = read_config(tmp_path / "c.yaml")

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.serving.events import Event, ServerSaid, event_of
 from bench.serving.sse import BadStream, EventParser
+from bench.serving.stream_events import Event, ServerSaid, event_of
 
 TEXTS = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), max_size=20)
 ENDS = st.sampled_from(["\n", "\r\n", "\r"])

@@ -22,7 +22,7 @@ from bench.errors import BenchError
 from bench.metrics import reply_texts
 from bench.metrics.requests import Limits
 from bench.records import SaidTexts
-from bench.records.loads import Honesty
+from bench.records.loads import ClientOverhead
 from bench.report import drift_pages
 from bench.report.formats import markdown
 from bench.results.summary import load_run
@@ -32,10 +32,10 @@ from bench.serving import greedy_replies, record
 from bench.serving.address import Address, Secret
 from bench.serving.client import Settings
 from bench.serving.drift import Wanted, drift_of
-from bench.serving.events import Event
 from bench.serving.greedy_replies import Said, paired, pieces, replies
 from bench.serving.load import Load, run
 from bench.serving.reply import Asked, Trip
+from bench.serving.stream_events import Event
 from bench.serving.text_drift import TextDrift
 from bench.serving.tokens import Arrival
 
@@ -169,7 +169,7 @@ variants:
 @pytest.fixture(params=["", ",noisy=1"])
 def found(request: Any, urls: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, Path]:
     """A run of the config; the baseline's server may say something else each time."""
-    monkeypatch.setattr("bench.records.loads.Honesty.reasons", lambda _self: ())
+    monkeypatch.setattr("bench.records.loads.ClientOverhead.reasons", lambda _self: ())
     base, other = (url.url.removesuffix("/v1") for url in urls)
     (tmp_path / "c.yaml").write_text(CONFIG.format(base=base, other=other, more=request.param))
     return request.param, run_spec(read_config(tmp_path / "c.yaml"), tmp_path / "out")
@@ -228,7 +228,7 @@ def test_a_server_beside_its_model(urls: tuple[Address, Address], tmp_path: Path
 def test_a_load_with_texts_is_computed_again_from_its_journal(tmp_path: Path) -> None:
     texts = tuple(SaidTexts("abcd", "abcX", "abXd", 2) for _ in range(6))
     drift = TextDrift("smollm2-135m", "english", 32, "it gives none", texts)
-    load = Load((sample(),), Honesty(0, 0, 0, 0, 0, 0, "asyncio"))
+    load = Load((sample(),), ClientOverhead(0, 0, 0, 0, 0, 0, "asyncio"))
     done = record.result({"target": "x", "model": "y", "schedule": "z"}, load, Limits({}), None, drift)
     record.write(tmp_path, done, lambda: "2026-11-27T00:00:00Z", None)
     head, again, slo, price, kept = record.read(tmp_path)

@@ -15,7 +15,7 @@ from samples_of_serving import sample
 from bench.cli.main import main
 from bench.errors import ExitCode, IntegrityError
 from bench.metrics.requests import Limits
-from bench.records.loads import Honesty
+from bench.records.loads import ClientOverhead
 from bench.serving import record
 from bench.serving.load import INTERRUPTED, Load
 from bench.serving.verify import is_load, verify_load
@@ -26,7 +26,7 @@ OWN_KEYS = ("kind", "seq", "prev", "at_utc", "check")
 
 @pytest.fixture
 def written(tmp_path: Path) -> Path:
-    load = Load((sample(), sample(1, scheduled=50)), Honesty(0, 0, 0, 0, 0, 0, "asyncio"))
+    load = Load((sample(), sample(1, scheduled=50)), ClientOverhead(0, 0, 0, 0, 0, 0, "asyncio"))
     done = record.result({"target": "x", "model": "y", "schedule": "z"}, load, Limits({"ttft": 500}), None)
     record.write(tmp_path, done, lambda: "2026-11-27T00:00:00Z", None)
     return tmp_path
@@ -139,7 +139,7 @@ def test_a_load_of_somebody_else_is_data(
 
 def test_a_load_that_was_interrupted_and_called_invalid_still_verifies(tmp_path: Path) -> None:
     """That was its status until November 2026."""
-    load = Load((sample(),), Honesty(0, 0, 0, 0, 0, 0, "asyncio"), INTERRUPTED)
+    load = Load((sample(),), ClientOverhead(0, 0, 0, 0, 0, 0, "asyncio"), INTERRUPTED)
     done = record.result({"target": "x", "model": "y", "schedule": "z"}, load, Limits({}), None)
     record.write(tmp_path, done, lambda: "2026-11-27T00:00:00Z", None)
     path, said = tmp_path / record.SUMMARY, '"status": "interrupted"'

@@ -11,7 +11,7 @@ from byte_tokenizer import write_tokenizer
 from fakes import fake_model
 from proof import repositories
 
-from bench.models.cache import cache_root
+from bench.models.disk_cache import cache_root
 from bench.sides import layer
 
 

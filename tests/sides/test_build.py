@@ -12,8 +12,8 @@ from proof import repositories
 
 from bench.config.blocks import BuildBlock
 from bench.errors import BenchError, UsageError
-from bench.machine.family import run_whole
 from bench.machine.proc import stat_of
+from bench.machine.process_tree import run_whole
 from bench.sides import build as building
 from bench.sides import commands
 from bench.sides.build import Built, build

@@ -15,7 +15,7 @@ from proof import repositories
 from bench.cli.gate_run import GateOptions, judged
 from bench.errors import BenchError, UsageError
 from bench.measure import passes
-from bench.models.cache import cache_root
+from bench.models.disk_cache import cache_root
 from bench.results.verify import verify_run
 
 

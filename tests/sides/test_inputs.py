@@ -16,7 +16,7 @@ from bench.config.reader import read_config
 from bench.config.spec import Optimisation, Place, Spec
 from bench.data_paths import data_directories, standing_in
 from bench.errors import ConfigError
-from bench.gate.reach import reasons, same_row
+from bench.gate.change_impact import reasons, same_row
 from bench.measure.arm import models_of
 from bench.models.fetch import ensure
 from bench.models.reference import LocalPath, Named

@@ -10,7 +10,7 @@ import pytest
 from proof.repositories import commit, git
 
 from bench.errors import BenchError, UsageError
-from bench.report.compared import between_commits
+from bench.report.gate_sides import between_commits
 from bench.sides import git as git_module
 from bench.sides.differences import named
 from bench.sides.repository import Repository, standing

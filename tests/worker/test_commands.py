@@ -13,7 +13,7 @@ from bench.errors import NonFiniteOutput, Outcome, Unsupported, VariantFailed
 from bench.records import Encoded
 from bench.worker import commands
 from bench.worker.commands import Worker
-from bench.worker.prompted import encoded
+from bench.worker.prompt_tokens import encoded
 
 
 def prompt(text: str, chat: bool = False, tokens: int | None = None) -> dict[str, Any]:

@@ -22,8 +22,8 @@ from bench.drift.statistics import jensen_shannon
 from bench.errors import NonFiniteOutput
 from bench.measure.together import shared_block
 from bench.records import DriftWindow
-from bench.worker.circumstances import noise_floor
 from bench.worker.duet import Baton, PeerGone
+from bench.worker.noise_floor import noise_floor
 from bench.worker.score import compare_logits, send_logits, shared_rows, statistics
 
 VOCABULARY = 64

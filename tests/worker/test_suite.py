@@ -14,7 +14,7 @@ from bench.engine import Options
 from bench.engine.decoding import until_ended
 from bench.errors import NonFiniteOutput
 from bench.runtimes import transformers as runtime
-from bench.worker import outside, suite
+from bench.worker import external_logprobs, suite
 
 
 @pytest.fixture(scope="module")
@@ -89,10 +89,13 @@ def test_not_a_number_ends_the_suite(engine: Any, monkeypatch: pytest.MonkeyPatc
 def test_a_reply_beside_that_of_a_server(engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """It ends before an end token, and else is cut at its limit."""
     prompt = "What is that?"
-    assert outside.written(engine, prompt, 6, chat=False) == {"text": alone(engine, prompt, 6), "cut": True}
+    assert external_logprobs.written(engine, prompt, 6, chat=False) == {
+        "text": alone(engine, prompt, 6),
+        "cut": True,
+    }
     ids = [*engine.begin_ids(), *engine.encode(prompt)]
     third = engine.tokens(until_ended(engine, [ids], 6))[0][2]
     monkeypatch.setattr(engine, "end_ids", lambda: (third,))
-    found = outside.written(engine, prompt, 6, chat=False)
+    found = external_logprobs.written(engine, prompt, 6, chat=False)
     assert found["cut"] is False
     assert alone(engine, prompt, 6).startswith(found["text"])

@@ -36,7 +36,7 @@ def unsupported(device: str, dtype: str) -> str | None:
 
 def apply(model: Any, params: Params) -> Any:
     """Return a model loaded from the quantised file, which is kept for the next run."""
-    from bench.models.cache import file_sha256
+    from bench.models.disk_cache import file_sha256
     from bench.runtimes import _gguf, llama_cpp
 
     path = one_off.kept_file(

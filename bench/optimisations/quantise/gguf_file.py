@@ -55,7 +55,7 @@ def apply(model: Any, params: Params) -> Any:
 def _own_file(directory: Path) -> Path:
     """Return the file that the weights in ``directory`` were converted from. One beside the weights of
     somebody's own directory is any file: nobody has checked it, and a run does not note it."""
-    from bench.models.cache import is_entry
+    from bench.models.disk_cache import is_entry
 
     beside = sorted(directory.glob("*.gguf")) if is_entry(directory) else []
     if len(beside) != 1:

@@ -66,7 +66,7 @@ def _sha256(params: CalibrationParams) -> str:
 
 def _reading(model: Any) -> dict[str, object]:
     """Return what else decides which tokens are read: those at the beginning, and the tokenizer's file."""
-    from bench.models.cache import file_sha256
+    from bench.models.disk_cache import file_sha256
 
     begin, file = begin_ids(model), Path(model.config.name_or_path) / "tokenizer.json"
     by = {"tokenizer_sha256": file_sha256(file)} if file.is_file() else {}

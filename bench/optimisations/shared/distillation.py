@@ -34,7 +34,7 @@ def teacher_of(model: Any, baseline: Teacher) -> Any:
 
 def teacher_digest(baseline: Teacher) -> str:
     """Return a digest of the files of the teacher's weights and config, without loading them."""
-    from bench.models.cache import file_sha256
+    from bench.models.disk_cache import file_sha256
 
     files = sorted((*baseline.directory.glob("*.safetensors"), baseline.directory / "config.json"))
     return " ".join(file_sha256(path) for path in files)

@@ -16,7 +16,7 @@ LAYER, EMBEDDING = "FullyConnected", "Gather"
 
 def packed(model: Any, mode: str, activations: str, **options: Any) -> Any:
     """Return the model with weights packed in NNCF's ``mode``, from the cache if they were packed before."""
-    from bench.models.cache import file_sha256
+    from bench.models.disk_cache import file_sha256
     from bench.runtimes import _openvino, openvino
 
     digests = " ".join(file_sha256(model.path.with_suffix(suffix)) for suffix in (".xml", ".bin"))

@@ -115,7 +115,7 @@ def trained(
 
 
 def _checkpoints() -> Path:
-    from bench.models.cache import cache_root
+    from bench.models.disk_cache import cache_root
 
     return Path(cache_root()) / "training"
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from bench.gate.verdict import Finding, GateBlock
 from bench.metrics import all_metrics, cost, latency, memory, output_drift
 from bench.metrics.comparisons import Comparison
-from bench.report.compared import compared
 from bench.report.formats import ascii_json, presented
 from bench.report.gate_reading import HOLDS, bounds, in_words, relative, summary, unit_of
+from bench.report.gate_sides import compared
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
 from bench.stats.figure import Figure, Metric

@@ -16,9 +16,9 @@ from bench.records import Facts
 from bench.records.grid import words
 from bench.report import cascade_picture, interactivity, quality_picture, scatter
 from bench.report.behaviour import spoiled
-from bench.report.compared import Compared, compared
 from bench.report.formats import harmless, presented
 from bench.report.gate_reading import TONES, advice_on, measured, verdict_on
+from bench.report.gate_sides import Compared, compared
 from bench.report.kernel_names import short
 from bench.report.notes import drift_note, front_words, timed_words, windows_words
 from bench.report.row_sentence import interval_text, sentence

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from bench.errors import Outcome
 from bench.gate.verdict import Finding, GateVerdict
 from bench.metrics import cost, latency, output_drift
-from bench.report.compared import compared
 from bench.report.formats import harmless, presented
 from bench.report.gate_reading import advice, bounds, in_words, unit_of
+from bench.report.gate_sides import compared
 from bench.report.row_sentence import sentence
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.gate.verdict import GateBlock
-from bench.report.compared import compared
 from bench.report.formats import presented
 from bench.report.gate_reading import measured
+from bench.report.gate_sides import compared
 from bench.report.table_columns import columns_of
 from bench.results.run_summary import RunSummary
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from bench.formatting import format_setting
 from bench.gate.verdict import Finding, GateBlock
 from bench.records.grid import words
-from bench.report.compared import compared
 from bench.report.formats import harmless, presented
 from bench.report.gate_reading import advice_on, measured
+from bench.report.gate_sides import compared
 from bench.report.notes import drift_note, front_words, timed_words
 from bench.report.row_sentence import sentence
 from bench.report.table_columns import Column, columns_of

@@ -11,9 +11,9 @@ from bench.metrics import cost, latency, output_drift
 from bench.metrics.load_blocks import sums
 from bench.metrics.unit_ratios import NO_LIMITS
 from bench.records import UnitRecord
-from bench.report.compared import compared
 from bench.report.formats import ascii_json, presented
 from bench.report.gate_reading import bounds, findings_of, measured, unit_of
+from bench.report.gate_sides import compared
 from bench.results.headline import headline
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary

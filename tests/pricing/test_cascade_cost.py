@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from bench.pricing.cascade_cost import bill, rates
 from bench.pricing.cost import Price
-from bench.pricing.two_prices import bill, rates
 from bench.records import Cascaded
 
 TERMS = {"edge_usd_per_hour": 0.018, "egress_usd_per_gb": 0.09}

@@ -15,8 +15,8 @@ from bench.environments import INSTALL_S
 from bench.errors import BenchError
 from bench.formatting import one_line, without_passwords
 from bench.machine.children import LINES, NOWHERE, SAFE, environment
-from bench.machine.family import end_family, marked
 from bench.machine.proc import ending_with_parent
+from bench.machine.process_tree import end_family, marked
 from bench.serving.engines.recipe import Recipe
 from bench.store.directories import delete
 
@@ -45,7 +45,7 @@ def python_of(home: Path) -> Path:
     return home / "venv" / "bin" / "python"
 
 
-class Making:
+class EnvironmentBuild:
     """The steps of one environment, each a method."""
 
     def __init__(self, home: Path, recipe: Recipe, say: Say) -> None:

@@ -11,7 +11,7 @@ from datetime import date
 
 from bench.errors import UsageError
 from bench.formatting import did_you_mean
-from bench.results.indexed import NO_RUN, UNREADABLE
+from bench.results.index_records import NO_RUN, UNREADABLE
 
 # Selects rows of a run with the wanted steps, and the cheapest measured row among them.
 _ROW = "rows.run = runs.id AND instr(lower(steps), ?)"

@@ -14,7 +14,7 @@ from bench.errors import IncomparableError
 from bench.formatting import format_significant, one_line, printable, row_title
 from bench.metrics import memory
 from bench.results.changes import IN_PAIRS, TIMES, change, verdict
-from bench.results.others import quiet_words
+from bench.results.disturbance import quiet_words
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
 from bench.stats.verdict import Verdict

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from bench.stats import cascades, thresholds
-from bench.stats.cascades import Item
+from bench.stats import cascade_curve, thresholds
+from bench.stats.cascade_curve import Item
 
 # Doubts 4 to 1; the two in doubt are wrong at the edge, and the large model has three of four.
 FOUR = (
@@ -42,7 +42,7 @@ def made(
 
 
 def test_the_curve_by_hand() -> None:
-    points = cascades.curve(FOUR)
+    points = cascade_curve.curve(FOUR)
     assert [p.escalated for p in points] == [0, 0.25, 0.5, 0.75, 1]
     assert [p.usd for p in points] == pytest.approx([1, 3.5, 8.5, 11, 13.5])
     assert [p.quality for p in points] == pytest.approx([0.25, 0.5, 0.75, 0.5, 0.75])
@@ -53,7 +53,7 @@ def test_the_curve_by_hand() -> None:
 def test_the_ends_are_each_model_alone_and_every_point_is_what_its_limit_gives() -> None:
     items = made(101, random.Random(1))
     items += [replace(one, doubt=round(one.doubt)) for one in items]  # with ties
-    points = cascades.curve(items)
+    points = cascade_curve.curve(items)
     assert points[0].quality == pytest.approx(np.mean([one.edge for one in items]))
     assert points[0].usd == pytest.approx(np.mean([one.edge_usd for one in items]))
     assert points[-1].quality == pytest.approx(np.mean([one.cloud for one in items]))
@@ -63,40 +63,41 @@ def test_the_ends_are_each_model_alone_and_every_point_is_what_its_limit_gives()
         assert point.escalated == pytest.approx(sent.mean())
         right = np.where(sent, [one.cloud for one in items], [one.edge for one in items])
         assert point.quality == pytest.approx(right.mean())
-        again = cascades.at(items, point.limit)
+        again = cascade_curve.at(items, point.limit)
         assert (again.usd, again.quality) == pytest.approx((point.usd, point.quality))
     assert len(points) == 1 + len({one.doubt for one in items})
 
 
 def test_routellms_figures_by_hand() -> None:
     """PGR is 0, 0.5, 1, 0.5, 1 at 0, 25, 50, 75 and 100 %."""
-    points = cascades.curve(FOUR)
-    assert [cascades.pgr(points, p.quality) for p in points] == pytest.approx([0, 0.5, 1, 0.5, 1])
-    assert cascades.apgr(points) == pytest.approx(0.25 * (0.25 + 0.75 + 0.75 + 0.75))
-    assert cascades.cpt(points, 0.5) == 0.25
-    assert cascades.cpt(points, 0.8) == 0.5
+    points = cascade_curve.curve(FOUR)
+    assert [cascade_curve.pgr(points, p.quality) for p in points] == pytest.approx([0, 0.5, 1, 0.5, 1])
+    assert cascade_curve.apgr(points) == pytest.approx(0.25 * (0.25 + 0.75 + 0.75 + 0.75))
+    assert cascade_curve.cpt(points, 0.5) == 0.25
+    assert cascade_curve.cpt(points, 0.8) == 0.5
 
 
 def test_apgr_is_numpys_trapezoid_and_half_for_a_rule_that_knows_nothing() -> None:
     items = made(20_000, random.Random(2), knows=0.0)
-    points = cascades.curve(items)
+    points = cascade_curve.curve(items)
     weak, strong = points[0].quality, points[-1].quality
     heights = [(p.quality - weak) / (strong - weak) for p in points]
-    assert cascades.apgr(points) == pytest.approx(np.trapezoid(heights, [p.escalated for p in points]))
-    assert cascades.apgr(points) == pytest.approx(0.5, abs=0.02)
-    assert (cascades.apgr(cascades.curve(made(20_000, random.Random(2), knows=3.0))) or 0) > 0.8
+    assert cascade_curve.apgr(points) == pytest.approx(np.trapezoid(heights, [p.escalated for p in points]))
+    assert cascade_curve.apgr(points) == pytest.approx(0.5, abs=0.02)
+    assert (cascade_curve.apgr(cascade_curve.curve(made(20_000, random.Random(2), knows=3.0))) or 0) > 0.8
 
 
 def test_without_a_gap_there_is_nothing_to_recover() -> None:
     same = [Item(float(n), 1, 1, 1, 10) for n in range(10)]
-    points = cascades.curve(same)
-    assert cascades.pgr(points, 1.0) is None
-    assert cascades.apgr(points) is None
-    assert cascades.cpt(points, 0.5) is None
+    points = cascade_curve.curve(same)
+    assert cascade_curve.pgr(points, 1.0) is None
+    assert cascade_curve.apgr(points) is None
+    assert cascade_curve.cpt(points, 0.5) is None
     assert thresholds.choose(same, 0.8) is None
     assert thresholds.chosen(same, 0.8) is None
-    assert cascades.summed_up(same, (0.5, 0.8)) == [None, None, None]
-    assert cascades.summed_up([replace(one, edge=1.0, cloud=0.0) for one in same], (0.5,)) == [None, None]
+    assert cascade_curve.summed_up(same, (0.5, 0.8)) == [None, None, None]
+    worse = [replace(one, edge=1.0, cloud=0.0) for one in same]
+    assert cascade_curve.summed_up(worse, (0.5,)) == [None, None]
 
 
 def test_a_resample_in_arrays_is_the_plain_loop() -> None:
@@ -104,17 +105,17 @@ def test_a_resample_in_arrays_is_the_plain_loop() -> None:
     for _ in range(20):
         items = [replace(one, doubt=round(one.doubt, 1)) for one in draw.choices(made(40, draw), k=40)]
         items.sort(key=lambda one: -one.doubt)
-        points = cascades.curve(items)
-        expected = [cascades.apgr(points), cascades.cpt(points, 0.5), cascades.cpt(points, 0.8)]
+        points = cascade_curve.curve(items)
+        expected = [cascade_curve.apgr(points), *(cascade_curve.cpt(points, share) for share in (0.5, 0.8))]
         held = np.array([[getattr(one, key) for one in items] for key in ("doubt", "edge", "cloud")])
-        found = cascades.of_resample(held, (0.5, 0.8))
+        found = cascade_curve.of_resample(held, (0.5, 0.8))
         assert found == (pytest.approx(expected) if expected[0] is not None else [])
 
 
 def test_bounds_hold_the_value_and_narrow_with_more_items() -> None:
     widths = []
     for n in (100, 400):
-        for found in cascades.summed_up(made(n, random.Random(3)), (0.5, 0.8)):
+        for found in cascade_curve.summed_up(made(n, random.Random(3)), (0.5, 0.8)):
             assert found is not None
             assert found.low is not None
             assert found.high is not None
@@ -125,8 +126,8 @@ def test_bounds_hold_the_value_and_narrow_with_more_items() -> None:
 
 def test_a_bootstrap_holds_the_truth() -> None:
     """The true APGR is that of very many items; 95 % intervals of 60 samples hold it in most."""
-    truth = cascades.apgr(cascades.curve(made(40_000, random.Random(4)))) or 0
-    found = [cascades.summed_up(made(150, random.Random(seed)), ())[0] for seed in range(60)]
+    truth = cascade_curve.apgr(cascade_curve.curve(made(40_000, random.Random(4)))) or 0
+    found = [cascade_curve.summed_up(made(150, random.Random(seed)), ())[0] for seed in range(60)]
     known = [one for one in found if one is not None and one.low is not None and one.high is not None]
     assert len(known) >= 55
     assert sum(one.low <= truth <= one.high for one in known) >= 0.88 * len(known)
@@ -135,16 +136,17 @@ def test_a_bootstrap_holds_the_truth() -> None:
 def test_quality_that_falls_is_found_and_noise_is_not() -> None:
     good = [Item(2.0 + n / 100, 0, 1, 1, 1) for n in range(50)]
     bad = [Item(n / 100, 1, 0, 1, 1) for n in range(50)]
-    falls = cascades.falls(good + bad)
+    falls = cascade_curve.falls(good + bad)
     assert (0.5, 1.0) in falls
     assert all(a >= 0.3 for a, _b in falls)  # further back, as many are gained as lost
-    assert sum(bool(cascades.falls(made(200, random.Random(seed), knows=0.0))) for seed in range(50)) <= 2
+    noise = [cascade_curve.falls(made(200, random.Random(seed), knows=0.0)) for seed in range(50)]
+    assert sum(map(bool, noise)) <= 2
 
 
 def test_a_threshold_is_the_cheapest_that_reaches_its_share() -> None:
-    assert thresholds.choose(FOUR, 0.0) == cascades.curve(FOUR)[0]
-    assert thresholds.choose(FOUR, 0.8) == cascades.curve(FOUR)[2]
-    assert thresholds.choose(FOUR, 0.5) == cascades.curve(FOUR)[1]
+    assert thresholds.choose(FOUR, 0.0) == cascade_curve.curve(FOUR)[0]
+    assert thresholds.choose(FOUR, 0.8) == cascade_curve.curve(FOUR)[2]
+    assert thresholds.choose(FOUR, 0.5) == cascade_curve.curve(FOUR)[1]
 
 
 def test_halves_share_nothing_and_are_the_same_each_time() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from bench.drift.distribution import mean_kl
+from bench.drift.kl_and_perplexity import mean_kl
 from bench.records import ArmRecord, DriftWindow, RunRecord
 
 SHAPES, PROCESS = "shapes", "process"

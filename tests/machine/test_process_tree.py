@@ -14,8 +14,8 @@ import pytest
 from bench import environments
 from bench.errors import BenchError
 from bench.machine.children import environment, last_lines
-from bench.machine.family import MOST_BYTES, printed_too_much, run_whole
 from bench.machine.proc import stat_of
+from bench.machine.process_tree import MOST_BYTES, printed_too_much, run_whole
 from bench.models.child import run_child
 from bench.sides import git as sides_git
 
@@ -186,7 +186,8 @@ def test_a_command_ends_if_we_are_killed(run: str, pid: Path) -> None:
     code = f"echo $$ > {pid}.new; mv {pid}.new {pid}; exec sleep 300"
     child = f"import os; os.execv('/bin/sh', ['sh', '-c', {code!r}])"
     program = (
-        "import os\nfrom bench.machine.family import run_whole\nfrom bench.models.child import run_child\n"
+        "import os\nfrom bench.machine.process_tree import run_whole\n"
+        "from bench.models.child import run_child\n"
         f"code, child = {code!r}, {child!r}\n{run}"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.DEVNULL) as killed:

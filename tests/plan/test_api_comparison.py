@@ -12,7 +12,7 @@ import pytest
 from bench.cli.api_pages import against_json, against_page
 from bench.metrics import throughput
 from bench.plan import offers
-from bench.plan.against import Question, against_apis
+from bench.plan.api_comparison import Question, against_apis
 from bench.plan.edge_first import EdgeFirst, at_api
 from bench.plan.picture import picture
 from bench.plan.served import served_rows

@@ -10,7 +10,7 @@ import torch
 from fakes import FakeEngine
 
 from bench.errors import Unsupported
-from bench.worker import circumstances
+from bench.worker import noise_floor
 
 WINDOWS = [list(range(start, start + 12)) for start in (0, 5, 9)]
 
@@ -36,14 +36,14 @@ class Watched(FakeEngine):
 
 def test_another_number_of_threads_is_used_and_put_back() -> None:
     usual = torch.get_num_threads()
-    found = circumstances.noise_floor(Watched(), WINDOWS, [1], "threads").windows
+    found = noise_floor.noise_floor(Watched(), WINDOWS, [1], "threads").windows
     assert torch.get_num_threads() == usual
     assert len(found) == 3
     assert all(value > 1e-6 for window in found for value in window.kld)
 
 
 def test_a_window_beside_another() -> None:
-    found = circumstances.noise_floor(Watched(), WINDOWS, [1], "batch").windows
+    found = noise_floor.noise_floor(Watched(), WINDOWS, [1], "batch").windows
     assert [len(window.kld) for window in found] == [11] * 3
     assert min(found[0].kld) > 0
 
@@ -55,7 +55,7 @@ def test_a_window_beside_another() -> None:
     ids=["computes one at a time", "does not tell its threads", "windows of other lengths"],
 )  # fmt: skip
 def test_nothing_where_it_cannot_be_done(engine: Watched, how: str, windows: list[list[int]]) -> None:
-    assert circumstances.noise_floor(engine, windows, [1], how).windows == ()
+    assert noise_floor.noise_floor(engine, windows, [1], how).windows == ()
 
 
 class Mixing(FakeEngine):
@@ -70,9 +70,9 @@ PROMPTS = [[[1, 2], [3]], [[4]], [[5]], [[6]]]
 
 @pytest.mark.parametrize(("engine", "differ"), [(FakeEngine(), 0), (Mixing(), 4)])
 def test_four_requests_alone_and_together(engine: FakeEngine, differ: int) -> None:
-    found = circumstances.together(engine, PROMPTS, 40)
+    found = noise_floor.together(engine, PROMPTS, 40)
     assert (found.requests, found.differ, found.reason) == (4, differ, "")
-    assert len(engine.log) == 5 * circumstances.MOST_TOKENS  # one batch and four alone
+    assert len(engine.log) == 5 * noise_floor.MOST_TOKENS  # one batch and four alone
 
 
 class Whole(FakeEngine):
@@ -91,11 +91,11 @@ class Drafts(FakeEngine):
 
 @pytest.mark.parametrize("engine", [Whole(), Compiled(), Drafts()])
 def test_why_nothing_was_decoded(engine: FakeEngine) -> None:
-    found = circumstances.together(engine, PROMPTS, 4)
+    found = noise_floor.together(engine, PROMPTS, 4)
     assert found.requests == 0
     assert len(found.reason) > 10
     assert engine.log == []
-    assert circumstances.together(FakeEngine(), [[[1]]], 4).reason == "there is one request"
+    assert noise_floor.together(FakeEngine(), [[[1]]], 4).reason == "there is one request"
 
 
 class OneByOne(FakeEngine):
@@ -106,4 +106,4 @@ class OneByOne(FakeEngine):
 
 
 def test_an_engine_that_refuses_a_batch_is_no_failure() -> None:
-    assert circumstances.together(OneByOne(), PROMPTS, 4).reason == "this cache is for one sequence"
+    assert noise_floor.together(OneByOne(), PROMPTS, 4).reason == "this cache is for one sequence"

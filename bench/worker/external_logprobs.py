@@ -1,9 +1,9 @@
 """Compare the log-probabilities of something outside, such as a server, with those of a model loaded here.
 
-As a program (``python -m bench.worker.outside``) it reads requests from standard input and answers on
-standard output, a line of JSON for each. The first request loads the baseline, ``ids`` cuts a window out of
-the text, ``prompt`` asks for a greedy reply, and ``sizes`` announces the window's distributions: after that
-line come, for each scored position, its token ids (int32) and their natural logarithms of probability
+As a program (``python -m bench.worker.external_logprobs``) it reads requests from standard input and answers
+on standard output, a line of JSON for each. The first request loads the baseline, ``ids`` cuts a window out
+of the text, ``prompt`` asks for a greedy reply, and ``sizes`` announces the window's distributions: after
+that line come, for each scored position, its token ids (int32) and their natural logarithms of probability
 (float32), in the machine's byte order.
 """
 

@@ -26,7 +26,7 @@ from bench.plan.fleet import (
     fleet,
     highest,
 )
-from bench.plan.queue import poisson, simulate
+from bench.plan.queue_simulation import poisson, simulate
 
 EDGE_SEED, CLOUD_SEED = 0, 1  # so that the two places do not get the same gaps between requests
 

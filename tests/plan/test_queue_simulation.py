@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from bench.errors import UsageError
 from bench.models.registry import find_model
-from bench.plan import queue
-from bench.plan.loaded import Loaded
+from bench.plan import queue_simulation
+from bench.plan.bytes_and_flop import Loaded
 from bench.plan.pass_times import MeasuredSteps, RooflineSteps, measured_steps
-from bench.plan.queue import Request, poisson, simulate
+from bench.plan.queue_simulation import Request, poisson, simulate
 from bench.plan.roofline import Ceilings, prefill
 
 ONE_AT_A_TIME = MeasuredSteps(prompt_token_s=0.001, fixed_s=0.01, each_s=0.0, most=1)
@@ -166,10 +166,10 @@ def test_one_at_a_time_is_what_passes_give(chunk: int | None) -> None:
         Request(one.arrival_s, *lengths[index % 3])
         for index, one in enumerate(poisson(1.0, 300, 1, 1, seed=3))
     ]
-    server = queue._Server(requests, steps)
+    server = queue_simulation._Server(requests, steps)
     while server.work():
         pass
-    found = queue.simulate(requests, steps)
+    found = queue_simulation.simulate(requests, steps)
     skipped = len(requests) - len(found.replies)
     assert [reply.first_s for reply in found.replies] == pytest.approx(server.first_s[skipped:])
     assert [reply.last_s for reply in found.replies] == pytest.approx(server.last_s[skipped:])

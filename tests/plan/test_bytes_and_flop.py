@@ -6,7 +6,7 @@ import pytest
 
 from bench.models.architecture import Architecture
 from bench.models.registry import find_model
-from bench.plan.loaded import Loaded
+from bench.plan.bytes_and_flop import Loaded
 
 # 8 numbers wide, 10 tokens in its vocabulary: a table of 80 parameters, and 1000 in all.
 BASE = find_model("smollm2-135m").architecture

@@ -22,12 +22,12 @@ from bench.store.replay import JOURNAL
 
 PAGES = [
     (("compare", "RUN"), "bench.report.table.render"),
-    (("compare", "RUN", "RUN"), "bench.results.between.render"),
+    (("compare", "RUN", "RUN"), "bench.results.run_comparison.render"),
     (("compare", "RUN", "--drift"), "bench.report.drift_pages.render"),
     (("compare", "RUN", "--examples", "2"), "bench.results.examples.examples"),
     (("report", "RUN", "--format", "csv"), "bench.report.formats.csv.render"),
     (("explain", "RUN", "plain"), "bench.report.row_sentence.sentence"),
-    (("price", "RUN", "--against", "api"), "bench.plan.against.against_apis"),
+    (("price", "RUN", "--against", "api"), "bench.plan.api_comparison.against_apis"),
     (("price", "RUN", "--usd-per-hour", "2"), "bench.report.table.render"),
     (("price", "RUN", "--split"), "bench.plan.token_costs.splits"),
     (("plan", "RUN", "--requests-per-day", "1000"), "bench.plan.served.served_rows"),
@@ -101,7 +101,7 @@ def test_of_two_runs_the_edited_one_is_named(
 ) -> None:
     run = Path(shutil.copytree(sound, tmp_path / "run"))
     edited(run)
-    broken("bench.results.between.render", ERRORS[0])
+    broken("bench.results.run_comparison.render", ERRORS[0])
     ended = bench("compare", sound, run)
     assert (ended.returncode, str(run) in ended.stderr) == (ExitCode.INTEGRITY, True), ended.stderr
 

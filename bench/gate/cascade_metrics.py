@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cache
 
-from bench.gate.encoders import OF_PHASES, OF_TOKENS
+from bench.gate.encoder_metrics import OF_PHASES, OF_TOKENS
 from bench.metrics import cascade, cascade_curve, drift_keys, under_load
 from bench.records import Json
 

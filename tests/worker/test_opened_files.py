@@ -18,7 +18,7 @@ def reached(tmp_path: Path, code: str, **roots: Path) -> dict[str, str]:
     program = (
         "import json, sys\n"
         f"sys.path[:0] = [{str(ROOT)!r}, {str(tmp_path)!r}]\n"
-        "from bench.worker.reached import Reached\n"
+        "from bench.worker.opened_files import Reached\n"
         f"found = Reached(json.loads({json.dumps(json.dumps({k: str(v) for k, v in roots.items()}))}))\n"
         f"{code}\n"
         "print(json.dumps(found.files()))"

@@ -11,7 +11,7 @@ from bench.records import Cascaded
 
 
 @dataclass(frozen=True)
-class FarAnswer:
+class ApiAnswer:
     """Hold one answer: its text, or None and the ``reason`` why no answer came.
 
     ``seconds`` is the time from asking to the end. ``billed_in`` and ``billed_out`` are the tokens that must
@@ -44,10 +44,10 @@ class FarAnswer:
         )
 
 
-class Far(Protocol):
+class LargeModelApi(Protocol):
     """Define the client that asks such a model."""
 
-    def ask(self, text: str, input_tokens: int, output_tokens: int) -> FarAnswer:
+    def ask(self, text: str, input_tokens: int, output_tokens: int) -> ApiAnswer:
         """Ask for a greedy answer of at most ``output_tokens`` tokens.
 
         ``input_tokens`` is the length of the text by our own tokenizer, which may differ from the server's.
@@ -56,16 +56,16 @@ class Far(Protocol):
         ...
 
 
-class FarCascade(Cascade):
+class ApiCascade(Cascade):
     """Run a cascade whose large model is an API.
 
     The tokenizer of the row's own model encodes the answers, so that they can be compared with the
     baseline's.
     """
 
-    def __init__(self, *both: Any, same_tokens: bool, far: Far) -> None:
+    def __init__(self, *both: Any, same_tokens: bool, api: LargeModelApi) -> None:
         super().__init__(*both, same_tokens=same_tokens)
-        self.far = far
+        self.api = api
 
     def _escalate(
         self, prompts: Sequence[Sequence[int]], texts: Sequence[str], before: Sequence[Cascaded], tokens: int
@@ -74,7 +74,7 @@ class FarCascade(Cascade):
 
         If no answer comes, the edge model's answer is used, and the time and tokens spent are counted.
         """
-        replies = [self.far.ask(text, len(ids), tokens) for ids, text in zip(prompts, texts, strict=True)]
+        replies = [self.api.ask(text, len(ids), tokens) for ids, text in zip(prompts, texts, strict=True)]
         answers = [self.cloud.encode(reply.text or "") for reply in replies]
         each = zip(replies, before, texts, strict=True)
         return answers, [reply.told(request, len(text.encode())) for reply, request, text in each]

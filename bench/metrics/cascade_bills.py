@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bench.pricing.cascade_cost import Bill, Rates, bill, rates, second_usd
 from bench.pricing.cost import Price
-from bench.pricing.two_prices import Bill, Rates, bill, rates, second_usd
 from bench.records import ArmRecord, Cascaded, Json, Sides, UnitRecord
 
 NANOSECONDS = 1e9

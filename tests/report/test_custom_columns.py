@@ -7,7 +7,7 @@ from types import ModuleType
 import pytest
 
 from bench.errors import UsageError
-from bench.report.chosen import chosen_columns, shares_words
+from bench.report.custom_columns import chosen_columns, shares_words
 from bench.report.table_columns import columns_of
 from bench.results.run_summary import RunSummary
 

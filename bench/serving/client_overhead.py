@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from bench.records.loads import Honesty
+from bench.records.loads import ClientOverhead
 from bench.records.samples import Sample
 from bench.stats.intervals import quantile
 
@@ -40,7 +40,7 @@ class Watch:
             await asyncio.sleep(TICK_S)
             self._lags_ms.append(max(time.monotonic() - due, 0.0) * 1e3)
 
-    def stop(self, samples: Sequence[Sample]) -> Honesty:
+    def stop(self, samples: Sequence[Sample]) -> ClientOverhead:
         """End, and sum up what was seen."""
         cpu_s, wall_s = time.process_time() - self._cpu_s, time.monotonic() - self._wall_s
         if self._task is not None:
@@ -48,7 +48,7 @@ class Watch:
         late = sorted((one.sent_ns - one.scheduled_ns) / 1e6 for one in samples) or [0.0]
         lags = sorted(self._lags_ms)
         loop = type(asyncio.get_running_loop()).__module__.partition(".")[0]
-        return Honesty(
+        return ClientOverhead(
             quantile(late, 0.5), tail(late), late[-1],
             quantile(lags, 0.5) if lags else None, tail(lags) if lags else None,
             cpu_s / wall_s if wall_s > 0 else 0.0, loop,

@@ -13,8 +13,8 @@ from bench.errors import ExitCode, IncomparableError
 from bench.metrics import cost, latency, memory, output_drift, throughput
 from bench.pricing.reprice import price_block
 from bench.records import ArmRecord, DriftWindow, Facts, Loaded, MemoryPeaks, RunRecord, TimedBatch
-from bench.results.between import RowChange, between_runs, render
 from bench.results.changes import ALONE_APART_SD
+from bench.results.run_comparison import RowChange, between_runs, render
 from bench.results.run_summary import RunSummary
 from bench.results.summarise import summarise
 
