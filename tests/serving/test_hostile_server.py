@@ -22,6 +22,7 @@ from bench.records.loads import Honesty
 from bench.report.formats import harmless
 from bench.serving import prompts, record, server
 from bench.serving.address import Address
+from bench.serving.arrivals import NOTHING_SHARED, Sharing
 from bench.serving.cache_hits import Hits, hits_in
 from bench.serving.distributions import Asker
 from bench.serving.drift import Drift
@@ -221,3 +222,31 @@ def test_the_tokens_of_a_long_prompt_are_counted(monkeypatch: pytest.MonkeyPatch
 
     assert asyncio.run(counted()) == 20_000
     assert min(asked) > 0
+
+
+@pytest.mark.parametrize("shared", [NOTHING_SHARED, Sharing(8, 2)])
+def test_a_tokenizer_that_is_just_in_time_does_not_hold_the_load(
+    monkeypatch: pytest.MonkeyPatch, shared: Sharing
+) -> None:
+    """Each of six questions for every prompt may take ten seconds: a load of 60 began after an hour."""
+    asked: list[str] = []
+
+    async def slow(text: str) -> int:
+        asked.append(text)
+        await asyncio.sleep(0.05)
+        return 1
+
+    monkeypatch.setattr(prompts, "COUNT_S", 0.1)
+    monkeypatch.setattr(prompts, "COUNT_EACH_S", 0.0)
+    with pytest.raises(BenchError, match=r"has not counted the tokens of 60 prompts within 0\.1 s"):
+        asyncio.run(prompts.Prompts(1, slow).of([(50, 4)] * 60, shared))
+    assert len(asked) < 10
+
+
+def test_a_long_load_has_more_time_and_no_more_than_ten_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float | None] = []
+    real = asyncio.timeout
+    monkeypatch.setattr(asyncio, "timeout", lambda s: given.append(s) or real(s))
+    for count in (0, 100, 27_000):
+        asyncio.run(prompts.Prompts(1, None).of([(1, 2)] * count))
+    assert given == [60, 160, 600]
