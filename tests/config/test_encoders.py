@@ -55,7 +55,8 @@ def test_the_checkpoint_says_what_it_is_for(
 @pytest.mark.parametrize(
     ("names", "labels"),
     [
-        ({"1": "b", "0": "a"}, ("a", "b")), ({}, ()), ({"9" * 5000: "a"}, ()), ({"²": "a"}, ()), ({"-1": "a"}, ()),
+        ({"1": "b", "0": "a"}, ("a", "b")), ({}, ()), ({"9" * 5000: "a"}, ()), ({"²": "a"}, ()),
+        ({"-1": "a"}, ()),
     ],
 )  # fmt: skip
 def test_the_labels_of_a_config_that_anybody_may_have_written(
