@@ -8,14 +8,13 @@ server's usage says what it was.
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
 
 from bench.errors import BenchError
 from bench.serving.address import Address, Secret
 from bench.serving.arrivals import NOTHING_SHARED, Sharing, Spoken
-from bench.serving.client import fetch
+from bench.serving.client import fetch, within
 from bench.serving.reply import MOST_BODY, Asked
 from bench.serving.traces import MOST_TOKENS
 
@@ -163,14 +162,8 @@ class Prompts:
         """
         self._loads += 1
         most_s = min(COUNT_S + COUNT_EACH_S * len(lengths), COUNT_MOST_S)
-        try:
-            async with asyncio.timeout(most_s):
-                return await self._made(lengths, sharing, spoken)
-        except TimeoutError:
-            raise BenchError(
-                f"the server has not counted the tokens of {len(lengths)} prompts within {most_s:g} s "
-                "(/tokenize), so no load can be made for it"
-            ) from None
+        async with within(most_s, f"counting the tokens of {len(lengths)} prompts (/tokenize)"):
+            return await self._made(lengths, sharing, spoken)
 
     async def _made(
         self, lengths: Sequence[tuple[int, int]], sharing: Sharing, spoken: Spoken | None

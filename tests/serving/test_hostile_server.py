@@ -20,7 +20,7 @@ from bench.metrics.requests import Limits
 from bench.records import DriftWindow
 from bench.records.loads import Honesty
 from bench.report.formats import harmless
-from bench.serving import prompts, record, server
+from bench.serving import distributions, prompts, record, scored, server
 from bench.serving.address import Address
 from bench.serving.arrivals import NOTHING_SHARED, Sharing
 from bench.serving.cache_hits import Hits, hits_in
@@ -238,9 +238,27 @@ def test_a_tokenizer_that_is_just_in_time_does_not_hold_the_load(
 
     monkeypatch.setattr(prompts, "COUNT_S", 0.1)
     monkeypatch.setattr(prompts, "COUNT_EACH_S", 0.0)
-    with pytest.raises(BenchError, match=r"has not counted the tokens of 60 prompts within 0\.1 s"):
+    with pytest.raises(BenchError, match=r"the tokens of 60 prompts \(/tokenize\) took more than 0\.1 s"):
         asyncio.run(prompts.Prompts(1, slow).of([(50, 4)] * 60, shared))
     assert len(asked) < 10
+
+
+def test_a_server_that_is_just_in_time_does_not_hold_the_drift(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each position may take five minutes: two thousand of them would have taken a week."""
+    asked: list[object] = []
+
+    async def fetch(_server: object, path: str, *_: object, **__: object) -> object:
+        asked.append(path)
+        await asyncio.sleep(0.05)
+        row = {f"token_id:{number}": -1.0 for number in range(8)}
+        return {"choices": [{"logprobs": {"top_logprobs": [row]}}]}
+
+    monkeypatch.setattr(distributions, "fetch", fetch)
+    monkeypatch.setattr(distributions, "LEAST_S", 0.2)
+    monkeypatch.setattr(distributions, "POSITION_S", 0.0)
+    with pytest.raises(BenchError, match=r"the drift of 9 windows took more than 0\.2 s, so the server is"):
+        asyncio.run(scored.distributions_of(Asker(HERE, "m"), [(1, 2, 3, 4)] * 9))
+    assert 1 < len(asked) < 10
 
 
 def test_a_long_load_has_more_time_and_no_more_than_ten_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
