@@ -16,14 +16,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import filelock
-
 from bench import plugins
 from bench.errors import BenchError, UsageError
 from bench.formatting import did_you_mean, short_name
 from bench.machine import installed
 from bench.machine.children import NOWHERE, SAFE, environment, last_lines
 from bench.machine.process_tree import run_whole
+from bench.models.cache_lock import locked
 from bench.models.disk_cache import cache_root
 from bench.store.directories import delete, delete_whole
 
@@ -106,7 +105,7 @@ def delete_environments(root: Path, name: str) -> tuple[Path, ...]:
     """Delete every environment below ``root`` that is called ``name-…``; return what was deleted."""
     found = tuple(one for one in sorted(root.glob(f"{name}-*")) if one.is_dir())
     for home in found:
-        with filelock.FileLock(f"{home}.lock"):
+        with locked("delete an environment", home):
             (home / COMPLETE).unlink(missing_ok=True)
             delete_whole(home)
     return found
@@ -155,8 +154,7 @@ def _made(home: Path, wanted: Callable[[], list[str]], what: str) -> Path:
     """Return the interpreter of the environment at ``home``, and make it first if needed. ``wanted`` returns
     what pip installs."""
     python = _python_in(home)
-    home.parent.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(f"{home}.lock"):
+    with locked("make an environment", home):
         if (home / COMPLETE).is_file():
             return python
         delete(home)

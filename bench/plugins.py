@@ -23,6 +23,7 @@ import pkgutil
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import is_dataclass
 from functools import cache
 from types import ModuleType
 
@@ -31,6 +32,18 @@ from bench.formatting import did_you_mean, one_line
 
 PREFIX = "inference_cost_bench."
 MOST_SAID = 300  # letters of why a plug-in cannot be imported
+SHOWN = 60  # letters of a value in a message
+# What a plug-in of somebody else must have, by its kind. Tests see to it that ours have it.
+_OF_A_SCHEME = ("Params", "apply or RULE", "evidence or RULE")
+NEEDED: Mapping[str, tuple[str, ...]] = {
+    "optimisations": ("SPELLINGS", "WEIGHTS"), "runtimes": ("load or SERVER",),
+    "probes": ("METRICS", "measure"), "texts": ("LICENCE", "read"), "workloads": ("prompts or plan",),
+    "report.formats": ("SUFFIX", "render"),
+    "drift.suites": ("METRICS",), "drift.statistics": ("METRIC", "of_positions", "figure"),
+}  # fmt: skip
+TEXTS = ("__doc__", "NOTE", "LICENCE", "SUFFIX")  # must be texts, if a plug-in has them
+LISTS = ("REQUIRES", "RUNTIMES", "ENCODERS", "ENVIRONMENT", "MODELS", "USES", "DTYPES", "SPELLINGS")
+NUMBERS = ("PLACE", "BETWEEN_RUNS_SD")
 _loaded: dict[tuple[str, ...], ModuleType] = {}  # by kind, name and the directories of the kind
 
 
@@ -144,7 +157,32 @@ def _imported(kind: str, name: str, module: str) -> ModuleType:
     """Import a plug-in. Raises UsageError if it cannot be imported; what goes wrong in a module of ours is a
     bug, unless a package is missing."""
     with Explained(lambda error: _why_not(kind, name, module, error)):
-        return importlib.import_module(module)
+        found = importlib.import_module(module)
+    if not module.startswith("bench.") and (wrong := _unfit(kind, found)):
+        raise UsageError(f"the {_one_of(kind)} {name} is no plug-in of its kind: {module}.{wrong}")
+    return found
+
+
+def _unfit(kind: str, module: ModuleType) -> str:
+    """Return what a module has of a wrong type, or lacks, for a plug-in of its kind; nothing if it fits."""
+    tests: tuple[tuple[tuple[str, ...], Callable[[object], bool], str], ...] = (
+        (TEXTS, lambda value: isinstance(value, str), "a text"),
+        (LISTS, _are_texts, "a tuple of texts"),
+        (NUMBERS, lambda value: type(value) in (int, float), "a number"),
+        (("Params",), lambda value: isinstance(value, type) and is_dataclass(value), "a dataclass"),
+    )
+    for typed, fits, words in tests:
+        for name in typed:
+            value = getattr(module, name, None)
+            if value is not None and not fits(value):
+                return f"{name} is {one_line(repr(value))[:SHOWN]}, not {words}"
+    needed = NEEDED.get(kind, _OF_A_SCHEME if kind.startswith("optimisations.") else ())
+    absent = (one for one in needed if not any(hasattr(module, other) for other in one.split(" or ")))
+    return next((f"{one} is missing" for one in absent), "")
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, tuple | list) and all(isinstance(one, str) for one in value)
 
 
 def _why_not(kind: str, name: str, module: str, error: BaseException) -> UsageError | None:
@@ -179,10 +217,21 @@ def missing_packages(module: ModuleType) -> tuple[str, ...]:
 
 
 def _is_there(package: str) -> bool:
+    """Return whether a package is installed. Raises UsageError if the package above it cannot be imported."""
     try:
-        return importlib.util.find_spec(package) is not None
-    except ModuleNotFoundError:  # raised for ``optimum.quanto`` if ``optimum`` is missing
+        with Explained(lambda error: _broken(package, error)):
+            return importlib.util.find_spec(package) is not None
+    except (ImportError, ValueError):  # no ``optimum`` for ``optimum.quanto``, or no name of a package
         return False
+
+
+def _broken(package: str, error: BaseException) -> UsageError | None:
+    """Return an error that names the package that raised ``error`` while it was imported; None for one that
+    is not there, and for an interrupt."""
+    if isinstance(error, ImportError | ValueError) or not isinstance(error, Exception | SystemExit):
+        return None
+    above, said = package.rpartition(".")[0] or package, one_line(f"{type(error).__name__}: {error}")
+    return UsageError(f"the package {above} cannot be imported ({said[:MOST_SAID]}): install it again")
 
 
 def each(kind: str) -> Iterator[tuple[str, ModuleType]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -64,6 +65,61 @@ def test_a_plug_in_that_is_broken_is_named(
     with pytest.raises(UsageError) as caught:
         list(plugins.each("probes"))
     assert f"the probe hers cannot be imported from her_broken_probe: {said}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "said"),
+    [
+        ("probes", "__doc__ = 7\nMETRICS, measure = (), print", "__doc__ is 7, not a text"),
+        ("probes", "REQUIRES = 'torch'\nMETRICS, measure = (), print", "REQUIRES is 'torch', not a tuple"),
+        ("probes", "REQUIRES = ['torch', 1]\nMETRICS, measure = (), print", "REQUIRES is ['torch', 1], not"),
+        ("probes", "REQUIRES = 3\nMETRICS, measure = (), print", "REQUIRES is 3, not a tuple of texts"),
+        ("probes", "METRICS = ()", "measure is missing"),
+        ("texts", "LICENCE = None\nread = print\nPLACE = 'first'", "PLACE is 'first', not a number"),
+        ("texts", "def read(): ...", "LICENCE is missing"),
+        ("workloads", "USES = 1\nprompts = print", "USES is 1, not a tuple of texts"),
+        ("workloads", "", "prompts or plan is missing"),
+        ("runtimes", "ENVIRONMENT = {'a': 1}\nload = print", "ENVIRONMENT is {'a': 1}, not a tuple of texts"),
+        ("report.formats", "SUFFIX = b'txt'\nrender = print", "SUFFIX is b'txt', not a text"),
+        ("optimisations.quantise", "class Params: ...\napply = evidence = print", "Params is <class "),
+        ("optimisations.quantise", "NOTE = 1\nParams = apply = evidence = None", "NOTE is 1, not a text"),
+        ("optimisations.quantise", "Params = apply = None", "evidence or RULE is missing"),
+        ("drift.statistics", "METRIC = of_positions = None", "figure is missing"),
+    ],
+)  # fmt: skip
+def test_a_plug_in_that_is_none_of_its_kind_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, content: str, said: str
+) -> None:
+    """A list or a check met it later, and called it a bug of this program."""
+    (tmp_path / "her_unfit_plug_in.py").write_text(content)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "her_unfit_plug_in", raising=False)
+    monkeypatch.setattr(plugins, "_of_others", lambda: {kind: {"hers": "her_unfit_plug_in"}})
+    with pytest.raises(UsageError) as caught:
+        list(plugins.each(kind))
+    assert f" hers is no plug-in of its kind: her_unfit_plug_in.{said}" in str(caught.value)
+
+
+def test_every_plug_in_of_ours_would_fit_as_one_of_somebody_else() -> None:
+    kinds = [*plugins.NEEDED.keys() - {"optimisations"}, "optimisations.quantise", "optimisations.cascade"]
+    wrong = {(k, name): plugins._unfit(k, module) for k in kinds for name, module in plugins.each(k)}
+    assert set(wrong.values()) == {""}
+
+
+@pytest.mark.parametrize("name", ["", "__main__", "no_such_package", "no_such.package", "a..b", ".a"])
+def test_what_is_no_name_of_a_package_is_missing(name: str) -> None:
+    assert plugins.missing_packages(SimpleNamespace(REQUIRES=(name,))) == (name,)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("content", ["raise RuntimeError('broken')", "raise SystemExit(0)", "1 / 0"])
+def test_a_package_that_cannot_be_looked_into_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    (tmp_path / "her_broken_package").mkdir()
+    (tmp_path / "her_broken_package" / "__init__.py").write_text(content)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(UsageError, match=r"the package her_broken_package cannot be imported \("):
+        plugins.missing_packages(SimpleNamespace(REQUIRES=("her_broken_package.part",)))  # type: ignore[arg-type]
 
 
 def test_a_fault_of_ours_stays_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from bench.machine.gpus import cautions as cautions_of_gpus
 from bench.machine.gpus import gpu_for
 from bench.machine.nvml import GIB, Gpu
 from bench.measure.clock import utc_now
+from bench.models.gguf_format import is_gguf
 from bench.models.reference import LocalPath, Named, Random
 from bench.models.registry import find_model
 from bench.models.templates import has_template
@@ -81,7 +82,7 @@ def _of_ratios(spec: Spec) -> Iterator[str]:
 def _of_models(spec: Spec) -> Iterator[str]:
     """Yield notes about the models: weights on a grid, chat templates, and how much drift is measured."""
     arms = _arms(spec)
-    ggufs = [arm for arm in arms if isinstance(arm.model, LocalPath) and arm.model.path.suffix == ".gguf"]
+    ggufs = [arm for arm in arms if isinstance(arm.model, LocalPath) and is_gguf(arm.model.path)]
     if any(quantises(step.label for step in arm.optimise) for arm in ggufs):
         yield MAY_BE_CONFOUNDED
     lengths = [length for arm in arms if (length := context_of(arm.model)) is not None]

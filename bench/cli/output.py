@@ -7,12 +7,14 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
 from typing import Any, TextIO
 
 from bench.errors import ExitCode
 from bench.formatting import defused, line_so_far, printable, without_passwords
 
 LONGEST, LONGEST_LINE = 20_000, 1000  # characters of a message, and of each of its lines
+CLOSED = "it was closed meanwhile"
 
 
 class Verdict(SystemExit):
@@ -26,8 +28,8 @@ class Verdict(SystemExit):
 class Stream:
     """A text stream that drops what can no longer be written, and has the reason in ``lost``.
 
-    So a command always ends with its own exit code: a gate has a verdict even if nobody reads its output or
-    the disk is full.
+    So a command always ends with its own exit code: a gate has a verdict even if nobody reads its output, the
+    disk is full, or a plug-in has closed the stream.
 
     Everything that is printed passes through this class. Text from a run, a model or a config may look like a
     command to a CI server, so it is ``defused``.
@@ -67,11 +69,21 @@ class Stream:
         except OSError as bad:
             self.lost = bad.strerror or str(bad)
             self._discard()
+        except UnicodeError:  # is a ValueError, and says nothing of the stream
+            raise
+        except ValueError:  # what is closed, or has lost its buffer, has no descriptor either
+            self.lost = CLOSED
+            self._stream = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - it stays open
+
+    def close(self) -> None:
+        """Flush only: a plug-in or a library may close its output, and the command has more to say."""
+        self.flush()
 
     def _discard(self) -> None:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, self._stream.fileno())  # so that the rest of the buffer can be flushed
-        os.close(nowhere)
+        nowhere, descriptor = os.open(os.devnull, os.O_WRONLY), self._stream.fileno()
+        if nowhere != descriptor:  # it is the same if somebody has closed the descriptor
+            os.dup2(nowhere, descriptor)  # so that the rest of the buffer can be flushed
+            os.close(nowhere)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

@@ -27,6 +27,7 @@ OF_THE_MACHINE = {
     errno.ENOMEM: "there is no memory left",
 }
 NO_THREAD = "can't start new thread"  # Python's words, in a RuntimeError
+NO_TEMPORARY = "No usable temporary directory found"  # and in a FileNotFoundError without a name
 
 
 def not_ours(bad: OSError | MemoryError | RuntimeError) -> tuple[str, ExitCode] | None:
@@ -36,6 +37,9 @@ def not_ours(bad: OSError | MemoryError | RuntimeError) -> tuple[str, ExitCode] 
         return OF_THE_MACHINE[number], ExitCode.FAILED
     if not isinstance(bad, OSError):
         return None
+    if str(bad.strerror).startswith(NO_TEMPORARY):
+        said = "no directory for temporary files can be written"
+        return f"{said}: free some space, or set TMPDIR", ExitCode.FAILED
     name = "" if bad.filename is None else f"{speakable(str(bad.filename))[:LONGEST_NAME]}: "
     if name and bad.errno in OF_A_PATH:
         return f"{name}{OF_A_PATH[bad.errno]}", ExitCode.USAGE

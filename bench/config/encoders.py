@@ -6,6 +6,7 @@ pass. Steps and settings of decoding do not go with it, nor do questions that ne
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ ENCODERS = frozenset({
     "albert", "bert", "camembert", "deberta", "deberta-v2", "distilbert", "electra", "ernie", "mobilebert",
     "modernbert", "mpnet", "roberta", "xlm-roberta",
 })  # fmt: skip
+_PLACE = re.compile(r"[0-9]{1,9}")  # of a label
 SENTENCE_MODULES = "modules.json"  # what sentence-transformers writes beside the weights
 WRITTEN = ("reasoning",)  # workloads of what a model writes
 OF_DECODERS = ("text", "window", "statistics", "suites")  # keys of drift
@@ -174,6 +176,6 @@ def _who_has(key: str) -> str:
 def labels_of(model: ModelRef, find: FindModel) -> tuple[str, ...]:
     """Return the labels of a classifier in their order, as its config names them; none if it is not known."""
     named: Any = config_of(model, find).get("id2label")
-    if not isinstance(named, Mapping) or not all(str(key).isdecimal() for key in named):
+    if not isinstance(named, Mapping) or not all(_PLACE.fullmatch(str(key)) for key in named):
         return ()
     return tuple(str(named[key]) for key in sorted(named, key=lambda key: int(str(key))))

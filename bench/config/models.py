@@ -11,6 +11,7 @@ from typing import Any
 from bench.bounded import state_of
 from bench.errors import UsageError
 from bench.models.checks import check_directory
+from bench.models.gguf_format import is_gguf
 from bench.models.gguf_parts import check_model
 from bench.models.lora import is_adapter, read_adapter
 from bench.models.reference import Hub, LocalPath, ModelRef, Named, Random, is_commit
@@ -60,7 +61,7 @@ def _hub(source: YamlSource, raw: Mapping[str, Any], path: KeyPath) -> Hub:
 def _sound_path(source: YamlSource, place: Path, path: KeyPath) -> Path:
     """Check the headers of a model directory or a GGUF file and return its path; no weights are read."""
     with blaming(source, path, str(place)):
-        if place.suffix == ".gguf" and not place.is_dir():
+        if is_gguf(place) and not place.is_dir():
             _sound_gguf(place, state_of(place))
         elif place.is_dir():
             _sound_directory(place.resolve(), place.stat().st_mtime_ns)

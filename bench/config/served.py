@@ -13,6 +13,7 @@ from bench.config.spec import Arm, Group, Optimisation
 from bench.config.steps import engines_of
 from bench.config.support import device_here, missing, no_interpreter
 from bench.errors import UsageError
+from bench.models.gguf_format import is_gguf
 from bench.models.reference import LocalPath, ModelRef, Named, Random
 from bench.models.registry import FindModel
 from bench.runtimes._server import dashed
@@ -105,9 +106,9 @@ def _text(value: object) -> str | None:
 
 def _has_gguf(model: ModelRef, find: FindModel) -> bool:
     if isinstance(model, LocalPath):
-        return model.path.suffix == ".gguf"
+        return is_gguf(model.path)
     source = find(model.name).source if isinstance(model, Named) else None
-    return source is not None and source.package is not None and source.package.member.endswith(".gguf")
+    return source is not None and source.package is not None and source.package.is_gguf
 
 
 def too_long(runtime: RuntimeBlock, workload: WorkloadBlock) -> str:

@@ -62,7 +62,7 @@ def sources(root: Path) -> Iterator[bytes]:
         paths += [Path(place, one) for one in names if one.endswith(".py") and not one.startswith(".")]
     for path in sorted(paths, key=lambda one: one.parts):
         if path.is_file():  # a link may lead to a FIFO, to a device or to nothing
-            yield str(path.relative_to(root)).encode()
+            yield os.fsencode(path.relative_to(root))
             with path.open("rb") as file:
                 yield from iter(lambda: file.read(PIECE), b"")
 

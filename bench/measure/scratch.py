@@ -31,7 +31,7 @@ class Scratch:
         places = {"TMPDIR": Path(self._home.name, "tmp"), "XDG_CACHE_HOME": Path(self._home.name, "cache")}
         for place in places.values():
             place.mkdir()
-        side = hashlib.sha256(self._directory.encode()).hexdigest()[:16]
+        side = hashlib.sha256(os.fsencode(self._directory)).hexdigest()[:16]
         return {
             **{name: str(place) for name, place in places.items()},
             **_downloaded(),

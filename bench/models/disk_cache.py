@@ -16,8 +16,9 @@ from pathlib import Path
 
 import filelock
 
-from bench.errors import BenchError, IntegrityError, UsageError
+from bench.errors import IntegrityError, UsageError
 from bench.formatting import MIB
+from bench.models.cache_lock import locked
 from bench.store.directories import delete_whole, files_below
 
 Build = Callable[[Path], None]
@@ -42,7 +43,7 @@ def cache_root() -> Path:
 def model_cache_dir(key: str) -> Path:
     """Return the directory of the entry ``key``: a readable slug and a digest, always inside the cache."""
     slug = re.sub(r"[^a-z0-9.]+", "-", key.lower()).strip("-.")[:60]
-    return cache_root() / "models" / f"{slug}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+    return cache_root() / "models" / f"{slug}-{hashlib.sha256(os.fsencode(key)).hexdigest()[:12]}"
 
 
 def file_sha256(path: Path) -> str:
@@ -64,7 +65,7 @@ def _memo(path: Path) -> Path:
     """Return the file that remembers the digest of this state of ``path``."""
     stat = path.stat()
     state = f"{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}"
-    return cache_root() / "digests" / hashlib.sha256(state.encode()).hexdigest()
+    return cache_root() / "digests" / hashlib.sha256(os.fsencode(state)).hexdigest()
 
 
 def _remember(path: Path, digest: str, memo: Path | None = None) -> None:
@@ -95,7 +96,7 @@ def directory_digest(files: Iterable[tuple[str, str]]) -> str:
     """Return one SHA-256 for all files of a model, as ``sha256sum FILES | sha256sum`` prints it in that
     directory if FILES are in the order of their names (bytes)."""
     lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(files))
-    return hashlib.sha256(lines.encode()).hexdigest()
+    return hashlib.sha256(os.fsencode(lines)).hexdigest()
 
 
 def is_complete(directory: Path) -> bool:
@@ -170,22 +171,16 @@ def fill(key: str, build: Build) -> Path:
     final = model_cache_dir(key)
     if is_complete(final):
         return final
-    try:
-        final.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with filelock.FileLock(f"{final}.lock"):
-            if not is_complete(final):
-                staging = final.with_name(final.name + STAGING_SUFFIX)
+    with locked("keep a model", final):
+        if not is_complete(final):
+            staging = final.with_name(final.name + STAGING_SUFFIX)
+            delete_whole(staging)
+            staging.mkdir(mode=0o700)
+            try:
+                build(staging)
+                publish(staging, final)
+            finally:
                 delete_whole(staging)
-                staging.mkdir(mode=0o700)
-                try:
-                    build(staging)
-                    publish(staging, final)
-                finally:
-                    delete_whole(staging)
-    except OSError as e:
-        raise BenchError(
-            f"cannot keep a model in {final.parent}: {e.strerror or e}; free some space, or set BENCH_CACHE"
-        ) from e
     return final
 
 

@@ -21,6 +21,7 @@ from bench.models.checks import ADAPTER, check_directory
 from bench.models.child import OUR_PACKAGE, last_words, run_child, settings_of, size_on_disk
 from bench.models.convert import CANNOT_READ, OFF_GRID, RECIPE, conversion_limits, recorded_grid
 from bench.models.files import model_files
+from bench.models.gguf_format import is_gguf
 from bench.models.gguf_header import check_gguf
 from bench.models.reference import (
     Hub,
@@ -178,7 +179,7 @@ def _from_directory(model: ModelFile, source: DirectorySource, on_progress: OnPr
 def _from_path(path: Path, on_progress: OnProgress) -> LocalModel:
     """Use the user's directory where it is, or convert the user's GGUF file into the cache."""
     path = path.absolute()
-    if path.is_file() and path.suffix == ".gguf":
+    if path.is_file() and is_gguf(path):
         digest = _digest(path)
         build = disk_cache.of_files({path: digest}, lambda out: _convert(path, out, on_progress))
         directory = disk_cache.fill(f"gguf {digest} {RECIPE} whole", build)
@@ -189,11 +190,10 @@ def _from_path(path: Path, on_progress: OnProgress) -> LocalModel:
     if lora.is_adapter(path):
         return _merged(lora.read_adapter(path), on_progress)
     check_directory(path)
-    files = []
-    for file in model_files(path):
-        files.append((file.relative_to(path).as_posix(), _digest(file, on_progress)))
+    found = model_files(path)
+    files = tuple((file.relative_to(path).as_posix(), _digest(file, on_progress)) for file in found)
     record = SourceRecord("path", path.name, str(path), None, weights_digest(files))
-    return LocalModel(path, record, tuple(files))
+    return LocalModel(path, record, files)
 
 
 def _digest(file: Path, on_progress: OnProgress = lambda progress: None) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
+
 from bench.formatting import MIB
 
 MAGIC = b"GGUF"
+SUFFIX = ".gguf"  # in small letters or capitals: disks of other systems do not tell them apart
 MAX_ENTRIES = 65_536  # tensors, and key-value pairs: a real model has hundreds
 MAX_NAME_BYTES = 65_536
 MAX_NAMES_BYTES = 16 * MIB  # of all keys, or of all tensors: they are kept, and must not occur twice
@@ -45,3 +48,8 @@ WHOLE = frozenset({
 })  # fmt: skip
 MAY_BE_0 = frozenset({"expert_count", "expert_used_count", "feed_forward_length", "rope.dimension_count"})
 REAL = frozenset({"rope.freq_base", "attention.layer_norm_rms_epsilon", "attention.layer_norm_epsilon"})
+
+
+def is_gguf(path: PurePath | str) -> bool:
+    """Return whether a path has the name of a GGUF file; nothing is read."""
+    return PurePath(path).suffix.lower() == SUFFIX

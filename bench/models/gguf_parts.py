@@ -12,7 +12,7 @@ from pathlib import Path
 from bench.errors import UsageError
 from bench.models.gguf_header import check_gguf, read_header
 
-_PART = re.compile(r"(?P<name>.+)-(?P<number>[0-9]{5})-of-(?P<count>[0-9]{5})\.gguf")
+_PART = re.compile(r"(?P<name>.+)-(?P<number>[0-9]{5})-of-(?P<count>[0-9]{5})(?P<suffix>\.(?i:gguf))")
 MOST_PARTS = 1000
 
 
@@ -22,8 +22,8 @@ def parts_of(path: Path) -> tuple[Path, ...]:
     if found is None:
         return (path,)
     count = min(int(found["count"]), MOST_PARTS)  # a name can say 99,999
-    names = (f"{found['name']}-{number:05}-of-{found['count']}.gguf" for number in range(1, count + 1))
-    return tuple(path.with_name(name) for name in names)
+    end = f"-of-{found['count']}{found['suffix']}"
+    return tuple(path.with_name(f"{found['name']}-{number:05}{end}") for number in range(1, count + 1))
 
 
 def check_model(path: Path) -> None:

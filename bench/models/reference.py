@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -128,4 +129,4 @@ def weights_digest(files: Iterable[tuple[str, str]]) -> str | None:
     shards = sorted((name, digest) for name, digest in files if name.endswith(".safetensors"))
     if len(shards) < 2:
         return shards[0][1] if shards else None
-    return hashlib.sha256("".join(f"{name} {digest}\n" for name, digest in shards).encode()).hexdigest()
+    return hashlib.sha256(os.fsencode("".join(f"{name} {digest}\n" for name, digest in shards))).hexdigest()

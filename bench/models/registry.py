@@ -16,6 +16,7 @@ from bench.models import anatomy
 from bench.models.architecture import Architecture, Count, Precision, Published, Reasoning, Record
 from bench.models.checks import check_content, code_in_config
 from bench.models.convert import RECIPE
+from bench.models.gguf_format import is_gguf
 from bench.models.reference import is_commit
 from bench.models.shrink import Size, shrunk
 from bench.yaml_source import YamlSource, blaming, read_yaml
@@ -57,7 +58,7 @@ class PackageSource(Record):
     @property
     def is_gguf(self) -> bool:
         """Return whether the member is a GGUF file, which is converted, and not a model directory."""
-        return self.member.endswith(".gguf")
+        return is_gguf(self.member)
 
     def cache_key(self, model: str) -> str:
         """Return the key of the converted weights in the cache."""

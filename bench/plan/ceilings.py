@@ -23,6 +23,7 @@ from bench.machine.devices import cpu_count, cuda_device_count
 from bench.machine.fingerprint import fingerprint
 from bench.machine.process_tree import run_whole
 from bench.measure.worker_environment import package_places
+from bench.models.cache_lock import writing
 from bench.models.child import OUR_PACKAGE
 from bench.models.disk_cache import cache_root
 from bench.plan.products import Products
@@ -31,6 +32,7 @@ from bench.plan.roofline import Ceilings
 DTYPES = {"float32": 32, "bfloat16": 16}
 MAX_BYTES = 65_536
 TIMEOUT_S = 300.0
+KEEPING = "keep the measured ceilings"
 # Environment variables that change how fast this machine computes; the measuring process gets no others.
 PREFIXES = ("CUDA_", "NVIDIA_", "OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "MALLOC_", "TORCH_")
 SAME = ("cpu_model", "cpu_flags_sha256", "microcode", "cpus", "gpus")
@@ -72,8 +74,11 @@ class Measured:
 def measure_all() -> Iterator[Measured]:
     """Measure one CPU thread, all CPU threads and the first GPU in each dtype; yield each result.
 
-    All results are stored at the end. Raises BenchError if a measurement fails.
+    All results are stored at the end. Raises BenchError if a measurement fails, or if they cannot be stored.
     """
+    path = _file()
+    with writing(KEEPING, path.parent):  # before anything is measured
+        path.parent.mkdir(parents=True, exist_ok=True)
     places = [("cpu", threads) for threads in sorted({1, cpu_count()})]
     places += [("cuda:0", 1)] if cuda_device_count() else []
     results = []
@@ -81,9 +86,8 @@ def measure_all() -> Iterator[Measured]:
         for dtype in DTYPES:
             results.append(_measure(device, threads, dtype))
             yield results[-1]
-    path = _file()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps([asdict(result) for result in results]), encoding="utf-8")
+    with writing(KEEPING, path.parent):
+        path.write_text(json.dumps([asdict(result) for result in results]), encoding="utf-8")
 
 
 def kept() -> tuple[Measured, ...]:

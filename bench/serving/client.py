@@ -6,7 +6,8 @@ import asyncio
 import json
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -142,6 +143,16 @@ def request_bytes(method: str, server: Address, path: str, key: Secret | None, d
     if key is not None:
         lines.append(f"Authorization: Bearer {key.reveal()}")
     return "\r\n".join(lines).encode("ascii") + b"\r\n\r\n" + data
+
+
+@asynccontextmanager
+async def within(seconds: float, what: str) -> AsyncIterator[None]:
+    """Limit the block, many requests that may each come just in time. Raises BenchError, which names it."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise BenchError(f"{what} took more than {seconds:g} s, so the server is too slow for it") from None
 
 
 async def fetch(

@@ -16,6 +16,7 @@ from bench.serving.client import fetch
 
 MOST_BYTES = 64 * MIB  # of one position: 262,144 tokens of 200 bytes are 50 MiB
 WAIT_S, TOKENIZE_S = 300.0, 60.0
+LEAST_S, POSITION_S = 600.0, 20.0  # for all positions together: one may take WAIT_S, and not every one
 FULL = "logprobs of /completions"  # where -1 means the whole vocabulary
 USUAL_TOP = 20  # vLLM's --max-logprobs, and the most of OpenAI
 MOST_VOCABULARY = 1_000_000
@@ -23,6 +24,11 @@ LEAST_LN = -9999.0  # what servers send for a probability of 0
 MOST_LN = 0.01  # of a probability of 1, as servers round it
 Distribution = Mapping[int, float]
 Ask = Callable[[Sequence[int]], Awaitable[Distribution]]
+
+
+def most_s(positions: int) -> float:
+    """Return how long a server may take to show its distribution at so many positions."""
+    return LEAST_S + POSITION_S * positions
 
 
 class NoDistributions(BenchError):

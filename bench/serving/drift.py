@@ -28,16 +28,14 @@ from bench.machine.children import NOWHERE, SAFE, environment
 from bench.machine.proc import ending_with_parent
 from bench.metrics.output_drift import KLD, KLD_MAX, PPL_RATIO, RMS, TOP1
 from bench.records import DriftWindow, Json
-from bench.serving.client import Settings
-from bench.serving.distributions import Asker, Distribution, NoDistributions, route_of
+from bench.serving.client import Settings, within
+from bench.serving.distributions import Asker, Distribution, NoDistributions, Route, most_s, route_of
 from bench.serving.greedy_replies import Said
 from bench.serving.text_drift import TextDrift, said_by_both
 from bench.stats.figure import Figures
 from bench.texts import read_text
 
-WINDOW = 32
-SAMPLE_LETTERS = 400
-REASON_LETTERS = 300
+WINDOW, SAMPLE_LETTERS, REASON_LETTERS = 32, 400, 300  # tokens, and letters of two texts
 PREFIXES = ("OMP_", "MKL_")
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 Say = Callable[[str], None]
@@ -136,7 +134,16 @@ async def _by_distributions(
     starts = statistics.window_starts(baseline.tokens, WINDOW, wanted.tokens)
     if not starts:
         raise UsageError(f"the text {wanted.text} has {baseline.tokens} tokens, and a window has {WINDOW}")
-    tokenizer = await _same_tokens(asker, text[:SAMPLE_LETTERS], baseline.sample)
+    async with within(most_s(WINDOW * len(starts)), f"the drift of {len(starts)} windows"):
+        tokenizer = await _same_tokens(asker, text[:SAMPLE_LETTERS], baseline.sample)
+        route, windows = await _windows(asker, baseline, starts, say)
+    return Drift(wanted.name, wanted.text, route.name, route.top, tokenizer, tuple(windows))
+
+
+async def _windows(
+    asker: Asker, baseline: _Baseline, starts: Sequence[int], say: Say
+) -> tuple[Route, list[DriftWindow]]:
+    """Compare both distributions in the windows that begin at ``starts``."""
     windows: list[DriftWindow] = []
     route = await route_of(asker, baseline.vocabulary, (await baseline.window(starts[0]))[:2])
     for number, start in enumerate(starts, start=1):
@@ -148,7 +155,7 @@ async def _by_distributions(
         windows.append(found)
         so_far = statistics.mean_kl(windows).value
         say(f"drift: {number} of {len(starts)} windows, mean KL {so_far:.3g} nat so far")
-    return Drift(wanted.name, wanted.text, route.name, route.top, tokenizer, tuple(windows))
+    return route, windows
 
 
 async def _same_tokens(asker: Asker, text: str, of_reference: Sequence[int]) -> str:

@@ -13,11 +13,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import filelock
-
 from bench.environments import COMPLETE, delete_environments
 from bench.errors import BenchError, UsageError
 from bench.formatting import did_you_mean, one_line
+from bench.models.cache_lock import locked
 from bench.models.disk_cache import cache_root
 from bench.serving.engines import ADAPTERS
 from bench.serving.engines.adapter import Adapter
@@ -88,8 +87,7 @@ def make(name: str, say: Say) -> Path:
     """
     recipe = recipe_of(name)
     home = _home(name, recipe)
-    home.parent.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(f"{home}.lock"):
+    with locked("make an environment", home):
         if (home / COMPLETE).is_file():
             say(f"{name}: it is made already")
             return python_of(home)

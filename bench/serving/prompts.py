@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from bench.errors import BenchError
 from bench.serving.address import Address, Secret
 from bench.serving.arrivals import NOTHING_SHARED, Sharing, Spoken
-from bench.serving.client import fetch
+from bench.serving.client import fetch, within
 from bench.serving.reply import MOST_BODY, Asked
 from bench.serving.traces import MOST_TOKENS
 
@@ -40,6 +40,8 @@ ROUNDS = 6
 MOST_WORDS = 8  # of a token, on average: a server that counts fewer tokens does not count these words
 LEAST_OUTPUT = 2  # of one token there is no time per further token
 TOKEN_BYTES = 24  # of a token in a reply of /tokenize, for each byte of the text: no text has more tokens
+# How long a server may count the tokens of one load's prompts: it may answer each question just in time.
+COUNT_S, COUNT_EACH_S, COUNT_MOST_S = 60.0, 1.0, 600.0
 Count = Callable[[str], Awaitable[int]]
 
 
@@ -154,8 +156,18 @@ class Prompts:
         sharing: Sharing = NOTHING_SHARED,
         spoken: Spoken | None = None,
     ) -> list[Asked]:
-        """Return the prompts of the next load; those of ``spoken`` go on behind the last ones."""
+        """Return the prompts of the next load; those of ``spoken`` go on behind the last ones.
+
+        Raises BenchError if the server takes too long to count their tokens.
+        """
         self._loads += 1
+        most_s = min(COUNT_S + COUNT_EACH_S * len(lengths), COUNT_MOST_S)
+        async with within(most_s, f"counting the tokens of {len(lengths)} prompts (/tokenize)"):
+            return await self._made(lengths, sharing, spoken)
+
+    async def _made(
+        self, lengths: Sequence[tuple[int, int]], sharing: Sharing, spoken: Spoken | None
+    ) -> list[Asked]:
         if spoken is not None:
             asked, self.place = await of_people(len(lengths), spoken, self.place, self._count)
             return asked

@@ -13,7 +13,15 @@ from typing import Any
 from bench.drift.kl_and_perplexity import window_starts
 from bench.errors import BenchError
 from bench.records import DriftWindow
-from bench.serving.distributions import LEAST_LN, MOST_VOCABULARY, Asker, Distribution, whole_route
+from bench.serving.client import within
+from bench.serving.distributions import (
+    LEAST_LN,
+    MOST_VOCABULARY,
+    Asker,
+    Distribution,
+    most_s,
+    whole_route,
+)
 
 LnP = Any  # natural logarithms of probability of one window: an array of (scored positions, vocabulary)
 SAMPLE_LETTERS = 400
@@ -65,8 +73,9 @@ async def distributions_of(asker: Asker, windows: Sequence[Sequence[int]]) -> li
     """
     import numpy as np
 
-    route = await whole_route(asker, windows[0][:1])
-    found = [[_row(await route.ask(ids[:length])) for length in range(1, len(ids))] for ids in windows]
+    async with within(most_s(sum(map(len, windows))), f"the drift of {len(windows)} windows"):
+        route = await whole_route(asker, windows[0][:1])
+        found = [[_row(await route.ask(ids[:length])) for length in range(1, len(ids))] for ids in windows]
     if len({len(row) for rows in found for row in rows}) > 1:
         raise BenchError(NOT_ALL)
     return [np.stack(rows) for rows in found]

@@ -12,6 +12,7 @@ from bench.errors import BenchError, UsageError
 from bench.formatting import one_line
 from bench.models.checks import check_directory
 from bench.models.fetch import ensure
+from bench.models.gguf_format import is_gguf
 from bench.models.gguf_parts import check_parts
 from bench.models.reference import LocalModel, Named
 from bench.serving.address import Address, Secret
@@ -124,7 +125,7 @@ def weights(name: str, *, gguf: bool) -> Path:
         return weights_of(ensure(Named(name)), gguf=gguf)
     if path.is_dir():
         check_directory(path)
-    elif gguf or path.suffix == ".gguf":
+    elif gguf or is_gguf(path):
         check_parts(path)
     else:
         raise UsageError(f"{one_line(name)[:LONGEST_NAME]}: is no directory of a model, and no .gguf file")

@@ -13,11 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import filelock
-
 from bench.config.blocks import BuildBlock
 from bench.environments import installed_beside
 from bench.errors import BenchError, UsageError
+from bench.models.cache_lock import locked
 from bench.models.disk_cache import cache_root
 from bench.sides.commands import BuildFailed, Runner, made_by, own_pip
 from bench.sides.content import content
@@ -90,12 +89,11 @@ def build(
         made_by(), repository.settings(),
     ]  # fmt: skip
     alone, home = _home(made_from), _home([*made_from, sorted((like or {}).items())])
-    alone.parent.mkdir(parents=True, exist_ok=True)
     project = project_of(set(repository.files(commit)), inside, block)
     if like and not (home / COMPLETE).is_file() and _has(alone, like):
         home = alone  # by itself it came to the same versions
     home = home if like else alone
-    with filelock.FileLock(f"{home}.lock"):
+    with locked("build a commit", home):
         built = Built(home, home / "source", home / "source" / project)
         if not (home / COMPLETE).is_file():
             say(f"build {commit.label}")

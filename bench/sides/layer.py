@@ -19,9 +19,9 @@ from functools import cache
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
-import filelock
 from packaging.requirements import InvalidRequirement, Requirement
 
+from bench.models.cache_lock import locked
 from bench.models.disk_cache import cache_root
 from bench.store.directories import delete
 
@@ -36,8 +36,7 @@ def layer() -> Path:
     known = [(name, dist.version, str(dist.locate_file(""))) for name, dist in found]
     digest = hashlib.sha256(json.dumps([sys.version, known]).encode()).hexdigest()[:16]
     home = cache_root() / "layers" / digest
-    home.parent.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(f"{home}.lock"):
+    with locked("keep the packages of this tool", home):
         if not (home / COMPLETE).is_file():
             delete(home)
             home.mkdir()

@@ -101,5 +101,5 @@ def content_of(path: str, roots: Mapping[str, str]) -> bytes:
     if NUMBERED.search(content[:MOST_HEADER]):
         return b""
     for name, root in roots.items():
-        content = content.replace(root.encode(), name.encode())
+        content = content.replace(os.fsencode(root), name.encode())
     return content

@@ -424,6 +424,9 @@ def test_ctrl_c_while_it_starts_is_exit_130(tmp_path: Path) -> None:
     assert (found.returncode, found.stderr) == (ExitCode.INTERRUPTED, "")
 
 
+NO_PLACE = "FileNotFoundError(errno.ENOENT, \"No usable temporary directory found in ['/tmp']\")"
+
+
 @pytest.mark.parametrize(
     ("raised", "said", "code"),
     [
@@ -434,12 +437,27 @@ def test_ctrl_c_while_it_starts_is_exit_130(tmp_path: Path) -> None:
         ("BlockingIOError(errno.EAGAIN, '')", "no more processes or threads may be started", ExitCode.FAILED),
         ('RuntimeError("can\'t start new thread")', "no more processes or threads", ExitCode.FAILED),
         ("MemoryError()", "there is no memory left", ExitCode.FAILED),
+        (NO_PLACE, "no directory for temporary files can be written: free some space", ExitCode.FAILED),
     ],
 )
 def test_what_the_machine_refuses_is_no_bug(raised: str, said: str, code: ExitCode, doing: Doing) -> None:
     found = complaint(doing(f"import errno\ndef work(): raise {raised}"), code)
     assert found.startswith(f"bench: {said}")
     assert len(found.splitlines()) == 1
+
+
+def test_a_disk_that_is_full_everywhere_is_no_bug(tmp_path: Path) -> None:
+    """The temporary directory cannot be written either, of which Python says that it is not there."""
+    config = tmp_path / "x.yaml"
+    config.write_text("model: smollm2-135m\ndrift: {tokens: 0}\n")
+    found = subprocess.run(
+        ["/bin/sh", "-c", 'ulimit -f 0; exec "$@"', "sh", sys.executable, "-m", "bench", "run", str(config)],
+        capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+    )  # fmt: skip
+    assert found.returncode == ExitCode.FAILED
+    assert "no directory for temporary files" in found.stderr
+    assert "bug" not in found.stderr
 
 
 @pytest.mark.parametrize(

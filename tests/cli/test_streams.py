@@ -68,6 +68,28 @@ def test_output_that_could_not_be_written_is_said_and_is_a_failure(run: Path) ->
     )
 
 
+@pytest.mark.parametrize(
+    "closing",
+    ["sys.stdout.close()", "sys.__stdout__.close()", "sys.stdout.buffer.close()", "sys.stdout.detach()",
+     "os.close(1)", "sys.__stdout__.close(); sys.__stderr__.close()"],
+)  # fmt: skip
+def test_a_stream_that_a_plug_in_closes_is_no_bug(tmp_path: Path, closing: str) -> None:
+    """Its module is imported by a list; what the command prints after that went to a closed file."""
+    information = tmp_path / "hers-1.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: hers\nVersion: 1.0\n")
+    (information / "entry_points.txt").write_text("[inference_cost_bench.probes]\nhers = her_closing_probe\n")
+    (tmp_path / "her_closing_probe.py").write_text(
+        f"import os, sys\n{closing}\nMETRICS, measure = (), print\n"
+    )
+    found = shell(f'PYTHONPATH="{tmp_path}" exec "$@"', "list", "probes")
+    assert "Traceback" not in found.stderr
+    assert "bug" not in found.stderr
+    kept = closing == "sys.stdout.close()"  # our own stream stays open: a plug-in has no say over it
+    assert found.returncode == (ExitCode.OK if kept else ExitCode.FAILED)
+    assert ("hers" in found.stdout) == kept
+
+
 def test_a_closed_stream_takes_no_file_of_ours(tmp_path: Path, run: Path) -> None:
     """The next file that is opened would get the number of the stream."""
     found = shell('exec "$@" <&- >&- 2>&-', "report", run, "--format", "csv", "-o", tmp_path / "out.csv")

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from tiny_encoders import MEAN_NORMALISED, write_encoder
 
-from bench.config.encoders import task_of
+from bench.config.encoders import labels_of, task_of
 from bench.config.reader import read_config
 from bench.errors import ConfigError
 from bench.models.reference import Hub, LocalPath, Named, Random
@@ -50,6 +50,21 @@ def test_the_checkpoint_says_what_it_is_for(
     if modules:
         (tmp_path / "modules.json").write_text("[]")
     assert task_of(LocalPath(tmp_path), find_model) == task
+
+
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [
+        ({"1": "b", "0": "a"}, ("a", "b")), ({}, ()), ({"9" * 5000: "a"}, ()), ({"²": "a"}, ()),
+        ({"-1": "a"}, ()),
+    ],
+)  # fmt: skip
+def test_the_labels_of_a_config_that_anybody_may_have_written(
+    tmp_path: Path, names: dict[str, str], labels: tuple[str, ...]
+) -> None:
+    """Python makes no number of 5,000 digits, and of ² none at all."""
+    (tmp_path / "config.json").write_text(json.dumps({"id2label": names}))
+    assert labels_of(LocalPath(tmp_path), find_model) == labels
 
 
 def test_cards_and_repositories() -> None:

@@ -55,6 +55,25 @@ def test_without_a_home_the_message_says_what_to_set(monkeypatch: pytest.MonkeyP
         disk_cache.cache_root()
 
 
+def test_a_name_that_is_not_utf_8_has_a_digest_too(tmp_path: Path) -> None:
+    """The weights of a model may be a link to a file with any name, and the directory may have any name."""
+    place = tmp_path / os.fsdecode(b"caf\xe9")
+    place.mkdir()
+    (place / "file").write_bytes(b"x")
+    (tmp_path / "link").symlink_to(place / "file")
+    for _again in range(2):
+        assert disk_cache.file_sha256(tmp_path / "link") == hashlib.sha256(b"x").hexdigest()
+    assert disk_cache.model_cache_dir(place.name).name.startswith("caf-")
+    assert disk_cache.directory_digest([(place.name, "0")]) == disk_cache.directory_digest(
+        [(place.name, "0")]
+    )
+
+
+def test_a_digest_is_the_same_as_before() -> None:
+    """Names in UTF-8 are hashed as UTF-8, so entries of earlier versions are found."""
+    assert disk_cache.model_cache_dir("é").name.endswith(hashlib.sha256("é".encode()).hexdigest()[:12])
+
+
 @pytest.mark.parametrize("key", ["../../etc/passwd", "a/b c", "\x1b[31m", "é" * 300, "", "."])
 def test_no_key_leaves_the_cache(key: str) -> None:
     directory = disk_cache.model_cache_dir(key)

@@ -8,12 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.config.models import _sound_path
 from bench.errors import Unsupported, UsageError
 from bench.models import disk_cache
+from bench.models.fetch import ensure
+from bench.models.gguf_format import is_gguf
 from bench.models.gguf_header import check_gguf, read_header
 from bench.models.gguf_parts import check_model, check_parts, parts_of
+from bench.models.reference import LocalPath
 from bench.optimisations.quantise import gguf_file
 from bench.runtimes._gguf import census
+from bench.yaml_source import YamlSource
 
 gguf = pytest.importorskip("gguf")
 
@@ -41,12 +46,29 @@ def split(to: Path, count: int = 3) -> list[Path]:
     return parts
 
 
+def written(path: Path) -> Path:
+    path.write_bytes(b"GGML")
+    return path
+
+
 def test_parts_are_named_by_each_of_them(tmp_path: Path) -> None:
     parts = split(tmp_path)
     assert [parts_of(part) for part in parts] == [tuple(parts)] * 3
     assert parts_of(tmp_path / "whole.gguf") == (tmp_path / "whole.gguf",)
     check_parts(parts[0])
     assert read_header(parts[2]).part == 3
+
+
+def test_a_name_in_capitals_is_that_of_a_gguf_too(tmp_path: Path) -> None:
+    parts = [part.rename(part.with_suffix(".GGUF")) for part in split(tmp_path)]
+    assert parts_of(parts[1]) == tuple(parts)
+    check_parts(parts[0])
+    assert is_gguf(parts[0])
+    assert not is_gguf(tmp_path / "gguf")
+    with pytest.raises(UsageError, match="is part 1 of 3 of a model"):
+        _sound_path(YamlSource("x.yaml", {}, {}), parts[0], ("model",))
+    with pytest.raises(UsageError, match=r"a\.GgUf: .*GGUF"):
+        ensure(LocalPath(written(tmp_path / "a.GgUf")))
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])

@@ -20,8 +20,9 @@ from bench.metrics.requests import Limits
 from bench.records import DriftWindow
 from bench.records.loads import ClientOverhead
 from bench.report.formats import harmless
-from bench.serving import prompts, record, server
+from bench.serving import distributions, prompts, record, scored, server
 from bench.serving.address import Address
+from bench.serving.arrivals import NOTHING_SHARED, Sharing
 from bench.serving.cache_hits import Hits, hits_in
 from bench.serving.distributions import Asker
 from bench.serving.drift import Drift
@@ -221,3 +222,49 @@ def test_the_tokens_of_a_long_prompt_are_counted(monkeypatch: pytest.MonkeyPatch
 
     assert asyncio.run(counted()) == 20_000
     assert min(asked) > 0
+
+
+@pytest.mark.parametrize("shared", [NOTHING_SHARED, Sharing(8, 2)])
+def test_a_tokenizer_that_is_just_in_time_does_not_hold_the_load(
+    monkeypatch: pytest.MonkeyPatch, shared: Sharing
+) -> None:
+    """Each of six questions for every prompt may take ten seconds: a load of 60 began after an hour."""
+    asked: list[str] = []
+
+    async def slow(text: str) -> int:
+        asked.append(text)
+        await asyncio.sleep(0.05)
+        return 1
+
+    monkeypatch.setattr(prompts, "COUNT_S", 0.1)
+    monkeypatch.setattr(prompts, "COUNT_EACH_S", 0.0)
+    with pytest.raises(BenchError, match=r"the tokens of 60 prompts \(/tokenize\) took more than 0\.1 s"):
+        asyncio.run(prompts.Prompts(1, slow).of([(50, 4)] * 60, shared))
+    assert len(asked) < 10
+
+
+def test_a_server_that_is_just_in_time_does_not_hold_the_drift(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each position may take five minutes: two thousand of them would have taken a week."""
+    asked: list[object] = []
+
+    async def fetch(_server: object, path: str, *_: object, **__: object) -> object:
+        asked.append(path)
+        await asyncio.sleep(0.05)
+        row = {f"token_id:{number}": -1.0 for number in range(8)}
+        return {"choices": [{"logprobs": {"top_logprobs": [row]}}]}
+
+    monkeypatch.setattr(distributions, "fetch", fetch)
+    monkeypatch.setattr(distributions, "LEAST_S", 0.2)
+    monkeypatch.setattr(distributions, "POSITION_S", 0.0)
+    with pytest.raises(BenchError, match=r"the drift of 9 windows took more than 0\.2 s, so the server is"):
+        asyncio.run(scored.distributions_of(Asker(HERE, "m"), [(1, 2, 3, 4)] * 9))
+    assert 1 < len(asked) < 10
+
+
+def test_a_long_load_has_more_time_and_no_more_than_ten_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float | None] = []
+    real = asyncio.timeout
+    monkeypatch.setattr(asyncio, "timeout", lambda s: given.append(s) or real(s))
+    for count in (0, 100, 27_000):
+        asyncio.run(prompts.Prompts(1, None).of([(1, 2)] * count))
+    assert given == [60, 160, 600]
