@@ -1,12 +1,11 @@
 """Workers forked from a Python that has imported what they need: a start takes no seconds of imports.
 
 All else is as ever: the entry point, the channel, the load, a session, an environment and a log of its own.
-Two servers fork, each once for all tests of a process, and a third for ``cli/test_app.py``. ``warm_workers``
-is for whole runs of transformers whose subject is what happens after the load. That workers start in a new
-interpreter goes on being shown by ``runs/test_run.py``, ``test_extending.py`` and
-``optimisations/test_trained_in_a_worker.py``. The workers of ``fake_runtime`` are forked in every run that a
-test makes itself; ``measure/test_worker_process.py`` and nearly all tests that start ``bench`` as a command
-start new ones.
+Two servers fork, each once for all tests of a process. ``warm_workers`` is for whole runs of transformers
+whose subject is what happens after the load. That workers start in a new interpreter goes on being shown by
+``runs/test_run.py``, ``test_extending.py`` and ``optimisations/test_trained_in_a_worker.py``. The workers of
+``fake_runtime`` are forked in every run that a test makes itself; ``measure/test_worker_process.py`` and all
+tests that start ``bench`` as a command start new ones.
 """
 
 from __future__ import annotations
@@ -78,7 +77,7 @@ class Forked:
 
 
 class Warm:
-    """A server, ``engine``, ``fake`` or ``command``, and the programs that are forked from it."""
+    """A server, ``engine`` or ``fake``, and the programs that are forked from it."""
 
     def __init__(self, kind: str) -> None:
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -118,11 +117,10 @@ class Warm:
             os.fdopen(out_of[0], f"r{kind}") if out_of else None,
         )  # fmt: skip
 
-    def run(self, *command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run a script to its end, with these variables besides; what it printed."""
-        env = {**os.environ, **environment}
+    def run(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
+        """Run a script to its end; what it printed."""
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-            program = self.start(["", *map(str, command)], stdout=out, stderr=err, env=env)
+            program = self.start(["", *map(str, command)], stdout=out, stderr=err, env=os.environ)
             code = program.wait(timeout=240)
             out.seek(0)
             err.seek(0)

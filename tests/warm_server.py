@@ -1,8 +1,8 @@
 """The process behind ``warm.py``: it imports an engine once, and forks for each program that is asked for.
 
-``warm_server.py engine|fake|command SOCKET PARENT``. A program is a grandchild of this process whose parent
-has ended. So it becomes a child of ``PARENT``, which takes in orphans while it asks. No thread runs here when
-it forks.
+``warm_server.py engine|fake SOCKET PARENT``. A program is a grandchild of this process whose parent has
+ended. So it becomes a child of ``PARENT``, which takes in orphans while it asks. No thread runs here when it
+forks.
 """
 
 from __future__ import annotations
@@ -43,11 +43,6 @@ def preload_fake() -> None:
 
     fake_worker.prepare()
     importlib.import_module("bench.runtimes.fake")
-
-
-def preload_command() -> None:
-    """Load what the command line imports before it knows what is asked."""
-    importlib.import_module("bench.cli.main")
 
 
 def serve(channel: socket.socket, parent: int) -> dict[str, Any]:
@@ -105,7 +100,7 @@ def run(words: list[str]) -> None:
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.path.insert(0, str(ROOT))  # a worker's environment keeps the directory of this file out
-    {"engine": preload_engine, "fake": preload_fake, "command": preload_command}[sys.argv[1]]()
+    {"engine": preload_engine, "fake": preload_fake}[sys.argv[1]]()
     from bench.worker import loop  # noqa: F401 - with all that its commands import
 
     gc.collect()

@@ -10,13 +10,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from commands import Bench, Ended
 from journals import MACHINE, SPEC, write_journal, write_run
-from warm import Warm
 
 from bench import __version__ as version
 from bench.cli import doctor as health
@@ -37,7 +35,6 @@ QUICKSTART = str(ROOT / "configs" / "quickstart.yaml")
 COMMANDS = [
     str(command.name or command.callback.__name__) for command in app.registered_commands if command.callback
 ]
-Doing = Callable[..., subprocess.CompletedProcess[str]]
 HEAVY = ("torch", "transformers", "numpy", "scipy", "bitsandbytes", "huggingface_hub", "matplotlib", "pandas")
 
 
@@ -50,28 +47,6 @@ def script(body: str, *arguments: object, **environment: str) -> subprocess.Comp
         [sys.executable, "-c", code, *map(str, arguments)],
         capture_output=True, text=True, timeout=60, check=False, cwd=ROOT, env={**os.environ, **environment},
     )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def warm_command() -> Iterator[Warm]:
-    """A Python that has imported the command line."""
-    server = Warm("command")
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def doing(warm_command: Warm) -> Doing:
-    """``bench doctor`` in a forked process, in which it is the function ``work`` that ``body`` defines."""
-
-    def call(body: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        code = (
-            "import sys, bench.cli.upkeep_commands\nsys.argv = ['bench', 'doctor']\n"
-            f"{body}\nbench.cli.upkeep_commands.doctor = work\nfrom bench.__main__ import main\nmain()\n"
-        )
-        return warm_command.run("-c", code, **environment)
-
-    return call
 
 
 @pytest.fixture
@@ -375,13 +350,21 @@ def test_a_run_that_was_tampered_with_is_exit_6(bench: Bench, run: Path) -> None
 
 
 @pytest.mark.fault(10)
-def test_an_interrupt_is_exit_130(doing: Doing) -> None:
-    assert doing("def work(): raise KeyboardInterrupt").returncode == ExitCode.INTERRUPTED
+def test_an_interrupt_is_exit_130() -> None:
+    body = (
+        "import bench.cli.upkeep_commands\ndef stop(): raise KeyboardInterrupt\n"
+        "bench.cli.upkeep_commands.doctor = stop"
+    )
+    assert script(body, "doctor").returncode == ExitCode.INTERRUPTED
 
 
-def test_a_termination_is_exit_143(doing: Doing) -> None:
+def test_a_termination_is_exit_143() -> None:
     """What a run that was told to stop raises; that SIGTERM makes it do so is tested with a whole run."""
-    found = doing("from bench.errors import TerminatedRun\ndef work(): raise TerminatedRun('terminated')")
+    body = (
+        "import bench.cli.upkeep_commands\nfrom bench.errors import TerminatedRun\n"
+        "def stop(): raise TerminatedRun('terminated')\nbench.cli.upkeep_commands.doctor = stop"
+    )
+    found = script(body, "doctor")
     assert complaint(found, ExitCode.TERMINATED) == "bench: terminated\n"
     assert found.returncode == 143
 
@@ -408,9 +391,13 @@ def test_what_a_command_has_started_ends_with_it(number: signal.Signals, tmp_pat
 
 
 @pytest.mark.parametrize("left", ["0", "1", "None", "'with\\n::error::words'"])
-def test_what_a_command_calls_cannot_end_it(left: str, doing: Doing) -> None:
+def test_what_a_command_calls_cannot_end_it(left: str) -> None:
     """A plug-in that calls `sys.exit(0)` in the middle of a gate would be its PASS."""
-    said = complaint(doing(f"def work(): raise SystemExit({left})"), ExitCode.FAILED)
+    body = (
+        "import bench.cli.upkeep_commands\n"
+        f"def leave(): raise SystemExit({left})\nbench.cli.upkeep_commands.doctor = leave"
+    )
+    said = complaint(script(body, "doctor"), ExitCode.FAILED)
     assert said.startswith("bench: something that this command calls has ended it: SystemExit(")
     assert len(said.splitlines()) == 1
 
@@ -440,8 +427,12 @@ NO_PLACE = "FileNotFoundError(errno.ENOENT, \"No usable temporary directory foun
         (NO_PLACE, "no directory for temporary files can be written: free some space", ExitCode.FAILED),
     ],
 )
-def test_what_the_machine_refuses_is_no_bug(raised: str, said: str, code: ExitCode, doing: Doing) -> None:
-    found = complaint(doing(f"import errno\ndef work(): raise {raised}"), code)
+def test_what_the_machine_refuses_is_no_bug(raised: str, said: str, code: ExitCode) -> None:
+    body = (
+        "import errno, bench.cli.upkeep_commands\n"
+        f"def fail(): raise {raised}\nbench.cli.upkeep_commands.doctor = fail"
+    )
+    found = complaint(script(body, "doctor"), code)
     assert found.startswith(f"bench: {said}")
     assert len(found.splitlines()) == 1
 
@@ -463,23 +454,31 @@ def test_a_disk_that_is_full_everywhere_is_no_bug(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "raised", ["BrokenPipeError(32, 'Broken pipe')", "__import__('click').exceptions.Abort()"]
 )
-def test_no_library_says_fail(raised: str, doing: Doing) -> None:
+def test_no_library_says_fail(raised: str) -> None:
     """Click leaves with 1 for these, which is the verdict of a gate that fails."""
-    assert doing(f"def work(): raise {raised}").returncode == ExitCode.FAILED
+    body = (
+        "import bench.cli.upkeep_commands\n"
+        f"def fail(): raise {raised}\nbench.cli.upkeep_commands.doctor = fail"
+    )
+    assert script(body, "doctor").returncode == ExitCode.FAILED
 
 
-def test_a_panic_is_no_verdict(tmp_path: Path, doing: Doing) -> None:
+def test_a_panic_is_no_verdict(tmp_path: Path) -> None:
     """What libraries written in Rust raise is no Exception, and Python itself leaves with 1 for it."""
-    body = "class PanicException(BaseException): ...\ndef work(): raise PanicException('index out of bounds')"
-    said = complaint(doing(body, TMPDIR=str(tmp_path)), ExitCode.FAILED)
+    body = (
+        "import bench.cli.upkeep_commands\nclass PanicException(BaseException): ...\n"
+        "def fail(): raise PanicException('index out of bounds')\nbench.cli.upkeep_commands.doctor = fail"
+    )
+    said = complaint(script(body, "doctor", TMPDIR=str(tmp_path)), ExitCode.FAILED)
     assert said.startswith("bench: unexpected PanicException: index out of bounds\nThis is a bug.")
 
 
-def test_the_unexpected_is_exit_5_and_leaves_its_traceback_in_a_private_file(
-    tmp_path: Path, doing: Doing
-) -> None:
-    body = "def work(): raise RuntimeError('secret plans')"
-    said = complaint(doing(body, TMPDIR=str(tmp_path)), ExitCode.FAILED)
+def test_the_unexpected_is_exit_5_and_leaves_its_traceback_in_a_private_file(tmp_path: Path) -> None:
+    body = (
+        "import bench.cli.upkeep_commands\ndef fail(): raise RuntimeError('secret plans')\n"
+        "bench.cli.upkeep_commands.doctor = fail"
+    )
+    said = complaint(script(body, "doctor", TMPDIR=str(tmp_path)), ExitCode.FAILED)
     assert said.startswith("bench: unexpected RuntimeError: secret plans\nThis is a bug.")
     (file,) = tmp_path.glob("bench-crash-*.log")
     assert str(file) in said

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from journals import HEAD, arm, clock
 
 from bench.metrics import cost
 from bench.pricing.reprice import new_price, price_block
-from bench.records import RunRecord
 from bench.results.index import Index
 from bench.results.index_query import Wanted
 from bench.results.repriced import Repriced, repriced
@@ -75,28 +73,19 @@ def _with_threads_and_joules(directory: Path, hardware: str) -> None:
         journal.append("run_finished", {})
 
 
-@pytest.fixture(scope="module")
-def records(out: Path) -> dict[str, RunRecord]:
-    """The journals of all runs, read once for all prices."""
-    return {directory.name: load_record(directory) for directory in filter(is_run, out.iterdir())}
-
-
-def from_journals(
-    records: Mapping[str, RunRecord], price: tuple[Any, ...]
-) -> dict[tuple[str, str], tuple[RunSummary, Row]]:
+def from_journals(out: Path, price: tuple[Any, ...]) -> dict[tuple[str, str], tuple[RunSummary, Row]]:
     """Every row of every run at another price, by the code that judges a run."""
     found = {}
-    for name, record in records.items():
+    for directory in filter(is_run, out.iterdir()):
+        record = load_record(directory)
         run = summarise(replace(record, price=new_price(record.price, *price)))
-        found |= {(name, row.title): (run, row) for row in run.rows}
+        found |= {(directory.name, row.title): (run, row) for row in run.rows}
     return found
 
 
 @pytest.mark.parametrize("price", PRICES.values(), ids=PRICES)
-def test_they_are_the_dollars_of_each_journal(
-    out: Path, records: dict[str, RunRecord], price: tuple[Any, ...]
-) -> None:
-    expected = from_journals(records, price)
+def test_they_are_the_dollars_of_each_journal(out: Path, price: tuple[Any, ...]) -> None:
+    expected = from_journals(out, price)
     found = list(repriced(Index(out).runs(Wanted()), lambda old: new_price(old, *price)))
     assert {(os.fsdecode(one.place), one.row.title) for one in found} == expected.keys()
     for one in found:

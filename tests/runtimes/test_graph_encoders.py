@@ -1,7 +1,6 @@
 """Encoders as graphs in ONNX Runtime and OpenVINO beside transformers, in the environments of these engines.
 
-Run there by the first test of ``test_onnxruntime.py`` and of ``test_openvino.py``; here, without the
-packages, most are skipped.
+Run there by the first test; here, without the packages, the others are skipped.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from engines import saved, sizes, told
+from engines import run_there, saved, sizes, told
 from tiny_encoders import write_encoder, write_letters
 
 from bench import plugins
@@ -28,6 +27,12 @@ HERE = [name for name in ENGINES if not plugins.missing_packages(plugins.load("r
 TEXTS = ("a short one", "this text has some more words in it, so the other one is padded", "z")
 every_engine = pytest.mark.parametrize("name", HERE)
 POOLINGS = ("mean_tokens", "cls_token", "lasttoken")
+
+
+@pytest.mark.skipif(bool(HERE), reason="this is the environment of an engine")
+@pytest.mark.parametrize("name", ENGINES)
+def test_in_the_environment_of_the_engine(name: str) -> None:
+    run_there(name, __file__)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -44,8 +44,7 @@ MODELS = toys(96, sliding_window=None)
 
 @pytest.mark.skipif(not MISSING, reason="this is the environment of the engine")
 def test_in_the_environment_of_the_engine() -> None:
-    """With the encoders beside it, which both engines have."""
-    run_there("onnxruntime", __file__, str(Path(__file__).with_name("test_graph_encoders.py")))
+    run_there("onnxruntime", __file__)
 
 
 _own_cache = own_cache(MISSING)
