@@ -30,6 +30,7 @@ from bench.worker.protocol import MAX_COMMAND_BYTES, ChannelClosed, ProtocolErro
 
 GRACE_S = 5.0
 HELLO_S = 60.0
+REFUSED = ": a library has an instruction that this machine refuses; compile it here (bench env remove, bench env make)"
 # The longest pause inside one frame, in both directions: a worker that stops in the middle of a frame must
 # not block the harness.
 STALL_S = 60.0
@@ -201,7 +202,8 @@ class WorkerProcess:
             return VariantFailed(Outcome.OOM_HOST, f"more memory than measure.memory_limit, {limit} MiB")
         if code < 0:
             name = next((one.name for one in signal.Signals if one == -code), f"signal {-code}")
-            return VariantFailed(Outcome.SEGFAULT, f"the worker died of {name}{last}")
+            why = REFUSED if code == -signal.SIGILL else ""
+            return VariantFailed(Outcome.SEGFAULT, f"the worker died of {name}{why}{last}")
         return VariantFailed(Outcome.RUN_ERROR, f"the worker left with exit code {code}{last}")
 
     def close(self) -> None:

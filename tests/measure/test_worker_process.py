@@ -197,6 +197,17 @@ def test_killed_from_outside(tmp_path: Path) -> None:
         assert failure(lambda: under.finish(PATIENCE_S)).outcome == Outcome.OOM_HOST
 
 
+def test_an_instruction_that_the_machine_refuses_has_advice(tmp_path: Path) -> None:
+    with worker(tmp_path) as under:
+        os.kill(under.pid, signal.SIGILL)
+        wait_until(lambda: not alive(under.pid))
+        found = failure(lambda: under.ask("solo", PATIENCE_S))
+    assert found.outcome == Outcome.SEGFAULT
+    assert found.reason.startswith(
+        "the worker died of SIGILL: a library has an instruction that this machine refuses"
+    )
+
+
 def test_killed_by_a_signal_without_a_name(tmp_path: Path) -> None:
     with worker(tmp_path) as under:
         os.kill(under.pid, signal.SIGRTMIN + 1)
