@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -19,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RUNS = ROOT / "results" / "reference" / "quantisation-cpu"
 README = (RUNS / "README.md").read_text()
 OF_ONE_DAY = ("2026-11-28", "2026-11-28-second", "2026-11-28-third", "2026-11-28-fourth", "2026-11-28-fifth")
+ON_INTEL = ("2026-11-28-sixth", "2026-11-29", "2026-11-29-second")
 HOURS = {7: "seven", 8: "eight", 10: "ten", 14: "fourteen"}
 LINE = re.compile(r"\| `([\w-]+)`, `([\w-]+)` \| (\d+)(?: of \d+)? \| (\d+)(?: of \d+)? \| ([\d.]+) %")
 TAIL = re.compile(r"(\d+) rows: .*'within': (\d+), 'within, hours apart': (\d+), .*median change ([\d.]+) %")
@@ -43,7 +45,7 @@ def hours_of(*runs: str) -> float:
 
 def test_every_line_about_two_runs_is_what_the_script_counts(script: Callable[..., str]) -> None:
     lines = LINE.findall(README)
-    assert len(lines) == len(re.findall(r"\| `[\w-]+`, `", README)) == 7
+    assert len(lines) == len(re.findall(r"\| `[\w-]+`, `", README)) == 10
     for first, second, within, apart, change in lines:
         found = TAIL.search(script("repeat.py", first, second))
         assert found
@@ -57,6 +59,13 @@ def test_the_runs_of_the_present_design_are_all_compared() -> None:
     third, fourth, fifth = OF_ONE_DAY[2:]
     compared = {line[:2] for line in LINE.findall(README)}
     assert {(third, fourth), (fourth, fifth), (third, fifth)} <= compared
+    assert set(itertools.combinations(ON_INTEL, 2)) <= compared
+
+
+def test_the_intervals_that_hold_are_those_that_the_script_counts(script: Callable[..., str]) -> None:
+    found = re.search(r"(\d+ of \d+) intervals \(([\d.]+) %\)", script("coverage.py", *ON_INTEL))
+    assert found
+    assert f"| all | {found[1]} ({found[2]} %) |" in README
 
 
 @pytest.mark.parametrize(
