@@ -30,7 +30,7 @@ from bench.worker.protocol import MAX_COMMAND_BYTES, ChannelClosed, ProtocolErro
 
 GRACE_S = 5.0
 HELLO_S = 60.0
-REFUSED = ": a library has an instruction that this machine refuses; compile it here (bench env remove, bench env make)"
+REFUSED = ": a library has instructions that this machine refuses (bench env remove and make compile it here)"
 # The longest pause inside one frame, in both directions: a worker that stops in the middle of a frame must
 # not block the harness.
 STALL_S = 60.0
