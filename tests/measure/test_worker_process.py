@@ -204,7 +204,7 @@ def test_an_instruction_that_the_machine_refuses_has_advice(tmp_path: Path) -> N
         found = failure(lambda: under.ask("solo", PATIENCE_S))
     assert found.outcome == Outcome.SEGFAULT
     assert found.reason.startswith(
-        "the worker died of SIGILL: a library has an instruction that this machine refuses"
+        "the worker died of SIGILL: a library has instructions that this machine refuses"
     )
 
 
