@@ -135,6 +135,9 @@ def readers_may_go() -> Iterator[Stream]:
                     file=sys.stderr,
                 )
             err.flush()
+    for name, stream in (("stdout", out), ("stderr", err)):
+        if stream.lost == CLOSED:  # Python flushes it once more when it ends, and would leave with 120
+            setattr(sys, name, stream)
 
 
 def command_ci(text: str) -> None:
