@@ -80,6 +80,13 @@ class Stream:
         """Flush only: a plug-in or a library may close its output, and the command has more to say."""
         self.flush()
 
+    def isatty(self) -> bool:
+        """Return whether the stream is a terminal; a closed one is none."""
+        try:
+            return self._stream.isatty()
+        except ValueError:
+            return False
+
     def _discard(self) -> None:
         nowhere, descriptor = os.open(os.devnull, os.O_WRONLY), self._stream.fileno()
         if nowhere != descriptor:  # it is the same if somebody has closed the descriptor
