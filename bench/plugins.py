@@ -37,7 +37,7 @@ SHOWN = 60  # letters of a value in a message
 _OF_A_SCHEME = ("Params", "apply or RULE", "evidence or RULE")
 NEEDED: Mapping[str, tuple[str, ...]] = {
     "optimisations": ("SPELLINGS", "WEIGHTS"), "runtimes": ("load or SERVER",),
-    "probes": ("METRICS", "measure"), "texts": ("LICENCE", "read"), "workloads": ("prompts or plan",),
+    "probes": ("METRICS", "measure"), "texts": ("LICENCE", "read"), "workloads": ("prompts or plan or LOAD",),
     "report.formats": ("SUFFIX", "render"),
     "drift.suites": ("METRICS",), "drift.statistics": ("METRIC", "of_positions", "figure"),
 }  # fmt: skip

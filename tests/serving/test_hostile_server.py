@@ -258,7 +258,7 @@ def test_a_server_that_is_just_in_time_does_not_hold_the_drift(monkeypatch: pyte
     monkeypatch.setattr(distributions, "POSITION_S", 0.0)
     with pytest.raises(BenchError, match=r"the drift of 9 windows took more than 0\.2 s, so the server is"):
         asyncio.run(scored.distributions_of(Asker(HERE, "m"), [(1, 2, 3, 4)] * 9))
-    assert 1 < len(asked) < 10
+    assert 0 < len(asked) < 10
 
 
 def test_a_long_load_has_more_time_and_no_more_than_ten_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
