@@ -245,6 +245,7 @@ def test_a_wheel_that_would_fill_the_disk_is_refused(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x.whl"]
 
 
+@pytest.mark.parametrize("failure", [KeyboardInterrupt(), BenchError("no memory")])
 def test_an_interrupted_conversion_leaves_nothing(
     fake_package: Callable[..., None],
     own_cache: Path,
