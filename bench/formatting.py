@@ -145,6 +145,11 @@ def without_passwords(text: str) -> str:
     return _KEY.sub(r"\1***", _PASSWORD.sub(r"\1***@", text))
 
 
+def printed_line(line: str, most: int) -> str:
+    """Return the beginning of a line that a child printed, as a message shows it: one line, no passwords."""
+    return without_passwords(one_line(line))[:most]
+
+
 def join_words(words: Sequence[str]) -> str:
     """Join words as in a sentence: ``a``, ``a and b``, ``a, b and c``."""
     return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))

@@ -30,13 +30,14 @@ from bench.worker.protocol import MAX_COMMAND_BYTES, ChannelClosed, ProtocolErro
 
 GRACE_S = 5.0
 HELLO_S = 60.0
-REFUSED = ": a library has instructions that this machine refuses (bench env remove and make compile it here)"
 # The longest pause inside one frame, in both directions: a worker that stops in the middle of a frame must
 # not block the harness.
 STALL_S = 60.0
 # How often the child's threads are listed at most. The second listing usually finds no new thread, unless the
 # child is starting many of them.
 MOST_LISTINGS = 20
+# What SIGILL means, mostly of an engine that was compiled for another processor.
+REFUSED = ": a library has instructions that this machine refuses (bench env remove and make compile it here)"
 
 
 class WorkerProcess:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.environments import INSTALL_S
 from bench.errors import BenchError
-from bench.formatting import one_line, without_passwords
+from bench.formatting import printed_line
 from bench.machine.children import LINES, NOWHERE, SAFE, environment
 from bench.machine.proc import ending_with_parent
 from bench.machine.process_tree import end_family, marked
@@ -129,7 +129,7 @@ class EnvironmentBuild:
                 end_family(child, given)
         if child.returncode or late.is_set():
             printed = [line for line in lines if line][-LINES:]
-            last = [without_passwords(one_line(line))[:500] for line in printed]
+            last = [printed_line(line, 500) for line in printed]
             if late.is_set():
                 last.insert(
                     0, f"no end within {INSTALL_S:g} s, so it was ended, with all that it had started"

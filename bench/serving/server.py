@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bench.bounded import tail
 from bench.errors import BenchError, UsageError
-from bench.formatting import one_line, without_passwords
+from bench.formatting import printed_line
 from bench.machine.children import NOWHERE, SAFE, environment
 from bench.serving.address import Address
 from bench.serving.client import fetch
@@ -120,7 +120,7 @@ class Server:
             lines = tail(self.log, TAIL_BYTES).decode(errors="replace").strip().splitlines()[-LINES:]
         except OSError:
             lines = []
-        shown = (without_passwords(one_line(line))[:300] for line in lines)
+        shown = (printed_line(line, 300) for line in lines)
         return "; its last lines:\n  " + "\n  ".join(shown) if lines else ""
 
 

@@ -34,7 +34,7 @@ workload: {name: closed-loop, users: 2, input_tokens: 8}
         ("runtime.ulr=http://x", "did you mean 'url'?"),
         ("runtime.url=ftp://x", "begins with http:// or https://"),
         ("runtime.key_env=NOT_SET_ANYWHERE", "is not set"),
-        ("runtime.key_env=sk-0123456789abcdef0123", "this looks like a key"),
+        ("runtime.key_env=sk-0123456789abcdef0123", "give the name of a variable"),
         ("runtime.url=https://api.example.com/v1", "price: is missing"),
         ("runtime.api=chatty", "did you mean 'chat'?"),
         ("runtime={name: vllm, args: {host: 0.0.0.0}}", "host is chosen by this tool"),

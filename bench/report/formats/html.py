@@ -9,7 +9,7 @@ from functools import cache, cached_property
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from bench.formatting import MIB, format_mib, format_significant, with_ordinals
+from bench.formatting import MIB, count, format_mib, format_setting, format_significant, with_ordinals
 from bench.metrics import all_metrics
 from bench.metrics.comparisons import Comparison
 from bench.records import Facts
@@ -74,13 +74,9 @@ def _template() -> Template:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "sig": format_significant,
-        "mib": format_mib,
-        "percent": _percent,
-        "interval": interval_text,
-        "measured": measured,
-        "kernel": short,
-    }
+        "sig": format_significant, "mib": format_mib, "percent": _percent, "setting": format_setting,
+        "counted": count, "interval": interval_text, "measured": measured, "kernel": short,
+    }  # fmt: skip
     environment.globals |= {
         "advice_on": advice_on,
         "tones": TONES,
