@@ -121,9 +121,9 @@ def _waterfall(run: RunSummary, row: Row, parts: list[Part]) -> Iterator[str]:
     """Yield a table that leads from the baseline's dollars per million requests to the row's."""
     from bench.cli.tables import align
     from bench.metrics import cost
-    from bench.report.row_sentence import timed_interval
+    from bench.results.paired_figures import shown
 
-    ends = [timed_interval(run, side, cost.PER_REQUEST) for side in (run.baseline_of(row), row)]
+    ends = [shown(run, side, cost.PER_REQUEST) for side in (run.baseline_of(row), row)]
     start, end = (1e6 * usd.value if usd else 0.0 for usd in ends)
     once = row.figure("one_off_usd")
     lines = [

@@ -13,8 +13,9 @@ from bench.metrics import cascade, cost
 from bench.plan.fleet import Slo
 from bench.plan.served import NOT_SAID
 from bench.pricing.cost import kept_price, watt_hour_usd
+from bench.results.paired_figures import in_turns
 from bench.results.row import Row
-from bench.results.run_summary import RunSummary, in_turns
+from bench.results.run_summary import RunSummary
 from bench.stats.figure import Figure, value_of
 from bench.stats.intervals import Interval
 

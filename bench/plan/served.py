@@ -12,9 +12,9 @@ from bench.pricing.break_even import OwnServing
 from bench.pricing.cost import Price, kept_price, watt_hour_usd
 from bench.report.bands import band
 from bench.report.encoders import is_encoder
-from bench.report.row_sentence import timed_interval
+from bench.results.paired_figures import shown
 from bench.results.row import Row
-from bench.results.run_summary import RunSummary, in_turns
+from bench.results.run_summary import RunSummary
 from bench.stats.figure import value_of
 from bench.stats.intervals import Interval
 
@@ -107,7 +107,7 @@ def row_called(rows: list[Served], title: str) -> Served:
 
 
 def _served(run: RunSummary, row: Row) -> Served:
-    first, step = (timed_interval(run, row, metric) for metric in (latency.TTFT, latency.TPOT))
+    first, step = (shown(run, row, metric) for metric in (latency.TTFT, latency.TPOT))
     mix = _mix(row)
     assert mix is not None, "_not_served says so otherwise"
     share = value_of(row.figure(requests.CACHED))
@@ -135,10 +135,11 @@ def own_serving(run: RunSummary, row: Row) -> tuple[OwnServing, Price]:
 
     The row must have a figure for requests per second.
     """
-    requests = row.figure(throughput.REQUESTS)
-    assert requests is not None, "only a row with requests a second is a server"
+    rate = shown(run, row, throughput.REQUESTS)
+    assert rate is not None, "only a row with requests a second is a server"
+    low, high = (None if not bound else 1 / bound for bound in (rate.high, rate.low))
     price = kept_price(run.price, run.run_id, row.facts.threads if row.facts else None)
-    return _own(run, row, price, requests.interval), price
+    return _own(row, price, Interval(1 / rate.value, low, high)), price
 
 
 def billed_mix(run: RunSummary, row: Row) -> TokenMix | None:
@@ -162,12 +163,11 @@ def _mix(row: Row) -> TokenMix | None:
     return TokenMix((total - output) / requests, output / requests)
 
 
-def _own(run: RunSummary, row: Row, price: Price, requests: Interval) -> OwnServing:
-    """Return the price of the machine's hours and the seconds per request.
+def _own(row: Row, price: Price, seconds: Interval) -> OwnServing:
+    """Return the price of the machine's hours with the seconds of work per request.
 
     The watts of an idle machine are paid in every hour; the watts that work adds, only in hours of work.
     """
-    seconds = _seconds(run, row, requests)
     hour_usd = price.hourly_usd * price.devices
     servers = max(int(1 / price.devices + ROUNDING), 1)
     if price.power_basis == "included":
@@ -177,18 +177,3 @@ def _own(run: RunSummary, row: Row, price: Price, requests: Interval) -> OwnServ
     idle = min(price.idle_watts * price.devices, watts)
     each_usd = watt_hour_usd(price.usd_per_kwh, price.pue)
     return OwnServing(hour_usd + idle * each_usd, (watts - idle) * each_usd, seconds, servers)
-
-
-def _seconds(run: RunSummary, row: Row, requests: Interval) -> Interval:
-    """Return the seconds of work per request.
-
-    If both sides were measured in turns, this is the baseline's time multiplied by the ratio of the latencies
-    of whole requests, as in the table. Otherwise it is the row's own time.
-    """
-    base = run.baseline_of(row).figure(throughput.REQUESTS)
-    ratio, whole = run.comparison(row, latency.E2EL), run.baseline_of(row).figure(latency.E2EL)
-    if base is None or whole is None or ratio is None or not in_turns(ratio) or ratio.value is None:
-        low, high = (None if not bound else 1 / bound for bound in (requests.high, requests.low))
-        return Interval(1 / requests.value, low, high)
-    scale = 1 / base.value / whole.value
-    return Interval(ratio.value, ratio.value_low, ratio.value_high).times(scale)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bench.metrics import output_drift
 from bench.results.row import Row
+from bench.stats.figure import value_of
 
 # Upper limits of mean KL (nats) to the baseline. They are a convention of this tool (see docs/drift.md).
 BANDS = (
@@ -12,16 +13,25 @@ BANDS = (
     (0.2, "noticeably different"),
     (float("inf"), "a different model"),
 )
+NOTICEABLE = 2  # the place of the first band that is not called close
+LEAST_AGREEMENT = 0.9  # of next tokens; a row that agrees on fewer is at least noticeably different
 
 
 def band(row: Row) -> str | None:
-    """Say in a few words how far a row is from the baseline, or return None if drift was not measured."""
+    """Say in a few words how far a row is from the baseline, or return None if drift was not measured.
+
+    A model that is unsure of most tokens can have a small KL and choose other tokens all the same. So a row
+    that agrees on few tokens is never called close.
+    """
     figure = row.figure(output_drift.KLD)
     if figure is None:
         return None
     if not output_drift.above_floor(figure):
         return "not distinguishable from noise"
-    return next((words for limit, words in BANDS if figure.value < limit), BANDS[-1][1])
+    agreement = value_of(row.figure(output_drift.TOP1))
+    agrees = agreement is None or agreement >= LEAST_AGREEMENT
+    bands = BANDS if agrees else BANDS[NOTICEABLE:]
+    return next((words for limit, words in bands if figure.value < limit), BANDS[-1][1])
 
 
 def a_different_model(row: Row) -> bool:

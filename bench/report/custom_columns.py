@@ -5,25 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.errors import UsageError
-from bench.formatting import did_you_mean, format_share, format_significant
+from bench.formatting import did_you_mean, format_share
 from bench.metrics import roofline
-from bench.report.table_columns import COLUMNS, Column, columns_of
+from bench.report.table_columns import COLUMNS, Column, columns_of, figure_column
 from bench.results.explained import binds, limit_words
-from bench.results.row import Row
-from bench.results.run_summary import RunSummary, in_turns
-from bench.stats.figure import value_of
+from bench.results.run_summary import RunSummary
 
 ADD = "+"
 SHARES = ("mbu", "mfu", "bound")
 
 
-def _share(key: str, title: str) -> Column:
-    return Column(key, title, lambda _run, row: format_share(value_of(row.figure(key))))
-
-
 MORE = (
-    _share(roofline.MBU.key, roofline.MBU.description),
-    _share(roofline.MFU.key, roofline.MFU.description),
+    figure_column(roofline.MBU.key, roofline.MBU.description, roofline.MBU, format_share),
+    figure_column(roofline.MFU.key, roofline.MFU.description, roofline.MFU, format_share),
     Column("bound", "bound by", lambda _run, row: binds(row) or "-", right=False),
 )
 
@@ -43,23 +37,7 @@ def chosen_columns(run: RunSummary, keys: str) -> tuple[Column, ...]:
             hint = did_you_mean(key, [*known, *sorted(figures)], f"columns: {', '.join(known)}")
             raise UsageError(f"no column and no figure of this run is called {key!r} ({hint})")
         chosen[key] = None
-    return tuple(known[key] if key in known else _by_key(key) for key in chosen)
-
-
-def _by_key(key: str) -> Column:
-    """Make the column of a figure that is not in the usual table. Its title is the key, which has the unit.
-
-    For rows that were measured in turns, the column shows the baseline's figure multiplied by the ratio, as
-    the usual columns do.
-    """
-
-    def value(run: RunSummary, row: Row) -> str:
-        ratio = run.comparison(row, key)
-        if ratio is not None and ratio.value is not None and in_turns(ratio):
-            return format_significant(ratio.value)
-        return format_significant(value_of(row.figure(key)))
-
-    return Column(key, key, value)
+    return tuple(known[key] if key in known else figure_column(key, key, key) for key in chosen)
 
 
 def shares_words(run: RunSummary, columns: Sequence[Column]) -> str:

@@ -17,8 +17,8 @@ from bench.metrics import latency, throughput
 from bench.report.axes import LogScale, Tick
 from bench.report.label_places import Box, Label, names_beside, place_labels
 from bench.results.front import undominated
+from bench.results.paired_figures import shown_value
 from bench.results.run_summary import RunSummary
-from bench.stats.figure import value_of
 
 WIDTH, HEIGHT = 640, 380
 PLOT = Box(70, 14, 616, 322)
@@ -73,9 +73,9 @@ def data_of(run: RunSummary) -> tuple[Datum, ...]:
 
 def _measured(run: RunSummary) -> Iterator[Datum]:
     for row in run.rows:
-        tpot, of_all = (value_of(row.figure(metric)) for metric in (latency.TPOT, throughput.OUTPUT))
+        tpot, of_all = (shown_value(run, row, metric) for metric in (latency.TPOT, throughput.OUTPUT))
         if row.ok and tpot and of_all and min(tpot, of_all) > 0 and math.isfinite(1e3 / tpot):
-            yield Datum(row.name, row.group, 1e3 / tpot, of_all, value_of(row.figure(row.headline)))
+            yield Datum(row.name, row.group, 1e3 / tpot, of_all, shown_value(run, row, row.headline))
 
 
 def picture(run: RunSummary) -> Picture | None:

@@ -12,7 +12,8 @@ from bench.records.loads import sharing_words
 from bench.report.behaviour import suites_note
 from bench.report.encoders import encoded_note
 from bench.results.disturbance import OTHERS_SHARE, others_in_turns
-from bench.results.run_summary import RunSummary, in_turns
+from bench.results.paired_figures import in_turns
+from bench.results.run_summary import RunSummary
 from bench.stats.figure import value_of
 from bench.stats.pairs import FAMILY_ERROR, LEAST_PAIRS
 from bench.stats.verdict import RatioDesign

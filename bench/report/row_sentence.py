@@ -20,24 +20,12 @@ from bench.results.disturbance import OTHERS_SHARE, others_in_turns
 from bench.results.explained import launch_words
 from bench.results.headline import by_answer, headline
 from bench.results.row import Row
-from bench.results.run_summary import RunSummary, in_turns
-from bench.stats.figure import Figure, Metric, value_of
+from bench.results.run_summary import RunSummary
+from bench.stats.figure import Figure, value_of
 from bench.stats.intervals import Interval
 from bench.stats.verdict import Verdict
 
 WORTH_SAYING_S = 10.0  # seconds of one-off work below which the sentence does not mention it
-
-
-def timed_interval(run: RunSummary, row: Row, metric: Metric) -> Interval | None:
-    """Return a figure of time or money as the table shows it, or None if the row has none.
-
-    If both sides ran in turns, it is the baseline's figure multiplied by the measured ratio, so that the
-    figures in a column agree with the ratio in the table. Otherwise it is the row's own figure.
-    """
-    ratio, figure = run.comparison(row, metric), row.figure(metric)
-    if ratio is not None and ratio.value is not None and in_turns(ratio):
-        return Interval(ratio.value, ratio.value_low, ratio.value_high)
-    return figure.interval if figure else None
 
 
 def sentence(run: RunSummary, row: Row) -> str:

@@ -23,10 +23,11 @@ from bench.metrics import (
 )
 from bench.report.encoders import cosine_text, share_text
 from bench.report.gate_reading import verdict_on
-from bench.report.row_sentence import bounds_text, interval_text, timed_interval
+from bench.report.row_sentence import bounds_text, interval_text
 from bench.results.headline import by_answer, headline
+from bench.results.paired_figures import in_turns, shown
 from bench.results.row import Row
-from bench.results.run_summary import RunSummary, in_turns
+from bench.results.run_summary import RunSummary
 from bench.stats.figure import Metric, value_of
 
 Cell = Callable[[RunSummary, Row], str]
@@ -52,29 +53,17 @@ class Column:
     interval: Cell = _none
 
 
-def _figure(key: str, title: str, metric: Metric, show: Show = format_significant) -> Column:
+def figure_column(key: str, title: str, metric: Metric | str, show: Show = format_significant) -> Column:
     """Make the column of a metric, with an interval for figures that have bounds."""
-    return Column(
-        key,
-        title,
-        lambda _run, row: show(value_of(row.figure(metric))),
-        interval=lambda _run, row: bounds_text(
-            figure.interval if (figure := row.figure(metric)) else None, show
-        ),
-    )
-
-
-def _timed(key: str, title: str, metric: Metric) -> Column:
-    """Make a column of time or money, which shows what ``timed_interval`` returns."""
 
     def value(run: RunSummary, row: Row) -> str:
-        shown = timed_interval(run, row, metric)
-        return format_significant(shown.value if shown else None)
+        interval = shown(run, row, metric)
+        return show(interval.value if interval else None)
 
-    def interval(run: RunSummary, row: Row) -> str:
-        return bounds_text(timed_interval(run, row, metric), format_significant)
+    def bounds(run: RunSummary, row: Row) -> str:
+        return bounds_text(shown(run, row, metric), show)
 
-    return Column(key, title, value, interval=interval)
+    return Column(key, title, value, interval=bounds)
 
 
 def _name(run: RunSummary, row: Row) -> str:
@@ -132,34 +121,34 @@ def _kl_interval(_run: RunSummary, row: Row) -> str:
 
 COLUMNS = (
     Column("variant", "variant", _name, right=False),
-    _timed("ttft", "TTFT ms", latency.TTFT),
-    _timed("tpot", "TPOT ms", latency.TPOT),
-    _timed("output_throughput", "out tok/s", throughput.OUTPUT),
-    _figure("weights", "weights MiB", memory.WEIGHTS, format_mib),
+    figure_column("ttft", "TTFT ms", latency.TTFT),
+    figure_column("tpot", "TPOT ms", latency.TPOT),
+    figure_column("output_throughput", "out tok/s", throughput.OUTPUT),
+    figure_column("weights", "weights MiB", memory.WEIGHTS, format_mib),
     Column("peak", "peak MiB", _peak),
-    _timed("cost", "$/1k tok", cost.PER_1K),
+    figure_column("cost", "$/1k tok", cost.PER_1K),
     Column("ratio", "cost ratio [95 %]", _ratio),
     Column("verdict", "verdict", _verdict, right=False),
     Column("kl", "KL nat", _kl, interval=_kl_interval),
-    _figure("top1", "top-1", output_drift.TOP1, format_share),
+    figure_column("top1", "top-1", output_drift.TOP1, format_share),
 )
 
 OF_ANSWERS = (
     Column("answer", "tok/answer (reasoning)", _answer_tokens),
-    _timed("answer_cost", "$/answer", answers.PER_ANSWER),
+    figure_column("answer_cost", "$/answer", answers.PER_ANSWER),
 )
 
 OF_CASCADES = (
-    _figure("sent_on", "sent on", cascade.RATE, format_share),
-    _figure("edge_usd", "edge $/req", cascade.EDGE),
-    _figure("cloud_usd", "cloud $/req", cascade.CLOUD),
+    figure_column("sent_on", "sent on", cascade.RATE, format_share),
+    figure_column("edge_usd", "edge $/req", cascade.EDGE),
+    figure_column("cloud_usd", "cloud $/req", cascade.CLOUD),
 )
 
 # How well a GPU is used. The table of a run on a CPU does not have these, because it is wide already.
 GPU_COLUMNS = (
-    _figure("busy", "GPU busy", device.SHARE, format_share),
-    _figure("mbu", "MBU", roofline.MBU, format_share),
-    _figure("mfu", "MFU", roofline.MFU, format_share),
+    figure_column("busy", "GPU busy", device.SHARE, format_share),
+    figure_column("mbu", "MBU", roofline.MBU, format_share),
+    figure_column("mfu", "MFU", roofline.MFU, format_share),
 )
 
 
@@ -167,22 +156,22 @@ SHARED = {column.key: column for column in COLUMNS}
 OF_SERVERS = (
     SHARED["variant"],
     SHARED["ttft"],
-    _figure("ttft_p90", "TTFT p90", under_load.PERCENTILES[latency.TTFT, 90]),
+    figure_column("ttft_p90", "TTFT p90", under_load.PERCENTILES[latency.TTFT, 90]),
     SHARED["tpot"],
-    _timed("e2el", "E2EL ms", latency.E2EL),
+    figure_column("e2el", "E2EL ms", latency.E2EL),
     SHARED["output_throughput"],
     SHARED["peak"],
-    _figure("errors", "errors", requests.ERRORS, format_share),
-    _figure("good", "good", goodput.FRACTION, format_share),
+    figure_column("errors", "errors", requests.ERRORS, format_share),
+    figure_column("good", "good", goodput.FRACTION, format_share),
     SHARED["cost"],
-    _timed("cost_good", "$/good req", goodput.PER_GOOD),
+    figure_column("cost_good", "$/good req", goodput.PER_GOOD),
     SHARED["ratio"],
     SHARED["verdict"],
 )
 OF_ENCODERS = (
     SHARED["variant"],
-    _timed("e2el", "ms/request", latency.E2EL),
-    _timed("total_throughput", "tok/s", throughput.TOTAL),
+    figure_column("e2el", "ms/request", latency.E2EL),
+    figure_column("total_throughput", "tok/s", throughput.TOTAL),
     SHARED["weights"],
     SHARED["peak"],
     SHARED["cost"],
@@ -191,12 +180,12 @@ OF_ENCODERS = (
 )
 OF_TASKS = {
     "embedding": (
-        _figure("cosine", "cosine", encoded.COSINE, cosine_text),
-        _figure("cosine_p01", "worst 1 %", encoded.COSINE_P01, cosine_text),
-        _figure("ranks", "ranks", encoded.RANKS, cosine_text),
-        _figure("first", "same first", encoded.FIRST, format_share),
+        figure_column("cosine", "cosine", encoded.COSINE, cosine_text),
+        figure_column("cosine_p01", "worst 1 %", encoded.COSINE_P01, cosine_text),
+        figure_column("ranks", "ranks", encoded.RANKS, cosine_text),
+        figure_column("first", "same first", encoded.FIRST, format_share),
     ),
-    "classification": (_figure("flips", "flips", encoded.FLIPS, share_text),),
+    "classification": (figure_column("flips", "flips", encoded.FLIPS, share_text),),
 }
 OF_DRIFT = (SHARED["kl"], SHARED["top1"])
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from bench.metrics import cost, latency, output_drift, throughput
 from bench.metrics.comparisons import Comparison
 from bench.results.disturbance import alone_notes, in_turns_notes
+from bench.results.paired_figures import in_turns
 from bench.results.row import Row
-from bench.results.run_summary import RunSummary, in_turns
+from bench.results.run_summary import RunSummary
 from bench.stats.figure import Figure, Metric, ratio_bounds, value_of
 from bench.stats.intervals import LEAST_SAMPLES, Interval, mean_interval, ratio_interval
 from bench.stats.verdict import Verdict, verdict_of

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from bench.metrics import cost, device, latency, roofline, worked
 from bench.metrics.throughput import totals
 from bench.records import ArmRecord, RunRecord
+from bench.results.paired_figures import alone, in_turns, shown, shown_value
 from bench.results.row import Row
-from bench.results.run_summary import RunSummary, in_turns
-from bench.stats.figure import Figure, Metric, value_of
+from bench.results.run_summary import RunSummary
+from bench.stats.figure import Metric, value_of
 from bench.stats.intervals import Interval
 
 BUSY_ENOUGH = 0.75  # share of a step for which the GPU must work, or the step is bound by the processor
@@ -56,27 +57,18 @@ def explained(run: RunSummary, record: RunRecord, row: Row) -> Iterator[Explaine
     for key, figure in row.figures():
         if figure is None:
             continue
-        ratio = run.comparison(row, key)
-        paired = ratio is not None and in_turns(ratio) and ratio.value is not None
-        shown, times = figure.interval, None
-        if paired and ratio is not None and ratio.value is not None:
-            shown = Interval(ratio.value, ratio.value_low, ratio.value_high)
+        interval, own = shown(run, row, key) or figure.interval, alone(figure)
+        ratio, times = run.comparison(row, key), None
+        if ratio is not None and in_turns(ratio) and ratio.value is not None:
             times = f"{ratio.value / ratio.ratio:.6g} * {ratio.ratio:.6g}"
-        alone = _alone(figure)
-        if times is None and alone not in (0.0, figure.value):
-            times = f"{alone:.6g} * {figure.value / alone:.6g}"
-        yield Explained(key, figure.unit, figure.formula, alone, arithmetic.get(key), shown, times)
+        elif own not in (0.0, interval.value):
+            times = f"{own:.6g} * {interval.value / own:.6g}"
+        yield Explained(key, figure.unit, figure.formula, own, arithmetic.get(key), interval, times)
 
 
 def arm_of(record: RunRecord, row: Row) -> ArmRecord:
     """Return the journal's record of a row."""
     return next(arm for arm in record.arms if (arm.group, arm.name) == row.key)
-
-
-def _alone(figure: Figure) -> float:
-    """Return the row's own figure. If the figure comes from pairs, the row's own value is in its notes."""
-    kept = figure.notes.get("alone")
-    return float(figure.value) if kept is None else float(kept)
 
 
 def waterfall(run: RunSummary, record: RunRecord, row: Row) -> list[Part] | None:
@@ -89,8 +81,8 @@ def waterfall(run: RunSummary, record: RunRecord, row: Row) -> list[Part] | None
     """
     base = run.baseline_of(row)
     share = _split(record, base)
-    start, end = (_shown(run, side, cost.PER_REQUEST) for side in (base, row))
-    first = [_shown(run, side, latency.TTFT) for side in (base, row)]
+    start, end = (shown_value(run, side, cost.PER_REQUEST) for side in (base, row))
+    first = [shown_value(run, side, latency.TTFT) for side in (base, row)]
     if share is None or start is None or end is None or not first[0] or first[1] is None:
         return None
     hours = [cost.hourly_usd(arm_of(record, side), record) for side in (base, row)]
@@ -169,15 +161,8 @@ def _split(record: RunRecord, row: Row) -> float | None:
     return sums.prefill_s / (sums.prefill_s + sums.decode_s)
 
 
-def _shown(run: RunSummary, row: Row, metric: Metric) -> float | None:
-    ratio = run.comparison(row, metric)
-    if ratio is not None and in_turns(ratio) and ratio.value is not None:
-        return ratio.value
-    return value_of(row.figure(metric))
-
-
 def _change(run: RunSummary, base: Row, row: Row, metric: Metric) -> str:
-    before, after = _shown(run, base, metric), _shown(run, row, metric)
+    before, after = shown_value(run, base, metric), shown_value(run, row, metric)
     if before is None or after is None:
         return ""
     return f"{metric.description} {before:.3g} → {after:.3g} {metric.unit}"

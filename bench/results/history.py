@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from bench.errors import UsageError
 from bench.formatting import format_significant, printable
+from bench.results.paired_figures import shown_value
 from bench.results.run_summary import RunSummary
-from bench.stats.figure import value_of
 from bench.store.files import digest
 from bench.store.replay import in_range
 
@@ -85,7 +85,7 @@ def _figures(run: RunSummary, metrics: Sequence[str]) -> Iterator[tuple[tuple[st
             ]
         )
         for metric in metrics:
-            value = value_of(row.figure(metric))
+            value = shown_value(run, row, metric)
             if row.ok and value is not None:
                 yield (run.name, row.group, row.name, metric, conditions[:12]), value
 

@@ -19,8 +19,9 @@ from bench.metrics.comparisons import Comparison
 from bench.results.behaviour import Tested, tested
 from bench.results.consistency import distinct, judged, of_measured_rows
 from bench.results.front import fronts
+from bench.results.paired_figures import BOTH, alone, shown
 from bench.results.row import Row
-from bench.stats.figure import Metric, value_of
+from bench.stats.figure import Metric
 from bench.stats.verdict import RatioDesign, Verdict
 
 Json = Mapping[str, Any]
@@ -126,7 +127,9 @@ class RunSummary:
     def flat_rows(self) -> list[dict[str, Any]]:
         """Return a flat dict for each row, ready for a DataFrame.
 
-        It has the names, the status, each figure with its interval, and each ratio to the baseline.
+        It has the names, the status, each figure with its interval, and each ratio to the baseline. The
+        figures are those of the table (``paired_figures.shown``); beside the main ones stands what the row
+        measured alone, as ``ttft_ms_alone``.
         """
         return [self._flat(row) for row in self.rows]
 
@@ -138,10 +141,14 @@ class RunSummary:
             "status": str(row.status),
             "reason": row.reason,
         }
-        for key, figure in row.figures():
-            flat[key] = value_of(figure)
-            flat[f"{key}_ci_low"] = figure.ci_low if figure else None
-            flat[f"{key}_ci_high"] = figure.ci_high if figure else None
+        for key, _figure in row.figures():
+            interval = shown(self, row, key)
+            flat[key] = float(interval.value) if interval else None
+            flat[f"{key}_ci_low"] = interval.low if interval else None
+            flat[f"{key}_ci_high"] = interval.high if interval else None
+        for metric in BOTH:
+            if (own := row.figure(metric)) is not None:
+                flat[f"{metric.key}_alone"] = alone(own)
         for ratio in self.ratios_of(row):
             flat[f"{ratio.metric}_ratio"] = ratio.ratio
             flat[f"{ratio.metric}_ratio_ci_low"] = ratio.ci_low
@@ -209,8 +216,3 @@ def _comparison(stored: Json) -> Comparison:
     return Comparison(
         **{**known, "verdict": Verdict(stored["verdict"]), "design": RatioDesign(stored["design"])}
     )
-
-
-def in_turns(ratio: Comparison | None) -> bool:
-    """Return whether both sides of a ratio were measured together (in turns), not each row alone."""
-    return ratio is not None and ratio.design != RatioDesign.SOLO

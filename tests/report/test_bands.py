@@ -12,9 +12,12 @@ from bench.report.bands import a_different_model, band
 from bench.stats.intervals import Interval
 
 
-def row(kld: float | None, **notes: object) -> Any:
-    figure = output_drift.KLD.scalar(None if kld is None else Interval(kld, kld, kld), **notes)
-    return SimpleNamespace(figure=lambda metric: figure if metric is output_drift.KLD else None)
+def row(kld: float | None, top1: float | None = None) -> Any:
+    figures = {
+        output_drift.KLD: output_drift.KLD.scalar(None if kld is None else Interval(kld, kld, kld)),
+        output_drift.TOP1: output_drift.TOP1.scalar(top1),
+    }
+    return SimpleNamespace(figure=figures.get)
 
 
 @pytest.mark.parametrize(
@@ -37,6 +40,23 @@ def test_both_sides_of_every_limit(
     monkeypatch.setattr(output_drift, "above_floor", lambda figure: True)
     assert band(row(kld)) == words
     assert a_different_model(row(kld)) is (words == "a different model")
+
+
+@pytest.mark.parametrize(
+    ("kld", "top1", "words"),
+    [
+        (0.0005, 0.9, "indistinguishable"),
+        (0.0005, 0.658, "noticeably different"),
+        (0.015, 0.9, "close to the baseline"),
+        (0.015, 0.899, "noticeably different"),
+        (0.3, 0.5, "a different model"),
+    ],
+)
+def test_a_row_that_agrees_on_few_tokens_is_not_close(
+    kld: float, top1: float, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(output_drift, "above_floor", lambda figure: True)
+    assert band(row(kld, top1)) == words
 
 
 def test_within_the_noise_there_is_no_band(monkeypatch: pytest.MonkeyPatch) -> None:

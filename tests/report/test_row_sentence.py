@@ -11,13 +11,12 @@ import pytest
 from bench.errors import Outcome
 from bench.metrics import cost, memory, one_off, output_drift, split
 from bench.report.notes import timed_words
-from bench.report.row_sentence import band, drift_words, once_words, sentence, timed_interval
+from bench.report.row_sentence import band, drift_words, once_words, sentence
 from bench.report.splits import split_words
 from bench.report.table_columns import COLUMNS
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
 from bench.stats.figure import Metric
-from bench.stats.intervals import Interval
 
 
 @pytest.fixture
@@ -117,32 +116,6 @@ def test_what_the_columns_of_time_and_money_are(run: RunSummary) -> None:
     rows = [replace(row, void_pairs=3 * (place == 1)) for place, row in enumerate(run.rows)]
     run = replace(run, rows=tuple(rows))
     assert "turns (3 more left out, while others used the machine);" in timed_words(run)
-
-
-def test_a_timed_figure_is_the_baseline_s_times_the_ratio(
-    written: dict[str, Any], sample: ModuleType
-) -> None:
-    one = next(found for found in written["comparisons"] if found["metric"] == cost.PER_1K.key)
-    one |= {"value": 0.5, "value_low": 0.4, "value_high": 0.6, "design": "duet"}
-
-    def found() -> tuple[Interval | None, Row]:
-        run = sample.summary(written)
-        (row,) = [row for row in run.rows if row.key == (one["group"], one["variant"])]
-        return timed_interval(run, row, cost.PER_1K), row
-
-    assert found()[0] == Interval(0.5, 0.4, 0.6)
-    one["design"] = "solo"
-    interval, row = found()
-    figure = row.figure(cost.PER_1K)
-    assert figure is not None
-    assert interval == figure.interval != Interval(0.5, 0.4, 0.6)
-    one |= {"design": "duet", "value": None}
-    assert found()[0] == figure.interval
-
-
-def test_a_row_without_the_figure_has_no_interval_of_it(run: RunSummary) -> None:
-    bare = replace(measured(run), name="not compared", metrics={})
-    assert timed_interval(run, bare, cost.PER_1K) is None
 
 
 def test_a_row_that_failed_says_how_and_why_on_one_line(run: RunSummary) -> None:

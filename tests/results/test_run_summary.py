@@ -20,8 +20,9 @@ from bench.gate.verdict import Effort, GateVerdict, block, finding
 from bench.metrics import cost, latency, output_drift
 from bench.records import EnergyReading, MemoryPeaks, Sides
 from bench.records.grid import grid_of
+from bench.results.paired_figures import in_turns
 from bench.results.row import Evidence, Row
-from bench.results.run_summary import RunStatus, RunSummary, in_turns
+from bench.results.run_summary import RunStatus, RunSummary
 from bench.results.summarise import summarise
 from bench.results.summary import RUN_JSON, SEAL, UNSEALED, load_run
 from bench.stats.figure import Figure
@@ -291,8 +292,9 @@ def test_flat_rows_are_plain_data() -> None:
     assert one is not None
     assert figure is not None
     assert (row["e2el_ms"], row["e2el_ms_ci_low"], row["e2el_ms_ci_high"]) == (
-        figure.value, figure.ci_low, figure.ci_high,
+        one.value, one.value_low, one.value_high,
     )  # fmt: skip
+    assert row["e2el_ms_alone"] == figure.value
     assert (row["e2el_ms_ratio"], row["e2el_ms_verdict"]) == (one.ratio, "better")
     assert "e2el_ms_ratio" not in base
     assert (failed["status"], failed["reason"], failed["e2el_ms"]) == ("oom_host", "killed", None)

@@ -10,6 +10,7 @@ from bench.metrics.comparisons import Comparison
 from bench.report.formats import ascii_json, presented
 from bench.report.gate_reading import HOLDS, bounds, in_words, relative, summary, unit_of
 from bench.report.gate_sides import compared
+from bench.results.paired_figures import shown_figure
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
 from bench.stats.figure import Figure, Metric
@@ -46,7 +47,7 @@ def _entries(run: RunSummary) -> Iterator[Entry]:
                 yield _rule(run, rule)
     for row in run.rows:
         for metric in PLOTTED:
-            if (figure := row.figure(metric)) is not None:
+            if (figure := shown_figure(run, row, metric)) is not None:
                 yield _figure(run, row, metric, figure)
         if (ratio := run.comparison(row, cost.PER_1K)) is not None:
             yield _ratio(run, row, ratio)

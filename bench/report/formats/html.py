@@ -24,10 +24,10 @@ from bench.report.notes import drift_note, front_words, timed_words, windows_wor
 from bench.report.row_sentence import interval_text, sentence
 from bench.report.table_columns import Column, columns_of
 from bench.results.headline import headline
+from bench.results.paired_figures import alone, shown
 from bench.results.row import Evidence, Row
 from bench.results.run_summary import RunSummary
 from bench.results.summarise import NOT_A_FAILURE
-from bench.stats.figure import Figure
 from bench.stats.verdict import Verdict
 
 SUFFIX = "html"
@@ -188,31 +188,35 @@ class _Page:
 
     @cached_property
     def _figure_rows(self) -> dict[str, list[FigureRow]]:
-        return {group: _figure_rows(self.measured(group)) for group in self.groups}
+        return {group: _figure_rows(self.run, self.measured(group)) for group in self.groups}
 
 
-def _figure_rows(rows: Sequence[Row]) -> list[FigureRow]:
-    columns = [dict(row.figures()) for row in rows]
-    return [
-        _figure_row(key, [column.get(key) for column in columns])
-        for key in dict.fromkeys(key for column in columns for key in column)
-    ]
+def _figure_rows(run: RunSummary, rows: Sequence[Row]) -> list[FigureRow]:
+    keys = dict.fromkeys(key for row in rows for key, _figure in row.figures())
+    return [_figure_row(key, run, rows) for key in keys]
 
 
-def _figure_row(key: str, figures: Sequence[Figure | None]) -> FigureRow:
+def _figure_row(key: str, run: RunSummary, rows: Sequence[Row]) -> FigureRow:
     """Make the row of one metric. If no variant has the figure, this version knows its unit and formula."""
-    source = next((figure for figure in figures if figure), all_metrics().get(key))
+    source = next((figure for row in rows if (figure := row.figure(key))), all_metrics().get(key))
     unit, formula = (source.unit, with_ordinals(source.formula)) if source else ("", "")
-    return FigureRow(key, unit, formula, tuple(_figure_cell(figure, unit) for figure in figures))
+    return FigureRow(key, unit, formula, tuple(_figure_cell(key, run, row, unit) for row in rows))
 
 
-def _figure_cell(figure: Figure | None, unit: str) -> tuple[str, str] | None:
-    """Return (value, interval and other numbers of the figure), or None without a figure."""
-    if figure is None:
+def _figure_cell(key: str, run: RunSummary, row: Row, unit: str) -> tuple[str, str] | None:
+    """Return (value, interval and other numbers of the figure), or None without a figure.
+
+    If the row's own figure, measured alone, is not the one that is shown, it comes after the interval, before
+    the percentiles, which belong to it.
+    """
+    figure, interval = row.figure(key), shown(run, row, key)
+    if figure is None or interval is None:
         return None
     parts = []
-    if figure.ci_low is not None and figure.ci_high is not None:
-        parts.append(f"[{_number(figure.ci_low, unit)} to {_number(figure.ci_high, unit)}]")
+    if interval.low is not None and interval.high is not None:
+        parts.append(f"[{_number(interval.low, unit)} to {_number(interval.high, unit)}]")
+    if interval.value != (own := alone(figure)):
+        parts.append(f"alone {_number(own, unit)}")
     if figure.sample is not None:
         percentiles = [(key, getattr(figure.sample, key)) for key in _EXTRAS]
         parts += [f"{key} {_number(value, unit)}" for key, value in percentiles if value is not None]
@@ -222,7 +226,7 @@ def _figure_cell(figure: Figure | None, unit: str) -> tuple[str, str] | None:
     if figure.notes.get("windows") is not None:
         parts.append(windows_words(figure.notes))
     unbroken = (part.replace(" ", "\N{NO-BREAK SPACE}") for part in parts)
-    return _number(figure.value, unit), " · ".join(unbroken)
+    return _number(interval.value, unit), " · ".join(unbroken)
 
 
 def _number(value: float | None, unit: str) -> str:

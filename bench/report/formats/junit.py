@@ -12,6 +12,7 @@ from bench.report.formats import harmless, presented
 from bench.report.gate_reading import advice, bounds, in_words, unit_of
 from bench.report.gate_sides import compared
 from bench.report.row_sentence import sentence
+from bench.results.paired_figures import shown_value
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
 from bench.stats.figure import value_of
@@ -64,7 +65,7 @@ def _suite(run: RunSummary) -> ET.Element:
 def _case(run: RunSummary, row: Row) -> ET.Element:
     classname = ".".join(filter(None, (run.name, row.group)))
     case = ET.Element("testcase", classname=classname, name=row.name)
-    request_ms = value_of(row.figure(latency.E2EL))
+    request_ms = shown_value(run, row, latency.E2EL)
     if request_ms is not None:
         case.set("time", f"{request_ms / 1e3:.6f}")
     case.append(_properties(_figures(run, row)))
@@ -113,7 +114,7 @@ def _figures(run: RunSummary, row: Row) -> dict[str, object]:
     """Return the figures that a CI job would plot. A missing figure is left out, and never written as 0."""
     ratio = run.comparison(row, cost.PER_1K)
     figures = {
-        cost.PER_1K.key: value_of(row.figure(cost.PER_1K)),
+        cost.PER_1K.key: shown_value(run, row, cost.PER_1K),
         f"{cost.PER_1K.key}_ratio": ratio.ratio if ratio else None,
         f"{cost.PER_1K.key}_verdict": ratio.verdict if ratio else None,
         output_drift.KLD.key: value_of(row.figure(output_drift.KLD)),

@@ -15,6 +15,7 @@ from bench.report.formats import ascii_json, presented
 from bench.report.gate_reading import bounds, findings_of, measured, unit_of
 from bench.report.gate_sides import compared
 from bench.results.headline import headline
+from bench.results.paired_figures import factor_of, shown_value
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
 from bench.stats.figure import value_of
@@ -33,7 +34,9 @@ def render(runs: Sequence[RunSummary]) -> str:
 
     The samples of a run are only in its journal, and ``run.json`` has a summary. So the quartiles are
     estimated as those of a normal distribution, clipped to the measured range; ``extra_info.estimated`` names
-    these fields.
+    these fields. The requests were timed alone. Those of a variant that ran in turns with its baseline are
+    scaled to the mean of the table (``extra_info.scaled_by``), because figures from different minutes cannot
+    be compared.
 
     Each rule of a gate that has a figure is a benchmark too, with its bounds as minimum and maximum. Its name
     contains the unit, because pytest-benchmark shows every number as seconds. The key ``gates``, which
@@ -44,7 +47,8 @@ def render(runs: Sequence[RunSummary]) -> str:
     for run in clean:
         for row in run.rows:
             if (figure := row.figure(latency.E2EL)) is not None and figure.sample is not None:
-                benchmarks.append(_benchmark(run, row, _stats(figure.sample), _extra(run, row)))
+                stats = _stats(figure.sample, factor_of(run, row, latency.E2EL))
+                benchmarks.append(_benchmark(run, row, stats, _extra(run, row)))
         for rule in run.gate.rules if run.gate else ():
             if rule.value is not None:
                 benchmarks.append(_of_rule(run, rule, rule.value))
@@ -167,10 +171,14 @@ def _of_rule(run: RunSummary, rule: Finding, value: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _stats(sample: Distribution) -> dict[str, Any]:
-    """Return pytest-benchmark's fields in seconds, from a sample in milliseconds; unknown fields are null."""
-    low, high, mean, middle = (value / 1e3 for value in (sample.min, sample.max, sample.mean, sample.p50))
-    sd = (sample.sd or 0.0) / 1e3
+def _stats(sample: Distribution, factor: float | None = None) -> dict[str, Any]:
+    """Return pytest-benchmark's fields in seconds, from a sample in milliseconds; unknown fields are null.
+
+    All times are multiplied by ``factor``, so that their mean is the one of the table.
+    """
+    by = 1e3 / (factor or 1.0)
+    low, high, mean, middle = (value / by for value in (sample.min, sample.max, sample.mean, sample.p50))
+    sd = (sample.sd or 0.0) / by
     q1, q3 = max(low, middle - QUARTILE_SD * sd), min(high, middle + QUARTILE_SD * sd)
     reach = 1.5 * (q3 - q1)
     return {
@@ -201,7 +209,8 @@ def _extra(run: RunSummary, row: Row) -> dict[str, Any]:
     return {
         "run_id": run.run_id,
         "status": row.status,
-        cost.PER_1K.key: value_of(row.figure(cost.PER_1K)),
+        cost.PER_1K.key: shown_value(run, row, cost.PER_1K),
+        "scaled_by": factor_of(run, row, latency.E2EL),
         "cost_ratio": ratio.ratio if ratio else None,
         "cost_ratio_ci_low": ratio.ci_low if ratio else None,
         "cost_ratio_ci_high": ratio.ci_high if ratio else None,

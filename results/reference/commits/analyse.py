@@ -37,14 +37,12 @@ def main(path: Path) -> None:
         units = statistics.median(
             line["units"] for line in gates if line["change"] == change and "units" in line
         )
-        print(
-            f"{change}: {started} gates, {dict(verdicts)}; FAIL {fails / started:.1%} [{low:.1%}, {high:.1%}]; {units:g} units (median)"
-        )
+        share = f"FAIL {fails / started:.1%} [{low:.1%}, {high:.1%}]"
+        print(f"{change}: {started} gates, {dict(verdicts)}; {share}; {units:g} units (median)")
     beyond = sorted(line["beyond_units_s"] for line in gates if "beyond_units_s" in line)
     took = statistics.median(line["took_s"] for line in gates)
-    print(
-        f"beyond the units: {statistics.median(beyond):.1f} s in the median, {beyond[-1]:.1f} s at most; a gate took {took:.0f} s"
-    )
+    middle = statistics.median(beyond)
+    print(f"beyond the units: {middle:.1f} s (median), {beyond[-1]:.1f} s at most; a gate took {took:.0f} s")
 
 
 if __name__ == "__main__":
