@@ -22,7 +22,7 @@ from bench.machine.gpus import gpu_for
 from bench.machine.nvml import Gpu
 from bench.machine.proc import session_of
 from bench.measure import replies
-from bench.measure.clouds import token_prices
+from bench.measure.clouds import key_told, token_prices
 from bench.measure.context import RunContext as RunContext
 from bench.measure.events import Began
 from bench.measure.replies import Asked, Command, Reply
@@ -208,7 +208,7 @@ def _told(arm: Arm, step: Optimisation, baseline: LocalModel, fetch: Fetch | Non
     model = models_of(step, arm.place)["edge"]
     small = replace(arm, model=model, runtime=runtime, optimise=edge.optimise)
     load = load_arguments(small, fetch(small.model), baseline, fetch)
-    more = {"learn": learn} if (learn := questions(params)) else {}
+    more = key_told(params, arm.place) | ({"learn": learn} if (learn := questions(params)) else {})
     return {**module, "params": {}, "told": {**told(params), **token_prices(params)}, "edge": load, **more}
 
 
