@@ -211,5 +211,6 @@ def interval_text(ratio: Comparison | None) -> str:
     if ratio.ci_low is None or ratio.ci_high is None:
         return format_significant(ratio.ratio)
     if ratio.ratio < 0.1:
-        return " ".join(format_significant(number) for number in (ratio.ratio, ratio.ci_low, ratio.ci_high))
+        value, low, high = map(format_significant, (ratio.ratio, ratio.ci_low, ratio.ci_high))
+        return f"{value} [{low}, {high}]"
     return f"{ratio.ratio:.3f} [{ratio.ci_low:.3f}, {ratio.ci_high:.3f}]"

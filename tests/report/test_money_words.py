@@ -116,7 +116,7 @@ def test_work_done_once_in_words(seconds: float, even: float | None, said: str) 
         (ratio(0.66, None, 0.68), "0.660"),
         (ratio(0.66, 0.65, None), "0.660"),
         (ratio(0.1, 0.09, 0.11), "0.100 [0.090, 0.110]"),
-        (ratio(0.05, 0.04, 0.06), "0.0500 0.0400 0.0600"),
+        (ratio(0.05, 0.04, 0.06), "0.0500 [0.0400, 0.0600]"),
     ],
 )
 def test_a_ratio_with_its_interval(compared: Any, said: str) -> None:
