@@ -32,6 +32,6 @@ def _at_both_prices(row: Row) -> str:
         return ""
     usd_words = f"{format_significant(usd.value)} USD"
     return (
-        f"; at the prices of both sides a thousand tokens cost {usd_words}, while the table bills the time of "
-        "this machine"
+        f"; at the prices of both sides a thousand tokens cost {usd_words}, while the table bills the time "
+        "of this machine"
     )
