@@ -208,8 +208,9 @@ def _told(arm: Arm, step: Optimisation, baseline: LocalModel, fetch: Fetch | Non
     model = models_of(step, arm.place)["edge"]
     small = replace(arm, model=model, runtime=runtime, optimise=edge.optimise)
     load = load_arguments(small, fetch(small.model), baseline, fetch)
-    more = key_told(params, arm.place) | ({"learn": learn} if (learn := questions(params)) else {})
-    return {**module, "params": {}, "told": {**told(params), **token_prices(params)}, "edge": load, **more}
+    more = {"learn": learn} if (learn := questions(params)) else {}
+    terms = {**told(params), **token_prices(params)}
+    return {**module, "params": {}, "told": terms, "edge": load, **key_told(params, arm.place), **more}
 
 
 def _with_models(step: Optimisation, fetch: Fetch | None, place: Place) -> dict[str, object]:
