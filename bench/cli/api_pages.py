@@ -169,6 +169,11 @@ def _notes(comparison: Comparison) -> Iterator[str]:
             f"servers        {servers} on a machine, by the processors that the run used; whether they slow "
             "each other was not measured"
         )
+    if any(row.own.unused_hour_usd for row in comparison.rows):
+        yield (
+            "rented whole   the servers do not fill a machine: in *pays from*, H is of the whole machine, "
+            "divided by its servers; in *your request* it is of the part that the run used"
+        )
     if any(not api.same_weights for api in comparison.apis):
         yield "other models   give other answers, and nothing here says whether they are better or worse"
         if comparison.token_ratio == 1:

@@ -28,7 +28,7 @@ def encoder_plan(run: RunSummary, asked: PlanOptions) -> str:
     """Return the plan as text or as JSON. Raises UsageError for options that are only for replies."""
     about_replies = {
         "--slo": bool(asked.slo), "--good": asked.good != PlanOptions.good, "--api": bool(asked.api),
-        "--cached": bool(asked.cached), "--token-ratio": asked.token_ratio != 1,
+        "--cached": asked.cached is not None, "--token-ratio": asked.token_ratio != 1,
         "--volumes": bool(asked.volumes), "--reserved": asked.reserved is not None,
     }  # fmt: skip
     refuse_idle(about_replies, "an encoder reads a text in one pass, and no queue of replies is simulated")

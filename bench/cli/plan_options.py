@@ -59,8 +59,13 @@ class PlanOptions:
         list[str] | None, typer.Option(metavar="PROVIDER/MODEL", help="APIs to compare it with")
     ] = None
     cached: Annotated[
-        float, typer.Option(min=0, max=1, help="share of the input that an API's prompt cache serves")
-    ] = 0.0
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="share of the input that an API's prompt cache serves; if absent, as a server of the run",
+        ),
+    ] = None
     token_ratio: Annotated[
         float, typer.Option(help="how many tokens the API counts for one token of this model")
     ] = 1.0

@@ -10,13 +10,14 @@ from bench.cli.api_pages import count_words
 from bench.cli.cascade_pages import cascade_json, cascade_notes, cascade_row, paid_rows
 from bench.cli.plan_words import bounds, dollars, ms
 from bench.cli.tables import align
-from bench.formatting import format_significant
+from bench.formatting import format_share, format_significant
 from bench.plan.answer import FORMULA_MONTH, Answer
 from bench.plan.cascade_fleet import PlannedCascade
 from bench.plan.fleet import MOST_LOAD, Latency, Slo, Stream
 from bench.plan.options import Option
 from bench.plan.planned import Planned
 from bench.pricing.apis import ApiOffer, list_version
+from bench.pricing.break_even import servers_of
 
 
 def plan_page(answer: Answer, volumes: Sequence[float] = ()) -> str:
@@ -90,7 +91,7 @@ def _server_words(option: Option) -> str:
         return option.hardware
     if option.share > 1:
         return f"{option.share:g} machines"
-    servers = int(1 / option.share + 1e-9)
+    servers = servers_of(option.share)
     return "1 machine" if servers == 1 else f"1/{servers} machine"
 
 
@@ -172,6 +173,9 @@ def _notes(answer: Answer) -> Iterator[str]:
     if any(row.option.share < 1 for row in answer.rows):
         yield "servers      those on one machine are assumed not to slow each other: it was not measured"
     yield f"APIs         {list_version()}, prices of {answer.day}; other models give other answers"
+    if share := answer.cached_share:
+        own = ", as much as a server of the run found in its own" if share == answer.plan.cached_share else ""
+        yield f"cached       {format_share(share)} of the input is read from the API's cache{own} (--cached)"
     if _pays_title(answer):
         yield "cheaper from  the requests a day from which one server, paid all month, costs less"
     if answer.token_ratio != 1:
@@ -188,6 +192,7 @@ def plan_json(answer: Answer, volumes: Sequence[float] = ()) -> dict[str, Any]:
         "price_list": list_version(),
         "stream": asdict(stream),
         "slo": asdict(answer.plan.slo),
+        "cached_share": answer.cached_share,
         "formula_month": FORMULA_MONTH,
         "options": [
             {

@@ -80,6 +80,7 @@ def _of_run(run: RunSummary, asked: PlanOptions) -> Plan:
     from bench.plan.cascades import cascades_of
     from bench.plan.fleet import Stream
     from bench.plan.options import MOST_SIMULATED, measured_options, not_simulated
+    from bench.plan.prompt_cache import share_found
     from bench.plan.served import served_rows
 
     slo = asked.target
@@ -97,7 +98,8 @@ def _of_run(run: RunSummary, asked: PlanOptions) -> Plan:
     like = next(row.workload for row in run.rows if row.title == base.title)
     routed, why_not = cascades_of(run, like, slo)
     notes += why_not
-    return Plan(title, (price,), stream, slo, tuple(measured_options(run)), weights, notes, routed)
+    found = share_found(run, rows, like)
+    return Plan(title, (price,), stream, slo, tuple(measured_options(run)), weights, notes, routed, found)
 
 
 def _of_card(asked: PlanOptions) -> Plan:

@@ -14,7 +14,7 @@ from bench.models.reference import named_or_path
 from bench.models.registry import FindModel
 from bench.optimisations import routes
 from bench.pricing.apis import must_be_known
-from bench.serving.address import address
+from bench.serving.address import address, key_of
 from bench.yaml_source import KeyPath, YamlSource, blaming
 
 
@@ -70,11 +70,14 @@ def check_edge(
 
 
 def _check_cloud(source: YamlSource, cloud: Any, path: KeyPath) -> None:
-    """Check the address of a server in the place of the large model, and that its price is in the list."""
+    """Check the address of a server in the place of the large model, that its key is there, and that its
+    price is in the list."""
     if cloud is None:
         return
     with blaming(source, (*path, "url")):
-        address(cloud.url)
+        server = address(cloud.url)
+    with blaming(source, (*path, "key_env")):
+        key_of(cloud.key_env, server)
     if cloud.price is not None:
         with blaming(source, (*path, "price")):
             must_be_known(cloud.price)

@@ -22,7 +22,7 @@ from bench.machine.gpus import gpu_for
 from bench.machine.nvml import Gpu
 from bench.machine.proc import session_of
 from bench.measure import replies
-from bench.measure.clouds import token_prices
+from bench.measure.clouds import key_told, token_prices
 from bench.measure.context import RunContext as RunContext
 from bench.measure.events import Began
 from bench.measure.replies import Asked, Command, Reply
@@ -209,7 +209,8 @@ def _told(arm: Arm, step: Optimisation, baseline: LocalModel, fetch: Fetch | Non
     small = replace(arm, model=model, runtime=runtime, optimise=edge.optimise)
     load = load_arguments(small, fetch(small.model), baseline, fetch)
     more = {"learn": learn} if (learn := questions(params)) else {}
-    return {**module, "params": {}, "told": {**told(params), **token_prices(params)}, "edge": load, **more}
+    terms = {**told(params), **token_prices(params)}
+    return {**module, "params": {}, "told": terms, "edge": load, **key_told(params, arm.place), **more}
 
 
 def _with_models(step: Optimisation, fetch: Fetch | None, place: Place) -> dict[str, object]:

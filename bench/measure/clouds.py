@@ -1,4 +1,4 @@
-"""Tell the worker of a server in the place of a cascade's large model, and say what that server bills."""
+"""Tell the worker of a server in the place of a cascade's large model: its price for a token, and its key."""
 
 from __future__ import annotations
 
@@ -6,11 +6,32 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import Any
 
+from bench.config.spec import Place
+from bench.errors import Outcome, VariantFailed
 from bench.measure.clock import utc_now
 from bench.pricing import apis
 from bench.records.plain import Json
+from bench.serving.address import address, key_of
 
 PER_1M = 1e-6
+
+
+def key_told(params: Mapping[str, Any], place: Place) -> Json:
+    """Return the key of a cascade's server as the worker is told it; nothing for a server without one.
+
+    It is in the worker's command, and not in what a result keeps. Raises VariantFailed for the worker of
+    another commit: its code may come from anybody.
+    """
+    cloud = params.get("cloud")
+    if cloud is None or cloud.key_env is None:
+        return {}
+    if place.directory is not None:
+        raise VariantFailed(
+            Outcome.UNSUPPORTED, f"{cloud.key_env} is a key, and the code of another commit gets no key"
+        )
+    key = key_of(cloud.key_env, address(cloud.url))
+    assert key is not None, "it has a name"
+    return {"key": {"name": key.name, "value": key.reveal()}}
 
 
 def token_prices(params: Mapping[str, Any]) -> Json:

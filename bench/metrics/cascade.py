@@ -102,11 +102,16 @@ def _paid(done: Sequence[Cascaded], terms: Json, by: Rates) -> Figures:
             power_usd_per_hour=terms.get("edge_power_usd_per_hour", 0.0),
         ),
         CLOUD.key: CLOUD.scalar(
-            positive_mean([bill.cloud_usd for bill in bills]),
+            _mean_if_paid([bill.cloud_usd for bill in bills]),
             **({"seconds": fmean(reached)} if reached else {}),
         ),
-        EGRESS.key: EGRESS.scalar(positive_mean([bill.egress_usd for bill in bills])),
+        EGRESS.key: EGRESS.scalar(_mean_if_paid([bill.egress_usd for bill in bills])),
     }
+
+
+def _mean_if_paid(usd: Sequence[float]) -> Interval:
+    """Return the mean dollars per request; without bounds if nothing was paid, as other requests may pay."""
+    return positive_mean(usd) if any(usd) else Interval(0.0, None, None)
 
 
 def _refused(sent: Sequence[Cascaded]) -> list[list[object]]:

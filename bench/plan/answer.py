@@ -13,8 +13,9 @@ from bench.plan.offers import offers
 from bench.plan.options import Option
 from bench.plan.planned import Planned, cheapest, month_at, pays_from, planned
 from bench.pricing.apis import ApiOffer, TokenMix
+from bench.pricing.hardware import HOURS_PER_MONTH
 
-FORMULA_MONTH = "machines * dollars an hour * 730, and power where it is billed apart"
+FORMULA_MONTH = f"machines * dollars an hour * {HOURS_PER_MONTH}, and power where it is billed apart"
 MOST_SAME = 5  # cheapest offers of the same weights that are shown
 
 
@@ -22,7 +23,8 @@ MOST_SAME = 5  # cheapest offers of the same weights that are shown
 class Plan:
     """What the user asks: a stream of requests, when a reply is good, and the options to serve it.
 
-    ``weights`` are the names of the model on a hub.
+    ``weights`` are the names of the model on a hub. ``cached_share`` is the share of the input that the run's
+    servers found in their prompt caches.
     """
 
     title: str
@@ -33,6 +35,7 @@ class Plan:
     weights: tuple[str, ...]
     notes: tuple[str, ...]
     cascades: tuple[CascadeOption, ...] = ()
+    cached_share: float = 0.0
 
     def reserving(self, hour_usd: float) -> Plan:
         """Return the same plan with an hourly price of reserved machines, in US dollars.
@@ -45,16 +48,22 @@ class Plan:
         )
         return replace(self, options=options, cascades=cascades)
 
-    def answered(self, apis: Sequence[str], cached_share: float, token_ratio: float, day: dt.date) -> Answer:
-        """Simulate every option, and compute what APIs bill for the same requests on ``day``."""
-        mix = TokenMix(self.stream.input_tokens, self.stream.output_tokens, cached_share)
+    def answered(
+        self, apis: Sequence[str], cached_share: float | None, token_ratio: float, day: dt.date
+    ) -> Answer:
+        """Simulate every option, and compute what APIs bill for the same requests on ``day``.
+
+        They read ``cached_share`` of the input from a prompt cache; None means as much as the run's servers.
+        """
+        cached = self.cached_share if cached_share is None else cached_share
+        mix = TokenMix(self.stream.input_tokens, self.stream.output_tokens, cached)
         every_offer = offers(self.weights, apis, mix, token_ratio, day)
         same = [offer for offer, is_same in every_offer if is_same]
         theirs = [offer for offer, is_same in every_offer if not is_same]
         rows = tuple(planned(option, self.stream, self.slo) for option in self.options)
         routed = tuple(planned_cascade(option, self.stream, self.slo) for option in self.cascades)
         offered = tuple(same if apis else same[:MOST_SAME])
-        return Answer(self, rows, offered, tuple(theirs), day, token_ratio, routed)
+        return Answer(self, rows, offered, tuple(theirs), day, token_ratio, routed, cached)
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,7 @@ class Answer:
     day: dt.date
     token_ratio: float
     cascades: tuple[PlannedCascade, ...] = ()
+    cached_share: float = 0.0
 
     @property
     def every(self) -> tuple[Planned | PlannedCascade, ...]:

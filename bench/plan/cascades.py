@@ -12,7 +12,8 @@ from bench.formatting import format_share
 from bench.metrics import cascade, cost
 from bench.plan.fleet import Slo
 from bench.plan.served import NOT_SAID
-from bench.pricing.cost import kept_price, watt_hour_usd
+from bench.pricing.break_even import place_of
+from bench.pricing.cost import kept_price, power_hours
 from bench.results.paired_figures import in_turns
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
@@ -111,9 +112,7 @@ def _option(run: RunSummary, row: Row) -> CascadeOption:
     assert rate is not None, "_not_planned says so otherwise"
     edge, price = _notes(row, cascade.EDGE), kept_price(run.price, run.run_id, _threads(row))
     factor, slower = _as_shown(run, row)
-    each_usd = watt_hour_usd(price.usd_per_kwh, price.pue)
-    watts = price.power_watts or 0.0
-    idle = min(price.idle_watts, watts)
+    idle_usd, busy_usd = power_hours(price)
     hour_usd = _number(edge, "usd_per_hour")
     power_usd = min(_number(edge, "power_usd_per_hour"), hour_usd)
     return CascadeOption(
@@ -121,9 +120,9 @@ def _option(run: RunSummary, row: Row) -> CascadeOption:
         edge=Place(factor * _number(edge, "seconds"), hour_usd - power_usd, busy_hour_usd=power_usd),
         cloud=Place(
             factor * _number(_notes(row, cascade.CLOUD), "seconds"),
-            price.hourly_usd + idle * each_usd,
-            price.devices,
-            (watts - idle) * price.devices * each_usd,
+            price.hourly_usd + idle_usd / price.devices,
+            place_of(price.devices),
+            busy_usd,
             rented=run.price["ownership"] == "rented",
         ),
         escalated=rate.interval,

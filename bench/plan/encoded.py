@@ -14,6 +14,7 @@ from bench.errors import UsageError
 from bench.metrics import throughput
 from bench.plan.fleet import MOST_LOAD, Fleet, Stream, fleet
 from bench.plan.served import own_serving
+from bench.pricing.break_even import place_of
 from bench.report.encoders import encoded_words, is_encoder
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
@@ -68,7 +69,8 @@ def _planned(run: RunSummary, row: Row, stream: Stream) -> PlannedEncoder:
     own, price = own_serving(run, row)
     text_s, batch = own.request_s, int(row.workload.get("batch_size") or 1)
     low, high = (None if not bound else 1 / bound for bound in (text_s.high, text_s.low))
-    machines = fleet(MOST_LOAD / text_s.value, stream, own.hour_usd / price.devices, price.devices)
+    share = place_of(price.devices)
+    machines = fleet(MOST_LOAD / text_s.value, stream, own.rented_hour_usd / share, share)
     power_usd = own.busy_hour_usd * text_s.value / 3600 * stream.per_month
     rented = run.price["ownership"] == "rented"
     return PlannedEncoder(
@@ -76,7 +78,7 @@ def _planned(run: RunSummary, row: Row, stream: Stream) -> PlannedEncoder:
         batch=batch,
         texts_per_s=Interval(1 / text_s.value, low, high),
         batch_s=batch * text_s.value,
-        share=price.devices,
+        share=share,
         fleet=machines,
         month_usd=machines.fixed_usd + power_usd,
         scaled_usd=machines.scaled_usd + power_usd if rented else None,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from bench.errors import UsageError
 from bench.plan.pass_times import Steps
 from bench.plan.queue_simulation import WARM_UP, Reply, Request, poisson, simulate
-from bench.pricing.break_even import HOURS_PER_MONTH
+from bench.pricing.hardware import HOURS_PER_MONTH
 from bench.stats.intervals import quantile
 
 SIMULATED = 1200  # requests in a simulation; MLPerf's rule needs at least 662 of them to show 99 %

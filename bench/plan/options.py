@@ -12,7 +12,7 @@ from bench.plan.devices import Device
 from bench.plan.fleet import Stream
 from bench.plan.pass_times import RooflineSteps, Steps, bound_words, measured_steps, most_in_cache
 from bench.plan.served import Served, served_rows
-from bench.pricing.cost import watt_hour_usd
+from bench.pricing.cost import power_hours, price_of
 from bench.pricing.hardware import HardwarePrice
 from bench.results.run_summary import RunSummary
 from bench.stats.intervals import Interval
@@ -115,7 +115,7 @@ def _measured(title: str, cells: Sequence[Served]) -> Option:
         title=title,
         hardware="",
         steps=measured_steps(points, prompt_s),
-        machine_usd=own.hour_usd / best.share,
+        machine_usd=own.rented_hour_usd / best.share,
         share=best.share,
         drift=best.drift,
         busy_hour_usd=own.busy_hour_usd,
@@ -167,7 +167,7 @@ def estimated_options(
             f"not even {MOST_DEVICES} × {device.name} hold the model at {min(how.bits):g} bits and the "
             f"caches of {LEAST_PLACES} sequences"
         )
-    idle_usd, busy_usd = power_hours(price)
+    idle_usd, busy_usd = _power_of_a_device(price)
     for bits, loaded, count in held:
         room = MEMORY_SHARE * device.memory_bytes * count
         ceilings = device.ceilings(bits).shared(count)
@@ -191,11 +191,9 @@ def _at(model: Loaded, bits: float) -> Loaded:
     return replace(model, bits=bits + SCALE_BITS if bits < 8 else bits)
 
 
-def power_hours(price: HardwarePrice) -> tuple[float, float]:
+def _power_of_a_device(price: HardwarePrice) -> tuple[float, float]:
     """Return (US dollars of power per idle hour of a device, US dollars that an hour of work adds)."""
-    rate = watt_hour_usd(price.usd_per_kwh, price.pue)
-    idle = price.idle_watts or 0.0
-    return idle * rate, ((price.average_watts or 0.0) - idle) * rate
+    return power_hours(replace(price_of(price), devices=1.0))
 
 
 def estimated_here(
@@ -208,7 +206,7 @@ def estimated_here(
     ``price``, or if the model does not fit into ``memory_bytes``.
     """
     threads, tokens = price.vcpus or 1, stream.input_tokens + stream.output_tokens
-    idle_usd, busy_usd = power_hours(price)
+    idle_usd, busy_usd = _power_of_a_device(price)
     for dtype, bits in DTYPES.items():
         ceilings = ceilings_here("cpu", threads, dtype)
         if ceilings is None:

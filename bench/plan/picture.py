@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from bench.plan.api_comparison import Comparison
 from bench.plan.served import Served
-from bench.pricing.break_even import HOURS_PER_MONTH
+from bench.pricing.hardware import HOURS_PER_MONTH
 from bench.report.axes import LogScale, Tick
 
 WIDTH, HEIGHT = 940, 450
@@ -125,7 +125,7 @@ def _month_usd(row: Served, volume: float) -> float:
     """Return the US dollars per month of the machines that the volume needs, and of the power of the work."""
     machines = max(math.ceil(volume / _capacity(row)), 1)
     power_usd = volume * row.own.busy_hour_usd * row.own.request_s.value / 3600
-    return machines * row.own.servers * row.own.hour_usd * HOURS_PER_MONTH + power_usd
+    return machines * row.own.servers * row.own.rented_hour_usd * HOURS_PER_MONTH + power_usd
 
 
 def _spread_out(ends: Sequence[float]) -> list[float]:

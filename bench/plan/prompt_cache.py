@@ -7,8 +7,9 @@ measured: the run needs a second row with the same requests and a server without
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bench.metrics import cost
 from bench.plan.served import Served
@@ -60,6 +61,12 @@ def cached_rows(run: RunSummary, rows: Sequence[Served]) -> tuple[CachedRow, ...
         for row in run.rows
         if (cached := served.get(row.title)) is not None and cached.hit_rate
     )
+
+
+def share_found(run: RunSummary, rows: Sequence[Served], workload: Mapping[str, Any]) -> float:
+    """Return the largest share of the input that a server found in its cache, of those with this workload."""
+    alike = {row.title for row in run.rows if dict(row.workload) == dict(workload)}
+    return max((row.hit_rate or 0.0 for row in rows if row.title in alike), default=0.0)
 
 
 def _without(run: RunSummary, row: Row, served: dict[str, Served]) -> Iterator[Without]:

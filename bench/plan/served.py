@@ -8,8 +8,8 @@ from bench.errors import UsageError
 from bench.formatting import did_you_mean
 from bench.metrics import cascade, energy, latency, requests, throughput
 from bench.pricing.apis import TokenMix
-from bench.pricing.break_even import OwnServing
-from bench.pricing.cost import Price, kept_price, watt_hour_usd
+from bench.pricing.break_even import OwnServing, place_of, servers_of
+from bench.pricing.cost import Price, kept_price, power_hours
 from bench.report.bands import band
 from bench.report.encoders import is_encoder
 from bench.results.paired_figures import shown
@@ -21,7 +21,6 @@ from bench.stats.intervals import Interval
 NOT_SAID = "not measured"
 MOST_REASONS = 3  # rows whose reason is named if no row can be priced
 CLOSE = ("indistinguishable", "close to the baseline", "not distinguishable from noise")
-ROUNDING = 1e-9  # keeps a rounding error from losing a server: two halves fill a machine
 
 
 @dataclass(frozen=True)
@@ -29,8 +28,9 @@ class Served:
     """One row as a server.
 
     ``mix`` is the mean request of the row itself, ``billed`` the mean request as an API bills it, and
-    ``batch`` the number of requests that were decoded at once. ``own`` has the price per hour of the
-    ``share`` of a machine that the row occupies, and the seconds of work per request. ``prefill_s`` is the
+    ``batch`` the number of requests that were decoded at once. ``own`` has the price per hour of the part of
+    a machine that the row used, and the seconds of work per request; ``share`` is the part that must be
+    rented for it, which is larger where the parts do not fill the machine. ``prefill_s`` is the
     time to the first token of a batch, or None if answers came as a whole. ``step_s`` is the time per further
     token of all requests in the batch. ``drift`` says in a few words how far the output is from the
     baseline's. ``hit_rate`` is the share of the input that was found in the prompt cache, or None if the
@@ -124,7 +124,7 @@ def _served(run: RunSummary, row: Row) -> Served:
         prefill_s=None if first is None else first.value / 1000,
         step_s=step.value / 1000 if step is not None else 0.0,
         drift="the baseline" if row.is_baseline else band(row) or NOT_SAID,
-        share=price.devices,
+        share=place_of(price.devices),
         rented=run.price["ownership"] == "rented",
         hit_rate=hit_rate,
     )
@@ -168,12 +168,8 @@ def _own(row: Row, price: Price, seconds: Interval) -> OwnServing:
 
     The watts of an idle machine are paid in every hour; the watts that work adds, only in hours of work.
     """
-    hour_usd = price.hourly_usd * price.devices
-    servers = max(int(1 / price.devices + ROUNDING), 1)
-    if price.power_basis == "included":
-        return OwnServing(hour_usd, 0.0, seconds, servers)
     joules = value_of(row.figure(energy.PER_REQUEST))
-    watts = joules / seconds.value if joules is not None else (price.power_watts or 0.0) * price.devices
-    idle = min(price.idle_watts * price.devices, watts)
-    each_usd = watt_hour_usd(price.usd_per_kwh, price.pue)
-    return OwnServing(hour_usd + idle * each_usd, (watts - idle) * each_usd, seconds, servers)
+    idle_usd, busy_usd = power_hours(price, None if joules is None else joules / seconds.value)
+    hour_usd = price.hourly_usd * price.devices + idle_usd
+    unused_usd = hour_usd * (place_of(price.devices) / price.devices - 1)
+    return OwnServing(hour_usd, busy_usd, seconds, servers_of(price.devices), max(unused_usd, 0.0))

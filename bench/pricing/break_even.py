@@ -11,12 +11,27 @@ from dataclasses import dataclass
 from typing import Final
 
 from bench.errors import UsageError
+from bench.pricing.hardware import HOURS_PER_MONTH
 from bench.stats.intervals import Interval
 
-HOURS_PER_MONTH: Final = 730.0  # 365 days of 24 hours, in twelve parts
 FORMULA_OWN_REQUEST: Final = "(H / u + B) * S / 3600"
 FORMULA_UTILISATION: Final = "u* = H * S / 3600 / (C_api - B * S / 3600)"
-FORMULA_VOLUME: Final = "u* * servers * 730 * 3600 / S, requests a month on one machine"
+FORMULA_VOLUME: Final = f"u* * servers * {HOURS_PER_MONTH} * 3600 / S, requests a month on one machine"
+ROUNDING: Final = 1e-9  # keeps a rounding error from losing a server: two halves fill a machine
+
+
+def servers_of(share: float) -> int:
+    """Return how many servers fit on a machine if each uses ``share`` of it; 1 if a server needs several."""
+    return max(int(1 / share + ROUNDING), 1)
+
+
+def place_of(share: float) -> float:
+    """Return the part of a machine that must be rented for a server that uses ``share`` of it.
+
+    A machine is rented as a whole. On 8 processors there is room for two servers of 3, so each takes half of
+    the machine. A server that needs several machines takes as many.
+    """
+    return share if share > 1 else 1 / servers_of(share)
 
 
 @dataclass(frozen=True)
@@ -25,16 +40,23 @@ class OwnServing:
 
     ``hour_usd`` (H) is paid for every hour, ``busy_hour_usd`` (B) is added for each hour of work, and
     ``request_s`` (S) is the seconds of work of a request with its 95 % bounds. ``servers`` is how many such
-    servers fit on one machine, because a machine can only be rented as a whole.
+    servers fit on one machine, because a machine can only be rented as a whole. ``unused_hour_usd`` is what
+    an hour of the part that none of them can use costs, divided by ``servers``.
     """
 
     hour_usd: float
     busy_hour_usd: float
     request_s: Interval
     servers: int = 1
+    unused_hour_usd: float = 0.0
+
+    @property
+    def rented_hour_usd(self) -> float:
+        """Return the US dollars that must be paid for every hour of a server, on a machine full of them."""
+        return self.hour_usd + self.unused_hour_usd
 
     def __post_init__(self) -> None:
-        for name in ("hour_usd", "busy_hour_usd"):
+        for name in ("hour_usd", "busy_hour_usd", "unused_hour_usd"):
             value = getattr(self, name)
             if not math.isfinite(value) or value < 0:
                 raise UsageError(f"{name} must be a number from 0, got {value!r}")
@@ -79,10 +101,10 @@ def break_even(own: OwnServing, api_request_usd: float) -> BreakEven:
 
     def share(seconds: float) -> float:
         left = api_request_usd - own.busy_hour_usd * seconds / 3600
-        return own.hour_usd * seconds / 3600 / left if left > 0 else math.inf
+        return own.rented_hour_usd * seconds / 3600 / left if left > 0 else math.inf
 
     utilisation = _each(own.request_s, share)
-    full_usd = own.request_usd(1.0).value
+    full_usd = (own.rented_hour_usd + own.busy_hour_usd) * own.request_s.value / 3600
     at_full = full_usd / api_request_usd if api_request_usd else math.inf
     if utilisation.value > 1:
         return BreakEven(utilisation, None, at_full)

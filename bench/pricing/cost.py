@@ -203,9 +203,17 @@ def kept_price(block: Mapping[str, Any], run_id: str, threads: int | None) -> Pr
     return price_of(hardware, threads if hardware.kind == "cpu" else None, utilisation)
 
 
-def watt_hour_usd(usd_per_kwh: float | None, pue: float | None) -> float:
-    """Return the US dollars per watt-hour at a device; 0.0 if the price of the device includes power."""
-    return (usd_per_kwh or 0.0) * (pue or 1.0) / 1000
+def power_hours(price: Price, watts: float | None = None) -> tuple[float, float]:
+    """Return (US dollars of power per hour of an idle machine, US dollars that an hour of work adds).
+
+    Both are of all ``price.devices``. ``watts`` are theirs under load; None means those that the price
+    declares.
+    """
+    if watts is None:
+        watts = (price.power_watts or 0.0) * price.devices
+    idle_watts = min(price.idle_watts * price.devices, watts)
+    usd = (price.usd_per_kwh or 0.0) * price.pue / 1000
+    return idle_watts * usd, (watts - idle_watts) * usd
 
 
 def device_share(price: HardwarePrice, threads: int | None) -> float:

@@ -66,8 +66,25 @@ def _paid(row: Row) -> str:
     left = f" and {format_significant(egress.value)} for egress" if egress.value else ""
     return (
         f"a request pays {format_significant(edge.value)} USD to the edge device, "
-        f"{format_significant(cloud.value)} to the cloud{left}"
+        f"{format_significant(cloud.value)} to the cloud{left}{_pays_below(row, edge, cloud, egress)}"
     )
+
+
+def _pays_below(row: Row, edge: Figure, cloud: Figure, egress: Figure) -> str:
+    """Say up to which share of escalated requests the cascade is cheaper than the large model alone: 1 − e/c,
+    where c is what a request pays that the large model answers.
+
+    The text is empty if it answered none, because c is not known then.
+    """
+    rate = row.figure(cascade.RATE)
+    n, reached = (rate.notes.get(key) or 0 for key in ("n", "reached")) if rate else (0, 0)
+    paid_usd = cloud.value + egress.value
+    if not reached or not paid_usd > 0:
+        return ""
+    share = 1 - edge.value / (paid_usd * n / reached)
+    if share <= 0:
+        return ", so its edge model alone costs more than the large one"
+    return f", so it saves money while less than {format_share(share)} of the requests go on"
 
 
 def _curve_words(row: Row) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bench.formatting import format_share, format_significant, printable
-from bench.metrics import device, goodput, one_off, output_drift, reply_texts, requests, speculation
+from bench.metrics import device, goodput, latency, one_off, output_drift, reply_texts, requests, speculation
 from bench.metrics.comparisons import Comparison
 from bench.records.drift import BY_TEXT
 from bench.report.answer_length import answer_words
@@ -49,7 +49,8 @@ def sentence(run: RunSummary, row: Row) -> str:
     if money and row.headline is goodput.PER_GOOD:
         money = f"a good request: {money}"
     parts = [judged, money, answer_words(run, row), drift, behaviour_words(run, row), good_words(row)]
-    parts += [*row.flags, error_words(row), once_words(row), speculation_words(row)]
+    parts += [*row.flags, error_words(row), once_words(row)]
+    parts += [speculation_words(row, run.comparison(row, latency.TPOT))]
     parts += [cascade_words(row), split_words(row)]
     if launched := launch_words(row):
         parts += [launched, _own_time(run, row)]
@@ -131,8 +132,9 @@ def good_words(row: Row) -> str:
     )
 
 
-def speculation_words(row: Row) -> str:
-    """Say how many tokens a pass produced, what drafting and verifying cost, and the resulting speed-up."""
+def speculation_words(row: Row, step: Comparison | None) -> str:
+    """Say how many tokens a pass produced, what drafting and verifying cost, and the speed-up: the one that
+    follows from these, and the measured one. ``step`` compares the time of a token with the baseline's."""
     length, speedup = row.figure(speculation.LENGTH), row.figure(speculation.SPEEDUP)
     if length is None:
         return ""
@@ -140,9 +142,11 @@ def speculation_words(row: Row) -> str:
         return f"{length.value:.1f} tokens a pass: hardly anything was drafted"
     notes = speedup.notes
     drafting = notes["gamma"] * notes["draft_cost"]
+    measured = f" (measured: {1 / step.ratio:.2f} ×)" if step is not None and step.ratio else ""
     return (
         f"{length.value:.1f} tokens a pass; drafting took {drafting:.2f} and verifying "
-        f"{notes['verify_cost']:.2f} steps of the baseline, so decoding is {speedup.value:.2f} × as fast"
+        f"{notes['verify_cost']:.2f} steps of the baseline, so decoding should be {speedup.value:.2f} × as "
+        f"fast{measured}"
     )
 
 
@@ -199,5 +203,6 @@ def interval_text(ratio: Comparison | None) -> str:
     if ratio.ci_low is None or ratio.ci_high is None:
         return format_significant(ratio.ratio)
     if ratio.ratio < 0.1:
-        return " ".join(format_significant(number) for number in (ratio.ratio, ratio.ci_low, ratio.ci_high))
+        value, low, high = map(format_significant, (ratio.ratio, ratio.ci_low, ratio.ci_high))
+        return f"{value} [{low}, {high}]"
     return f"{ratio.ratio:.3f} [{ratio.ci_low:.3f}, {ratio.ci_high:.3f}]"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bench.formatting import format_significant
 from bench.metrics import split
 from bench.results.row import Row
 
@@ -20,5 +21,17 @@ def split_words(row: Row) -> str:
     moved = float(figure.notes["sent_bytes"]) + float(figure.notes["received_bytes"])
     return (
         f"{what} took {ms['edge']:.1f} ms at the edge, {ms['cloud']:.1f} in the cloud and {ms['link']:.1f} "
-        f"on the link, and moved {moved:,.0f} bytes"
+        f"on the link, and moved {moved:,.0f} bytes{_at_both_prices(row)}"
+    )
+
+
+def _at_both_prices(row: Row) -> str:
+    """Say what tokens cost at the prices of both sides; empty without prices. The columns do not show it."""
+    usd = row.figure(split.COST)
+    if usd is None:
+        return ""
+    usd_words = f"{format_significant(usd.value)} USD"
+    return (
+        f"; at the prices of both sides a thousand tokens cost {usd_words}, while the table bills the time "
+        "of this machine"
     )

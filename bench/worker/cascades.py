@@ -57,7 +57,7 @@ def made(
     rule: Rule = importlib.import_module(step["module"]).RULE.with_settings(asked.get("settings", {}))
     same = same_tokenizer(directory, Path(step["edge"]["directory"]))
     both = edge, cloud, rule, asked["threshold"], Link(LinkSettings.of(asked["link"]))
-    cascade = _beside(asked.get("cloud"), *both, same_tokens=same)
+    cascade = _beside(asked.get("cloud"), step.get("key"), *both, same_tokens=same)
     learnt: list[Json] = []
     if isinstance(rule, LearningRule):
         learnt = learning.learn(cascade, rule, step["learn"], _probe(cascade))
@@ -72,13 +72,13 @@ def made(
     return cascade, found, [*steps, {**own, "one_off": bills}], checks
 
 
-def _beside(api: Json | None, *both: Any, same_tokens: bool) -> Cascade:
-    """Return the cascade of both models, or of the edge model and a server elsewhere."""
+def _beside(api: Json | None, key: Json | None, *both: Any, same_tokens: bool) -> Cascade:
+    """Return the cascade of both models, or of the edge model and a server elsewhere with its ``key``."""
     if api is None:
         return Cascade(*both, same_tokens=same_tokens)
     from bench.worker.endpoint import Endpoint
 
-    return ApiCascade(*both, same_tokens=same_tokens, api=Endpoint(api))
+    return ApiCascade(*both, same_tokens=same_tokens, api=Endpoint(api, key))
 
 
 def _step(

@@ -19,16 +19,18 @@ MOST_TEXT = 20_000  # letters of an answer
 
 
 class Endpoint:
-    """A server, by the block ``cloud`` of a cascade. Connections are kept for the life of the worker."""
+    """A server, by the block ``cloud`` of a cascade. Connections are kept for the life of the worker. The
+    ``key`` has a name and a value, and is in nothing that comes back."""
 
-    def __init__(self, told: Json) -> None:
-        from bench.serving.address import address
+    def __init__(self, told: Json, key: Json | None = None) -> None:
+        from bench.serving.address import Secret, address
         from bench.serving.client import Client, Settings
         from bench.serving.connection import must_be_installed
 
         must_be_installed()
         server = address(told["url"])
-        how = Settings(server, told["model"], told["api"], timeout_s=float(told["timeout_s"]))
+        self._key = None if key is None else Secret(key["name"], key["value"])
+        how = Settings(server, told["model"], told["api"], self._key, float(told["timeout_s"]))
         self._client, self._loop = Client(how), asyncio.new_event_loop()
 
     def ask(self, text: str, input_tokens: int, output_tokens: int) -> ApiAnswer:
@@ -37,18 +39,19 @@ class Endpoint:
 
         asked = Asked(text, input_tokens, output_tokens)
         trip = self._loop.run_until_complete(self._client.trip(0, asked))
-        return _answer(trip, input_tokens, output_tokens)
+        return _answer(trip, self._key, input_tokens, output_tokens)
 
 
-def _answer(trip: Any, input_tokens: int, output_tokens: int) -> ApiAnswer:
-    """Return what a trip brought back."""
-    sample, reply = trip.sample(None), trip.reply
+def _answer(trip: Any, key: Any, input_tokens: int, output_tokens: int) -> ApiAnswer:
+    """Return what a trip brought back, without the key."""
+    sample, reply = trip.sample(key), trip.reply
     seconds = max(sample.end_ns - sample.sent_ns, 1) / NANOSECONDS
     n_in = sample.n_in or max(input_tokens, 1)
     if reply.streamed:
         empty = reply.finish is not None and not reply.arrivals  # the model had nothing to say
         whole = sample.ok or empty
-        text = _plain("".join(one.event.text for one in reply.arrivals)) if whole else None
+        said = "".join(one.event.text for one in reply.arrivals)
+        text = _plain(key.hidden_in(said, whole=True) if key else said) if whole else None
         reason = "" if whole else f"the answer broke off: {sample.reason}"
         return ApiAnswer(text, seconds, n_in, sample.n_out, reason[:MOST_LETTERS])
     if reply.status is None and trip.connected:

@@ -159,6 +159,17 @@ def test_rows_with_the_same_requests_have_one_line_at_an_api(bench: Bench, direc
     ]
 
 
+@pytest.mark.parametrize(("more", "usd", "said"), [((), 43.5, True), (("--cached", "0"), 52.5, False)])
+def test_a_plan_bills_what_the_runs_server_found(
+    bench: Bench, directory: Path, more: tuple[str, ...], usd: float, said: bool
+) -> None:
+    asked = ("plan", directory, "--requests-per-day", "1000", "--api", GPT, *more)
+    (api,) = json.loads(bench(*asked, "--json").stdout)["other_models"]
+    assert 1e6 * api["request_usd"] == pytest.approx(usd)
+    note = "80.0% of the input is read from the API's cache, as much as a server of the run found in its own"
+    assert (note in bench(*asked).stdout) == said
+
+
 def test_the_page_and_the_row_explained(bench: Bench, directory: Path) -> None:
     """A million requests: 8 · 0.125 + 2 · 1.25 + 4 · 10 = 43.5 and 8 · 0.3 + 2 · 3.75 + 4 · 15 = 69.9.
 

@@ -255,9 +255,15 @@ def test_its_price_may_be_one_of_the_list(tmp_path: Path) -> None:
         ("usd_per_1m_input: 0.5", "usd_per_1m_input: 5e-7", "is it that of one token?"),
         ("model: large", "model: large, timeout_s: 0", "timeout_s must be above 0"),
         ("model: large", "model: large, key: abc", "unknown key"),
+        ("model: large", "model: large, key_env: NO_SUCH_VARIABLE", "NO_SUCH_VARIABLE is not set, or it is"),
+        ("model: large", "model: large, key_env: FAR_KEY", "would go to 10.0.0.5 in the clear: use https"),
+        ("model: large", "model: large, key_env: not-a-name", "wants the name of a variable, not a key"),
     ],
 )
-def test_a_server_that_cannot_be_asked_is_refused(tmp_path: Path, old: str, new: str, problem: str) -> None:
+def test_a_server_that_cannot_be_asked_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, problem: str
+) -> None:
+    monkeypatch.setenv("FAR_KEY", "a-secret")
     assert old in CLOUD
     with pytest.raises(ConfigError, match=r"test\.yaml") as caught:
         read(tmp_path, LAST, LAST + CLOUD.replace(old, new))

@@ -9,6 +9,7 @@ import pytest
 from fakes import arm_record, loaded, run_record, timed_batch, unit
 
 from bench.drift.suites.factuality import SUITE
+from bench.formatting import format_share
 from bench.metrics import cascade, cascade_bills, cascade_curve, comparisons, cost
 from bench.metrics.ratios import ratios_of
 from bench.records import Answered, ArmRecord, BothAnswered, Cascaded, RunRecord, SuiteAnswers
@@ -130,6 +131,31 @@ def test_a_row_says_plainly_what_its_rule_did(requests: tuple[Cascaded, ...], sa
     words = cascade_words(summarise(run_record(BASE, row(*requests))).rows[1])
     assert said in words
     assert "USD to the edge device" in words
+
+
+@pytest.mark.parametrize("requests", [(STAYED, WENT), (WENT, WENT, replace(WENT, cloud_s=0.0, offline=True))])
+def test_a_row_says_up_to_which_share_it_saves_money(requests: tuple[Cascaded, ...]) -> None:
+    """1 − e/c, where c is one answer of the large model with its egress, however many requests went on."""
+    sent = [replace(one, received_bytes=0) if one.offline else one for one in requests]
+    words = cascade_words(summarise(run_record(BASE, row(*sent))).rows[1])
+    share = 1 - 0.2 * EDGE_S / (0.6 * CLOUD_S + 50 * 90e-9)
+    assert f"it saves money while less than {format_share(share)} of the requests go on" in words
+
+
+def test_an_edge_that_costs_more_than_the_large_model_never_saves() -> None:
+    slow = replace(WENT, edge_s=0.6 * CLOUD_S / EDGE_S * 1.5)
+    words = cascade_words(summarise(run_record(BASE, row(slow, slow))).rows[1])
+    assert "its edge model alone costs more than the large one" in words
+
+
+def test_what_other_requests_would_pay_the_cloud_is_not_known_if_none_went_on() -> None:
+    arm = row(STAYED, replace(STAYED, edge_s=0.3))
+    found = cascade.figures(arm, run_record(BASE, arm))
+    for metric in (cascade.CLOUD, cascade.EGRESS):
+        figure = found[metric.key]
+        assert figure is not None
+        assert (figure.value, figure.ci_low, figure.ci_high) == (0, None, None)
+    assert "saves money" not in cascade_words(summarise(run_record(BASE, arm)).rows[1])
 
 
 def asked(n: int, knows: bool, edge: int, cloud: int) -> tuple[RunRecord, ArmRecord]:

@@ -14,6 +14,7 @@ from bench.errors import ConfigError, Outcome, UsageError
 from bench.metrics import cascade, cost, throughput
 from bench.models.registry import find_model
 from bench.plan import options as plan_options
+from bench.plan import picture as plan_picture
 from bench.plan.answer import Plan
 from bench.plan.api_comparison import Question, against_apis
 from bench.plan.bytes_and_flop import Loaded
@@ -54,6 +55,27 @@ def test_a_row_serves_what_it_measured(quickstart: RunSummary) -> None:
             assert served.own.request_s.value == pytest.approx(
                 1 / (value_of(row.figure(throughput.REQUESTS)) or 0)
             )
+
+
+def test_machines_are_rented_whole(quickstart: RunSummary) -> None:
+    """On 8 processors there is room for two servers of 3, so a plan and the break-even pay for all 8. A
+    request of the run's table is paid for 3."""
+    rows = tuple(replace(row, facts=row.facts and replace(row.facts, threads=3)) for row in quickstart.rows)
+    run = replace(quickstart, rows=rows, price={**quickstart.price, "vcpus": 8})
+    (served, *_), (option, *_) = served_rows(run), measured_options(run)
+    usd = run.price["usd_per_hour"]
+    assert served.own.hour_usd == pytest.approx(usd * 3 / 8)
+    assert served.own.rented_hour_usd == pytest.approx(usd / 2)
+    assert (option.share, option.machine_usd) == (0.5, pytest.approx(usd))
+    found = planned(option, Stream(1e6, 48, 16), Slo()).fleet
+    assert found is not None
+    assert found.most == 7  # 14 servers, as by hand in docs/cost.md; 14 * 3 / 8 would be 6
+    asked = Question(date(2026, 11, 27), ("openai/gpt-5",))
+    drawn = against_apis(run, [], asked)
+    pair = drawn.apis[0].pairs[0]
+    volume = pair.even.requests_per_month
+    assert volume is not None
+    assert plan_picture._month_usd(pair.row, volume) == pytest.approx(volume * pair.api_usd)
 
 
 def test_an_unknown_row_names_the_nearest(quickstart: RunSummary) -> None:

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import UsageError
-from bench.pricing.break_even import HOURS_PER_MONTH, OwnServing, break_even
+from bench.pricing.break_even import OwnServing, break_even, place_of, servers_of
+from bench.pricing.hardware import HOURS_PER_MONTH
 from bench.stats.intervals import Interval
 
 SECOND = Interval(1.0, 0.9, 1.2)
@@ -76,3 +77,23 @@ def test_dollars_are_numbers_from_0(bad: float) -> None:
         break_even(OwnServing(1, 0, SECOND), bad)
     with pytest.raises(UsageError, match="more than 0 s"):
         OwnServing(1, 0, Interval(0, None, None))
+
+
+@pytest.mark.parametrize(
+    ("used", "servers", "place"),
+    [(3 / 8, 2, 1 / 2), (3 / 4, 1, 1), (1 / 3, 3, 1 / 3), (1, 1, 1), (2, 1, 2), (1.5, 1, 1.5)],
+)
+def test_a_machine_is_rented_as_a_whole(used: float, servers: int, place: float) -> None:
+    """Two servers of 3 of 8 processors pay for all 8: half of the machine each, and not 2 * 0.375 of it."""
+    assert (servers_of(used), place_of(used)) == (servers, place)
+
+
+def test_the_unused_part_of_a_machine_is_in_the_break_even() -> None:
+    """A machine of 8 dollars an hour has 8 processors, and a server uses 3. A request takes a second and an
+    API bills 0.002: two servers answer 2 a second, so 8 dollars an hour are 4,000 requests, 5/9 of 7,200."""
+    own = OwnServing(3.0, 0.0, SECOND, servers_of(3 / 8), unused_hour_usd=1.0)
+    found = break_even(own, 0.002)
+    assert found.utilisation.value == pytest.approx(5 / 9)
+    assert found.requests_per_month == pytest.approx(4000 * 730)
+    assert found.at_full == pytest.approx(5 / 9)
+    assert own.request_usd(1.0).value == pytest.approx(3 / 3600)  # as in the run's table

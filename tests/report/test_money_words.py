@@ -87,12 +87,15 @@ def test_drafting_in_words() -> None:
     metrics = speculation.LENGTH, speculation.SPEEDUP
     length = speculation.LENGTH.scalar(2.5)
     faster = speculation.SPEEDUP.scalar(1.25, gamma=4, draft_cost=0.2, verify_cost=1.1)
-    assert speculation_words(row(length, faster, metrics=metrics)) == (
+    said = (
         "2.5 tokens a pass; drafting took 0.80 and verifying 1.10 steps of the baseline, "
-        "so decoding is 1.25 × as fast"
+        "so decoding should be 1.25 × as fast"
     )
-    assert speculation_words(row(length, None, metrics=metrics)).endswith("hardly anything was drafted")
-    assert speculation_words(row(None, faster, metrics=metrics)) == ""
+    assert speculation_words(row(length, faster, metrics=metrics), None) == said
+    with_it = speculation_words(row(length, faster, metrics=metrics), ratio(0.8333, 0.8, 0.9))
+    assert with_it == f"{said} (measured: 1.20 ×)"
+    assert speculation_words(row(length, None, metrics=metrics), None).endswith("hardly anything was drafted")
+    assert speculation_words(row(None, faster, metrics=metrics), None) == ""
 
 
 @pytest.mark.parametrize(
@@ -116,7 +119,7 @@ def test_work_done_once_in_words(seconds: float, even: float | None, said: str) 
         (ratio(0.66, None, 0.68), "0.660"),
         (ratio(0.66, 0.65, None), "0.660"),
         (ratio(0.1, 0.09, 0.11), "0.100 [0.090, 0.110]"),
-        (ratio(0.05, 0.04, 0.06), "0.0500 0.0400 0.0600"),
+        (ratio(0.05, 0.04, 0.06), "0.0500 [0.0400, 0.0600]"),
     ],
 )
 def test_a_ratio_with_its_interval(compared: Any, said: str) -> None:

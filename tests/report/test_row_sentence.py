@@ -163,3 +163,6 @@ def test_a_split_row_says_where_the_time_goes(run: RunSummary, metric: Metric, w
     assert split_words(cut) == said
     assert said in sentence(run, cut)
     assert split_words(found) == ""
+    priced = replace(cut, metrics={**cut.metrics, split.COST.key: split.COST.scalar(0.0000296)})
+    both = "at the prices of both sides a thousand tokens cost 0.0000296 USD, while the table bills the time"
+    assert split_words(priced) == f"{said}; {both} of this machine"

@@ -16,12 +16,16 @@ from engines import saved, sizes
 from fakes import arm_record, loaded, run_record
 
 from bench.config.reader import read_config
+from bench.config.spec import Place
 from bench.engine import Options
 from bench.engine.api_cascade import ApiAnswer, ApiCascade
+from bench.errors import VariantFailed
 from bench.link import Link, LinkSettings
 from bench.machine import noise
+from bench.measure.clouds import key_told
 from bench.metrics import cascade
 from bench.optimisations.cascade import log_probability
+from bench.optimisations.shared.cascading import Cloud
 from bench.plan.cascades import cascades_of
 from bench.plan.fleet import Slo
 from bench.pricing.apis import token_usd
@@ -39,6 +43,7 @@ from bench.store.replay import load_record
 from bench.worker.endpoint import Endpoint
 
 GUESSED_IN, ASKED_OUT = 7, 5
+KEY = "sk-planted/0123456789+abcdef=="
 
 
 def asked(url: str, model: str, **more: Any) -> ApiAnswer:
@@ -80,6 +85,22 @@ def test_a_server_that_is_not_there_had_nothing_to_compute() -> None:
     found = asked(f"http://127.0.0.1:{free_port()}", "any")
     assert (found.text, found.billed_in, found.billed_out) == (None, 0, 0)
     assert "refused" in found.reason
+
+
+def test_a_key_is_sent_and_never_comes_back(stub: Address) -> None:
+    """This server writes the key into its error."""
+    told = {"url": stub.url, "model": "mode=status,status=401", "api": "chat", "timeout_s": 5.0}
+    found = Endpoint(told, {"name": "FAR_KEY", "value": KEY}).ask("word", 1, 1)
+    assert found.reason == "HTTP 401: no: Bearer [key]"
+
+
+def test_the_worker_of_another_commit_gets_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAR_KEY", KEY)
+    cloud = Cloud("http://127.0.0.1:1", "m", price="openai/gpt-5", key_env="FAR_KEY")
+    assert key_told({"cloud": cloud}, Place()) == {"key": {"name": "FAR_KEY", "value": KEY}}
+    assert key_told({"cloud": replace(cloud, key_env=None)}, Place()) == key_told({}, Place()) == {}
+    with pytest.raises(VariantFailed, match="FAR_KEY is a key, and the code of another commit gets no key"):
+        key_told({"cloud": cloud}, Place("/elsewhere"))
 
 
 def test_connections_are_kept(stub: Address) -> None:
@@ -171,10 +192,12 @@ def test_the_price_of_a_token_from_the_list() -> None:
 def test_a_run_with_a_server_that_answers_and_one_that_refuses(
     stub: Address, models: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From the config to the page, in forked workers. The stub counts the words of a prompt as its tokens."""
+    """From the config to the page, in forked workers. The stub counts the words of a prompt as its tokens,
+    and its refusals quote the key."""
 
     def row(name: str, model: str) -> dict[str, Any]:
-        cloud = {"url": stub.url, "model": model, "usd_per_1m_input": 2.0, "usd_per_1m_output": 8.0}
+        usd = {"usd_per_1m_input": 2.0, "usd_per_1m_output": 8.0}
+        cloud = {"url": stub.url, "model": model, "key_env": "FAR_KEY", **usd}
         edge = {"model": str(models[0]), "usd_per_hour": 0.036}
         return {
             "name": name,
@@ -192,6 +215,7 @@ def test_a_run_with_a_server_that_answers_and_one_that_refuses(
     }  # fmt: skip
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("FAR_KEY", KEY)
     monkeypatch.setattr(harness, "source_digest", lambda: "0" * 64)
     monkeypatch.setattr(noise, "disturbed", lambda before, after, accepted: False)
     directory = run_spec(read_config(tmp_path / "config.yaml"), tmp_path / "results")
@@ -204,7 +228,10 @@ def test_a_run_with_a_server_that_answers_and_one_that_refuses(
     by_hand = sum(one.billed_in * 2e-6 + one.billed_out * 8e-6 for one in far.cascaded) / 3
     assert cloud_usd.value == pytest.approx(by_hand)
     assert all(one.refused.startswith("HTTP 429") and not one.billed_in for one in busy.cascaded)
+    kept = [path for path in directory.rglob("*") if path.is_file()]
+    assert not [path for path in kept if KEY[:16].encode() in path.read_bytes()]
     words = cascade_words(run.rows[2])
+    assert "HTTP 429: no: Bearer [key]" in words
     assert "and of 3 no answer came, so the edge's stood: HTTP 429: no" in words
     assert "no answer came" in markdown.render([run])
     assert "a server elsewhere gives no likelihoods" in far.suites_reason

@@ -68,7 +68,8 @@ class Cloud:
     """The block ``cloud``: a server of the OpenAI kind answers in the place of the row's own model. ``url``
     is its address and ``model`` its name for the model, ``api`` which of its two endpoints is asked. A token
     costs what ``price`` bills, a ``provider/model`` of genai-prices, or ``usd_per_1m_input`` and
-    ``usd_per_1m_output``: no answer is free. ``timeout_s`` is the most seconds of a request."""
+    ``usd_per_1m_output``: no answer is free. ``key_env`` is the variable that holds the key, if the server
+    wants one. ``timeout_s`` is the most seconds of a request."""
 
     url: str
     model: str
@@ -77,6 +78,7 @@ class Cloud:
     usd_per_1m_input: float | None = None
     usd_per_1m_output: float | None = None
     timeout_s: float = 60.0
+    key_env: str | None = None
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
