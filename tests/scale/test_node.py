@@ -145,6 +145,30 @@ def test_a_run_that_ended_before_its_first_record(tmp_path: Path) -> None:
     assert receiver.cut_short() is None
 
 
+NICE = """
+import os, sys
+from bench.scale.node import NodeRun
+
+os.nice(4)
+if "refused" in sys.argv:
+    def refuse(*_arguments):
+        raise PermissionError
+    os.setpriority = refuse
+usual = os.getpriority(os.PRIO_PROCESS, os.getppid())
+print(NodeRun().usual_priority(), os.getpriority(os.PRIO_PROCESS, 0) - usual)
+"""
+
+
+@pytest.mark.parametrize("may", ["root", "refused"])
+def test_a_run_gets_the_priority_of_what_started_its_scheduler(may: str, tmp_path: Path) -> None:
+    if may == "root" and os.geteuid() != 0:
+        pytest.skip("only root may raise a priority")
+    command = [sys.executable, "-c", NICE, may]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    assert ended.stdout.split() == (["0", "0"] if may == "root" else ["4", "4"])
+
+
 def test_a_line_that_is_half_written_is_told_once_and_whole(node: NodeRun) -> None:
     node._child = subprocess.Popen(["sleep", "60"], start_new_session=True)
     node._ended = os.pidfd_open(node._child.pid)
