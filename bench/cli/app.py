@@ -10,7 +10,7 @@ import typer
 import bench
 from bench.cli import gate_options
 from bench.cli.idle_options import refuse_idle
-from bench.cli.options import AsJson, Configs, Only, Quiet, RunDirectory, Sets, seconds_of
+from bench.cli.options import AsJson, Configs, Only, Quiet, RunDirectory, Sets, seconds_of, shard_of
 from bench.cli.output import Verdict
 from bench.cli.typer_base import Application
 from bench.errors import UsageError
@@ -68,6 +68,10 @@ def run(
             help="such as 30m or 2h: spend it on the widest intervals; with --on, begin no group after it",
         ),
     ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(metavar="K/N", help="with --on: measure every N-th group, from the K-th (1 to N)"),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Measure the baseline and all variants, print a table, and write a directory in results/."""
@@ -79,8 +83,12 @@ def run(
 
         if as_json:
             raise UsageError("--json prints one run; with --on there is one for each group")
-        asked = ScaleOptions(on, out, tuple(overrides or ()), tuple(only or ()), resume, seconds)
+        part = (1, 1) if shard is None else shard_of(shard)
+        asked = ScaleOptions(on, out, tuple(overrides or ()), tuple(only or ()), resume, seconds, part)
         raise Verdict(run_on(configs, asked, quiet=quiet))
+
+    if shard is not None:
+        raise UsageError("--shard divides the groups of --on: add --on here")
 
     specs = [_spec(config, overrides, only) for config in configs]
     raise Verdict(app_commands.run(specs, out, as_json=as_json, resume=resume, quiet=quiet, budget_s=seconds))

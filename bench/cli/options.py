@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from functools import wraps
@@ -60,6 +61,15 @@ def seconds_of(budget: str) -> float:
     if not 0 < seconds < 366 * 86400:
         raise UsageError(f"--budget {budget}: write a time such as 30m, 2h or 1d")
     return seconds
+
+
+def shard_of(shard: str) -> tuple[int, int]:
+    """Parse ``3/20`` to (3, 20). Raises UsageError unless the first is 1 to the second."""
+    found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", shard)
+    number, count = map(int, found.groups()) if found else (0, 0)
+    if not 1 <= number <= count:
+        raise UsageError(f"--shard {shard}: write K/N with 1 <= K <= N, such as 1/4")
+    return number, count
 
 
 def limits_of(slo: str, known: Sequence[str]) -> dict[str, float]:
