@@ -53,6 +53,7 @@ def test_a_job_of_an_array_measures_its_shard_with_all_processors(cluster: dict[
     assert run == f"bench run configs/a b.yaml --on here --shard 3/8 --out {cluster['BENCH_OUT']}"
 
 
+@pytest.mark.fault(45)
 def test_a_job_that_is_started_again_goes_on_with_its_own_campaign(cluster: dict[str, str]) -> None:
     results = Path(cluster["BENCH_OUT"])
     earlier, own, foreign = (

@@ -77,6 +77,8 @@ def test_the_reason_is_found_in_what_ray_says() -> None:
     assert on_ray._why(RuntimeError()) == "RuntimeError"
 
 
+@pytest.mark.fault(44)
+@pytest.mark.fault(38)
 def test_a_node_that_dies_loses_no_piece_and_doubles_none(
     cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,6 +118,7 @@ def test_a_node_that_dies_loses_no_piece_and_doubles_none(
     assert sum(begun.values()) == len(pieces) + 1
 
 
+@pytest.mark.fault(42)
 def test_another_harness_on_a_node_is_not_used(
     cluster: Any, scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
