@@ -30,6 +30,18 @@ Sets = Annotated[list[str] | None, typer.Option("--set", help="replace a value, 
 Only = Annotated[list[str] | None, typer.Option(help="measure only these variants (and the baseline)")]
 RunDirectory = Annotated[Path, typer.Argument(metavar="RUN", help="a directory in results/")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of a table")]
+On = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MACHINES",
+        help="measure each group in a run of its own: here, ray, ray://HOST:PORT (docs/scale.md)",
+    ),
+]
+WHOLE = "1/1"
+Shard = Annotated[
+    str,
+    typer.Option(metavar="K/N", help="with --on: measure every N-th group, from the K-th (1 to N)"),
+]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="print no progress")]
 
 
