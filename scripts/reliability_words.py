@@ -115,6 +115,36 @@ FAULTS: Rows = {
         "the harness is killed after its last record and before `run.json`",
         "every command makes the summary from the journal, `bench verify` says so, and `--resume` writes it",
     ),
+    38: (
+        "a node of a campaign is lost while it measures",
+        "what it had sent stays as a run that was cut short; another node measures the group from its "
+        "beginning, three times at most",
+    ),
+    39: (
+        "the command of a campaign is ended or killed",
+        "what was measured is kept; `--resume` begins only the groups that had not ended well",
+    ),
+    40: ("two commands continue one campaign", "the second is refused and told the process id of the first"),
+    41: (
+        "a config, the code or a run has changed since a campaign measured it",
+        "the group is measured again; nothing old and new is mixed",
+    ),
+    42: (
+        "a node has another version of `bench`, or not the directory of the config",
+        "it is not used, and the reason is printed",
+    ),
+    43: (
+        "a node sends files that are none of its run",
+        "the group is `failed`, the node is not used any more, and nothing is written elsewhere",
+    ),
+    44: (
+        "a scheduler starts what is measured with less priority",
+        "the run gets the usual priority, or a line says that it could not",
+    ),
+    45: (
+        "SLURM ends the job of a shard and starts it again",
+        "it continues its own campaign, and not that of another shard",
+    ),
 }
 
 BAD_INPUTS: Rows = {

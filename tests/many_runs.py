@@ -10,8 +10,9 @@ that ``summarise`` makes of it (``bench verify`` says so; a test asks it).
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -129,6 +130,17 @@ def write_runs(out: Path, count: int, rows: int = 1) -> list[Path]:
     """Write ``count`` runs of a baseline and ``rows`` variants; return their directories, oldest first."""
     made = kinds(rows=rows)
     return [write_one(out, number, made[number % len(made)]) for number in range(count)]
+
+
+def link_runs(out: Path, written: Sequence[Path], count: int) -> None:
+    """Make directories until there are ``count``: each has hard links to the files of one of ``written``. A
+    list reads each of them as a run of its own, and 100,000 take no 5 GB."""
+    for number in range(len(written), count):
+        source = written[number % len(written)]
+        directory = out / f"{source.name[:-4]}copy-{number:06}"
+        directory.mkdir()
+        for file in source.iterdir():
+            os.link(file, directory / file.name)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,19 @@ import typer
 import bench
 from bench.cli import gate_options
 from bench.cli.idle_options import refuse_idle
-from bench.cli.options import AsJson, Configs, Only, Quiet, RunDirectory, Sets, seconds_of
+from bench.cli.options import (
+    WHOLE,
+    AsJson,
+    Configs,
+    On,
+    Only,
+    Quiet,
+    RunDirectory,
+    Sets,
+    Shard,
+    seconds_of,
+    shard_of,
+)
 from bench.cli.output import Verdict
 from bench.cli.typer_base import Application
 from bench.errors import UsageError
@@ -54,13 +66,7 @@ def run(
     resume: Annotated[
         Path | None, typer.Option(metavar="RUN", help="continue a run or a campaign that was cut short")
     ] = None,
-    on: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MACHINES",
-            help="measure each group in a run of its own: here, ray, ray://HOST:PORT (docs/scale.md)",
-        ),
-    ] = None,
+    on: On = None,
     budget: Annotated[
         str | None,
         typer.Option(
@@ -68,6 +74,7 @@ def run(
             help="such as 30m or 2h: spend it on the widest intervals; with --on, begin no group after it",
         ),
     ] = None,
+    shard: Shard = WHOLE,
     quiet: Quiet = False,
 ) -> None:
     """Measure the baseline and all variants, print a table, and write a directory in results/."""
@@ -79,8 +86,12 @@ def run(
 
         if as_json:
             raise UsageError("--json prints one run; with --on there is one for each group")
-        asked = ScaleOptions(on, out, tuple(overrides or ()), tuple(only or ()), resume, seconds)
+        chosen = tuple(overrides or ()), tuple(only or ())
+        asked = ScaleOptions(on, out, *chosen, resume, seconds, shard_of(shard))
         raise Verdict(run_on(configs, asked, quiet=quiet))
+
+    if shard != WHOLE:
+        raise UsageError("--shard divides the groups of --on: add --on here")
 
     specs = [_spec(config, overrides, only) for config in configs]
     raise Verdict(app_commands.run(specs, out, as_json=as_json, resume=resume, quiet=quiet, budget_s=seconds))

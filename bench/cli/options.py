@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from functools import wraps
@@ -29,6 +30,18 @@ Sets = Annotated[list[str] | None, typer.Option("--set", help="replace a value, 
 Only = Annotated[list[str] | None, typer.Option(help="measure only these variants (and the baseline)")]
 RunDirectory = Annotated[Path, typer.Argument(metavar="RUN", help="a directory in results/")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of a table")]
+On = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MACHINES",
+        help="measure each group in a run of its own: here, ray, ray://HOST:PORT (docs/scale.md)",
+    ),
+]
+WHOLE = "1/1"
+Shard = Annotated[
+    str,
+    typer.Option(metavar="K/N", help="with --on: measure every N-th group, from the K-th (1 to N)"),
+]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="print no progress")]
 
 
@@ -60,6 +73,15 @@ def seconds_of(budget: str) -> float:
     if not 0 < seconds < 366 * 86400:
         raise UsageError(f"--budget {budget}: write a time such as 30m, 2h or 1d")
     return seconds
+
+
+def shard_of(shard: str) -> tuple[int, int]:
+    """Parse ``3/20`` to (3, 20). Raises UsageError unless the first is 1 to the second."""
+    found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", shard)
+    number, count = map(int, found.groups()) if found else (0, 0)
+    if not 1 <= number <= count:
+        raise UsageError(f"--shard {shard}: write K/N with 1 <= K <= N, such as 1/4")
+    return number, count
 
 
 def limits_of(slo: str, known: Sequence[str]) -> dict[str, float]:

@@ -27,7 +27,10 @@ LONGEST_REASON = 200  # characters
 
 @dataclass(frozen=True)
 class ScaleOptions:
-    """The options of ``bench run --on``. No group is started after ``budget_s`` seconds."""
+    """The options of ``bench run --on``. No group is started after ``budget_s`` seconds.
+
+    ``shard`` is (K, N): of all groups, in their order, the K-th and every N-th after it are measured.
+    """
 
     on: str
     out: Path
@@ -35,6 +38,7 @@ class ScaleOptions:
     only: tuple[str, ...] = ()
     resume: Path | None = None
     budget_s: float | None = None
+    shard: tuple[int, int] = (1, 1)
 
 
 def run_on(configs: Sequence[Path], options: ScaleOptions, *, quiet: bool) -> ExitCode:
@@ -44,7 +48,13 @@ def run_on(configs: Sequence[Path], options: ScaleOptions, *, quiet: bool) -> Ex
     """
     reach = machines_named(options.on)
     budget = None if options.budget_s is None else Budget(options.budget_s)
-    pieces = pieces_of(configs, options.overrides, options.only)
+    (number, shards), name = options.shard, configs[0].stem
+    pieces = pieces_of(configs, options.overrides, options.only)[number - 1 :: shards]
+    if shards > 1:
+        name = f"{name}-shard-{number}-{shards}"
+    if not pieces:
+        print(f"there are fewer groups than shards, so shard {number}/{shards} has none to measure")
+        return ExitCode.OK
     done = complete(options.resume, pieces) if options.resume else {}
     left = [piece for piece in pieces if piece.digest not in done]
     tell = (lambda _line: None) if quiet else _say
@@ -54,7 +64,7 @@ def run_on(configs: Sequence[Path], options: ScaleOptions, *, quiet: bool) -> Ex
         if options.resume:
             campaign = Campaign.reopen(options.resume, pieces)
         else:
-            campaign = Campaign.create(options.out, configs[0].stem, pieces)
+            campaign = Campaign.create(options.out, name, pieces)
         stack.enter_context(closing(campaign))
         ended = dict(done)
         if machines is not None:

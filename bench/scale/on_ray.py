@@ -10,6 +10,7 @@ import os
 import re
 import socket
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,10 @@ from bench.store.source import source_digest
 HEAR_S = 10.0  # a machine is asked this often; each question wakes it for a moment
 ANSWER_S = 5.0
 READY_S = 120.0  # an actor's process has imported the harness by then
+LESS_PRIORITY = (
+    "Ray gives this run less priority than other programs have (niceness +{}), and this user may not change "
+    "it; start Ray on its nodes with RAY_worker_niceness=0"
+)
 
 
 class OnRay:
@@ -41,6 +46,7 @@ class OnRay:
             raise BenchError(f"no Ray cluster at {address or 'this machine'}: {_why(bad)}") from None
         self._actors: dict[str, Any] = {}
         self._asked: dict[str, Any] = {}
+        self._notes: dict[str, str] = {}  # of a node: what is to be said with its first answer
         self._nodes: dict[str, Mapping[str, Any]] = {}
 
     def present(self) -> Sequence[Machine]:
@@ -64,20 +70,28 @@ class OnRay:
             )
             .remote()
         )
+        why = self._refusal(machine, actor, piece)
+        if why is not None:
+            self._closed(actor, ANSWER_S)
+            return why
+        self._actors[machine.id] = actor
+        self._asked[machine.id] = actor.more.remote(HEAR_S)
+        return None
+
+    def _refusal(self, machine: Machine, actor: Any, piece: Piece) -> str | None:
+        """Begin a piece with an actor. Return why this cannot be, or None."""
         try:
             about = self._ray.get(actor.about.remote(), timeout=READY_S)
             if about["source"] != source_digest():
                 return "another version of the harness is installed on it"
-            if (why := self._ray.get(actor.begin.remote(piece.text, str(Path.cwd())))) is not None:
-                return str(why)
+            if lower := self._ray.get(actor.usual_priority.remote(), timeout=READY_S):
+                self._notes[machine.id] = LESS_PRIORITY.format(lower)
+            why = self._ray.get(actor.begin.remote(piece.text, str(Path.cwd())), timeout=READY_S)
+            return None if why is None else str(why)
         except self._ray.exceptions.GetTimeoutError:
-            self._ray.kill(actor)
             return f"it was busy with other work for {READY_S:.0f} s"
         except self._ray.exceptions.RayError as bad:
             return _why(bad)
-        self._actors[machine.id] = actor
-        self._asked[machine.id] = actor.more.remote(HEAR_S)
-        return None
 
     def hear(self, machines: Sequence[Machine]) -> Mapping[Machine, Heard | Lost]:
         asked = {self._asked[machine.id]: machine for machine in machines}
@@ -94,7 +108,9 @@ class OnRay:
             self._asked[machine.id] = self._actors[machine.id].more.remote(HEAR_S)
         else:
             self._forget(machine)
-        return Heard(tuple(more["chunks"]), tuple(more["said"]), more["code"])
+        note = self._notes.pop(machine.id, None)
+        said = (*([note] if note else []), *more["said"])
+        return Heard(tuple(more["chunks"]), said, more["code"])
 
     def _forget(self, machine: Machine) -> None:
         """Let go of a node: its directory is removed and its processors are free again."""
@@ -103,11 +119,10 @@ class OnRay:
         if actor is not None:
             self._closed(actor)
 
-    def _closed(self, actor: Any) -> None:
-        try:
-            self._ray.get(actor.close.remote(), timeout=READY_S)
-        except self._ray.exceptions.RayError:
-            return  # it is gone already
+    def _closed(self, actor: Any, wait_s: float = READY_S) -> None:
+        """End the run of an actor, if it has one, remove its directory, and give its processors back."""
+        with suppress(self._ray.exceptions.RayError):  # it is gone already, or does not answer
+            self._ray.get(actor.close.remote(), timeout=wait_s)
         self._ray.kill(actor)
 
     def stop(self, machine: Machine) -> None:
@@ -135,7 +150,10 @@ def _must_answer(address: str | None) -> None:
 def _cluster(address: str | None) -> dict[str, Any]:
     """Return how to reach a cluster, or how to start one. Without ``local``, Ray would look for one that
     somebody left on this machine; a dashboard would work beside what is measured."""
-    return {"address": address} if address else {"address": "local", "include_dashboard": False}
+    if address:
+        return {"address": address}
+    settings = {"worker_niceness": 0}  # what is measured has the priority that it has without Ray
+    return {"address": "local", "include_dashboard": False, "_system_config": settings}
 
 
 def _name(node: Mapping[str, Any]) -> str:
@@ -143,7 +161,9 @@ def _name(node: Mapping[str, Any]) -> str:
 
 
 def _why(bad: Exception) -> str:
-    """Return the line of Ray's message that gives the reason, or its first one."""
+    """Return the line of Ray's message that gives the reason, or its first one; with its last one, if a
+    traceback follows."""
     lines = [line.strip() for line in str(bad).splitlines() if line.strip()]
     because = [line for line in lines if "because" in line]
-    return (because or lines or [type(bad).__name__])[0][:200]
+    first = (because or lines or [type(bad).__name__])[0]
+    return (f"{first} {lines[-1]}" if first.endswith(":") and len(lines) > 1 else first)[:200]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
-from bench.errors import TerminatedRun
+from bench.errors import TerminatedRun, UsageError
 from bench.results.summary import load_run
 from bench.scale import campaign as module
 from bench.scale.campaign import FILE, Campaign
@@ -106,6 +108,7 @@ def test_a_run_that_arrives_is_kept_as_it_was_written(campaign: Campaign, tmp_pa
     assert record["run"] == ending.run.name
 
 
+@pytest.mark.fault(38)
 def test_what_a_lost_machine_had_begun_is_measured_by_another(campaign: Campaign, tmp_path: Path) -> None:
     machines = Scripted(Machine("1", "one"), Machine("2", "two"))
     machines.script = lambda machine, name: iter([Lost("no answer") if machine == "one" else ended(name)])
@@ -116,6 +119,7 @@ def test_what_a_lost_machine_had_begun_is_measured_by_another(campaign: Campaign
     assert [one["attempt"] for one in records(campaign, "piece_begun")] == [1, 1, 2]
 
 
+@pytest.mark.fault(38)
 def test_a_piece_that_loses_every_machine_is_given_up(campaign: Campaign, tmp_path: Path) -> None:
     machines = Scripted(*(Machine(str(i), f"m{i}") for i in range(5)))
     machines.script = lambda _machine, _name: iter([Lost("no answer")])
@@ -150,6 +154,7 @@ def test_nothing_is_begun_when_the_time_is_up(campaign: Campaign, tmp_path: Path
     assert (found["digest of b"].status, found["digest of b"].reason) == ("not begun", "the time was up")
 
 
+@pytest.mark.fault(39)
 def test_what_is_under_way_is_ended_and_kept(campaign: Campaign, tmp_path: Path) -> None:
     machines = Scripted(Machine("1", "one"))
     machines.script = lambda _machine, _name: iter([TerminatedRun("terminated"), sent("20260101-0-x-1234")])
@@ -162,6 +167,7 @@ def test_what_is_under_way_is_ended_and_kept(campaign: Campaign, tmp_path: Path)
     }
 
 
+@pytest.mark.fault(43)
 @pytest.mark.parametrize(
     "chunk",
     [
@@ -185,6 +191,7 @@ def test_a_machine_writes_nothing_but_the_files_of_its_run(
     assert written == []
 
 
+@pytest.mark.fault(41)
 def test_a_campaign_that_is_continued_skips_what_is_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -204,3 +211,44 @@ def test_a_campaign_that_is_continued_skips_what_is_whole(
     journal = tmp_path / "run-a" / "journal.jsonl"
     journal.write_bytes(journal.read_bytes()[:-1000])
     assert module.complete(first.directory, now) == {}
+
+
+@pytest.mark.fault(39)
+def test_a_campaign_whose_harness_was_killed_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGKILL while the second of three pieces is measured, of which the beginning has come."""
+    pieces = [piece(name) for name in "abc"]
+    whole = sent("run-a")
+    begun = [("run-b/journal.jsonl", at, content[:9000])
+             for name, at, content in whole.chunks if name.endswith("journal.jsonl")]  # fmt: skip
+    machines = Scripted(Machine("1", "one"))
+
+    def script(_machine: str, name: str) -> Iterator[Answer]:
+        if name == "a":
+            yield whole
+        yield Heard(tuple(begun))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if not (child := os.fork()):
+        machines.script = script
+        Dispatcher(machines, Campaign.create(tmp_path, "test", pieces), tmp_path, str).run(pieces)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    made_by = str(load_run(RUNS).harness["source_sha256"])
+    monkeypatch.setattr(module, "source_digest", lambda: made_by)
+    (directory,) = (path.parent for path in tmp_path.glob(f"*/{FILE}"))
+    assert set(module.complete(directory, pieces)) == {"digest of a"}
+    assert load_run(tmp_path / "run-b").finished_utc is None
+    machines.script = lambda _machine, name: iter([sent(f"again-{name}")])
+    again = Campaign.reopen(directory, pieces)
+    found = Dispatcher(machines, again, tmp_path, str).run(pieces[1:])
+    again.close()
+    assert {one.status for one in found.values()} == {"ok"}
+    assert set(module.complete(directory, pieces)) == {one.digest for one in pieces}
+
+
+@pytest.mark.fault(40)
+def test_a_campaign_has_one_command_at_a_time(campaign: Campaign) -> None:
+    with pytest.raises(UsageError, match=str(os.getpid())):
+        Campaign.reopen(campaign.directory, [])

@@ -28,6 +28,7 @@ def test_a_campaign_whose_records_are_absurd(tmp_path: Path) -> None:
     assert complete(place, [Piece("a", "", "d")]) == {}
 
 
+@pytest.mark.fault(41)
 @pytest.mark.parametrize("noted", ["the end", "another end", None])
 def test_a_campaign_believes_the_run_that_was_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noted: str | None

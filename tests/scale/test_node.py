@@ -92,6 +92,7 @@ def test_a_run_that_is_stopped_keeps_what_it_has(node: NodeRun, tmp_path: Path) 
     assert receiver.finished() in (RunStatus.PARTIAL, RunStatus.INVALID)
 
 
+@pytest.mark.fault(38)
 def test_what_arrived_of_a_lost_run_can_be_read(node: NodeRun, tmp_path: Path) -> None:
     text = project(tmp_path, 5.0)
     assert node.begin(text, str(tmp_path)) is None
@@ -111,6 +112,7 @@ def _begun(receiver: Receiver) -> bool:
     return bool(journal) and journal.is_file() and b"\n" in journal.read_bytes()
 
 
+@pytest.mark.fault(42)
 def test_a_directory_that_is_not_there_is_said(node: NodeRun) -> None:
     assert node.begin("name: x", "/no/such/place") == (
         "there is no directory /no/such/place on it, where the paths of the config begin"
@@ -143,6 +145,31 @@ def test_a_run_that_ended_before_its_first_record(tmp_path: Path) -> None:
     receiver.take(("run/spec.yaml", 0, b"name: x\n"))
     assert receiver.finished() is None
     assert receiver.cut_short() is None
+
+
+NICE = """
+import os, sys
+from bench.scale.node import NodeRun
+
+os.nice(4)
+if "refused" in sys.argv:
+    def refuse(*_arguments):
+        raise PermissionError
+    os.setpriority = refuse
+usual = os.getpriority(os.PRIO_PROCESS, os.getppid())
+print(NodeRun().usual_priority(), os.getpriority(os.PRIO_PROCESS, 0) - usual)
+"""
+
+
+@pytest.mark.fault(44)
+@pytest.mark.parametrize("may", ["root", "refused"])
+def test_a_run_gets_the_priority_of_what_started_its_scheduler(may: str, tmp_path: Path) -> None:
+    if may == "root" and os.geteuid() != 0:
+        pytest.skip("only root may raise a priority")
+    command = [sys.executable, "-c", NICE, may]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    assert ended.stdout.split() == (["0", "0"] if may == "root" else ["4", "4"])
 
 
 def test_a_line_that_is_half_written_is_told_once_and_whole(node: NodeRun) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,10 +32,11 @@ workload: {requests: 1}
 drift: {tokens: 0}
 """
 SERVE = """
-import time
+import os, time
 from pathlib import Path
 
 def answer(prompt):
+    Path(__file__).with_name("NICENESS").write_text(str(os.getpriority(os.PRIO_PROCESS, 0)))
     while not Path(__file__).with_name("GO").exists():
         time.sleep(0.1)
     raise SystemError("the file is there")
@@ -47,14 +49,36 @@ def asked_often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the nodes make their directories."""
+    return tmp_path_factory.mktemp("scratch")
+
+
+@pytest.fixture(scope="module")
+def cluster(scratch: Path) -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(scratch))
+        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     yield made
     made.shutdown()
 
 
+def test_the_reason_is_found_in_what_ray_says() -> None:
+    server = ConnectionError(
+        "Initialization failure from server:\nTraceback:\n  File\nRuntimeError: no port\n"
+    )
+    assert on_ray._why(server) == "Initialization failure from server: RuntimeError: no port"
+    assert (
+        on_ray._why(RuntimeError("It died.\nIt did, because it was killed."))
+        == "It did, because it was killed."
+    )
+    assert on_ray._why(RuntimeError()) == "RuntimeError"
+
+
+@pytest.mark.fault(44)
+@pytest.mark.fault(38)
 def test_a_node_that_dies_loses_no_piece_and_doubles_none(
     cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,11 +112,15 @@ def test_a_node_that_dies_loses_no_piece_and_doubles_none(
     begun = Counter(line.split(":")[0] for line in told if ": on " in line)
     lost = [line for line in told if "was lost" in line]
     assert len(lost) == 1
+    usual = os.getpriority(os.PRIO_PROCESS, 0)
+    may_raise = os.geteuid() == 0 and not any("niceness" in line for line in told)
+    assert int((tmp_path / "NICENESS").read_text()) == (usual if may_raise else min(usual + 15, 19))
     assert sum(begun.values()) == len(pieces) + 1
 
 
+@pytest.mark.fault(42)
 def test_another_harness_on_a_node_is_not_used(
-    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: Any, scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(on_ray, "source_digest", lambda: "another")
     machines, campaign = OnRay(cluster.address), Campaign.create(tmp_path, "test", [])
@@ -103,6 +131,7 @@ def test_another_harness_on_a_node_is_not_used(
         campaign.close()
     assert (found["d"].status, found["d"].machine) == ("not begun", "")
     assert "another version of the harness is installed on it" in found["d"].reason
+    assert list(scratch.glob("bench-piece-*")) == [], "the directory of an actor that measured nothing"
 
 
 def test_a_cluster_that_is_not_there_is_said() -> None:
