@@ -95,9 +95,11 @@ def _heeding_signals() -> Iterator[list[int]]:
 
 
 def _require_working_directory() -> None:
-    """Raise UsageError if the current directory was deleted, because relative paths would not work."""
+    """Raise UsageError if the current directory was deleted, or if this user may not look into it: relative
+    paths would not work."""
     try:
         Path.cwd()
+        Path().stat()
     except OSError as bad:
         raise UsageError(
             f"the current directory cannot be used ({bad.strerror}): go to another one"

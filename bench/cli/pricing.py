@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -115,10 +116,14 @@ def _must_fit(*, split: bool, against: bool, of_apis: bool) -> None:
 
 
 def _contains_runs(directory: Path) -> bool:
-    """Return whether a directory contains runs and is not a run itself."""
+    """Return whether a directory contains runs and is not a run itself. A directory in it that only another
+    user may look into counts: it is told as a run that cannot be read."""
     from bench.results.summary import is_run
 
-    return directory.is_dir() and not is_run(directory) and any(map(is_run, directory.iterdir()))
+    def may_be_run(below: Path) -> bool:
+        return is_run(below) or (below.is_dir() and not os.access(below, os.X_OK))
+
+    return directory.is_dir() and not is_run(directory) and any(map(may_be_run, directory.iterdir()))
 
 
 def priced(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -82,6 +83,13 @@ def be_killed_first() -> None:
     """
     with suppress(OSError):  # /proc may be read-only, or missing: then the kernel chooses as it likes
         Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def as_allowed(kind: int, most: int) -> int:
+    """Return the limit ``most`` of a ``kind`` (``resource.RLIMIT_DATA``), or the hard limit of this process
+    if that is lower: the kernel lets nobody but root raise it."""
+    _soft, hard = resource.getrlimit(kind)
+    return most if hard == resource.RLIM_INFINITY else min(most, hard)
 
 
 def is_open(path: Path) -> bool | None:

@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from bench.machine.proc import ending_with_parent, entries, session_of, stat_of
+from bench.machine.proc import as_allowed, ending_with_parent, entries, session_of, stat_of
 
 MARK = "BENCH_FAMILY"
 MOST_BYTES = 64 * 1024 * 1024  # of what a command printed; of more, the end is kept
@@ -76,8 +76,7 @@ def _before(*, may_leave: bool, whole: bool) -> Callable[[], None] | None:
     ask = None if may_leave else ending_with_parent(signal.SIGKILL)
     if not whole:
         return ask
-    _soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    most = MOST_BYTES if hard == resource.RLIM_INFINITY else min(MOST_BYTES, hard)
+    most = as_allowed(resource.RLIMIT_FSIZE, MOST_BYTES)
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))

@@ -19,11 +19,12 @@ from types import TracebackType
 from typing import BinaryIO
 
 import bench
-from bench.bounded import keep_short, open_to_append, tail
+from bench.bounded import keep_short, open_to_append
 from bench.errors import BenchError, OnFailure, Outcome, TerminatedRun, VariantFailed
 from bench.formatting import format_mib
 from bench.machine.proc import entries, session_of
 from bench.measure.scratch import Scratch
+from bench.measure.worker_death import failure_of
 from bench.measure.worker_environment import worker_environment
 from bench.records import Json
 from bench.worker.protocol import MAX_COMMAND_BYTES, ChannelClosed, ProtocolError, receive, send
@@ -36,8 +37,6 @@ STALL_S = 60.0
 # How often the child's threads are listed at most. The second listing usually finds no new thread, unless the
 # child is starting many of them.
 MOST_LISTINGS = 20
-# What SIGILL means, mostly of an engine that was compiled for another processor.
-REFUSED = ": a library has instructions that this machine refuses (bench env remove and make compile it here)"
 
 
 class WorkerProcess:
@@ -194,18 +193,7 @@ class WorkerProcess:
         if code is None:
             self.close()
             return VariantFailed(Outcome.PROTOCOL_ERROR, "the worker closed its channel and stayed")
-        words = tail(self._log, 400).decode(errors="replace").strip().splitlines()
-        last = f"; its last words: {words[-1][:200]}" if words else ""
-        if code == -signal.SIGKILL:
-            return VariantFailed(Outcome.OOM_HOST, "killed by the system, most likely out of memory")
-        if self._memory_limit is not None and b"bad_alloc" in tail(self._log, 4000):
-            limit = format_mib(self._memory_limit)
-            return VariantFailed(Outcome.OOM_HOST, f"more memory than measure.memory_limit, {limit} MiB")
-        if code < 0:
-            name = next((one.name for one in signal.Signals if one == -code), f"signal {-code}")
-            why = REFUSED if code == -signal.SIGILL else ""
-            return VariantFailed(Outcome.SEGFAULT, f"the worker died of {name}{why}{last}")
-        return VariantFailed(Outcome.RUN_ERROR, f"the worker left with exit code {code}{last}")
+        return failure_of(code, self._log, self._memory_limit)
 
     def close(self) -> None:
         """End the child, once: close the channel, then send SIGTERM, then SIGKILL to its process group."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,9 @@ from pathlib import Path
 import filelock
 
 from bench.errors import BenchError
+from bench.formatting import MIB
+
+FULL_BYTES = MIB  # a disk with less free space is full: what a child wants to write is larger
 
 
 @contextmanager
@@ -26,9 +30,21 @@ def locked(doing: str, entry: Path) -> Iterator[None]:
 
 @contextmanager
 def writing(doing: str, directory: Path) -> Iterator[None]:
-    """Turn what keeps the block from writing to a directory of the cache into a BenchError."""
+    """Turn what keeps the block from writing to a directory of the cache into a BenchError. If a child of it
+    failed and the disk is full now, say so: pip within ``venv`` does not."""
     try:
         yield
+    except BenchError as bad:
+        if type(bad) is not BenchError or not _is_full(directory):
+            raise
+        raise BenchError(f"{bad}\n  no space is left in {directory}: free some, or set BENCH_CACHE") from bad
     except OSError as bad:
         said = f"cannot {doing} in {directory}: {bad.strerror or bad}"
         raise BenchError(f"{said}; free some space, or set BENCH_CACHE") from bad
+
+
+def _is_full(directory: Path) -> bool:
+    try:
+        return shutil.disk_usage(directory).free < FULL_BYTES
+    except OSError:
+        return False

@@ -17,7 +17,7 @@ from pathlib import Path
 from bench.errors import BenchError
 from bench.formatting import one_line, printable, without_passwords
 from bench.machine.children import NOWHERE, SAFE
-from bench.machine.proc import ending_with_parent
+from bench.machine.proc import as_allowed, ending_with_parent
 from bench.machine.process_tree import end_family, marked, printed
 from bench.store.directories import files_below
 
@@ -56,9 +56,9 @@ def run_child(
         )  # fmt: skip
         try:
             if limits is not None:
-                bound = (limits.memory_bytes, limits.memory_bytes)
+                most = as_allowed(resource.RLIMIT_DATA, limits.memory_bytes)
                 with contextlib.suppress(ProcessLookupError):  # it has ended already
-                    resource.prlimit(child.pid, resource.RLIMIT_DATA, bound)
+                    resource.prlimit(child.pid, resource.RLIMIT_DATA, (most, most))
             _wait(child, watch, math.inf if limits is None else limits.seconds)
         finally:
             end_family(child, given)

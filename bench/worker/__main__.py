@@ -50,7 +50,10 @@ def _die_with_parent(parent: int) -> None:
 def _limit_memory(most_bytes: int) -> None:
     """Let the kernel refuse more memory for data than this, here and in each child. Files that are mapped for
     reading do not count."""
-    resource.setrlimit(resource.RLIMIT_DATA, (most_bytes, most_bytes))
+    from bench.machine.proc import as_allowed
+
+    most = as_allowed(resource.RLIMIT_DATA, most_bytes)
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
 
 
 def main() -> None:

@@ -530,6 +530,19 @@ def test_a_current_directory_that_is_gone_is_said(tmp_path: Path) -> None:
     assert said.startswith("bench: the current directory cannot be used (No such file or directory)")
 
 
+def test_a_current_directory_of_another_user_is_said() -> None:
+    """A shell of root that starts the command as somebody else (`su`) leaves it there."""
+    body = (
+        "import errno\nfrom pathlib import Path\nstat = Path.stat\n"
+        "def refused(path, **how):\n"
+        "    if path == Path(): raise PermissionError(errno.EACCES, 'Permission denied')\n"
+        "    return stat(path, **how)\n"
+        "Path.stat = refused"
+    )
+    said = complaint(script(body, "check", QUICKSTART), ExitCode.USAGE)
+    assert said == "bench: the current directory cannot be used (Permission denied): go to another one\n"
+
+
 @pytest.mark.parametrize("size", ["0", "-5", "²", "9" * 5000, "x", ""])
 def test_an_odd_size_of_a_terminal_is_forgotten(size: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("COLUMNS", size), ("LINES", "80")):

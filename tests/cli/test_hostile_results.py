@@ -23,7 +23,7 @@ from deep_directories import TOO_DEEP, nested
 from result_readers import READERS, ROWS, command
 from tampering import rechained, records_of, tampered_journal, tampered_summary
 
-from bench.errors import ExitCode
+from bench.errors import ExitCode, UsageError
 from bench.plan.api_comparison import Question, against_apis
 from bench.plan.picture import picture
 from bench.results.summary import RUN_JSON, SEAL, load_run, sealed
@@ -370,6 +370,24 @@ def test_what_belongs_to_another_user_is_listed_as_such(
     assert ended.returncode == ExitCode.OK
     assert "this user may not look into it" in ended.stdout
     assert "2 runs in" in ended.stdout
+
+
+def test_a_run_that_may_not_be_looked_into_is_no_missing_run(
+    bench: Bench, sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a container of root has measured: there is a run, and the message says why it is not shown."""
+    run = a_copy(sound, "mixed", tmp_path)
+    for file in run.iterdir():
+        if file.is_file():
+            file.unlink()  # whoever may not look into a directory is told that there is no such file
+    may = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != run and may(path, mode))
+    ended = bench("price", run.parent)
+    assert (ended.returncode, ended.stderr) == (
+        ExitCode.USAGE, f"bench: no run in {run.parent} can be read (bench list runs {run.parent})\n"
+    )  # fmt: skip
+    with pytest.raises(UsageError, match="this user may not look into it"):
+        load_run(run)
 
 
 def test_a_directory_that_this_user_may_not_look_into(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

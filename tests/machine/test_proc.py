@@ -55,6 +55,29 @@ def test_a_file_emptied_by_its_end_has_no_numbers(tmp_path: Path) -> None:
     assert numbers_in(file) == []
 
 
+LOWERED = """
+import os, resource, sys, time
+from contextlib import suppress
+from bench.models.child import Limits, run_child
+from bench.worker.__main__ import _limit_memory
+low = 3 << 30
+resource.setrlimit(resource.RLIMIT_DATA, (low, low))
+ask = "import resource, sys, time; time.sleep(0.3); sys.exit(str(resource.getrlimit(resource.RLIMIT_DATA)))"
+print(run_child(["-c", ask], os.environ, lambda: None, Limits(30, 2 * low))[1].strip())
+_limit_memory(2 * low)
+print(resource.getrlimit(resource.RLIMIT_DATA))
+"""
+
+
+@needs_proc
+def test_a_limit_of_the_shell_is_not_raised() -> None:
+    """The kernel lets root do it, and refuses it to everybody else with an error (`ulimit -d`)."""
+    said = subprocess.run(
+        [sys.executable, "-c", LOWERED], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert said.stdout.splitlines() == [str((3 << 30, 3 << 30))] * 2
+
+
 # ---- those who read ------------------------------------------------------------------------------
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import resource
 import signal
 import socket
 import subprocess
@@ -25,6 +27,7 @@ from bench.errors import Outcome, VariantFailed
 from bench.machine.proc import entries
 from bench.measure import worker_process
 from bench.measure.together import BaselineDied, ask_both
+from bench.measure.worker_death import failure_of
 from bench.measure.worker_process import PeerGone, WorkerProcess
 from bench.worker import protocol
 
@@ -195,6 +198,26 @@ def test_killed_from_outside(tmp_path: Path) -> None:
                     runtime=RUNTIME, options=OPTIONS, optimise=[])  # fmt: skip
         os.kill(under.pid, signal.SIGKILL)
         assert failure(lambda: under.finish(PATIENCE_S)).outcome == Outcome.OOM_HOST
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (-signal.SIGKILL, r"killed by the system: .* 99999999 s .* \(ulimit -t\), or memory ran out"),
+        (-signal.SIGXCPU, r"the worker has used the 99999999 s .* \(ulimit -t\)"),
+    ],
+)
+def test_a_limit_of_the_processor_time_is_named(tmp_path: Path, code: int, said: str) -> None:
+    """It was called memory or a crash; what the log says is no reason either."""
+    (tmp_path / "log").touch()
+    before = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (99_999_999, before[1]))
+    try:
+        found = failure_of(code, tmp_path / "log", None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_CPU, before)
+    assert found.outcome == Outcome.RUN_ERROR
+    assert re.fullmatch(said, found.reason)
 
 
 def test_an_instruction_that_the_machine_refuses_has_advice(tmp_path: Path) -> None:

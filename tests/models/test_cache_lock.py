@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -76,3 +78,18 @@ def test_no_other_module_locks_an_entry_of_the_cache() -> None:
         if re.search(r"\bFileLock\(", path.read_text())
     }
     assert locks == MAY_LOCK
+
+
+@pytest.mark.parametrize(("free", "said"), [(1000, "no space is left in "), (2**30, "")])
+def test_what_a_child_says_of_a_full_disk_is_completed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, said: str
+) -> None:
+    """`python -m venv` says of its pip only that it "returned non-zero exit status 1"."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda _place: SimpleNamespace(free=free))
+    with (
+        pytest.raises(BenchError, match=r"^exit status 1") as caught,
+        locked("make an environment", tmp_path / "envs" / "x"),
+    ):
+        raise BenchError("exit status 1")
+    assert str(caught.value).partition("\n")[2].strip().startswith(said)
+    assert (said != "") == ("set BENCH_CACHE" in str(caught.value))
