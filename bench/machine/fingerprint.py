@@ -25,7 +25,7 @@ def fingerprint() -> dict[str, object]:
     """Return processor, memory, kernel, limits and versions; no host name, user name or path."""
     cpu = _cpu_fields()
     return {
-        "cpu_model": cpu.get("model name", platform.processor() or "unknown"),
+        "cpu_model": cpu.get("model name", platform.machine() or "unknown"),  # processor() starts `uname`
         "cpu_flags_sha256": hashlib.sha256(cpu.get("flags", "").encode()).hexdigest()[:16],
         "microcode": cpu.get("microcode"),
         "cpus": cpu_count(),
