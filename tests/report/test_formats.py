@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
@@ -161,6 +162,12 @@ class Page(HTMLParser):
 
     def shape(self) -> set[tuple[str, ...]]:
         return {(tag, *sorted(attrs)) for tag, attrs in self.tags}
+
+
+@cache
+def tame_shape(sample: ModuleType) -> set[tuple[str, ...]]:
+    """The shape of a page in which every word of somebody else is tame."""
+    return Page(html.render(sample.read(sample.hostile_run("tame"), sample.rich_run()))).shape()
 
 
 def squeezed(text: str) -> str:
@@ -317,8 +324,7 @@ class TestHtml:
     def test_text_stays_text(self, sample: ModuleType, hostile_text: str) -> None:
         """Neither a tag nor an attribute that a tame name would not have brought too."""
         page = Page(html.render(sample.read(sample.hostile_run(hostile_text))))
-        tame = Page(html.render(sample.read(sample.hostile_run("tame"), sample.rich_run())))
-        assert page.shape() - tame.shape() == set()
+        assert page.shape() - tame_shape(sample) == set()
         assert not [name for _tag, attrs in page.tags for name in attrs if name.startswith("on")]
         assert squeezed(harmless(hostile_text)) in squeezed(page.text)
 

@@ -31,6 +31,8 @@ from warm import Warm, forking
 from bench.cli.app_commands import EXIT_OF_STATUS
 from bench.config.reader import read_config
 from bench.config.spec import Spec
+from bench.drift import behaviour
+from bench.drift.behaviour import shipped
 from bench.errors import (
     BenchError,
     ExitCode,
@@ -858,13 +860,14 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_real_run(tmp_path: Path, toy: Path, warm: Warm, monkeypatch: pytest.MonkeyPatch) -> None:
     """Real weights, real workers: half precision, and the baseline against itself. The baseline alone has an
-    interpreter of its own, the pairs have forked ones."""
+    interpreter of its own, the pairs have forked ones. A fifth of the items of each suite is asked."""
 
     def fork(who: str, what: str) -> None:
         if (who, what) == ("baseline", "done"):
             forked = forking(warm, lambda python: python == sys.executable)
             monkeypatch.setattr(worker_process, "subprocess", forked)
 
+    monkeypatch.setattr(behaviour, "shipped", lambda path, chat: shipped(path, chat)[::5])
     items = tmp_path / "items.jsonl"
     items.write_text('{"id": "a", "lang": "en", "prompt": "Ice is", "choices": [" a", " b"], "right": 0}\n')
     text = tmp_path / "text.txt"

@@ -22,6 +22,7 @@ from scipy import stats
 
 MARGIN, ALPHA_FAIL, ALPHA_PASS, LEAST, CAP = np.log(1.03), 0.005, 0.02, 6, 40
 BETS, PRIOR, FLOOR = (0.25, 0.5, 1, 2, 4), 0.02, 0.001
+CRITICAL = stats.t.ppf(0.95, np.arange(1, CAP))  # of a one-sided t test at 5 %, by its degrees of freedom
 
 
 # ---- the journals ----------------------------------------------------------------------------------------
@@ -84,14 +85,15 @@ def verdict(d: np.ndarray, least: int = LEAST) -> tuple[str, int]:
     """(verdict, units it took)."""
     if len(d) == 0:
         return "INCONCLUSIVE", 0
+    d = d[:CAP]
     s = scale(d)
     against, in_favour = wealth(d, s), wealth(MARGIN - d, s)
-    for n in range(least, min(len(d), CAP) + 1):
+    for n in range(least, len(d) + 1):
         if in_favour[n - 1] >= 1 / ALPHA_PASS:
             return "PASS", n
         if against[n - 1] >= 1 / ALPHA_FAIL:
             return "FAIL", n
-    return "INCONCLUSIVE", min(len(d), CAP)
+    return "INCONCLUSIVE", len(d)
 
 
 def covers(d: np.ndarray, truth: float) -> bool:
@@ -203,7 +205,8 @@ def requests_as_units(gate: dict) -> bool:
 def peeking(gate: dict) -> bool:
     """A t test at 5 % after every unit from the third, stopping at the first that is significant."""
     d = differences(gate)
-    return any(stats.ttest_1samp(d[:n], 0, alternative="greater").pvalue < 0.05 for n in range(3, len(d) + 1))
+    looks = [(n, d[:n].mean() / (d[:n].std(ddof=1) / np.sqrt(n))) for n in range(3, len(d) + 1)]
+    return any(t > CRITICAL[n - 2] for n, t in looks)
 
 
 MUTANTS = {"no pairing": unpaired, "requests as units": requests_as_units, "peeking t test": peeking}

@@ -86,7 +86,14 @@ def holm(p_values):
 
 def judged(run, most=None):
     """Each variant that was measured, with its log ratio, half width, p and verdict by the rule above; with
-    ``most`` from its first pairs alone."""
+    ``most`` from its first pairs alone. They are computed once and kept in the run."""
+    known = run.setdefault("judged", {})
+    if most not in known:
+        known[most] = judged_now(run, most)
+    return known[most]
+
+
+def judged_now(run, most):
     rows = []
     for row in run["rows"]:
         units = [one for one in row["units"] if not one["void"]][:most]
