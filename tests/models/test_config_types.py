@@ -272,6 +272,19 @@ def test_a_tokenizer_names_no_other_files(model: Path, file: str, key: str, valu
     assert f"{file}: {key}" in refused(model)
 
 
+@pytest.mark.parametrize("number", [10_000_000, 2**31, 10**30])
+def test_an_id_that_no_vocabulary_has(model: Path, number: int) -> None:
+    """A loader made room for each number below it, and Rust ended the process (SIGABRT)."""
+    for file, vocabulary in (
+        ("vocab.json", {"a": 0, "b\u202e": number}),
+        ("tokenizer.json", {"model": {"type": "WordLevel", "vocab": {"a": number}}}),
+    ):
+        (model / file).write_text(json.dumps(vocabulary))
+        assert f"has the number {number}, which no vocabulary has" in refused(model)
+        (model / file).write_text(json.dumps({"model": {"vocab": {'": 123456789': 9_999_999}}}))
+        check_directory(model)
+
+
 def test_names_of_files_that_published_tokenizers_have(model: Path) -> None:
     named = {
         "fast_tokenizer_files": ["tokenizer.json", "tokenizer.4.0.0.json"], "vocab_file": "/away/vocab.json",
