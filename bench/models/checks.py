@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
-from bench.bounded import read_bounded
 from bench.errors import UsageError
 from bench.formatting import one_line, printable
 from bench.models.config_types import check_types
@@ -18,6 +17,7 @@ from bench.models.patterns import slow_pattern
 from bench.models.safetensors_header import TensorEntry
 from bench.models.shards import check_shards, read_headers
 from bench.models.sizes import BITS_MIN, Weights, misfit, unnamed
+from bench.models.tokenizer_sizes import check_tokenizers
 from bench.models.weight_files import INDEX
 from bench.models.weight_files import WHOLE as WHOLE_FILE
 
@@ -29,9 +29,6 @@ MORE_CONFIGS = (
     "tokenizer_config.json", "generation_config.json", "processor_config.json", "special_tokens_map.json",
 )  # fmt: skip
 MOST_SHOWN = 200
-# A loader makes room for every id below the largest; published vocabularies have 300,000 tokens or fewer.
-MOST_IDS = 10_000_000
-_LONG_NUMBER = re.compile(rb'"\s*:\s*\d{8}')
 # What a decoder cannot be without, where a config names it, and of what no model has more:
 # a loader would make that many modules before it looks at the weights.
 SIZES = {
@@ -127,25 +124,7 @@ def check_more_configs(directory: Path) -> None:
     for name in MORE_CONFIGS:
         if (directory / name).exists():
             check_config(directory / name, TEXT_MAX_BYTES)
-    for name in ("tokenizer.json", "vocab.json"):
-        if (directory / name).exists():
-            _check_ids(directory / name)
-
-
-def _check_ids(path: Path) -> None:
-    """Refuse a vocabulary with an id for which a loader would fill the memory, or count for minutes: code in
-    Rust then ends its process, and no limit makes a sentence of that."""
-    if not _LONG_NUMBER.search(read_bounded(path, TEXT_MAX_BYTES)):
-        return  # nearly every file; to parse one of 30 MB takes most of a second
-    found = json_object(path, TEXT_MAX_BYTES)
-    model = found.get("model")
-    vocabulary = model.get("vocab") if isinstance(model, dict) else found
-    for token, number in vocabulary.items() if isinstance(vocabulary, dict) else ():
-        if type(number) is int and number >= MOST_IDS:
-            raise UsageError(
-                f"{path}: the token {one_line(token)[:40]!r} has the number "
-                f"{one_line(str(number))[:40]}, which no vocabulary has"
-            )
+    check_tokenizers(directory)
 
 
 def check_directory(directory: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -283,6 +284,27 @@ def test_an_id_that_no_vocabulary_has(model: Path, number: int) -> None:
         assert f"has the number {number}, which no vocabulary has" in refused(model)
         (model / file).write_text(json.dumps({"model": {"vocab": {'": 123456789': 9_999_999}}}))
         check_directory(model)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b64encode(b"\xff\xff\xff\xff" + bytes(40)).decode(), "claims a part of 4294967295 bytes"),
+        ("/////w==", "claims a part of 4294967295 bytes"),
+        (b64encode(b"\xff\xff\xff\x7f" + bytes(40)).decode().replace("/", r"\/"), "claims a part of"),
+        ("é", "is no base64"),
+    ],
+)
+def test_a_map_of_characters_that_is_longer_than_its_file(model: Path, text: str, said: str) -> None:
+    """A loader asked for the memory at once, and Rust ended the process (SIGABRT)."""
+    whole = b64encode(b"\x08\0\0\0" + bytes(12)).decode()
+    for value, right in ((text, False), (whole, True), ("", True)):
+        quoted = value if "\\" in value else json.dumps(value)[1:-1]
+        (model / "tokenizer.json").write_text(f'{{"normalizer": {{"precompiled_charsmap" : "{quoted}"}}}}')
+        if right:
+            check_directory(model)
+        else:
+            assert said in refused(model)
 
 
 def test_names_of_files_that_published_tokenizers_have(model: Path) -> None:
