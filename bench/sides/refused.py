@@ -1,17 +1,19 @@
-"""Refuse what would be the same for both commits although it differs between them.
+"""Refuse commits that a gate cannot compare, and those that would take a secret.
 
-The gate would measure one version of it on both sides, and a change of it would pass unmeasured.
+What would be the same for both commits although it differs between them is refused, because the gate would
+measure one version of it on both sides, and a change of it would pass unmeasured.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.config.blocks import BuildBlock
 from bench.config.spec import Spec
 from bench.errors import UsageError
+from bench.formatting import one_line
 from bench.sides.build import Built
 from bench.sides.declared import unread_locks
 from bench.sides.differences import flat
@@ -45,3 +47,26 @@ def locks_that_nothing_reads(sides: Sequence[tuple[Built, BuildBlock]], changed:
                 "build.commands of the config write a requirements.txt from it (poetry export, pdm export, "
                 "pipenv requirements), or say in build.install what pip installs"
             )
+
+
+def keys_of_another(base: Spec, candidate: Spec, where: str) -> None:
+    """Raise UsageError if the candidate's config sends a key to an address to which the base's does not.
+
+    Anybody may propose a commit. Its config could name any variable of the job, and an address of its own.
+    """
+    known = set(_keys(base))
+    for name, url in _keys(candidate):
+        if (name, url) not in known:
+            raise UsageError(
+                f"{where}: the variable {one_line(name)} would be sent to {one_line(url)}, and the config of "
+                "the base does not send it there: a change of keys and addresses must be in the base first"
+            )
+
+
+def _keys(spec: Spec) -> Iterator[tuple[str, str]]:
+    """Yield the variable and the address of every row that sends a key."""
+    for group in spec.groups:
+        for arm in group.arms:
+            own = dict(arm.runtime.own)
+            if own.get("key_env") is not None:
+                yield str(own["key_env"]), str(own.get("url"))

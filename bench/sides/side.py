@@ -27,7 +27,7 @@ from bench.sides.differences import (
     pointers,
 )
 from bench.sides.ended_early import cannot_be_built, no_config
-from bench.sides.refused import files_of_the_working_tree, locks_that_nothing_reads
+from bench.sides.refused import files_of_the_working_tree, keys_of_another, locks_that_nothing_reads
 from bench.sides.repository import Commit, Repository, standing
 
 Say = Callable[[str], None]
@@ -162,8 +162,10 @@ def _outline(asked: Asked, repository: Repository, commit: Commit) -> Spec | Non
 
 
 def _compared(base: Side, candidate: Side, repository: Repository) -> Sides:
-    """Look for everything that differs between two sides. Raises UsageError for what neither has in use."""
+    """Look for everything that differs between two sides. Raises UsageError for what neither has in use, and
+    for keys that only the candidate sends."""
     files = tuple(repository.changed_files(base.commit, candidate.commit))
+    keys_of_another(base.spec, candidate.spec, f"the config in {candidate.commit.label}")
     locks_that_nothing_reads([(side.built, side.written.build) for side in (base, candidate)], files)
     return Sides(
         base=base,

@@ -12,7 +12,7 @@ from proof import repositories
 from bench.config.blocks import BuildBlock
 from bench.errors import UsageError
 from bench.sides.build import Built
-from bench.sides.refused import files_of_the_working_tree, locks_that_nothing_reads
+from bench.sides.refused import files_of_the_working_tree, keys_of_another, locks_that_nothing_reads
 from bench.sides.repository import Repository
 
 
@@ -77,3 +77,30 @@ def test_different_lock_files_that_nothing_reads_are_no_comparison(tmp_path: Pat
     with pytest.raises(UsageError, match=r"^app/poetry\.lock differs .*build\.commands"):
         locks_that_nothing_reads([(built, BuildBlock())], ["app/poetry.lock", "app/serve.py"])
     locks_that_nothing_reads([(built, BuildBlock())], ["app/serve.py"])
+
+
+def sending(*rows: dict[str, str | None]) -> Any:
+    """A config with these keys of its engines."""
+    arms = [SimpleNamespace(runtime=SimpleNamespace(own=tuple(own.items()))) for own in rows]
+    return SimpleNamespace(groups=[SimpleNamespace(arms=arms)])
+
+
+def test_a_candidate_sends_no_key_that_the_base_does_not_send() -> None:
+    """Its config could name any variable of the job, and an address of its own."""
+    ours: dict[str, str | None] = {"url": "https://api.example", "key_env": "API_KEY"}
+    base = sending({"threads": "1"}, ours)
+    for fine in (
+        (),
+        (ours, ours),
+        ({"url": "https://elsewhere.example", "key_env": None},),
+        ({"threads": "2"},),
+    ):
+        keys_of_another(base, sending(*fine), "the config in HEAD")
+    for name, url in (("API_KEY", "https://elsewhere.example"), ("CI_TOKEN", "https://api.example")):
+        said = rf"^the config in HEAD: the variable {name} would be sent to {url}, and the config of the base"
+        with pytest.raises(UsageError, match=said):
+            keys_of_another(base, sending(ours, {"url": url, "key_env": name}), "the config in HEAD")
+    with pytest.raises(UsageError, match=r"the variable C\S*I would be sent"):
+        keys_of_another(
+            sending(), sending({"url": "https://a.example\n::error::x", "key_env": "C\x1bI"}), "it"
+        )
