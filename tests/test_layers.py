@@ -106,7 +106,7 @@ ENGINE_OUTSIDE = {
     ): "the evidence after each unit, all at once; no engine, on the same list",
     ("gate.power", "numpy"): "thousands of simulated gates at once; no engine, but on the same list",
     ("machine.nvml", "pynvml"): "asks the driver about neighbours before a worker starts; no engine",
-    ("serving.scored", "numpy"): "distributions over a vocabulary; no engine, on the same list",
+    ("serving.server_drift", "numpy"): "distributions over a vocabulary; no engine, on the same list",
     ("stats.cascade_curve", "numpy"): "the bootstrap of a curve; no engine, on the same list",
     ("stats.intervals", "numpy"): "the bootstrap; no engine, but on the list of what a worker may have",
 }
@@ -252,7 +252,7 @@ def test_a_worker_needs_the_standard_library_and_its_engine_only() -> None:
 
 SHARED = (
     *("", "errors", "formatting", "machine.proc", "link", "link.settings", "link.waiting", "records"),
-    *(f"records.{name}" for name in ("cascades", "drift", "encodings", "loaded_model", "loads", "plain")),
+    *(f"records.{name}" for name in ("cascades", "drift", "encodings", "json_form", "loaded_model", "loads")),
     *(f"records.{name}" for name in ("replies", "run", "samples", "splits", "thinking")),
 )
 

@@ -9,10 +9,10 @@ from typing import Any
 from bench.cli.plan_words import bounds, dollars
 from bench.cli.tables import align
 from bench.formatting import format_significant
-from bench.plan.answer import Answer
 from bench.plan.cascade_fleet import Paid, PlannedCascade
 from bench.plan.cascades import Place
 from bench.plan.fleet import Stream
+from bench.plan.plan_result import Answer
 
 SERVER = "edge + cloud"
 HEADS = (

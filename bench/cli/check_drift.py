@@ -5,7 +5,7 @@ from __future__ import annotations
 from bench.config.encoders import CLASSIFICATION, encodes
 from bench.config.served import serves
 from bench.config.spec import Spec
-from bench.config.suite_block import lm_eval_of
+from bench.config.suite_reader import lm_eval_of
 from bench.drift.behaviour import suites_of
 from bench.drift.retrieval import MOST_RANKED, set_for
 from bench.measure.lm_eval_tasks import counts, listed

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bench.config.blocks import DriftBlock
 from bench.config.spec import Spec
 from bench.config.steps import HOME_ENGINE
-from bench.config.suite_block import NAME, lm_eval_of
+from bench.config.suite_reader import NAME, lm_eval_of
 from bench.config.support import device_here
 from bench.drift.behaviour import Suite, suites_of
 from bench.drift.retrieval import set_for

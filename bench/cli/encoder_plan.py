@@ -11,9 +11,9 @@ from bench.cli.plan_options import PlanOptions
 from bench.cli.plan_words import dollars
 from bench.cli.tables import align
 from bench.formatting import format_significant
-from bench.plan.answer import FORMULA_MONTH
 from bench.plan.encoded import FORMULA_TEXTS, PlannedEncoder, planned_encoders
 from bench.plan.fleet import Stream
+from bench.plan.plan_result import FORMULA_MONTH
 from bench.report.formats import ascii_json, harmless
 from bench.report.row_sentence import bounds_text
 from bench.results.run_summary import RunSummary

@@ -16,7 +16,7 @@ from bench.formatting import did_you_mean, format_significant, one_line, with_or
 
 if TYPE_CHECKING:
     from bench.plan.api_comparison import Comparison
-    from bench.results.explained import Explained, Part
+    from bench.results.explanation import Explained, Part
     from bench.results.row import Row
     from bench.results.run_summary import RunSummary
 
@@ -36,7 +36,7 @@ def explain(
     """
     from bench.cli.api_pages import against_json
     from bench.report.formats import ascii_json, harmless
-    from bench.results.explained import explained, waterfall
+    from bench.results.explanation import explained, waterfall
     from bench.results.summary import load_run
     from bench.store.replay import load_record
 
@@ -96,7 +96,8 @@ def _page(
 ) -> Iterator[str]:
     from bench.cli.cache_pages import cache_lines
     from bench.report.row_sentence import sentence
-    from bench.results.explained import bound_words
+    from bench.results.explanation import bound_words
+    from bench.results.paired_figures import in_turns
 
     yield f"{run.name}, {row.title}: {sentence(run, row)}"
     if words := bound_words(row):
@@ -114,7 +115,9 @@ def _page(
         if figure.arithmetic is not None:
             yield f"  = {figure.arithmetic} = {_value(figure.alone)}"
         if figure.times is not None:
-            yield f"  shown: by the ratio of both sides, measured in turns: {figure.times}"
+            paired = in_turns(run.comparison(row, figure.key))
+            how = "the baseline's, times the ratio of both in turns" if paired else "scaled as its time is"
+            yield f"  shown: {how}: {figure.times}"
 
 
 def _waterfall(run: RunSummary, row: Row, parts: list[Part]) -> Iterator[str]:

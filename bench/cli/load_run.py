@@ -22,7 +22,7 @@ from bench.machine.devices import cpu_count
 from bench.measure.clock import utc_now
 from bench.metrics.requests import Limits
 from bench.pricing.reprice import price_block
-from bench.records.plain import Json
+from bench.records.json_form import Json
 from bench.records.samples import Sample
 from bench.runs.directory import new_directory
 from bench.serving import record
@@ -35,7 +35,7 @@ from bench.serving.drift_failed import DriftFailed
 from bench.serving.engines import ADAPTERS, adapter_called
 from bench.serving.load import INTERRUPTED, Load, load, run
 from bench.serving.prompts import Prompts, tokenizer_of
-from bench.serving.searched import Searched, searched
+from bench.serving.search_run import Searched, searched
 from bench.serving.target import Target, weights
 from bench.serving.verify import is_load
 from bench.texts import check_text

@@ -19,7 +19,7 @@ from bench.config.blocks import WorkloadBlock
 from bench.errors import UsageError
 from bench.serving.arrivals import MOST_REQUESTS, Planned
 from bench.serving.lengths import lengths
-from bench.serving.searched import MOST_REQUESTS as MOST_SEARCHED
+from bench.serving.search_run import MOST_REQUESTS as MOST_SEARCHED
 
 USUAL_REQUESTS = 64
 PEOPLE = ("data-set", "multi-turn")  # workloads with the prompts or conversations of people

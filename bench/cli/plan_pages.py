@@ -11,11 +11,11 @@ from bench.cli.cascade_pages import cascade_json, cascade_notes, cascade_row, pa
 from bench.cli.plan_words import bounds, dollars, ms
 from bench.cli.tables import align
 from bench.formatting import format_share, format_significant
-from bench.plan.answer import FORMULA_MONTH, Answer
 from bench.plan.cascade_fleet import PlannedCascade
 from bench.plan.fleet import MOST_LOAD, Latency, Slo, Stream
+from bench.plan.option_cost import Planned
 from bench.plan.options import Option
-from bench.plan.planned import Planned
+from bench.plan.plan_result import FORMULA_MONTH, Answer
 from bench.pricing.apis import ApiOffer, list_version
 from bench.pricing.break_even import servers_of
 
@@ -177,7 +177,7 @@ def _notes(answer: Answer) -> Iterator[str]:
         own = ", as much as a server of the run found in its own" if share == answer.plan.cached_share else ""
         yield f"cached       {format_share(share)} of the input is read from the API's cache{own} (--cached)"
     if _pays_title(answer):
-        yield "cheaper from  the requests a day from which one server, paid all month, costs less"
+        yield "cheaper from  the requests a day from which one machine, paid all month, costs less"
     if answer.token_ratio != 1:
         yield f"tokens       other models are billed for {answer.token_ratio:g} times these tokens"
     yield from answer.plan.notes

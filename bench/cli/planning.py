@@ -14,9 +14,9 @@ from bench.errors import UsageError
 
 if TYPE_CHECKING:
     from bench.models.registry import ModelFile
-    from bench.plan.answer import Plan
     from bench.plan.fleet import Stream
     from bench.plan.options import Option
+    from bench.plan.plan_result import Plan
     from bench.pricing.hardware import HardwarePrice
     from bench.results.run_summary import RunSummary
 
@@ -76,10 +76,10 @@ def _of_run(run: RunSummary, asked: PlanOptions) -> Plan:
     from bench.cli.app_commands import price_notes
     from bench.cli.pricing import names_of_weights
     from bench.measure.clock import utc_now
-    from bench.plan.answer import Plan
     from bench.plan.cascades import cascades_of
     from bench.plan.fleet import Stream
     from bench.plan.options import MOST_SIMULATED, measured_options, not_simulated
+    from bench.plan.plan_result import Plan
     from bench.plan.prompt_cache import share_found
     from bench.plan.served import served_rows
 
@@ -104,8 +104,8 @@ def _of_run(run: RunSummary, asked: PlanOptions) -> Plan:
 
 def _of_card(asked: PlanOptions) -> Plan:
     from bench.models.registry import find_model
-    from bench.plan.answer import Plan
     from bench.plan.fleet import Stream
+    from bench.plan.plan_result import Plan
     from bench.pricing.book import price_called
 
     assert asked.model is not None

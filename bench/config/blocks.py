@@ -13,7 +13,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from bench.config.base import Block as Block
 from bench.config.base import WithOwnKeys as WithOwnKeys
-from bench.config.suite_block import LmEvalBlock
+from bench.config.suite_reader import LmEvalBlock
 from bench.formatting import MIB, parse_percent, parse_size
 
 Dtype = Literal["float32", "bfloat16", "float16"]

@@ -13,7 +13,7 @@ from pathlib import Path
 from bench import plugins
 from bench.config.blocks import DriftBlock
 from bench.config.spec import Arm, Spec
-from bench.config.suite_block import LmEvalBlock, is_task_file, lm_eval_of
+from bench.config.suite_reader import LmEvalBlock, is_task_file, lm_eval_of
 from bench.config.task_file import read_task
 from bench.formatting import row_title
 from bench.models.disk_cache import file_sha256

@@ -9,7 +9,7 @@ from typing import Any
 from bench import plugins
 from bench.drift.behaviour import suites_of
 from bench.formatting import did_you_mean
-from bench.records.plain import Json
+from bench.records.json_form import Json
 from bench.yaml_source import KeyPath, YamlSource
 
 FORMS = {"choices": "closed questions", "replies": "questions with a reply"}

@@ -23,14 +23,14 @@ from bench.config.blocks import (
     PriceBlock,
     SloBlock,
 )
-from bench.config.drift_block import check_drift, judged_on_other_text, must_differ, read_drift
+from bench.config.drift_reader import check_drift, judged_on_other_text, must_differ, read_drift
 from bench.config.encoders import (
     check_drift_of_encoders,
     check_limits_of_encoders,
     encodes,
     labels_of,
 )
-from bench.config.gate_block import read_limits
+from bench.config.gate_reader import read_limits
 from bench.config.merging import Raw
 from bench.config.pasted_keys import refuse_pasted_keys
 from bench.config.rows import ARM_KEYS, RowReader

@@ -11,7 +11,7 @@ from bench.config.block_reader import BlockReader
 from bench.config.blocks import DriftBlock, EnergyBlock, MeasureBlock, RuntimeBlock, WorkloadBlock
 from bench.config.served import address_of, check_server, idle_key, is_server, misfit
 from bench.config.spec import Group
-from bench.config.suite_block import lm_eval_of
+from bench.config.suite_reader import lm_eval_of
 from bench.drift.behaviour import suites_of
 from bench.models.reference import ModelRef
 from bench.models.registry import find_model

@@ -23,7 +23,7 @@ from bench.config.blocks import (
     WorkloadBlock,
 )
 from bench.models.reference import Hub, LocalPath, ModelRef
-from bench.records.plain import Json
+from bench.records.json_form import Json
 from bench.store.files import digest
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is some twenty times faster

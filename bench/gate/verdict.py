@@ -11,7 +11,7 @@ from bench.errors import ExitCode
 from bench.formatting import row_title
 from bench.gate.calibration import Calibration
 from bench.gate.limits import Rule
-from bench.records.plain import Json
+from bench.records.json_form import Json
 
 NO_BASE = "nothing to compare with"  # the first words of the reason if the base has no such config
 

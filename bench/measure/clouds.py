@@ -10,7 +10,7 @@ from bench.config.spec import Place
 from bench.errors import Outcome, VariantFailed
 from bench.measure.clock import utc_now
 from bench.pricing import apis
-from bench.records.plain import Json
+from bench.records.json_form import Json
 from bench.serving.address import address, key_of
 
 PER_1M = 1e-6

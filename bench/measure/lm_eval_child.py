@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.machine.proc import be_killed_first
-from bench.records.plain import Json
+from bench.records.json_form import Json
 
 # Those of lm-eval's metrics that are 0 or 1 for a document.
 METRICS = ("acc", "exact_match", "acc_norm", "acc_bytes", "acc_mutual_info", "em")

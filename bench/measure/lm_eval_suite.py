@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.config.suite_block import NAME, LmEvalBlock
+from bench.config.suite_reader import NAME, LmEvalBlock
 from bench.drift import items as files
 from bench.errors import BenchError, InterruptedRun
 from bench.formatting import one_line

@@ -23,7 +23,7 @@ from bench.serving.load import INTERRUPTED, Load, load, run
 from bench.serving.pinning import SHARED, Apart
 from bench.serving.prompts import Count, Prompts
 from bench.serving.reply import Asked
-from bench.serving.searched import searched
+from bench.serving.search_run import searched
 from bench.serving.target import Target
 
 

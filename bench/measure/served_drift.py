@@ -17,7 +17,7 @@ from bench.measure.load_blocks import Serving, failing_as
 from bench.records.drift import BY_TEXT
 from bench.serving.greedy_replies import paired, pieces, replies
 from bench.serving.load import run
-from bench.serving.scored import compared, distributions_of, must_have_same_tokens, scoring_of
+from bench.serving.server_drift import compared, distributions_of, must_have_same_tokens, scoring_of
 
 NOT_ASKED = "drift.tokens is 0"
 ALONE = "the row is not measured beside the baseline's server"

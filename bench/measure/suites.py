@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
 
-from bench.config.suite_block import lm_eval_of
+from bench.config.suite_reader import lm_eval_of
 from bench.drift import items as files
 from bench.drift.behaviour import Suite, suites_of
 from bench.measure import lm_eval_suite, replies

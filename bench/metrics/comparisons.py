@@ -13,8 +13,8 @@ from bench.metrics import answers, cost, goodput, latency, throughput, under_loa
 from bench.metrics.ratios import SERVED, Ratio, ratios_of
 from bench.records import ArmRecord, RunRecord
 from bench.stats.figure import Figure, Figures
+from bench.stats.holm import told_apart
 from bench.stats.intervals import Interval
-from bench.stats.pairs import told_apart
 from bench.stats.verdict import RatioDesign, Verdict, verdict_of
 
 
@@ -47,7 +47,7 @@ class Comparison:
 def compare_all(run: RunRecord) -> list[Comparison]:
     """Return every ratio of every variant, row by row.
 
-    For each timed metric, all rows of the run share one error rate (``stats.pairs.told_apart``). So a table
+    For each timed metric, all rows of the run share one error rate (``stats.holm.told_apart``). So a table
     of forty rows is no more likely to call a row ``better`` or ``worse`` by mistake than a table of one row.
     """
     ratios = [(arm, ratio) for arm in run.arms for ratio in ratios_of(run, arm)]

@@ -12,7 +12,7 @@ from typing import Any
 from bench.bounded import must_be_modest, read_bounded, why
 from bench.errors import UsageError
 from bench.formatting import MIB
-from bench.records.plain import Json
+from bench.records.json_form import Json
 
 CONFIG_MAX_BYTES = 4 * MIB
 MOST_SHOWN = 200  # letters of what a library says

@@ -15,7 +15,7 @@ from bench.errors import UsageError
 from bench.pricing.book import VCPU_USD, price_called
 from bench.pricing.currency import MAX_USD_PER_HOUR
 from bench.pricing.hardware import HardwarePrice
-from bench.records.plain import Json
+from bench.records.json_form import Json
 
 GIVEN = "given"
 LEAST_UTILISATION = 1e-4

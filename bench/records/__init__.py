@@ -18,9 +18,9 @@ from bench.records.drift import (
     Windows,
 )
 from bench.records.encodings import EncodedTexts, Encodings
+from bench.records.json_form import Json, plain
 from bench.records.loaded_model import Facts, Loaded, Mixture
 from bench.records.loads import LoadBlock
-from bench.records.plain import Json, plain
 from bench.records.replies import (
     Counted,
     DeviceTimes,

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bench.records.cascades import BothAnswered
-from bench.records.plain import Json
+from bench.records.json_form import Json
 
 BY_TEXT = "drift by text only"  # the first words of a row's reason if only its replies could be compared
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bench.records.plain import Json
+from bench.records.json_form import Json
 
 
 @dataclass(frozen=True)

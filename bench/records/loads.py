@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from bench.records.plain import Json
+from bench.records.json_form import Json
 from bench.records.samples import Sample
 
 # Beyond any of these the client, and not the server, limits the load.

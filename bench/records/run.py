@@ -10,9 +10,9 @@ from typing import Generic, TypeVar
 from bench.records.cascades import Cascaded
 from bench.records.drift import Activations, DriftWindow, SaidTexts, SuiteAnswers, Together
 from bench.records.encodings import EncodedTexts
+from bench.records.json_form import Json
 from bench.records.loaded_model import Loaded
 from bench.records.loads import LoadBlock
-from bench.records.plain import Json
 from bench.records.replies import (
     Counted,
     DeviceTimes,

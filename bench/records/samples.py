@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from bench.records.plain import Json
+from bench.records.json_form import Json
 
 Status = Literal["ok", "failed", "cut short"]
 

@@ -8,7 +8,7 @@ from bench.results.behaviour import Tested
 from bench.results.headline import headline
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
-from bench.stats.pairs import FAMILY_ERROR
+from bench.stats.holm import FAMILY_ERROR
 from bench.stats.verdict import Verdict
 
 POINTS = 100

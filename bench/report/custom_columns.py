@@ -8,7 +8,7 @@ from bench.errors import UsageError
 from bench.formatting import did_you_mean, format_share
 from bench.metrics import roofline
 from bench.report.table_columns import COLUMNS, Column, columns_of, figure_column
-from bench.results.explained import binds, limit_words
+from bench.results.explanation import binds, limit_words
 from bench.results.run_summary import RunSummary
 
 ADD = "+"

@@ -15,7 +15,8 @@ from bench.results.disturbance import OTHERS_SHARE, others_in_turns
 from bench.results.paired_figures import in_turns
 from bench.results.run_summary import RunSummary
 from bench.stats.figure import value_of
-from bench.stats.pairs import FAMILY_ERROR, LEAST_PAIRS
+from bench.stats.holm import FAMILY_ERROR
+from bench.stats.pairs import LEAST_PAIRS
 from bench.stats.verdict import RatioDesign
 
 FRONT = "on the Pareto front: no other row is both cheaper and closer to the baseline"
@@ -143,4 +144,5 @@ def floor_words(run: RunSummary) -> str:
 def windows_words(notes: Mapping[str, Any]) -> str:
     """Say on which text a drift figure with these notes was measured: ``8 windows of 256 (mixed)``."""
     windows = "1 window" if notes["windows"] == 1 else f"{notes['windows']} windows"
-    return printable(f"{windows} of {notes.get('window')} ({notes.get('text')})")
+    size = f" of {notes['window']}" if notes.get("window") else ""
+    return printable(f"{windows}{size}" + (f" ({notes['text']})" if notes.get("text") else ""))

@@ -17,8 +17,9 @@ from bench.report.gate_reading import about_row
 from bench.report.kernel_names import short
 from bench.report.splits import split_words
 from bench.results.disturbance import OTHERS_SHARE, others_in_turns
-from bench.results.explained import launch_words
+from bench.results.explanation import launch_words
 from bench.results.headline import by_answer, headline
+from bench.results.paired_figures import shown_value
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
 from bench.stats.figure import Figure, value_of
@@ -37,7 +38,14 @@ def sentence(run: RunSummary, row: Row) -> str:
         return _one_line(f"{row.status}: {row.reason}")
     judged, ratio = about_row(run, row), headline(run, row)
     if row.is_baseline:
-        parts = ["the baseline", judged, *row.flags, good_words(row), error_words(row), launch_words(row)]
+        parts = [
+            "the baseline",
+            judged,
+            *row.flags,
+            good_words(run, row),
+            error_words(row),
+            launch_words(row),
+        ]
         return _one_line("; ".join(part for part in parts if part))
     money = "" if judged and ratio is None else _money(ratio)
     drift = drift_words(row)
@@ -48,7 +56,7 @@ def sentence(run: RunSummary, row: Row) -> str:
         money, drift = f"{money}, but {drift}", ""
     if money and row.headline is goodput.PER_GOOD:
         money = f"a good request: {money}"
-    parts = [judged, money, answer_words(run, row), drift, behaviour_words(run, row), good_words(row)]
+    parts = [judged, money, answer_words(run, row), drift, behaviour_words(run, row), good_words(run, row)]
     parts += [*row.flags, error_words(row), once_words(row)]
     parts += [speculation_words(row, run.comparison(row, latency.TPOT))]
     parts += [cascade_words(row), split_words(row)]
@@ -115,7 +123,7 @@ def _text_words(row: Row, same: Figure) -> str:
     return f"{format_share(same.value)} of the replies are the same{itself}{changed}; {why}"
 
 
-def good_words(row: Row) -> str:
+def good_words(run: RunSummary, row: Row) -> str:
     """Say how many requests met the limits of the config (``slo``), and what a good one costs.
 
     The text is empty without limits, and if all requests were good: then it would only repeat the cost.
@@ -125,7 +133,7 @@ def good_words(row: Row) -> str:
         return ""
     if not share.value:
         return "no good request: none met every limit (slo)"
-    usd = value_of(row.figure(goodput.PER_GOOD))
+    usd = shown_value(run, row, goodput.PER_GOOD)
     return (
         f"{share.notes.get('good')} of {share.notes.get('requests')} requests were good, each for "
         f"{format_significant(usd)} USD"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from bench.results.row import Row
 from bench.stats.figure import Figure
-from bench.stats.pairs import told_apart
+from bench.stats.holm import told_apart
 from bench.stats.verdict import Verdict
 
 

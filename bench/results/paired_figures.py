@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bench.metrics import characters, cost, latency, requests, throughput, under_load
+from bench.metrics import characters, cost, goodput, latency, requests, throughput, under_load
 from bench.metrics.comparisons import Comparison
-from bench.stats.figure import Figure, Metric
+from bench.stats.figure import Figure, Metric, value_of
 from bench.stats.intervals import Interval
 from bench.stats.verdict import RatioDesign
 
@@ -30,11 +30,16 @@ _LIKE: dict[str, tuple[tuple[str, ...], int]] = {
     throughput.PREFILL.key: ((latency.TTFT.key,), -1),
     throughput.REQUESTS.key: ((throughput.OUTPUT.key, throughput.TOTAL.key), 1),
     throughput.TOTAL.key: ((throughput.OUTPUT.key,), 1),
+    goodput.GOODPUT.key: ((throughput.OUTPUT.key, throughput.TOTAL.key), 1),
+    requests.TOKEN_GOODPUT.key: ((throughput.OUTPUT.key,), 1),
+    goodput.PER_GOOD.key: ((cost.PER_REQUEST.key,), 1),
     requests.TTFT_SCHED.key: ((latency.TTFT.key,), 1),
     requests.TTFO.key: ((latency.TTFT.key,), 1),
     requests.E2EL_SCHED.key: ((latency.E2EL.key,), 1),
     **{metric.key: ((cost.PER_1K.key,), 1) for metric in (*cost.METRICS, characters.PER_1K)},
 }
+# The cost of a phase, and the figure whose factor its time has.
+_PHASES = {cost.PER_1K_IN.key: latency.TTFT.key, cost.PER_1K_OUT.key: latency.TPOT.key}
 # A percentile keeps its own bounds, which are wider than those of the mean.
 _PERCENTILES = {metric.key: of.key for (of, _share), metric in under_load.PERCENTILES.items()}
 
@@ -58,6 +63,8 @@ def shown(run: RunSummary, row: Row, metric: Metric | str) -> Interval | None:
         return None
     if (mean := _PERCENTILES.get(key)) is not None and (factor := factor_of(run, row, mean)) is not None:
         return figure.interval.times(factor)
+    if key in _PHASES and (phase := _of_phase(run, row, key)) is not None:
+        return phase
     parents, power = _LIKE.get(key, ((), 1))
     for parent in parents:
         product, factor = _product(run, row, parent), factor_of(run, row, parent)
@@ -95,6 +102,26 @@ def shown_figure(run: RunSummary, row: Row, metric: Metric | str) -> Figure | No
     if figure is None or interval is None:
         return figure
     return replace(figure, value=interval.value, ci_low=interval.low, ci_high=interval.high)
+
+
+def _of_phase(run: RunSummary, row: Row, key: str) -> Interval | None:
+    """Return the cost of a phase, so that the two phases share the dollars as their times share the request.
+
+    Each phase has the factor of its own time; both together cost what is shown for a thousand tokens of
+    either kind. Returns None if a time, a token count or the cost is not known.
+    """
+    costs = {one: row.figure(one) for one in _PHASES}
+    factors = {one: factor_of(run, row, of) for one, of in _PHASES.items()}
+    output, total = (value_of(row.figure(metric)) for metric in (throughput.OUTPUT, throughput.TOTAL))
+    per_1k, like = _product(run, row, cost.PER_1K), _product(run, row, _PHASES[key])
+    if output is None or total is None or per_1k is None or like is None or not total > output > 0:
+        return None
+    tokens = dict(zip(_PHASES, (total - output, output), strict=True))
+    own = {one: alone(figure) * (factors[one] or 0.0) for one, figure in costs.items() if figure is not None}
+    paid = sum(dollars * tokens[one] for one, dollars in own.items())
+    if len(own) < len(_PHASES) or not all(factors.values()) or paid <= 0:
+        return None
+    return _in_proportion(own[key] * per_1k.value * total / paid, like, 1)
 
 
 def _product(run: RunSummary, row: Row, metric: Metric | str) -> Interval | None:

@@ -20,7 +20,7 @@ from bench.engine.bounds import encoding
 from bench.engine.evidence import Check, check
 from bench.errors import Outcome, Unsupported, UsageError, VariantFailed
 from bench.models.json_files import json_object, read_json
-from bench.records.plain import Json
+from bench.records.json_form import Json
 from bench.runtimes._text import TextModel
 
 MODULES, POOLING, SENTENCE = "modules.json", "1_Pooling/config.json", "sentence_bert_config.json"

@@ -16,7 +16,7 @@ from bench.engine.evidence import Census, Matrix
 from bench.errors import BenchError, Unsupported
 from bench.models.json_files import json_object
 from bench.models.weight_files import weight_files
-from bench.records.plain import Json
+from bench.records.json_form import Json
 from bench.runtimes._config import must_be_known, rotary_base
 from bench.runtimes._export import kept_export
 from bench.runtimes._whole import is_tied, must_be_whole

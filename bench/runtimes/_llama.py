@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import Outcome, VariantFailed
 from bench.models.weight_files import weight_files
-from bench.records.plain import Json
+from bench.records.json_form import Json
 from bench.runtimes._config import rotary_base
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from bench.bounded import KEPT_OF_A_LOG, open_regular
 from bench.machine.proc import ending_with_parent
-from bench.records.plain import Json
+from bench.records.json_form import Json
 from bench.runs.directory import LOGS
 from bench.store.directories import delete, files_below
 from bench.store.source import source_digest

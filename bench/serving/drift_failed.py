@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench.records.plain import Json
+from bench.records.json_form import Json
 from bench.stats.figure import Figures
 
 FAILED = "failed"

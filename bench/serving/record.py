@@ -16,8 +16,8 @@ from bench.errors import BenchError, IntegrityError, UsageError
 from bench.metrics.requests import Counts, Limits, counts, figures
 from bench.pricing.cost import Price, price_of
 from bench.pricing.hardware import parse_price
+from bench.records.json_form import Json
 from bench.records.loads import ClientOverhead
-from bench.records.plain import Json
 from bench.records.samples import Sample
 from bench.serving.address import Secret
 from bench.serving.cache_hits import Hits

@@ -15,7 +15,7 @@ from packaging.version import Version
 
 from bench.bounded import content_or_nothing
 from bench.formatting import MIB
-from bench.records.plain import Json
+from bench.records.json_form import Json
 
 ABOUT = (".dist-info", ".egg-info")
 MOST_BYTES = 16 * MIB  # of a file that says something of a package

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from bench.records.plain import Json
+from bench.records.json_form import Json
 from bench.stats.intervals import Distribution, Interval, distribution, widened
 
 _SAMPLE = ("n", "mean", "sd", "min", "max", "p50", "p90", "p95", "p99")

@@ -50,8 +50,6 @@ APART_IN_TIME = Prior(0.05, 0.7)
 FIRST_TOKEN = Prior(0.17, 0.8)
 # After a step of these verbs, a layer still runs the same kernel as before.
 KERNELS_STAY = ("prune", "distil")
-# The chance that a table in which nothing differs calls any of its rows better or worse.
-FAMILY_ERROR = 0.02
 LEAST_PAIRS = 2  # one pair does not show how far pairs lie apart
 # The grid over the prior, in standard deviations of its logarithm: start, step, number of points. It ends at
 # a pair's sd of 0.8 (same kernels) or 4 (other kernels). A grid that ended at 0.2 would give too narrow an
@@ -200,17 +198,3 @@ def prior_of(variant: Kernels, baseline: Kernels, *, apart: bool = False) -> Pri
     prior = APART_IN_TIME if apart else SAME_KERNELS if alike else OTHER_KERNELS
     between_runs = 0.0 if alike else math.hypot(variant.between_runs, baseline.between_runs)
     return replace(prior, between_runs=between_runs)
-
-
-def told_apart(p_values: Sequence[float], family_error: float = FAMILY_ERROR) -> list[bool]:
-    """Decide for each row of a table whether it differs, by Holm's step-down rule (Holm 1979).
-
-    The chance that any row which does not differ is said to differ is at most ``family_error``.
-    """
-    differs = [False] * len(p_values)
-    ordered = sorted(range(len(p_values)), key=p_values.__getitem__)
-    for place, row in enumerate(ordered):
-        if p_values[row] > family_error / (len(p_values) - place):
-            break
-        differs[row] = True
-    return differs

@@ -51,7 +51,7 @@ def journal_of(directory: Path) -> Path:
     if len(paths) > 1:
         raise IntegrityError(f"{directory} holds two journals, {JOURNAL} and {JOURNAL}.gz; keep one of them")
     if not paths:
-        hidden = directory.is_dir() and not os.access(directory, os.X_OK)
+        hidden = os.path.isdir(directory) and not os.access(directory, os.X_OK)  # noqa: PTH112 (any name)
         why = ": this user may not look into it" if hidden else f" holds no run (no {JOURNAL})"
         raise UsageError(f"{directory}{why}")
     return paths[0]

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from bench.records.plain import Json
+from bench.records.json_form import Json
 from bench.store.values import Above0, Amount, Block, Count, Name, Number, Seconds, Small, Whole
 
 MOST_KERNELS = 20  # per row; this version stores six

@@ -16,7 +16,7 @@ from typing import Any
 
 from bench.engine import Engine
 from bench.machine.proc import be_killed_first
-from bench.records.plain import Json
+from bench.records.json_form import Json
 
 REPEATS = 5
 BLOCK_BYTES, GPU_BLOCK_BYTES = 1 << 28, 1 << 30  # far larger than the caches, which may serve a part of less

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 from bench.engine import Engine, Options
 from bench.engine.decoding import until_ended
 from bench.machine.proc import be_killed_first
-from bench.records.plain import Json
+from bench.records.json_form import Json
 from bench.records.thinking import before_end
 from bench.worker import builds
 from bench.worker.score import predictions, statistics

@@ -17,7 +17,7 @@ from journals import write_run
 
 from bench.errors import ExitCode
 from bench.plan.token_costs import splits
-from bench.results.explained import bound_words
+from bench.results.explanation import bound_words
 from bench.results.summary import load_run
 
 ROOT = Path(__file__).resolve().parents[2]

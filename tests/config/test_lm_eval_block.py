@@ -13,7 +13,7 @@ from bench import plugins
 from bench.config.blocks import DriftBlock
 from bench.config.inputs import below, digests
 from bench.config.reader import read_config
-from bench.config.suite_block import LmEvalBlock, lm_eval_of, names_of
+from bench.config.suite_reader import LmEvalBlock, lm_eval_of, names_of
 from bench.drift.behaviour import suites_of
 
 pytestmark = pytest.mark.usefixtures("cpu_machine")

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from task_files import CLOSED, OPEN, write_task
 
-from bench.config.suite_block import LmEvalBlock
+from bench.config.suite_reader import LmEvalBlock
 from bench.errors import BenchError, UsageError
 from bench.measure import lm_eval_tasks as process
 

@@ -13,7 +13,7 @@ from desk import Desk
 from fakes import ScriptedWorker
 
 from bench.config.blocks import DriftBlock
-from bench.config.suite_block import LmEvalBlock
+from bench.config.suite_reader import LmEvalBlock
 from bench.errors import BenchError, InterruptedRun, UsageError, VariantFailed
 from bench.measure import arm as arms
 from bench.measure import lm_eval_tasks as process

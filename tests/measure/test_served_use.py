@@ -19,9 +19,9 @@ from bench.measure.served_use import Meter
 from bench.records import MemoryPeaks
 from bench.records.loads import ClientOverhead
 from bench.records.samples import Sample
+from bench.serving.capacity_search import Capacity
 from bench.serving.load import Load
-from bench.serving.search import Capacity
-from bench.serving.searched import Searched
+from bench.serving.search_run import Searched
 from bench.worker import counter_windows
 
 __all__ = ["gpu_machine"]

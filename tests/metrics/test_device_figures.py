@@ -12,7 +12,7 @@ from bench.records import ArmRecord, DeviceTimes, Kernel, StepProfile
 from bench.report.notes import timed_words
 from bench.report.row_sentence import sentence
 from bench.report.table_columns import columns_of
-from bench.results.explained import bound_words, launch_words
+from bench.results.explanation import bound_words, launch_words
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
 from bench.results.summarise import summarise

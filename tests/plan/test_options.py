@@ -15,14 +15,14 @@ from bench.metrics import cascade, cost, throughput
 from bench.models.registry import find_model
 from bench.plan import options as plan_options
 from bench.plan import picture as plan_picture
-from bench.plan.answer import Plan
 from bench.plan.api_comparison import Question, against_apis
 from bench.plan.bytes_and_flop import Loaded
 from bench.plan.devices import device_of, devices
 from bench.plan.fleet import Slo, Stream
+from bench.plan.option_cost import cheapest, pays_from, planned
 from bench.plan.options import Estimate, estimated_options, measured_options, not_simulated
 from bench.plan.pass_times import MeasuredSteps, RooflineSteps, Slower
-from bench.plan.planned import cheapest, pays_from, planned
+from bench.plan.plan_result import Plan
 from bench.plan.served import row_called, served_rows
 from bench.pricing.book import default_book, price_called
 from bench.records import RunRecord

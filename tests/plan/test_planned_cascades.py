@@ -13,10 +13,10 @@ from fakes import arm_record, loaded, run_record, timed_batch, unit
 from bench.cli.plan_pages import plan_json, plan_page
 from bench.metrics import cascade, cost
 from bench.plan import cascade_fleet
-from bench.plan.answer import Answer, Plan
 from bench.plan.cascade_fleet import cascade_at, cascade_pays_from, load_of, planned_cascade, times
 from bench.plan.cascades import CascadeOption, Place, cascades_of
 from bench.plan.fleet import Latency, Slo, Stream
+from bench.plan.plan_result import Answer, Plan
 from bench.records import ArmRecord, Cascaded
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary

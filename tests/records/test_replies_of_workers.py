@@ -9,7 +9,7 @@ import pytest
 from fakes import timed_batch, unit
 
 from bench.records import EnergyReading, MemoryPeaks
-from bench.records.plain import plain
+from bench.records.json_form import plain
 from bench.records.splits import SplitPhase
 
 PEAKS = MemoryPeaks({"rss": 5, "gpu": None}, {"rss": 7, "gpu": 3})

@@ -33,7 +33,7 @@ def ratio(
 
 def row(*figures: Figure | None, metrics: tuple[Any, ...]) -> Any:
     by_key = {metric.key: figure for metric, figure in zip(metrics, figures, strict=True)}
-    return SimpleNamespace(figure=lambda metric: by_key.get(metric.key))
+    return SimpleNamespace(figure=lambda metric: by_key.get(getattr(metric, "key", metric)))
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,8 @@ def test_money_in_words(compared: Any, said: str) -> None:
 )  # fmt: skip
 def test_good_requests_in_words(share: float | None, said: str) -> None:
     figures = goodput.FRACTION.scalar(share, good=3, requests=6), goodput.PER_GOOD.scalar(0.04)
-    assert good_words(row(*figures, metrics=(goodput.FRACTION, goodput.PER_GOOD))) == said
+    alone: Any = SimpleNamespace(comparison=lambda _row, _metric: None)
+    assert good_words(alone, row(*figures, metrics=(goodput.FRACTION, goodput.PER_GOOD))) == said
     assert format_significant(0.04) == "0.0400"
 
 

@@ -15,12 +15,12 @@ import pytest
 
 from bench.api import load_run
 from bench.formatting import format_significant
-from bench.metrics import characters, cost, latency, requests, throughput, under_load
+from bench.metrics import characters, cost, goodput, latency, requests, throughput, under_load
 from bench.report.custom_columns import chosen_columns
 from bench.report.formats import csv as csv_format
 from bench.report.formats import github_action_benchmark, html, jsonl, junit, pytest_benchmark
 from bench.results.history import histories
-from bench.results.paired_figures import BOTH, in_turns, shown, shown_figure
+from bench.results.paired_figures import BOTH, in_turns, shown, shown_figure, shown_value
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
 from bench.stats.figure import Metric
@@ -96,6 +96,42 @@ def test_figures_without_a_ratio_share_the_factor_of_their_time() -> None:
             < flat["prefill_throughput"]
             < flat["prefill_throughput_ci_high"]
         )
+
+
+def test_the_costs_of_both_phases_follow_their_times_and_add_up() -> None:
+    """Prompts whose time falls more than that of a request also cost less than the request's share."""
+    base, *variants = quickstart().flat_rows()
+    for row in variants:
+        tokens = row["total_token_throughput"] - row["output_throughput"], row["output_throughput"]
+        keys = "cost_per_1k_input_tokens_usd", "cost_per_1k_output_tokens_usd"
+        paid = sum(row[key] * count for key, count in zip(keys, tokens, strict=True))
+        assert paid == pytest.approx(row["cost_per_1k_tokens_usd"] * row["total_token_throughput"])
+        prompt, further = (row[key] / base[key] for key in keys)
+        times = row["ttft_ms_ratio"] / row["tpot_ms_ratio"]
+        lengths = tokens[0] * base["output_throughput"] / tokens[1]
+        lengths /= base["total_token_throughput"] - base["output_throughput"]
+        if row["name"] != "int8-dynamic":  # its replies have other lengths, and so do its batches
+            assert prompt / further * lengths == pytest.approx(times, rel=0.05), row["name"]
+        for key in keys:
+            assert row[f"{key}_ci_low"] < row[key] < row[f"{key}_ci_high"]
+
+
+def test_good_requests_have_the_factor_of_all_requests() -> None:
+    run, row = quickstart(), variant(quickstart())
+    cheap, rate = row.figure(cost.PER_REQUEST), row.figure(throughput.REQUESTS)
+    assert cheap is not None
+    assert rate is not None
+    figures = {
+        goodput.PER_GOOD.key: goodput.PER_GOOD.scalar(cheap.value / 0.75),
+        goodput.GOODPUT.key: goodput.GOODPUT.scalar(0.75 * rate.value),
+    }
+    row = replace(row, metrics={**row.metrics, **figures})
+    assert shown_value(run, row, goodput.PER_GOOD) == pytest.approx(
+        (shown_value(run, row, cost.PER_REQUEST) or 0.0) / 0.75
+    )
+    assert shown_value(run, row, goodput.GOODPUT) == pytest.approx(
+        0.75 * (shown_value(run, row, throughput.REQUESTS) or 0.0)
+    )
 
 
 def test_what_a_row_measured_alone_stands_beside_it() -> None:

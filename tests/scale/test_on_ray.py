@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,9 +50,10 @@ def asked_often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the nodes make their directories."""
-    return tmp_path_factory.mktemp("scratch")
+def scratch() -> Iterator[Path]:
+    """Where the nodes make their directories: a short path, as that of a socket has 107 bytes at most."""
+    with tempfile.TemporaryDirectory(prefix="ray-") as place:
+        yield Path(place)
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from bench.metrics.requests import Limits
 from bench.records import DriftWindow
 from bench.records.loads import ClientOverhead
 from bench.report.formats import harmless
-from bench.serving import distributions, prompts, record, scored, server
+from bench.serving import distributions, prompts, record, server, server_drift
 from bench.serving.address import Address
 from bench.serving.arrivals import NOTHING_SHARED, Sharing
 from bench.serving.cache_hits import Hits, hits_in
@@ -257,7 +257,7 @@ def test_a_server_that_is_just_in_time_does_not_hold_the_drift(monkeypatch: pyte
     monkeypatch.setattr(distributions, "LEAST_S", 0.2)
     monkeypatch.setattr(distributions, "POSITION_S", 0.0)
     with pytest.raises(BenchError, match=r"the drift of 9 windows took more than 0\.2 s, so the server is"):
-        asyncio.run(scored.distributions_of(Asker(HERE, "m"), [(1, 2, 3, 4)] * 9))
+        asyncio.run(server_drift.distributions_of(Asker(HERE, "m"), [(1, 2, 3, 4)] * 9))
     assert 0 < len(asked) < 10
 
 

@@ -20,15 +20,15 @@ from bench.records.loads import ClientOverhead
 from bench.records.samples import Sample
 from bench.serving import load as module
 from bench.serving import record
-from bench.serving import searched as searched_module
+from bench.serving import search_run as searched_module
 from bench.serving.address import Address, Secret
 from bench.serving.arrivals import ClosedLoop, OpenLoop, Schedule, at_once, constant
+from bench.serving.capacity_search import highest_rate, judge
 from bench.serving.client import Settings
 from bench.serving.client_overhead import tail
 from bench.serving.load import INTERRUPTED, Load, load, run
 from bench.serving.prompts import by_words, tokenizer_of
 from bench.serving.reply import Asked
-from bench.serving.search import highest_rate, judge
 
 REAL_NO_COLLECTION = module._no_collection
 HONEST = ClientOverhead(0.1, 0.2, 0.3, 0.1, 0.2, 0.1, "asyncio")

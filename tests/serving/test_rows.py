@@ -214,7 +214,7 @@ def test_a_pair_with_a_spoiled_block_is_void(
 def test_a_block_of_a_search_is_the_load_at_the_highest_rate_that_held(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.serving.search.MOST_STEPS", 2)
+    monkeypatch.setattr("bench.serving.capacity_search.MOST_STEPS", 2)
     monkeypatch.setattr(served, "ALONE_BLOCKS", 1)
     with running() as one:
         url = one.url.removesuffix("/v1")
@@ -284,9 +284,9 @@ def test_blocks_go_on_in_a_data_set(
 def test_searches_of_a_pair_have_prompts_of_their_own(
     urls: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.serving.search.MOST_STEPS", 1)
+    monkeypatch.setattr("bench.serving.capacity_search.MOST_STEPS", 1)
     monkeypatch.setattr(served, "ALONE_BLOCKS", 1)
-    sent = spied(monkeypatch, "bench.serving.searched")
+    sent = spied(monkeypatch, "bench.serving.search_run")
     same = f'  - {{name: same, runtime: {{url: "{urls[1]}"}}}}'
     own = "{name: search, share: 0.5, rate: 100, input_tokens: 12, output_tokens: 2}"
     path = with_workload(written(tmp_path, urls, same, model="ttft=5,tokens=1"), own)

@@ -16,11 +16,11 @@ from bench.report.formats import markdown
 from bench.results.summary import load_run
 from bench.results.verify import verify_run
 from bench.runs.run import run_spec
-from bench.serving import scored
+from bench.serving import server_drift
 from bench.serving.address import Address
 from bench.serving.distributions import Asker, Route
 from bench.serving.load import run
-from bench.serving.scored import compared, distributions_of, must_have_same_tokens, scoring_of
+from bench.serving.server_drift import compared, distributions_of, must_have_same_tokens, scoring_of
 from bench.store.replay import load_record
 
 VOCABULARY = 50
@@ -94,7 +94,7 @@ def test_a_server_that_shows_its_whole_vocabulary_only_at_first(
     async def route(_asker: Asker, _ids: Sequence[int]) -> Route:
         return Route("scripted", None, ask)
 
-    monkeypatch.setattr(scored, "whole_route", route)
+    monkeypatch.setattr(server_drift, "whole_route", route)
     with pytest.raises(BenchError, match="whole vocabulary for some prompts and not for others"):
         run(distributions_of(Asker(Address("http", "127.0.0.1", 9), "stub"), [(1, 2, 3)]))
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from numpy.random import Generator
 from scipy import optimize, special, stats
 
+from bench.stats.holm import told_apart
 from bench.stats.pairs import (
     OTHER_KERNELS,
     SAME_KERNELS,
@@ -23,7 +24,6 @@ from bench.stats.pairs import (
     Prior,
     pair_ratio,
     prior_of,
-    told_apart,
 )
 
 ONE = Prior(0.012, 0.8)  # what is checked to the digit here is checked with this one

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from bench.engine.confidence import LearningRule, Rule
 from bench.link import LinkSettings
-from bench.records.plain import Json
+from bench.records.json_form import Json
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 LEAST_USD, MOST_USD = 1e-9, 1000.0  # of an hour; the least is the power of a few microwatts

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.records.plain import Json
+from bench.records.json_form import Json
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -19,7 +19,7 @@ from bench.engine.stepping import probe
 from bench.errors import Unsupported
 from bench.optimisations.shared import calibration, int4
 from bench.optimisations.shared.linear import named_linears, update
-from bench.records.plain import Json
+from bench.records.json_form import Json
 from bench.runtimes._checkpoint import in_our_words
 
 # How far logits may move, as a mean and in standard deviations, by a change that computes the same: in

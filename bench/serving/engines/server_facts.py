@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from bench.formatting import one_line
-from bench.records.plain import Json
+from bench.records.json_form import Json
 
 Evidence = Mapping[str, object]
 MOST_LETTERS, MOST_NUMBER = 100, 10**12

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bench import plugins
 from bench.config.blocks import DriftBlock
 from bench.config.spec import Group
-from bench.config.suite_block import NAME, LmEvalBlock
+from bench.config.suite_reader import NAME, LmEvalBlock
 from bench.config.task_file import read_task
 from bench.drift.items import MOST_ITEMS, read_closed
 from bench.texts import check_text, same_text

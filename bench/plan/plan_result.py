@@ -10,8 +10,8 @@ from bench.plan.cascade_fleet import PlannedCascade, cascade_at, cascade_pays_fr
 from bench.plan.cascades import CascadeOption
 from bench.plan.fleet import Slo, Stream
 from bench.plan.offers import offers
+from bench.plan.option_cost import Planned, cheapest, month_at, pays_from, planned
 from bench.plan.options import Option
-from bench.plan.planned import Planned, cheapest, month_at, pays_from, planned
 from bench.pricing.apis import ApiOffer, TokenMix
 from bench.pricing.hardware import HOURS_PER_MONTH
 

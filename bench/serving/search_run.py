@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from bench.metrics.requests import Limits
-from bench.records.plain import Json
+from bench.records.json_form import Json
 from bench.records.samples import Sample
 from bench.serving.arrivals import Planned
+from bench.serving.capacity_search import Capacity, highest_rate
 from bench.serving.load import INTERRUPTED, Load, Progress, load
 from bench.serving.prompts import Prompts
-from bench.serving.search import Capacity, highest_rate
 from bench.serving.target import Target
 
 PlanAt = Callable[[float, int, int], Planned]  # rate, requests, number of the attempt

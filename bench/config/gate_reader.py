@@ -9,7 +9,7 @@ from bench.config.blocks import DriftBlock, EnergyBlock, LimitBlock, SloBlock
 from bench.config.cascades import check_limits_of_cascades
 from bench.config.served import serves
 from bench.config.spec import Group
-from bench.config.suite_block import names_of
+from bench.config.suite_reader import names_of
 from bench.models.reference import Random
 
 Limits = tuple[tuple[str, LimitBlock], ...]

@@ -18,14 +18,17 @@ BUSY_ENOUGH = 0.75  # share of a step for which the GPU must work, or the step i
 MEMORY_BINDS = 0.6  # share of the bandwidth from which a step is bound by memory
 
 
+REST = "a request and its phases are compared each by itself, and take turns of other lengths"
+
+
 @dataclass(frozen=True)
 class Explained:
     """The explanation of one figure of a row.
 
     ``alone`` is the row's own figure, and ``arithmetic`` its formula with the row's numbers, if there is such
     a text for it. ``shown`` is the figure in the table. If both sides were measured in turns, it is the
-    baseline's figure multiplied by the ratio, and ``times`` has that multiplication as text. Otherwise it is
-    the row's own figure.
+    baseline's figure multiplied by the ratio, and ``times`` has that multiplication as text. A figure without
+    a ratio of its own is multiplied as a figure that shares its time. Otherwise it is the row's own.
     """
 
     key: str
@@ -60,7 +63,8 @@ def explained(run: RunSummary, record: RunRecord, row: Row) -> Iterator[Explaine
         interval, own = shown(run, row, key) or figure.interval, alone(figure)
         ratio, times = run.comparison(row, key), None
         if ratio is not None and in_turns(ratio) and ratio.value is not None:
-            times = f"{ratio.value / ratio.ratio:.6g} * {ratio.ratio:.6g}"
+            base = ratio.value / ratio.ratio
+            times = f"{base:.6g} * {ratio.ratio:.6g}"
         elif own not in (0.0, interval.value):
             times = f"{own:.6g} * {interval.value / own:.6g}"
         yield Explained(key, figure.unit, figure.formula, own, arithmetic.get(key), interval, times)
@@ -72,12 +76,13 @@ def arm_of(record: RunRecord, row: Row) -> ArmRecord:
 
 
 def waterfall(run: RunSummary, record: RunRecord, row: Row) -> list[Part] | None:
-    """Split the difference between the costs per request of a row and its baseline into three parts.
+    """Split the difference between the costs per request of a row and its baseline into four parts.
 
-    The first part is the prompt: the baseline's cost of its prompt (by the time of prefill and decode), times
-    the relative change of the time to the first token. The last part is the price of an hour, which changes
-    if the variant occupies more or fewer processors. The remaining difference is the part of the further
-    tokens. Returns None if the baseline's prefill and decode were not timed.
+    The prompt is the baseline's cost of its prompt (by the time of prefill and decode), times the relative
+    change of the time to the first token. The further tokens are the baseline's cost of decoding times the
+    change of the time per token. The price of an hour changes if the variant occupies more or fewer
+    processors. The rest is what remains, because the ratios of a request and of its two phases are estimated
+    each by itself. Returns None if the baseline's prefill and decode were not timed.
     """
     base = run.baseline_of(row)
     share = _split(record, base)
@@ -88,9 +93,12 @@ def waterfall(run: RunSummary, record: RunRecord, row: Row) -> list[Part] | None
     hours = [cost.hourly_usd(arm_of(record, side), record) for side in (base, row)]
     at_old_price = end if hours[0] == hours[1] else end * hours[0] / hours[1]
     prompt = start * share * (first[1] / first[0] - 1)
+    steps = [shown_value(run, side, latency.TPOT) or 0.0 for side in (base, row)]
+    further = start * (1 - share) * (steps[1] / steps[0] - 1) if steps[0] else 0.0
     return [
         Part("prompt", prompt, _change(run, base, row, latency.TTFT)),
-        Part("further tokens", at_old_price - start - prompt, _change(run, base, row, latency.TPOT)),
+        Part("further tokens", further, _change(run, base, row, latency.TPOT)),
+        Part("rest", at_old_price - start - prompt - further, REST),
         Part("price", end - at_old_price, f"{hours[0]:.4g} → {hours[1]:.4g} USD an hour of work"),
     ]
 
