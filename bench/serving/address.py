@@ -138,7 +138,7 @@ def key_of(name: str | None, server: Address) -> Secret | None:
     if name is None:
         return None
     if _LOOKS_LIKE_A_KEY.match(name) or not _NAME.fullmatch(name):
-        raise UsageError("--key-env wants the name of a variable, not a key (what was given is not shown)")
+        raise UsageError("key_env wants the name of a variable, not a key (what was given is not shown)")
     value = os.environ.get(name, "").strip()
     if not value:
         raise UsageError(f"the variable {one_line(name)} is not set, or it is empty")
