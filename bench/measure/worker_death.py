@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import signal
 from pathlib import Path
@@ -13,6 +14,8 @@ from bench.formatting import format_mib
 # What SIGILL means, mostly of an engine that was compiled for another processor.
 REFUSED = ": a library has instructions that this machine refuses (bench env remove and make compile it here)"
 KILLED = "killed by the system, most likely out of memory"
+# What libraries in C++ and in Rust say when they are refused memory, before they end their process.
+_NO_MEMORY = re.compile(rb"bad_alloc|memory allocation of \d+ bytes failed")
 
 
 def failure_of(code: int, log: Path, memory_limit: int | None) -> VariantFailed:
@@ -26,10 +29,11 @@ def failure_of(code: int, log: Path, memory_limit: int | None) -> VariantFailed:
         return VariantFailed(Outcome.RUN_ERROR, _of_the_limit(code, limit))
     if code == -signal.SIGKILL:
         return VariantFailed(Outcome.OOM_HOST, KILLED)
-    if memory_limit is not None and b"bad_alloc" in tail(log, 4000):
-        return VariantFailed(
-            Outcome.OOM_HOST, f"more memory than measure.memory_limit, {format_mib(memory_limit)} MiB"
-        )
+    if refused := _NO_MEMORY.search(tail(log, 4000)):
+        said = f"a library was refused memory: {refused[0].decode()}"
+        if memory_limit is not None:
+            said = f"more memory than measure.memory_limit, {format_mib(memory_limit)} MiB"
+        return VariantFailed(Outcome.OOM_HOST, said)
     if code < 0:
         name = next((one.name for one in signal.Signals if one == -code), f"signal {-code}")
         why = REFUSED if code == -signal.SIGILL else ""

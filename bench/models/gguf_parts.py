@@ -19,9 +19,9 @@ MOST_PARTS = 1000
 def parts_of(path: Path) -> tuple[Path, ...]:
     """Return every file of a model in order; a file that is a whole model is its only part."""
     found = _PART.fullmatch(path.name)
-    if found is None:
+    count = 0 if found is None else min(int(found["count"]), MOST_PARTS)  # a name can say 99,999
+    if found is None or not count:
         return (path,)
-    count = min(int(found["count"]), MOST_PARTS)  # a name can say 99,999
     end = f"-of-{found['count']}{found['suffix']}"
     return tuple(path.with_name(f"{found['name']}-{number:05}{end}") for number in range(1, count + 1))
 

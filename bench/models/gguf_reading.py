@@ -31,13 +31,18 @@ DECISIVE: Mapping[str, tuple[object, ...]] = {
     "residual_scale": (0, 1),
     "expert_weights_scale": (0, 1),
 }
+# Numbers that change what is computed and that no tensor tells: transformers takes its own for a missing one.
+# One of the epsilons is enough.
+HEADS, CHOSEN = ("attention.head_count",), ("expert_used_count",)
+EPSILONS = tuple(f"attention.{name}_epsilon" for name in ("layer_norm_rms", "layer_norm", "group_norm"))
 READS_ITS_ROTATION = ("gpt_oss",)  # the one architecture whose rope.scaling keys transformers reads
 NAMED = 3
 INSTEAD = "give the model's own safetensors, beside which {quantise: gguf-file} measures the file itself"
 
 
 def must_be_read(gguf: Path, model: Any, report: Mapping[str, Any]) -> None:
-    """Raise UsageError for tensors that were made up or left out, and for a key that was not read.
+    """Raise UsageError for tensors or numbers that were made up, for tensors that were left out, and for a
+    key that was not read.
 
     ``model`` is what transformers made of the file, ``report`` what it says about loading it.
     """
@@ -52,6 +57,8 @@ def must_be_read(gguf: Path, model: Any, report: Mapping[str, Any]) -> None:
             more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
             said = printable(f"{', '.join(names[:NAMED])}{more}")
             raise UsageError(f"{count(len(names), 'tensor')} {what} by transformers: {said}; {INSTEAD}")
+    for key in _assumed(reader, model.config):
+        raise UsageError(printable(f"{key} is not in the file, so made up by transformers; {INSTEAD}"))
     for key, value in _not_read(reader, model.config):
         raise UsageError(printable(f"transformers does not read {key} ({str(value)[:30]}); {INSTEAD}"))
 
@@ -80,6 +87,19 @@ def _left_out(reader: Any, model: Any) -> list[str]:
     known = {table.get_name(name, try_suffixes=(".weight", ".bias")) for name in model.state_dict()}
     of_all = (str(one.name) for one in reader.tensors)
     return sorted(name for name in of_all if name not in known and "_exps." not in name)
+
+
+def _assumed(reader: Any, config: Any) -> Iterator[str]:
+    """Yield the keys that are not in the file, though a model cannot be computed without their numbers."""
+    needed = [EPSILONS]
+    if hasattr(config, "num_attention_heads"):
+        needed.append(HEADS)
+    if any("_exps." in str(one.name) for one in reader.tensors):
+        needed.append(CHOSEN)
+    for settings in needed:
+        names = [f"{_architecture(reader)}.{setting}" for setting in settings]
+        if not any(name in reader.fields for name in names):
+            yield names[0]
 
 
 def _not_read(reader: Any, config: Any) -> Iterator[tuple[str, object]]:

@@ -220,6 +220,22 @@ def test_a_limit_of_the_processor_time_is_named(tmp_path: Path, code: int, said:
     assert re.fullmatch(said, found.reason)
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("memory allocation of 99 bytes failed", "memory allocation of 99 bytes failed"),
+        ("terminate called\n  what():  std::bad_alloc", "bad_alloc"),
+    ],
+)
+def test_memory_that_a_library_did_not_get_is_named(tmp_path: Path, words: str, said: str) -> None:
+    """Rust and C++ end their process then; it was called a crash."""
+    (tmp_path / "log").write_text(f"loading\n{words}\nnote: more on another line\n")
+    found = failure_of(-signal.SIGABRT, tmp_path / "log", None)
+    assert (found.outcome, found.reason) == (Outcome.OOM_HOST, f"a library was refused memory: {said}")
+    limited = failure_of(-signal.SIGABRT, tmp_path / "log", 2**30)
+    assert limited.reason == "more memory than measure.memory_limit, 1,024 MiB"
+
+
 def test_an_instruction_that_the_machine_refuses_has_advice(tmp_path: Path) -> None:
     with worker(tmp_path) as under:
         os.kill(under.pid, signal.SIGILL)

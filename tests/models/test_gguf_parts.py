@@ -59,6 +59,14 @@ def test_parts_are_named_by_each_of_them(tmp_path: Path) -> None:
     assert read_header(parts[2]).part == 3
 
 
+def test_a_name_of_no_parts_is_that_of_a_whole_model(tmp_path: Path) -> None:
+    """There was an IndexError for it, which `check` called a bug."""
+    names = ("token_embd.weight", "blk.0.a.weight", "blk.1.a.weight")
+    whole = write_part(tmp_path / "m-00000-of-00000.gguf", 0, 1, names)
+    assert parts_of(whole) == (whole,)
+    check_parts(whole)
+
+
 def test_a_name_in_capitals_is_that_of_a_gguf_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
     parts = [part.rename(part.with_suffix(".GGUF")) for part in split(tmp_path)]

@@ -44,7 +44,9 @@ def named(model: Any) -> Iterator[tuple[str, np.ndarray]]:
         yield str(table.get_name(name, try_suffixes=(".weight",))), np.ascontiguousarray(values)
 
 
-def written(to: Path, tensors: Tensors, describe: Describe = lambda _writer: None) -> Path:
+def written(
+    to: Path, tensors: Tensors, describe: Describe = lambda _writer: None, *, without: str = ""
+) -> Path:
     writer = gguf.GGUFWriter(to, "llama")
     writer.add_context_length(SIZES["max_position_embeddings"])
     writer.add_embedding_length(SIZES["hidden_size"])
@@ -57,6 +59,7 @@ def written(to: Path, tensors: Tensors, describe: Describe = lambda _writer: Non
     writer.add_layer_norm_rms_eps(1e-6)
     writer.add_vocab_size(SIZES["vocab_size"])
     describe(writer)
+    writer.kv_data[0].pop(without, None)
     for name, values in tensors.items():
         writer.add_tensor(name, values)
     writer.write_header_to_file()
@@ -142,3 +145,23 @@ def test_a_key_that_changes_what_is_computed(
 )
 def test_a_key_that_changes_nothing(tmp_path: Path, whole: Tensors, describe: Describe) -> None:
     assert _loaded(written(tmp_path / "m.gguf", whole, describe)).config.num_hidden_layers == 2
+
+
+@pytest.mark.parametrize("gone", ["attention.layer_norm_rms_epsilon", "attention.head_count"])
+def test_a_number_that_no_tensor_tells(tmp_path: Path, gone: str) -> None:
+    """transformers took 1e-6, and 32 heads, for another model than the file's."""
+    many = {"num_attention_heads": 32, "num_key_value_heads": 32, "hidden_size": 64, "head_dim": 2}
+    model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**{**SIZES, **many}))
+    table = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, 2)
+    whole = {
+        str(table.get_name(name, try_suffixes=(".weight",))): tensor.numpy()
+        for name, tensor in model.state_dict().items()
+    }
+
+    def sizes(writer: Any) -> None:
+        for key in ("embedding_length", "attention.head_count_kv", "rope.dimension_count"):
+            del writer.kv_data[0][f"llama.{key}"]
+        writer.add_embedding_length(64)
+
+    said = refused(written(tmp_path / "m.gguf", whole, sizes, without=f"llama.{gone}"))
+    assert said.startswith(f"llama.{gone} is not in the file, so made up by transformers; give the model")
