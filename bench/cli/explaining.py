@@ -97,7 +97,7 @@ def _page(
     from bench.cli.cache_pages import cache_lines
     from bench.report.row_sentence import sentence
     from bench.results.explanation import bound_words
-    from bench.results.paired_figures import in_turns
+    from bench.results.paired_figures import product
 
     yield f"{run.name}, {row.title}: {sentence(run, row)}"
     if words := bound_words(row):
@@ -115,7 +115,7 @@ def _page(
         if figure.arithmetic is not None:
             yield f"  = {figure.arithmetic} = {_value(figure.alone)}"
         if figure.times is not None:
-            paired = in_turns(run.comparison(row, figure.key))
+            paired = product(run, row, figure.key) is not None
             how = "the baseline's, times the ratio of both in turns" if paired else "scaled as its time is"
             yield f"  shown: {how}: {figure.times}"
 

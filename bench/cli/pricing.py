@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -119,9 +118,10 @@ def _contains_runs(directory: Path) -> bool:
     """Return whether a directory contains runs and is not a run itself. A directory in it that only another
     user may look into counts: it is told as a run that cannot be read."""
     from bench.results.summary import is_run
+    from bench.store.directories import is_closed
 
     def may_be_run(below: Path) -> bool:
-        return is_run(below) or (below.is_dir() and not os.access(below, os.X_OK))
+        return is_run(below) or is_closed(below)
 
     return directory.is_dir() and not is_run(directory) and any(map(may_be_run, directory.iterdir()))
 

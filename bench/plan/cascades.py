@@ -14,7 +14,7 @@ from bench.plan.fleet import Slo
 from bench.plan.served import NOT_SAID
 from bench.pricing.break_even import place_of
 from bench.pricing.cost import kept_price, power_hours
-from bench.results.paired_figures import in_turns
+from bench.results.paired_figures import product
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
 from bench.stats.figure import Figure, value_of
@@ -140,13 +140,13 @@ def _as_shown(run: RunSummary, row: Row) -> tuple[float, tuple[float, float] | N
     scales the seconds of both places so that a request costs as much here as in the table. Egress is
     subtracted first, because it does not depend on time.
     """
-    ratio = run.comparison(row, cost.PER_REQUEST)
+    paid = product(run, row, cost.PER_REQUEST)
     edge, cloud, egress = (
         value_of(row.figure(metric)) or 0.0 for metric in (cascade.EDGE, cascade.CLOUD, cascade.EGRESS)
     )
-    if ratio is None or not in_turns(ratio) or ratio.value is None or not ratio.value > egress:
+    if paid is None or not paid.value > egress:
         return 1.0, None
-    shown, low, high = ratio.value - egress, ratio.value_low, ratio.value_high
+    shown, low, high = paid.value - egress, paid.low, paid.high
     factor = shown / (edge + cloud)
     if low is None or high is None or low <= egress:
         return factor, None

@@ -68,7 +68,6 @@ def planned_encoders(run: RunSummary, stream: Stream) -> list[PlannedEncoder]:
 def _planned(run: RunSummary, row: Row, stream: Stream) -> PlannedEncoder:
     own, price = own_serving(run, row)
     text_s, batch = own.request_s, int(row.workload.get("batch_size") or 1)
-    low, high = (None if not bound else 1 / bound for bound in (text_s.high, text_s.low))
     share = place_of(price.devices)
     machines = fleet(MOST_LOAD / text_s.value, stream, own.rented_hour_usd / share, share)
     power_usd = own.busy_hour_usd * text_s.value / 3600 * stream.per_month
@@ -76,7 +75,7 @@ def _planned(run: RunSummary, row: Row, stream: Stream) -> PlannedEncoder:
     return PlannedEncoder(
         title=row.title,
         batch=batch,
-        texts_per_s=Interval(1 / text_s.value, low, high),
+        texts_per_s=text_s.inverse(),
         batch_s=batch * text_s.value,
         share=share,
         fleet=machines,

@@ -137,9 +137,8 @@ def own_serving(run: RunSummary, row: Row) -> tuple[OwnServing, Price]:
     """
     rate = shown(run, row, throughput.REQUESTS)
     assert rate is not None, "only a row with requests a second is a server"
-    low, high = (None if not bound else 1 / bound for bound in (rate.high, rate.low))
     price = kept_price(run.price, run.run_id, row.facts.threads if row.facts else None)
-    return _own(row, price, Interval(1 / rate.value, low, high)), price
+    return _own(row, price, rate.inverse()), price
 
 
 def billed_mix(run: RunSummary, row: Row) -> TokenMix | None:

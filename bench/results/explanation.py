@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from bench.metrics import cost, device, latency, roofline, worked
 from bench.metrics.throughput import totals
 from bench.records import ArmRecord, RunRecord
-from bench.results.paired_figures import alone, in_turns, shown, shown_value
+from bench.results.paired_figures import alone, product, shown, shown_value
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
 from bench.stats.figure import Metric, value_of
@@ -16,8 +16,6 @@ from bench.stats.intervals import Interval
 
 BUSY_ENOUGH = 0.75  # share of a step for which the GPU must work, or the step is bound by the processor
 MEMORY_BINDS = 0.6  # share of the bandwidth from which a step is bound by memory
-
-
 REST = "a request and its phases are compared each by itself, and take turns of other lengths"
 
 
@@ -62,9 +60,8 @@ def explained(run: RunSummary, record: RunRecord, row: Row) -> Iterator[Explaine
             continue
         interval, own = shown(run, row, key) or figure.interval, alone(figure)
         ratio, times = run.comparison(row, key), None
-        if ratio is not None and in_turns(ratio) and ratio.value is not None:
-            base = ratio.value / ratio.ratio
-            times = f"{base:.6g} * {ratio.ratio:.6g}"
+        if ratio is not None and product(run, row, key) is not None:
+            times = f"{interval.value / ratio.ratio:.6g} * {ratio.ratio:.6g}"
         elif own not in (0.0, interval.value):
             times = f"{own:.6g} * {interval.value / own:.6g}"
         yield Explained(key, figure.unit, figure.formula, own, arithmetic.get(key), interval, times)

@@ -56,8 +56,8 @@ def shown(run: RunSummary, row: Row, metric: Metric | str) -> Interval | None:
     module describes. Otherwise it is the row's own figure.
     """
     key = metric if isinstance(metric, str) else metric.key
-    if (product := _product(run, row, key)) is not None:
-        return product
+    if (paired := product(run, row, key)) is not None:
+        return paired
     figure = row.figure(key)
     if figure is None:
         return None
@@ -67,9 +67,9 @@ def shown(run: RunSummary, row: Row, metric: Metric | str) -> Interval | None:
         return phase
     parents, power = _LIKE.get(key, ((), 1))
     for parent in parents:
-        product, factor = _product(run, row, parent), factor_of(run, row, parent)
-        if product is not None and factor is not None:
-            return _in_proportion(figure.value * factor**power, product, power)
+        paired, factor = product(run, row, parent), factor_of(run, row, parent)
+        if paired is not None and factor is not None:
+            return _in_proportion(figure.value * factor**power, paired, power)
     return figure.interval
 
 
@@ -84,10 +84,10 @@ def factor_of(run: RunSummary, row: Row, metric: Metric | str) -> float | None:
 
     The dollars in the record of a run are multiplied already, so their factor is 1.
     """
-    product, figure = _product(run, row, metric), row.figure(metric)
-    if product is None or figure is None or figure.value <= 0 or product.value <= 0:
+    paired, figure = product(run, row, metric), row.figure(metric)
+    if paired is None or figure is None or figure.value <= 0 or paired.value <= 0:
         return None
-    return product.value / figure.value
+    return paired.value / figure.value
 
 
 def alone(figure: Figure) -> float:
@@ -113,7 +113,7 @@ def _of_phase(run: RunSummary, row: Row, key: str) -> Interval | None:
     costs = {one: row.figure(one) for one in _PHASES}
     factors = {one: factor_of(run, row, of) for one, of in _PHASES.items()}
     output, total = (value_of(row.figure(metric)) for metric in (throughput.OUTPUT, throughput.TOTAL))
-    per_1k, like = _product(run, row, cost.PER_1K), _product(run, row, _PHASES[key])
+    per_1k, like = product(run, row, cost.PER_1K), product(run, row, _PHASES[key])
     if output is None or total is None or per_1k is None or like is None or not total > output > 0:
         return None
     tokens = dict(zip(_PHASES, (total - output, output), strict=True))
@@ -124,7 +124,7 @@ def _of_phase(run: RunSummary, row: Row, key: str) -> Interval | None:
     return _in_proportion(own[key] * per_1k.value * total / paid, like, 1)
 
 
-def _product(run: RunSummary, row: Row, metric: Metric | str) -> Interval | None:
+def product(run: RunSummary, row: Row, metric: Metric | str) -> Interval | None:
     """Return the baseline's figure times the ratio, or None if the two did not run in turns."""
     ratio = run.comparison(row, metric)
     if ratio is None or ratio.value is None or not in_turns(ratio):

@@ -34,6 +34,11 @@ class Interval:
         low, high = (None if bound is None else bound * by for bound in (self.low, self.high))
         return Interval(self.value * by, low, high)
 
+    def inverse(self) -> Interval:
+        """Return the interval of 1 ÷ the value, a number above 0. A bound of 0 has no inverse: it is None."""
+        low, high = (None if not bound else 1 / bound for bound in (self.high, self.low))
+        return Interval(1 / self.value, low, high)
+
 
 @dataclass(frozen=True)
 class Distribution:

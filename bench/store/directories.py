@@ -37,6 +37,11 @@ def walk(
         waiting += [place / name for name in reversed(directories)]
 
 
+def is_closed(place: Path) -> bool:
+    """Return whether this is a directory into which this user may not look."""
+    return os.path.isdir(place) and not os.access(place, os.X_OK)  # noqa: PTH112 - of names that cannot be
+
+
 def files_below(root: Path) -> Iterator[Path]:
     """Yield the path of everything below a directory that is no directory: files, links and the rest."""
     for place, _directories, names in walk(root):

@@ -16,6 +16,7 @@ from bench.bounded import open_regular
 from bench.errors import IntegrityError, UsageError
 from bench.formatting import MIB, one_line
 from bench.records import Json, RunRecord
+from bench.store.directories import is_closed
 from bench.store.files import strict_json
 from bench.store.journal import Followed, read_journal
 from bench.store.journal_limits import must_be_modest
@@ -51,8 +52,7 @@ def journal_of(directory: Path) -> Path:
     if len(paths) > 1:
         raise IntegrityError(f"{directory} holds two journals, {JOURNAL} and {JOURNAL}.gz; keep one of them")
     if not paths:
-        hidden = os.path.isdir(directory) and not os.access(directory, os.X_OK)  # noqa: PTH112 (any name)
-        why = ": this user may not look into it" if hidden else f" holds no run (no {JOURNAL})"
+        why = ": this user may not look into it" if is_closed(directory) else f" holds no run (no {JOURNAL})"
         raise UsageError(f"{directory}{why}")
     return paths[0]
 

@@ -205,6 +205,24 @@ def test_a_row_that_was_measured_alone_has_its_own_figures() -> None:
     assert not any(map(in_turns, apart.comparisons))
 
 
+def test_a_timed_figure_is_the_baseline_s_times_the_ratio() -> None:
+    run, row = quickstart(), variant(quickstart())
+
+    def with_value(value: float | None) -> RunSummary:
+        ratios = [
+            replace(one, value=value, value_low=0.4, value_high=0.6, design=RatioDesign.DUET)
+            if one.metric == cost.PER_1K.key
+            else one
+            for one in run.comparisons
+        ]
+        return replace(run, comparisons=tuple(ratios))
+
+    assert shown(with_value(0.5), row, cost.PER_1K) == Interval(0.5, 0.4, 0.6)
+    figure = row.figure(cost.PER_1K)
+    assert figure is not None
+    assert shown(with_value(None), row, cost.PER_1K) == figure.interval != Interval(0.5, 0.4, 0.6)
+
+
 def test_a_missing_figure_stays_missing() -> None:
     run = quickstart()
     bare = replace(variant(run), name="not compared", metrics={}, drift={})

@@ -350,3 +350,15 @@ def test_the_interval_of_a_share_is_that_of_scipy(count: int, n: int) -> None:
 def test_a_quantile_of_sorted_numbers_is_numpys_to_the_last_bit(values: list[float], q: float) -> None:
     ordered = np.sort(values)
     assert intervals.quantile_of_sorted(ordered, q) == np.quantile(ordered, q)
+
+
+@pytest.mark.parametrize(
+    ("interval", "inverse"),
+    [
+        (Interval(4.0, 2.0, 8.0), Interval(0.25, 0.125, 0.5)),
+        (Interval(4.0, None, 8.0), Interval(0.25, 0.125, None)),
+        (Interval(4.0, 0.0, None), Interval(0.25, None, None)),
+    ],
+)
+def test_the_inverse_changes_the_places_of_the_bounds(interval: Interval, inverse: Interval) -> None:
+    assert interval.inverse() == inverse
