@@ -165,10 +165,11 @@ class MeasureBlock(Block):
         0.05,
         description="share of the processors that others may have; where it was more, a pass is repeated",
     )
-    design: Literal["auto", "steps", "requests", "abba"] = Field(
+    design: Literal["auto", "steps", "requests", "slices", "abba"] = Field(
         "auto",
-        description="how both sides share the machine: in turns by token or by request, or one process after "
-        "the other; auto: requests on a GPU, else steps",
+        description="how both sides share the machine: in turns by token or by request, at the same time on "
+        "one processor, or one process after the other; auto: requests on a GPU, else slices in a gate and "
+        "steps in a run",
     )
     timeout_s: Annotated[float, Field(gt=0, le=LONGEST_WAIT_S, allow_inf_nan=False)] = Field(
         1800.0, description="longest wait for one answer of a worker"

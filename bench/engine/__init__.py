@@ -196,6 +196,10 @@ class Engine(ABC):
         """Wait until the device has finished all work it was given."""
         self.runs_on.synchronise()
 
+    def programs(self) -> tuple[int, ...]:
+        """Return the process numbers of the programs that compute for the engine while it waits for them."""
+        return ()
+
     # ---- counters --------------------------------------------------------------------------------
 
     def work(self) -> Work | None:

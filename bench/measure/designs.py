@@ -3,10 +3,12 @@
 * ``steps``: two processes take turns token by token. What slows the machine slows both sides alike.
 * ``requests``: two processes take turns request by request. A GPU's step is a thousand launches by one
   thread, and its rhythm is lost if a partner comes between any two tokens.
+* ``slices``: two processes of one thread decode at the same time on one processor, and each counts only its
+  own time. It has the least noise by far, but each side works while the other one empties its caches.
 * ``abba``: the processes run one after the other, in the order A B, B A, and so on. One model is in memory
   at a time, and nothing that the partner does can be felt; what changes between processes can.
 
-See docs/decisions/0020 for what is known of each.
+See docs/decisions/0020 and 0026 for what is known of each.
 """
 
 from __future__ import annotations
@@ -18,17 +20,27 @@ from bench.errors import Outcome, VariantFailed
 from bench.machine.devices import cpu_count
 from bench.measure.together import BaselineDied
 
-STEPS, REQUESTS, ABBA = "steps", "requests", "abba"
+STEPS, REQUESTS, SLICES, ABBA = "steps", "requests", "slices", "abba"
 WAKE_STEPS = 4  # untimed, before each request: the partner's has cooled the processor's caches and clock
+MOST_ELSEWHERE = 0.05  # it is timed with what it waits while the other side has the processor
 LEAST_TO_SPIN = 4  # processors: one for each worker, and some for everything else
 LEAST_BATCHES_ON_GPU = 12  # a pair decodes so many, more than once each if the workload has fewer
 
 
-def chosen(wanted: str, *, on_gpu: bool) -> str:
-    """Return the design of a pair: the one that the config names, or for ``auto`` that of the device."""
+def chosen(wanted: str, *, on_gpu: bool, gate: bool = False) -> str:
+    """Return the design of a pair: the one that the config names, or for ``auto`` that of the device. A gate
+    compares what hardly differs, so on a CPU its sides decode beside each other, where they can."""
     if wanted != "auto":
         return wanted
-    return REQUESTS if on_gpu else STEPS
+    if on_gpu:
+        return REQUESTS
+    return SLICES if gate else STEPS
+
+
+def can_share(elsewhere: Sequence[float | None]) -> bool:
+    """Return whether sides of one thread each can decode beside each other: the kernel counts what a thread
+    waits, and hardly anything of their requests happens outside that thread (shares, one for each side)."""
+    return all(share is not None and share <= MOST_ELSEWHERE for share in elsewhere)
 
 
 def how(design: str, *, on_gpu: bool) -> dict[str, object]:

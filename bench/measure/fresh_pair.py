@@ -26,7 +26,7 @@ from bench.measure.arm import ArmUnderTest, Fetch, open_worker
 from bench.measure.bills import with_bills_of
 from bench.measure.files_read import record_reading
 from bench.measure.models import record_models
-from bench.measure.pair_processors import pinned
+from bench.measure.pair_processors import one_thread_each, pinned
 from bench.measure.replies import Command, Reply
 from bench.measure.together import ask_both, ask_each, ask_in_order, blaming_baseline
 from bench.records import ColdStart, Loaded, Sides, TurnTimes, UnitRecord
@@ -147,9 +147,9 @@ class FreshPair:
             side.record(warm_up=warm)
 
     def turns(self, batches: Sequence[int]) -> UnitRecord:
-        """Decode ``batches`` in turns and return the times: token by token on a CPU, batch by batch on a GPU
-        (see ``designs``). If the sides have different workloads (a gate on commits), whole batches take turns
-        too, as many on each side.
+        """Decode ``batches`` on both sides and return the times: in turns token by token on a CPU, batch by
+        batch on a GPU, or beside each other (see ``designs``). If the sides have different workloads (a gate
+        on commits), whole batches take turns too, as many on each side.
 
         The unit is void if the driver says that others used the GPU, or that heat slowed it. The caller
         decides whether it is void otherwise, and uses only ``ticks`` for that: the processor time before and
@@ -189,13 +189,22 @@ class FreshPair:
     def _manner(self, batches: Sequence[int], counts: Sequence[int]) -> tuple[str, dict[str, Any]]:
         """Return the design, and how the workers are told of it and of workloads that differ."""
         on_gpu = self.base.known.on_gpu or self.variant.known.on_gpu
-        design = designs.chosen(self._context.measure.design, on_gpu=on_gpu)
+        gate = not self._context.duets
+        design = designs.chosen(self._context.measure.design, on_gpu=on_gpu, gate=gate)
+        if design == designs.SLICES and not self._can_share():
+            design = designs.chosen("auto", on_gpu=on_gpu)
         how = designs.how(design, on_gpu=on_gpu)
+        if design == designs.SLICES:
+            how["slices"] = True
         if self._loads_differ:
             how["variant_batches"] = [n % self.variant.batches for n in batches]
         if self._loads_differ or design == designs.REQUESTS:
             how["counts"] = list(counts)
         return design, how
+
+    def _can_share(self) -> bool:
+        shares = [warm.elsewhere for warm in self.warm]
+        return one_thread_each(self.base, self.variant) and designs.can_share(shares)
 
     @property
     def _loads_differ(self) -> bool:

@@ -43,4 +43,5 @@ def _places(base: ArmUnderTest, variant: ArmUnderTest, everywhere: list[int]) ->
 
 def one_thread_each(base: ArmUnderTest, variant: ArmUnderTest) -> bool:
     """Return whether both sides compute in a single thread on the processor."""
-    return base.known.threads == variant.known.threads == 1 and not variant.known.on_gpu
+    on_gpu = base.known.on_gpu or variant.known.on_gpu
+    return base.known.threads == variant.known.threads == 1 and not on_gpu

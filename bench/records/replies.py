@@ -37,7 +37,9 @@ class Kernel:
 class WarmUp:
     """Record the times of the warm-up requests.
 
-    Only journals of earlier versions have ``kernels`` here; today they are in ``StepProfile``.
+    ``elsewhere`` is the share of the last request in which others than the thread that decodes were busy or
+    waited for (``bench/worker/own_time.py``); None if the kernel does not count it. Only journals of earlier
+    versions have ``kernels`` here; today they are in ``StepProfile``.
     """
 
     durations_ms: tuple[float, ...]
@@ -45,6 +47,7 @@ class WarmUp:
     first_request_ms: float
     kernels: tuple[Kernel, ...] = ()
     compiled_graphs: int = 0
+    elsewhere: float | None = None
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,8 @@ class UnitRecord:
     ``baseline_ns`` and ``variant_ns`` hold one tuple per batch, with one entry per turn. ``void`` says why
     the unit does not count ('' if it does); it is set for disturbances, never for the result. ``from_run``
     names the earlier gate from which the unit was taken over. ``design`` says how the two sides shared the
-    machine: in turns by token (``steps``) or by request (``requests``), or one after the other (``abba``).
+    machine: in turns by token (``steps``) or by request (``requests``), at the same time on one processor
+    (``slices``), or one after the other (``abba``).
 
     Some fields are None or empty in most units. ``requests`` is how many requests each side decoded, if their
     workloads differ. ``tokens`` counts prompts and answers if each answer comes all at once, because its

@@ -72,6 +72,10 @@ class CommandEngine(AnsweringEngine):
             reason = f"cannot start {self._command[0]}: {bad.strerror}"
             raise VariantFailed(Outcome.LOAD_ERROR, reason) from None
 
+    def programs(self) -> tuple[int, ...]:
+        """Return the running program, unless every request starts one."""
+        return () if self._process is None else (self._process.pid,)
+
     def answer(self, prompt: str, longest: int) -> str:
         """Send the request and wait for its answer."""
         if self._process is None:

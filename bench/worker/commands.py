@@ -54,6 +54,7 @@ from bench.worker import (
 from bench.worker.duet import Baton, alone, duet
 from bench.worker.finite import must_be_finite
 from bench.worker.opened_files import Reached
+from bench.worker.slices import side_by_side
 from bench.worker.steps import as_changed, is_cascade
 
 Message = Json  # a command and its arguments
@@ -155,12 +156,14 @@ class Worker:
         return dict(ceilings.measure(self.engine))
 
     def duet(self, message: Message, fds: list[int]) -> TurnTimes:
-        """Run timed turns with the other worker."""
+        """Decode timed requests in turns with the other worker, or beside it."""
         with socket.socket(fileno=fds[0]) as channel:
             me = message["me"]
             numbers = message.get("variant_batches", message["batches"]) if me else message["batches"]
             batches, how = [self.batches[number] for number in numbers], message.get("counts", ())
             baton = Baton(channel, spins=message.get("spins", False))
+            if message.get("slices"):
+                return side_by_side(self.engine, batches, self.new_tokens, message["firsts"], me, baton, how)
             return duet(
                 self.engine, batches, self.new_tokens, message["firsts"], me, baton,
                 message.get("grain", 1), how, message.get("wake", 0),

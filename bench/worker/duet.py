@@ -10,7 +10,7 @@ are done.
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from time import perf_counter_ns
 from typing import Any
@@ -78,15 +78,29 @@ def duet(
     Return this side's nanoseconds, with one list per batch and one entry per turn, and fingerprints of the
     replies, which are computed when the batch is over.
     """
+
+    def decode(batch: Any, order: Sequence[int]) -> tuple[list[int], Any]:
+        turns = whole(order[0], counts) if counts else schedule(order, grain)
+        meet(me == 1, baton)
+        return _one_batch(engine, batch, new_tokens, turns, me, baton, wake)
+
+    return times_of(engine, batches, firsts, decode)
+
+
+def times_of(
+    engine: Engine,
+    batches: Sequence[Any],
+    firsts: Sequence[Sequence[int]],
+    decode: Callable[[Any, Sequence[int]], tuple[list[int], Any]],
+) -> TurnTimes:
+    """Return what ``decode`` measures of every batch, given the batch and who goes first in its turns."""
     durations: list[tuple[int, ...]] = []
     written: list[int] = []
     cascaded: list[Cascaded] = []
     said: list[str] = []
     for batch, order in zip(batches, firsts, strict=True):
-        turns = whole(order[0], counts) if counts else schedule(order, grain)
         with undisturbed():
-            _meet(me == 1, baton)
-            took, generation = _one_batch(engine, batch, new_tokens, turns, me, baton, wake)
+            took, generation = decode(batch, order)
             durations.append(tuple(took))
         cascaded += engine.cascaded()[-len(batch) :]  # earlier entries are from the untimed steps
         tokens = engine.tokens(generation)
@@ -167,11 +181,11 @@ def _one_batch(
         holder = me
         if position + 1 < len(turns) and turns[position + 1] != me:
             baton.give()
-    _meet(turns[-1] == me, baton)
+    meet(turns[-1] == me, baton)
     return took, generation
 
 
-def _meet(last: bool, baton: Baton) -> None:
+def meet(last: bool, baton: Baton) -> None:
     """Make both sides begin and end a batch together, so that neither cleans up in the other's timed step."""
     if last:
         baton.give()

@@ -15,6 +15,7 @@ from time import perf_counter_ns
 from bench.engine import Engine, memory
 from bench.errors import Outcome, VariantFailed
 from bench.records import DeviceTimes, MemoryPeaks, Solo, TimedBatch, WarmUp
+from bench.worker.own_time import Elsewhere
 
 STEADY_WITHIN = 0.05
 MAX_WARMUP = 6
@@ -65,12 +66,14 @@ def warm_up(
     """Repeat one request until two in a row take the same time within 5 %, ``least`` to ``most`` times."""
     durations_ms: list[float] = []
     steady = False
-    with undisturbed():
+    with undisturbed(), Elsewhere(engine.programs()) as elsewhere:
         while len(durations_ms) < least or (not steady and len(durations_ms) < most):
+            elsewhere.begin()
             timed = timed_request(engine, prompts, new_tokens)
             durations_ms.append((timed.end_ns - timed.sent_ns) / 1e6)
             steady = len(durations_ms) > 1 and _close(durations_ms[-2], durations_ms[-1])
-    return WarmUp(tuple(durations_ms), steady, durations_ms[0])
+        share = elsewhere.share()
+    return WarmUp(tuple(durations_ms), steady, durations_ms[0], elsewhere=share)
 
 
 def _close(before: float, after: float) -> bool:

@@ -1,0 +1,102 @@
+"""Read the time that a thread takes for itself, so that two workers on one processor can both be timed.
+
+The time is the wall time without the time in which the thread was ready and waited for the processor, which
+the kernel counts as ``run_delay`` (Linux, Documentation/scheduler/sched-stats.rst). What the thread sleeps or
+waits for a reply is part of its own time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from resource import RUSAGE_THREAD, getrusage
+from time import perf_counter_ns, process_time_ns, thread_time_ns
+
+THIS_THREAD = Path("/proc/thread-self/schedstat")
+LONGEST_LINE = 128  # bytes: three numbers
+
+
+class OwnTime:
+    """A context manager around the clock of this thread and of ``programs``: processes of one thread each
+    that compute for it while it waits for them. Raises OSError if the kernel does not count what they wait.
+    """
+
+    def __init__(self, programs: Sequence[int] = ()) -> None:
+        self._paths = [THIS_THREAD, *(Path(f"/proc/{pid}/schedstat") for pid in programs)]
+
+    def __enter__(self) -> OwnTime:
+        with ExitStack() as opened:
+            self._files = [os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in self._paths]
+            for file in self._files:
+                opened.callback(os.close, file)
+            if self._numbers(0)[:1] <= [0]:  # this thread has computed, so the kernel does not count
+                raise OSError(f"{THIS_THREAD} counts nothing")
+            self._opened = opened.pop_all()
+        return self
+
+    def __exit__(self, *_unused: object) -> None:
+        self._opened.close()
+
+    def now_ns(self) -> int:
+        """Return the own time since some moment."""
+        waited = self.waited_ns()
+        while True:
+            now, again = perf_counter_ns(), self.waited_ns()
+            if again == waited:  # otherwise the thread lost the processor between the two readings
+                return now - waited
+            waited = again
+
+    def waited_ns(self) -> int:
+        """Return how long the thread and its programs have waited for a processor so far."""
+        return sum(self._numbers(index)[1] for index in range(len(self._files)))
+
+    def computed_ns(self) -> int:
+        """Return how long the thread and its programs have computed so far."""
+        return thread_time_ns() + sum(self._numbers(index)[0] for index in range(1, len(self._files)))
+
+    def _numbers(self, index: int) -> list[int]:
+        return [int(number) for number in os.pread(self._files[index], LONGEST_LINE, 0).split()]
+
+
+class Elsewhere:
+    """A context manager that finds which share of a time was spent by others than this thread and its
+    ``programs``: by other threads of the process, or by something that the thread waited for."""
+
+    def __init__(self, programs: Sequence[int]) -> None:
+        self._own = OwnTime(programs)
+
+    def __enter__(self) -> Elsewhere:
+        with ExitStack() as opened:
+            try:
+                self._clock: OwnTime | None = opened.enter_context(self._own)
+            except (OSError, ValueError):
+                self._clock = None
+            self._opened = opened.pop_all()
+        return self
+
+    def __exit__(self, *_unused: object) -> None:
+        self._opened.close()
+
+    def begin(self) -> None:
+        """Begin the time that is looked at."""
+        self._before = self._now()
+
+    def share(self) -> float | None:
+        """Return that share of the time since ``begin``; None if the kernel does not count.
+
+        A thread that has not given its processor away once has not waited for anything; what is missing from
+        its time then was taken by the hypervisor.
+        """
+        if self._clock is None:
+            return None
+        both = zip(self._now(), self._before, strict=True)
+        wall, own, others, slept = (now - before for now, before in both)
+        return max(0.0, others / wall, 1 - own / wall if slept else 0.0)
+
+    def _now(self) -> tuple[int, int, int, int]:
+        """Return the wall time, the thread's own, that of other threads, and how often the thread slept."""
+        mine = self._clock.computed_ns() + self._clock.waited_ns() if self._clock else 0
+        others = process_time_ns() - thread_time_ns()
+        return perf_counter_ns(), mine, others, getrusage(RUSAGE_THREAD).ru_nvcsw
