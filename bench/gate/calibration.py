@@ -17,7 +17,7 @@ from typing import Any
 
 from bench.errors import BenchError
 from bench.gate.power import smallest_detectable
-from bench.gate.sequential import SCALE_FLOOR, Test
+from bench.gate.sequential import SCALE_FLOOR, WHOLE_STAKE, Test
 from bench.metrics.cost import PER_REQUEST
 from bench.metrics.load_blocks import block_seconds, sums
 from bench.metrics.unit_ratios import NO_LIMITS, log_ratio
@@ -82,7 +82,8 @@ def estimate(run: RunRecord) -> Calibration | None:
     if units[0].loads:
         batches = m  # a pair of servers always has the same number of blocks
     unit_sd = math.sqrt(process_variance + batch_variance / batches)
-    test = Test(margin=math.log1p(USUAL_MARGIN), prior_sd=max(unit_sd, SCALE_FLOOR))
+    stake = ((run.gate or {}).get("test") or {}).get("stake", WHOLE_STAKE)
+    test = Test(margin=math.log1p(USUAL_MARGIN), prior_sd=max(unit_sd, SCALE_FLOOR), stake=stake)
     return Calibration(
         run_id=run.run_id,
         at_utc=run.started_utc,

@@ -23,7 +23,7 @@ from bench.gate.counted import (
 )
 from bench.gate.figures import judge_figure
 from bench.gate.limits import MOST_FINDINGS, MOST_TIMED, Rule, rules, timed_cells
-from bench.gate.sequential import CONFIDENCE, Test, confidence_sequence, decide
+from bench.gate.sequential import CONFIDENCE, WHOLE_STAKE, Test, confidence_sequence, decide
 from bench.gate.verdict import Effort, Finding, GateBlock, GateVerdict, block, finding
 from bench.metrics.unit_ratios import COLD, log_ratios
 from bench.records import ArmRecord, RunRecord, UnitRecord
@@ -77,7 +77,7 @@ def _too_few_starts(run: RunRecord, variant: ArmRecord) -> bool:
 
 def _sequential_test(run: RunRecord, rule: Rule) -> Test:
     """Return the sequential test of a timed rule, with its error rate divided over all timed cells."""
-    settings = (run.gate or {}).get("test", {})
+    settings = {"stake": WHOLE_STAKE, **(run.gate or {}).get("test", {})}
     cells = timed_cells(_rules(run), len(run.compared))
     return Test(margin=rule.margin, cells=max(cells, 1), **settings)
 
@@ -198,7 +198,7 @@ def _by_test(
     """Decide from one log ratio per unit. ``alike`` says that both sides run the same config."""
     test = _sequential_test(run, rule)
     decision = decide([rule.sign * change for change in changes], test)
-    low, high = (math.exp(bound) for bound in confidence_sequence(changes, test.prior_sd))
+    low, high = (math.exp(bound) for bound in confidence_sequence(changes, test.prior_sd, stake=test.stake))
     verdict = GateVerdict(decision.verdict or GateVerdict.INCONCLUSIVE)
     reason = {
         GateVerdict.PASS: f"within the limit, shown by {decision.at} units",

@@ -53,8 +53,8 @@ def verdicts(units: Any, test: Test) -> Any:
     for x in (d, test.margin - d):
         wealth = np.zeros((gates, cap))
         for bet in BETS:
-            stakes = np.log1p(np.tanh(np.clip(bet * x / scale, -15.0, 15.0)))
-            wealth += np.exp(np.clip(np.cumsum(stakes, axis=1), -700, 600)) / len(BETS)
+            factors = np.log1p(test.stake * np.tanh(np.clip(bet * x / scale, -15.0, 15.0)))
+            wealth += np.exp(np.clip(np.cumsum(factors, axis=1), -700, 600)) / len(BETS)
         sides.append(wealth)
     counted = np.arange(1, cap + 1) >= test.least
     failed = (sides[0] >= test.cells / test.alpha_fail) & counted

@@ -22,7 +22,7 @@ from bench.errors import UsageError
 from bench.gate import DEFAULT_CAP
 from bench.gate import calibration as noise
 from bench.gate.limits import Rule, rules
-from bench.gate.sequential import SCALE_FLOOR
+from bench.gate.sequential import SCALE_FLOOR, STAKE
 from bench.measure.clock import utc_now
 from bench.measure.events import Noted, Tell, nobody
 from bench.measure.interrupt import Interrupt
@@ -112,7 +112,7 @@ def gate_spec(
         head: dict[str, Any] = {
             **sides,
             "limits": limits,
-            "test": {"cap": cap, **prior},
+            "test": {"cap": cap, "stake": STAKE, **prior},
             "batches_per_unit": plan.batches or (calibration.batches if calibration else UNIT_BATCHES),
             "calibration": asdict(calibration) if calibration else None,
             "key": key,
@@ -133,7 +133,7 @@ def unmeasured_gate(why: Unmeasured, out: Path, cap: int = DEFAULT_CAP) -> Path:
     if not limits:
         raise why
     text = evaluation_text(why.spec)
-    head = {**why.head(), "limits": limits, "test": {"cap": cap}}
+    head = {**why.head(), "limits": limits, "test": {"cap": cap, "stake": STAKE}}
     with why.standing():
         price = price_of_spec(why.spec)
     directory = new_directory(out, why.spec.name)
@@ -228,6 +228,7 @@ def calibrate_spec(
         "conditions": conditions(spec if side is None else side.written),
         "batches_per_unit": batches or UNIT_BATCHES,
         "units_wanted": units,
+        "test": {"stake": STAKE},
     }
     fetch, text = fetcher(spec, on_fetch), evaluation_text(spec)
     price = None if side is None else price_at(side, spec)
