@@ -28,9 +28,10 @@ class OwnTime:
 
     def __enter__(self) -> OwnTime:
         with ExitStack() as opened:
-            self._files = [os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in self._paths]
-            for file in self._files:
-                opened.callback(os.close, file)
+            self._files: list[int] = []
+            for path in self._paths:
+                self._files.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+                opened.callback(os.close, self._files[-1])
             if self._numbers(0)[:1] <= [0]:  # this thread has computed, so the kernel does not count
                 raise OSError(f"{THIS_THREAD} counts nothing")
             self._opened = opened.pop_all()

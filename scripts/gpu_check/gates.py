@@ -32,7 +32,7 @@ def gate(kind: str) -> Run:
                 gate={COST: {"max_increase": "2%" if kind == "layer" else "3%"}},
             )  # fmt: skip
             out = setting.out / "gates" / f"{kind}-{len(verdicts)}-{time.time_ns()}"
-            cap = ["--cap", "8"] if setting.small else []
+            cap = ["--cap", "9"] if setting.small else []
             ended = setting.bench("gate", str(config), "--out", str(out), "--json", "-q", *cap)
             try:
                 verdicts.append(str(json.loads(ended.stdout)["verdict"]))

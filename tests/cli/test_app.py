@@ -324,9 +324,9 @@ def test_progress_is_switched_off_alike(bench: Bench, command: str) -> None:
 
 @pytest.mark.bad_input(16)
 def test_a_cap_with_which_a_gate_cannot_fail(bench: Bench) -> None:
-    assert sequential.least_cap(1) == 8
-    found = bench("gate", "configs/ci.yaml", "--cap", "7")
-    assert (found.returncode, "greater than or equal to 8" in found.stderr) == (ExitCode.USAGE, True)
+    assert sequential.least_cap(1) == 9
+    found = bench("gate", "configs/ci.yaml", "--cap", "8")
+    assert (found.returncode, "greater than or equal to 9" in found.stderr) == (ExitCode.USAGE, True)
 
 
 @pytest.mark.fault(32)

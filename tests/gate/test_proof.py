@@ -27,7 +27,7 @@ PROOF = ROOT / "results" / "reference" / "gate"
 SCRIPT = ROOT / "scripts" / "gate-proof"
 WORKER = ROOT / "scripts" / "proof" / "worker.py"
 PLANT = re.compile(r'BENCH_PLANT="([\w:]+) *"')  # in the interpreter of a side
-CAP, FEW = 8, 2  # units of a gate: as many as a verdict needs, or enough to see that it runs
+CAP, FEW = 9, 2  # units of a gate: as many as a verdict needs, or enough to see that it runs
 Gates = Callable[..., list[str]]
 
 

@@ -16,7 +16,7 @@ from bench.config.blocks import DriftBlock, MeasureBlock, RuntimeBlock, Workload
 from bench.config.spec import Arm, Group
 from bench.machine import noise
 from bench.machine.noise import Ticks
-from bench.measure import apart_pair, fresh_pair, row
+from bench.measure import apart_pair, fresh_pair, row, units
 from bench.measure.arm import ArmUnderTest, RunContext
 from bench.measure.events import Event
 from bench.measure.row import VariantRun
@@ -81,7 +81,8 @@ class Process(ScriptedWorker):
 class Desk:
     """``base_ms`` and ``variant_ms``: how long a request takes in each pair's turns, the last for ever.
     ``busy``: the share that others have of the processors in each pair's turns, then none. ``bills``: what
-    each load of the variant spent once. ``replies`` comes before what is answered otherwise."""
+    each load of the variant spent once. ``elsewhere``: the share of a warm-up request outside its thread.
+    ``replies`` comes before what is answered otherwise."""
 
     def __init__(
         self,
@@ -94,19 +95,21 @@ class Desk:
         workload: WorkloadBlock = WORKLOAD,
         base_workload: WorkloadBlock | None = None,
         facts: Mapping[str, Any] | None = None,
+        elsewhere: float | None = None,
         replies: Callable[[Process, str], Reply | None] = lambda process, do: None,
         **measure: Any,
     ) -> None:
         self.ticks = Ticks(0, 0, 0, 0, 0.5)
         patch.setattr(noise, "disturbed", really_disturbed)
         patch.setattr(noise, "read_ticks", lambda pids=(): self.ticks)
-        for module in (apart_pair, fresh_pair, row):
+        for module in (apart_pair, fresh_pair, row, units):
             patch.setattr(module, "open_worker", self.open_worker)
         self.processes: list[Process] = []
         self.log: list[tuple[str, int, str]] = []
         self.told: list[Event] = []
         self.notes = Notebook()
         self._facts, self._replies = replace(FACTS, **(facts or {})), replies
+        self._elsewhere = elsewhere
         self._busy, self._bills = chain(busy, repeat(0.0)), chain(bills, repeat([]))
         self._ms = {
             side: chain(ms, repeat(ms[-1])) for side, ms in (("base", base_ms), ("variant", variant_ms))
@@ -157,7 +160,7 @@ class Desk:
         return {"digest": "d", "input_tokens": [3] * len(arguments["prompts"]), "end_ids": [2]}
 
     def _warm_up(self, process: Process, _arguments: Mapping[str, Any]) -> Reply:
-        return {"durations_ms": [5.0], "steady": True, "first_request_ms": 7.0}
+        return {"durations_ms": [5.0], "steady": True, "first_request_ms": 7.0, "elsewhere": self._elsewhere}
 
     def _profile(self, process: Process, _arguments: Mapping[str, Any]) -> Reply:
         return {"kernels": [], "launches": None, "gpu_busy_ms": None}

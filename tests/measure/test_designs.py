@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -27,12 +28,53 @@ DRIFT = ["load", "corpus", "score"]
 def test_what_a_device_gets(monkeypatch: Patch) -> None:
     assert designs.chosen("auto", on_gpu=True) == "requests"
     assert designs.chosen("auto", on_gpu=False) == "steps"
+    assert designs.chosen("auto", on_gpu=False, gate=True) == "slices"
+    assert designs.chosen("auto", on_gpu=True, gate=True) == "requests"
     assert {designs.chosen(name, on_gpu=True) for name in ("steps", "abba")} == {"steps", "abba"}
     assert designs.how("steps", on_gpu=False) == {}
     for processors, spins in ((2, False), (16, True)):
         monkeypatch.setattr(designs, "cpu_count", lambda n=processors: n)
         assert designs.how("requests", on_gpu=True) == {"spins": spins, "wake": 4}
         assert designs.how("steps", on_gpu=True) == {"spins": spins, "wake": 0}
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "threads", "wanted", "design"),
+    [
+        (0.01, 1, "auto", "slices"),
+        (0.06, 1, "auto", "steps"),
+        (None, 1, "auto", "steps"),
+        (0.01, 2, "auto", "steps"),
+        (0.01, 1, "steps", "steps"),
+        (0.01, 1, "requests", "requests"),
+    ],
+)
+def test_sides_of_a_gate_share_a_processor_if_they_can(
+    monkeypatch: Patch, elsewhere: float | None, threads: int, wanted: str, design: str
+) -> None:
+    """One thread each, hardly anything outside it, and a kernel that counts what it waits."""
+    desk = Desk(monkeypatch, facts={"threads": threads}, elsewhere=elsewhere, design=wanted)
+    comparison = Comparison(
+        desk.group, desk.group.variants[0], replace(desk.context, duets=False), desk.fetch, batches=2
+    )
+    assert comparison.measure(1, UnitExtras()).design == design
+    (asked,) = desk.arguments("base", "duet")
+    assert asked.get("slices", False) is (design == "slices")
+
+
+@pytest.mark.parametrize(("elsewhere", "design"), [(0.0, "slices"), (0.5, "steps")])
+def test_a_run_shares_a_processor_only_if_it_is_told_to(
+    monkeypatch: Patch, elsewhere: float, design: str
+) -> None:
+    alone = Desk(monkeypatch, facts={"threads": 1}, elsewhere=elsewhere)
+    assert {unit["design"] for unit in alone.run().notes.units} == {"steps"}
+    asked = Desk(monkeypatch, facts={"threads": 1}, elsewhere=elsewhere, design="slices")
+    assert {unit["design"] for unit in asked.run().notes.units} == {design}
+
+
+def test_slices_on_a_gpu_are_requests(monkeypatch: Patch) -> None:
+    desk = Desk(monkeypatch, facts={**GPU, "threads": 1}, elsewhere=0.0, design="slices").run()
+    assert {unit["design"] for unit in desk.notes.units} == {"requests"}
 
 
 def test_on_a_cpu_nothing_has_changed(monkeypatch: Patch) -> None:

@@ -1,0 +1,143 @@
+"""The time that a thread takes for itself: without waiting for a processor, and with everything else."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.worker import own_time
+from bench.worker.own_time import Elsewhere, OwnTime
+
+Patch = pytest.MonkeyPatch
+SPIN = "while True: pass"
+ECHO = """
+import sys, time
+for line in sys.stdin:
+    end = time.thread_time() + float(line)
+    while time.thread_time() < end: pass
+    print("done", flush=True)
+"""
+
+
+def compute(seconds: float) -> None:
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+
+
+@pytest.fixture
+def one_processor() -> Iterator[int]:
+    """This thread and all its children share the last processor."""
+    everywhere = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(everywhere)})
+    yield max(everywhere)
+    os.sched_setaffinity(0, everywhere)
+
+
+@pytest.fixture
+def rival(one_processor: int) -> Iterator[None]:
+    """A process that never stops, on the same processor."""
+    with subprocess.Popen([sys.executable, "-S", "-c", SPIN]) as busy:
+        yield
+        busy.kill()
+
+
+@pytest.mark.usefixtures("rival")
+def test_waiting_for_a_processor_does_not_count() -> None:
+    time.sleep(0.2)
+    with OwnTime() as clock:
+        began, own, waited = time.perf_counter_ns(), clock.now_ns(), clock.waited_ns()
+        compute(0.1)
+        wall, own, waited = time.perf_counter_ns() - began, clock.now_ns() - own, clock.waited_ns() - waited
+    assert 0.2 * wall < waited < 0.98 * wall
+    assert own == pytest.approx(wall - waited, abs=2e6)
+    assert own >= 0.1e9
+
+
+def test_sleeping_counts() -> None:
+    with OwnTime() as clock:
+        began = clock.now_ns()
+        time.sleep(0.03)
+        assert clock.now_ns() - began >= 0.03e9
+
+
+@pytest.mark.usefixtures("rival")
+def test_the_wait_of_a_program_that_computes_for_us_does_not_count_either() -> None:
+    with subprocess.Popen([sys.executable, "-c", ECHO], stdin=-1, stdout=-1, text=True, bufsize=1) as program:
+        assert program.stdin is not None
+        assert program.stdout is not None
+        program.stdin.write("0.01\n")
+        program.stdout.readline()
+        with OwnTime([program.pid]) as clock, OwnTime() as without:
+            began, own, alone = time.perf_counter_ns(), clock.now_ns(), without.now_ns()
+            program.stdin.write("0.1\n")
+            program.stdout.readline()
+            wall, own, alone = (
+                time.perf_counter_ns() - began, clock.now_ns() - own, without.now_ns() - alone,
+            )  # fmt: skip
+        program.stdin.close()
+    assert own < 0.9 * wall
+    assert own < 0.9 * alone
+
+
+def test_a_thread_that_loses_its_processor_between_two_readings_reads_again(monkeypatch: Patch) -> None:
+    """Otherwise its wait would be subtracted from a time that does not hold it."""
+    waits, nows = iter([5, 9, 9]), iter([100, 200])
+    monkeypatch.setattr(OwnTime, "waited_ns", lambda _self: next(waits))
+    monkeypatch.setattr(own_time, "perf_counter_ns", lambda: next(nows))
+    with OwnTime() as clock:
+        assert clock.now_ns() == 200 - 9
+
+
+@pytest.mark.parametrize("content", [None, "", "0 0 0\n", "not a number\n"])
+def test_a_kernel_that_does_not_count(monkeypatch: Patch, tmp_path: Path, content: str | None) -> None:
+    path = tmp_path / "schedstat"
+    if content is not None:
+        path.write_text(content)
+    monkeypatch.setattr(own_time, "THIS_THREAD", path)
+    with pytest.raises((OSError, ValueError)), OwnTime():
+        pass
+    assert share_of(lambda: compute(0.01)) is None
+
+
+def share_of(work: Callable[[], object]) -> float | None:
+    with Elsewhere(()) as elsewhere:
+        elsewhere.begin()
+        work()
+        return elsewhere.share()
+
+
+def in_a_thread() -> None:
+    thread = threading.Thread(target=compute, args=(0.05,))
+    thread.start()
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    ("work", "low", "high"),
+    [
+        (lambda: compute(0.2), 0.0, 0.3),
+        (lambda: time.sleep(0.05), 0.9, 1.0),
+        (in_a_thread, 0.3, 1.0),
+    ],
+)
+def test_what_happens_elsewhere(work: Callable[[], object], low: float, high: float) -> None:
+    found = share_of(work)
+    assert found is not None
+    assert low <= found <= high
+
+
+def test_files_are_closed() -> None:
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - it counts descriptors
+    with pytest.raises(OSError, match="99999999"), OwnTime([99999999]):
+        pass
+    for _ in range(3):
+        share_of(lambda: None)
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
