@@ -26,7 +26,7 @@ from bench.measure.arm import ArmUnderTest, Fetch, open_worker
 from bench.measure.bills import with_bills_of
 from bench.measure.files_read import record_reading
 from bench.measure.models import record_models
-from bench.measure.pair_processors import one_thread_each, pinned
+from bench.measure.pair_processors import pinned
 from bench.measure.replies import Command, Reply
 from bench.measure.together import ask_both, ask_each, ask_in_order, blaming_baseline
 from bench.records import ColdStart, Loaded, Sides, TurnTimes, UnitRecord
@@ -160,7 +160,8 @@ class FreshPair:
         design, how = self._manner(batches, counts)
         pids = [side.worker.pid for side in self.sides]
         watch, before = arms.watch_of(*self.sides), noise.read_ticks(pids)
-        with pinned(self.base, self.variant, swapped=self.spawned_first == 1):
+        share = design == designs.SLICES
+        with pinned(self.base, self.variant, swapped=self.spawned_first == 1, share=share):
             of_baseline, of_variant = ask_both(
                 "duet", self.base.worker, self.variant.worker, self._context.measure.timeout_s,
                 batches=[n % self.base.batches for n in batches], firsts=firsts, **how,
@@ -191,7 +192,7 @@ class FreshPair:
         on_gpu = self.base.known.on_gpu or self.variant.known.on_gpu
         gate = not self._context.duets
         design = designs.chosen(self._context.measure.design, on_gpu=on_gpu, gate=gate)
-        if design == designs.SLICES and not self._can_share():
+        if design == designs.SLICES and (on_gpu or not self._can_share()):
             design = designs.chosen("auto", on_gpu=on_gpu)
         how = designs.how(design, on_gpu=on_gpu)
         if design == designs.SLICES:
@@ -203,8 +204,9 @@ class FreshPair:
         return design, how
 
     def _can_share(self) -> bool:
-        shares = [warm.elsewhere for warm in self.warm]
-        return one_thread_each(self.base, self.variant) and designs.can_share(shares)
+        """Say whether both sides compute in one thread, as set or, where nothing was set, as seen."""
+        threads = {side.known.threads for side in self.sides}
+        return threads <= {None, 1} and designs.can_share([warm.elsewhere for warm in self.warm])
 
     @property
     def _loads_differ(self) -> bool:

@@ -1,4 +1,4 @@
-"""Choose the processors that the two workers of a pair may use while they take turns."""
+"""Choose the processors that the two workers of a pair may use while they are timed."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from bench.measure.arm import ArmUnderTest
 
 
 @contextmanager
-def pinned(base: ArmUnderTest, variant: ArmUnderTest, *, swapped: bool = False) -> Iterator[None]:
-    """Give both workers their processors while they take turns.
+def pinned(
+    base: ArmUnderTest, variant: ArmUnderTest, *, swapped: bool = False, share: bool = False
+) -> Iterator[None]:
+    """Give both workers their processors while they are timed.
 
     Two with a single thread share one processor, which gave the least noise in measurements
-    (docs/decisions/0002). Two on a GPU get half of the cores each, so that neither wakes up where the other
-    has been; ``swapped`` says which half. All others keep what they have.
+    (docs/decisions/0002); so do all that ``share`` one at the same time. Two on a GPU get half of the cores
+    each, so that neither wakes up where the other has been; ``swapped`` says which half. All others keep what
+    they have.
     """
     everywhere = sorted(os.sched_getaffinity(0))
-    places = _places(base, variant, everywhere)
+    places = _places(base, variant, everywhere, share)
     if not places:
         yield
         return
@@ -33,15 +36,16 @@ def pinned(base: ArmUnderTest, variant: ArmUnderTest, *, swapped: bool = False) 
             side.worker.pin(everywhere)
 
 
-def _places(base: ArmUnderTest, variant: ArmUnderTest, everywhere: list[int]) -> tuple[list[int], ...]:
+def _places(
+    base: ArmUnderTest, variant: ArmUnderTest, everywhere: list[int], share: bool
+) -> tuple[list[int], ...]:
     """Return the processors of each side; nothing if they stay as they are."""
     if base.known.on_gpu and variant.known.on_gpu:
         parted = halves(everywhere)
         return parted if all(parted) else ()
-    return (everywhere[-1:], everywhere[-1:]) if one_thread_each(base, variant) else ()
+    return (everywhere[-1:], everywhere[-1:]) if share or one_thread_each(base, variant) else ()
 
 
 def one_thread_each(base: ArmUnderTest, variant: ArmUnderTest) -> bool:
-    """Return whether both sides compute in a single thread on the processor."""
-    on_gpu = base.known.on_gpu or variant.known.on_gpu
-    return base.known.threads == variant.known.threads == 1 and not on_gpu
+    """Return whether both sides are set to compute in a single thread on the processor."""
+    return base.known.threads == variant.known.threads == 1 and not variant.known.on_gpu

@@ -45,12 +45,13 @@ def test_what_a_device_gets(monkeypatch: Patch) -> None:
         (0.06, 1, "auto", "steps"),
         (None, 1, "auto", "steps"),
         (0.01, 2, "auto", "steps"),
+        (0.01, None, "auto", "slices"),
         (0.01, 1, "steps", "steps"),
         (0.01, 1, "requests", "requests"),
     ],
 )
 def test_sides_of_a_gate_share_a_processor_if_they_can(
-    monkeypatch: Patch, elsewhere: float | None, threads: int, wanted: str, design: str
+    monkeypatch: Patch, elsewhere: float | None, threads: int | None, wanted: str, design: str
 ) -> None:
     """One thread each, hardly anything outside it, and a kernel that counts what it waits."""
     desk = Desk(monkeypatch, facts={"threads": threads}, elsewhere=elsewhere, design=wanted)
@@ -60,6 +61,10 @@ def test_sides_of_a_gate_share_a_processor_if_they_can(
     assert comparison.measure(1, UnitExtras()).design == design
     (asked,) = desk.arguments("base", "duet")
     assert asked.get("slices", False) is (design == "slices")
+    pinned = [process.pinned[0] for process in desk.processes if process.pinned]
+    assert (len(pinned) == 2 and len(pinned[0]) == 1 and pinned[0] == pinned[1]) is (
+        design == "slices" or threads == 1
+    )
 
 
 @pytest.mark.parametrize(("elsewhere", "design"), [(0.0, "slices"), (0.5, "steps")])
