@@ -10,7 +10,7 @@ from bench.cli.load_pages import page
 from bench.errors import BenchError, ExitCode
 from bench.report.formats import ascii_json, harmless
 from bench.serving import record
-from bench.serving.verify import verify_load
+from bench.serving.load_verification import verify_load
 from bench.store.files import write_atomic
 
 FORMATS = "html,markdown,csv,jsonl,junit,pytest-benchmark,latex,pr-comment,github-action-benchmark"

@@ -22,7 +22,7 @@ from bench import plugins
 from bench.cli.main import app
 from bench.config.reader import FILE_KEYS, read_config
 from bench.errors import ConfigError, ExitCode, Outcome
-from bench.gate.verdict import EXIT_CODES
+from bench.gate.findings import EXIT_CODES
 from bench.metrics import families
 from bench.pricing.book import load_book
 

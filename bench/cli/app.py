@@ -237,7 +237,7 @@ def export(
 def verify(run: RunDirectory) -> None:
     """Recompute the chain, digests and summary of a run, or of a load, from its raw journal."""
     from bench.results.verify import verify_run
-    from bench.serving.verify import is_load, verify_load
+    from bench.serving.load_verification import is_load, verify_load
 
     print(verify_load(run) if is_load(run) else verify_run(run))
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from bench.cli.gate_run import GateOptions, Judged, judged
 from bench.cli.output import speakable
 from bench.errors import BenchError, ExitCode, UsageError
-from bench.gate.verdict import GateVerdict
+from bench.gate.findings import GateVerdict
 from bench.sides.repository import Repository
 from bench.sides.side import Asked
 

@@ -41,7 +41,7 @@ def _require_unedited(directory: Path, bad: Exception) -> None:
     """Raise IntegrityError unless the summary in ``directory`` is what its journal gives."""
     from bench.results.summary import RUN_JSON, is_run
     from bench.results.verify import verify_summary
-    from bench.serving.verify import is_load, verify_load
+    from bench.serving.load_verification import is_load, verify_load
     from bench.store.run_files import JOURNAL, PACKED
 
     if is_load(directory):

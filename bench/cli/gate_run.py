@@ -17,7 +17,7 @@ from bench.cli.output import command_ci, speakable
 from bench.config.spec import Spec
 from bench.errors import BenchError, UsageError
 from bench.gate import DEFAULT_CAP
-from bench.gate.verdict import GateBlock
+from bench.gate.findings import GateBlock
 from bench.results.run_summary import RunSummary
 
 if TYPE_CHECKING:

@@ -34,10 +34,10 @@ from bench.serving.drift import REASON_LETTERS, Wanted, drift_of
 from bench.serving.drift_failed import DriftFailed
 from bench.serving.engines import ADAPTERS, adapter_called
 from bench.serving.load import INTERRUPTED, Load, load, run
+from bench.serving.load_verification import is_load
 from bench.serving.prompts import Prompts, tokenizer_of
 from bench.serving.search_run import Searched, searched
 from bench.serving.target import Target, weights
-from bench.serving.verify import is_load
 from bench.texts import check_text
 
 if TYPE_CHECKING:

@@ -12,10 +12,16 @@ from bench.config.encoders import check_encoder, check_same_task, with_task
 from bench.config.gpu_memory import too_large_for_gpu
 from bench.config.loadable import check_loadable
 from bench.config.merging import Raw, merged
+from bench.config.model_shapes import (
+    check_fits,
+    check_order,
+    check_shapes,
+    check_students,
+    why_not_in_batches,
+)
 from bench.config.models import read_model
 from bench.config.served import check_together, is_server, why_not_here
 from bench.config.served_rows import ServedRows
-from bench.config.shapes import check_fits, check_order, check_shapes, check_students, why_not_in_batches
 from bench.config.spec import Arm, Group, Optimisation
 from bench.config.steps import optimisations
 from bench.config.support import why_unsupported

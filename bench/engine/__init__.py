@@ -78,6 +78,7 @@ class Engine(ABC):
 
     TORCH: ClassVar[bool] = True
     WHOLE_ANSWERS: ClassVar[bool] = False  # see ``bench.engine.answers``
+    programs: tuple[int, ...] = ()  # process numbers of what computes for the engine while it waits
     ENCODES: ClassVar[bool] = False  # an encoder, see ``bench.runtimes._encoder``
     model: Any
     runs_on: Device = Cpu()
@@ -195,10 +196,6 @@ class Engine(ABC):
     def synchronise(self) -> None:
         """Wait until the device has finished all work it was given."""
         self.runs_on.synchronise()
-
-    def programs(self) -> tuple[int, ...]:
-        """Return the process numbers of the programs that compute for the engine while it waits for them."""
-        return ()
 
     # ---- counters --------------------------------------------------------------------------------
 

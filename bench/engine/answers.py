@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.engine import Engine, Options
-from bench.engine.bounds import decoded, encoding, loading, whole_texts
 from bench.engine.evidence import Census, Check, check
+from bench.engine.template_limits import decoded, encoding, loading, whole_texts
 from bench.errors import Outcome, Unsupported, VariantFailed
 from bench.records import Facts
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import bench
-from bench.engine import wire
-from bench.engine.wire import Frame, Gone, Op
+from bench.engine import split_socket
+from bench.engine.split_socket import Frame, Gone, Op
 from bench.errors import Outcome, VariantFailed
 
 ENTRY = Path(bench.__file__).parent / "worker" / "__main__.py"
@@ -53,19 +53,23 @@ class Cloud:
         """
         self.send(frame)
         reply = self.receive()
-        return reply, wire.HEADER.size + len(frame.payload), wire.HEADER.size + len(reply.payload)
+        return (
+            reply,
+            split_socket.HEADER.size + len(frame.payload),
+            split_socket.HEADER.size + len(reply.payload),
+        )
 
     def send(self, frame: Frame) -> int:
         """Send one frame and return its size in bytes. Raises VariantFailed if the process is gone."""
         try:
-            return wire.send(self._channel, frame)
+            return split_socket.send(self._channel, frame)
         except Gone as bad:
             raise self._lost(bad) from None
 
     def receive(self) -> Frame:
         """Wait for one frame. Raises VariantFailed if it reports a failure, or if the process is gone."""
         try:
-            reply = wire.receive(self._channel)
+            reply = split_socket.receive(self._channel)
         except Gone as bad:
             raise self._lost(bad) from None
         if reply.op == Op.FAILED:
@@ -77,7 +81,7 @@ class Cloud:
         """Send the bytes of tensors, one after the other. Raises VariantFailed if the process is gone."""
         for tensor in tensors:
             try:
-                self._channel.sendall(wire.view(tensor.detach().cpu().contiguous()))
+                self._channel.sendall(split_socket.view(tensor.detach().cpu().contiguous()))
             except OSError as bad:
                 raise self._lost(Gone(bad.strerror or type(bad).__name__)) from None
 

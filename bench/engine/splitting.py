@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from time import perf_counter_ns
 from typing import Any
 
-from bench.engine import wire
+from bench.engine import split_socket
 from bench.engine.cloud import Cloud
-from bench.engine.wire import Codec, Frame, Op
+from bench.engine.split_socket import Codec, Frame, Op
 from bench.errors import Unsupported
 from bench.link import Link
 from bench.records.splits import SplitPhase, SplitWork
@@ -122,12 +122,12 @@ class Rest:
         began this pass at ``started_ns``.
         """
         begins = pads is not None
-        payload = (wire.pack_ids(pads) if pads is not None else b"") + self._packed(rows)
+        payload = (split_socket.pack_ids(pads) if pads is not None else b"") + self._packed(rows)
         frame = Frame(
             Op.PROMPT if begins else Op.TOKEN, payload, rows.shape[0], rows.shape[1], self._codec_of(rows)
         )
         reply = self.over_link(frame, self.prefill if begins else self.decode, started_ns)
-        return wire.unpack_ids(reply)
+        return split_socket.unpack_ids(reply)
 
     def read_prompts(
         self, ids: Any, pads: Sequence[int], shape: CacheShape, started_ns: int | None
@@ -137,24 +137,28 @@ class Rest:
         If ``started_ns`` is None the prompts are for scoring, which is not timed, so they bypass the link.
         """
         sequences, tokens = ids.shape
-        payload = wire.pack_ids(pads) + wire.pack_ids(ids.flatten().tolist())
+        payload = split_socket.pack_ids(pads) + split_socket.pack_ids(ids.flatten().tolist())
         frame = Frame(Op.CACHE, payload, sequences, tokens, self.codec)
         if started_ns is None:
-            reply = self.cloud.ask(frame)[0].payload[wire.NANOSECONDS.size :]
+            reply = self.cloud.ask(frame)[0].payload[split_socket.NANOSECONDS.size :]
         else:
             reply = self.over_link(frame, self.prefill, started_ns)
         unpacking = perf_counter_ns()
-        head = sequences * wire.ID_BYTES
+        head = sequences * split_socket.ID_BYTES
         part_shape = (sequences, shape.heads, tokens, shape.numbers)
-        size = wire.packed_bytes(part_shape, shape.dtype.itemsize, self.codec)
+        size = split_socket.packed_bytes(part_shape, shape.dtype.itemsize, self.codec)
         places = range(head, head + 2 * shape.layers * size, size)
         view = memoryview(reply)
-        parts = [wire.unpack(view[at : at + size], part_shape, shape.dtype, self.codec) for at in places]
+        parts = [
+            split_socket.unpack(view[at : at + size], part_shape, shape.dtype, self.codec) for at in places
+        ]
         if started_ns is not None:
             spent = perf_counter_ns() - unpacking
             self.prefill.edge_ns += spent
             self.prefill.total_ns += spent
-        return Prompts(wire.unpack_ids(reply[:head]), tuple(zip(parts[::2], parts[1::2], strict=True)))
+        return Prompts(
+            split_socket.unpack_ids(reply[:head]), tuple(zip(parts[::2], parts[1::2], strict=True))
+        )
 
     def over_link(self, frame: Frame, tally: Tally, started_ns: int) -> bytes:
         """Send a frame over the link, count it and its reply in ``tally``, and return the reply's payload.
@@ -164,18 +168,18 @@ class Rest:
         carried = self.link.carried
         asked_before = carried.asked_s
         tally.edge_ns += perf_counter_ns() - started_ns
-        up_s = self.link.carry(wire.HEADER.size + len(frame.payload), "up")
+        up_s = self.link.carry(split_socket.HEADER.size + len(frame.payload), "up")
         reply, sent, received = self.cloud.ask(frame)
         down_s = self.link.carry(received, "down")
         tally.link_s += up_s + down_s
         tally.link_asked_s += carried.asked_s - asked_before
-        tally.cloud_ns += wire.NANOSECONDS.unpack_from(reply.payload)[0]
+        tally.cloud_ns += split_socket.NANOSECONDS.unpack_from(reply.payload)[0]
         tally.sent_bytes += sent
         tally.received_bytes += received
         tally.passes += 1
         tally.positions += frame.sequences * frame.tokens
         tally.total_ns += perf_counter_ns() - started_ns
-        return reply.payload[wire.NANOSECONDS.size :]
+        return reply.payload[split_socket.NANOSECONDS.size :]
 
     def logits(self, rows: Any) -> Any:
         """Return the cloud's logits for all rows of one sequence, float32 [tokens, vocabulary].
@@ -186,12 +190,12 @@ class Rest:
 
         frame = Frame(Op.LOGITS, self._packed(rows), rows.shape[0], rows.shape[1], self._codec_of(rows))
         reply, _sent, _received = self.cloud.ask(frame)
-        return wire.unpack(reply.payload, (rows.shape[1], -1), torch.float32, "as-they-are")
+        return split_socket.unpack(reply.payload, (rows.shape[1], -1), torch.float32, "as-they-are")
 
     def held_bytes(self) -> int:
         """Return the bytes of the keys and values that the cloud holds."""
         reply, _sent, _received = self.cloud.ask(Frame(Op.HELD))
-        return int(wire.NANOSECONDS.unpack(reply.payload)[0])
+        return int(split_socket.NANOSECONDS.unpack(reply.payload)[0])
 
     def begin_pass(self) -> int:
         """Return the time at which a pass begins, in nanoseconds."""
@@ -230,5 +234,5 @@ class Rest:
     def _packed(self, rows: Any) -> bytes:
         """Return activations packed by the codec, or token ids as they are."""
         if rows.is_floating_point():
-            return wire.pack(rows, self.codec)
-        return wire.pack_ids(rows.flatten().tolist())
+            return split_socket.pack(rows, self.codec)
+        return split_socket.pack_ids(rows.flatten().tolist())

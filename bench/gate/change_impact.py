@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from bench.gate.verdict import GateVerdict
+from bench.gate.findings import GateVerdict
 from bench.metrics.unit_ratios import COSTS
 from bench.records import ANY, ArmRecord, Json, RunRecord
 

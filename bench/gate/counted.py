@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable
 
 from bench.gate.change_impact import same_row
+from bench.gate.findings import Finding, GateVerdict, finding
 from bench.gate.limits import ROUNDING, Rule
-from bench.gate.verdict import Finding, GateVerdict, finding
 from bench.metrics import cost, counters
 from bench.metrics.unit_ratios import price_shift
 from bench.records import ArmRecord, Counted, RunRecord, Sides

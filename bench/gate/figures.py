@@ -7,8 +7,8 @@ import re
 from statistics import NormalDist
 from typing import get_args
 
+from bench.gate.findings import Finding, GateVerdict, finding
 from bench.gate.limits import ROUNDING, Limit, Rule
-from bench.gate.verdict import Finding, GateVerdict, finding
 from bench.stats.figure import Figure, ratio_bounds
 from bench.stats.intervals import Interval
 

@@ -22,9 +22,9 @@ from bench.gate.counted import (
     only_code_differs,
 )
 from bench.gate.figures import judge_figure
+from bench.gate.findings import Effort, Finding, GateBlock, GateVerdict, block, finding
 from bench.gate.limits import MOST_FINDINGS, MOST_TIMED, Rule, rules, timed_cells
 from bench.gate.sequential import CONFIDENCE, WHOLE_STAKE, Test, confidence_sequence, decide
-from bench.gate.verdict import Effort, Finding, GateBlock, GateVerdict, block, finding
 from bench.metrics.unit_ratios import COLD, log_ratios
 from bench.records import ArmRecord, RunRecord, UnitRecord
 from bench.stats.figure import Figures

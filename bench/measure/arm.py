@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from bench import plugins
+from bench.config.cascade_questions import questions
 from bench.config.cascades import edge_runtime
 from bench.config.encoders import in_one_turn, module_of
-from bench.config.questions import questions
 from bench.config.spec import Arm, Optimisation, Place
 from bench.environments import interpreter
 from bench.formatting import row_title

@@ -15,7 +15,7 @@ from bench.records import ArmRecord, RunRecord
 from bench.stats.figure import Figure, Figures
 from bench.stats.holm import told_apart
 from bench.stats.intervals import Interval
-from bench.stats.verdict import RatioDesign, Verdict, verdict_of
+from bench.stats.ratio_verdict import RatioDesign, Verdict, verdict_of
 
 
 @dataclass(frozen=True)

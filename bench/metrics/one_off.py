@@ -7,7 +7,7 @@ from bench.metrics.comparisons import compare
 from bench.pricing import cost as model
 from bench.records import ArmRecord, Loaded, RunRecord
 from bench.stats.figure import Figures, Metric, value_of
-from bench.stats.verdict import Verdict
+from bench.stats.ratio_verdict import Verdict
 
 USD = Metric(
     "one_off_usd",

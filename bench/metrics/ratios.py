@@ -28,7 +28,7 @@ from bench.records import ArmRecord, RunRecord, TimedBatch
 from bench.stats.figure import Metric
 from bench.stats.intervals import LEAST_SAMPLES, Interval, widened
 from bench.stats.pairs import FIRST_TOKEN, OTHER_KERNELS, Kernels, pair_ratio, prior_of
-from bench.stats.verdict import RatioDesign
+from bench.stats.ratio_verdict import RatioDesign
 
 # Solo ratios: the spread (sd, log scale) of two processes that run at different times, from their memory
 # layouts and from changes of the machine.

@@ -7,7 +7,7 @@ from bench.results.headline import ANSWERS, by_answer, other_lengths, times_as_l
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
 from bench.stats.figure import Figure
-from bench.stats.verdict import Verdict
+from bench.stats.ratio_verdict import Verdict
 
 
 def answer_words(run: RunSummary, row: Row) -> str:

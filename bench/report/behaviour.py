@@ -9,7 +9,7 @@ from bench.results.headline import headline
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
 from bench.stats.holm import FAMILY_ERROR
-from bench.stats.verdict import Verdict
+from bench.stats.ratio_verdict import Verdict
 
 POINTS = 100
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from bench.formatting import count, format_duration
 from bench.gate.calibration import Calibration
-from bench.gate.verdict import Effort, Finding, GateBlock, GateVerdict
+from bench.gate.findings import Effort, Finding, GateBlock, GateVerdict
 from bench.records import Json
 from bench.report.formats import harmless
 from bench.report.formats.markdown import about, escape, rules_table

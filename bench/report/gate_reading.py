@@ -12,14 +12,14 @@ from dataclasses import replace
 from typing import Any
 
 from bench.formatting import count
-from bench.gate.verdict import NO_BASE, Finding, GateBlock, GateVerdict
+from bench.gate.findings import NO_BASE, Finding, GateBlock, GateVerdict
 from bench.metrics import all_metrics
 from bench.metrics.comparisons import Comparison
 from bench.metrics.unit_ratios import TIMED
 from bench.report.gate_sides import compared, few
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
-from bench.stats.verdict import RatioDesign
+from bench.stats.ratio_verdict import RatioDesign
 
 SAYS_NOTHING = 2.0  # a bound that is farther than this factor from the ratio is not shown
 NOT_MEASURED = (GateVerdict.UNREACHED, GateVerdict.IDENTICAL)

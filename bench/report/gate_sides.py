@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from bench.errors import IntegrityError
 from bench.formatting import count
-from bench.gate.verdict import Effort
+from bench.gate.findings import Effort
 from bench.records import Json
 
 MOST_NAMES = 8  # files, or rows of one side only, that are named; the rest is counted

@@ -16,8 +16,8 @@ from itertools import groupby
 from bench.metrics import latency, throughput
 from bench.report.axes import LogScale, Tick
 from bench.report.label_places import Box, Label, names_beside, place_labels
-from bench.results.front import undominated
 from bench.results.paired_figures import shown_value
+from bench.results.pareto_front import undominated
 from bench.results.run_summary import RunSummary
 
 WIDTH, HEIGHT = 640, 380

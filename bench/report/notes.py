@@ -17,7 +17,7 @@ from bench.results.run_summary import RunSummary
 from bench.stats.figure import value_of
 from bench.stats.holm import FAMILY_ERROR
 from bench.stats.pairs import LEAST_PAIRS
-from bench.stats.verdict import RatioDesign
+from bench.stats.ratio_verdict import RatioDesign
 
 FRONT = "on the Pareto front: no other row is both cheaper and closer to the baseline"
 WORTH_SAYING_DIFFERENCE = 0.05  # difference of two log ratios above which a note mentions it

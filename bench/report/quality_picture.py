@@ -16,8 +16,8 @@ from bench.metrics import cascade_curve
 from bench.report.axes import LinearScale, LogScale, Tick, with_room
 from bench.report.cascade_picture import curve_points
 from bench.report.label_places import Box, Label, names_beside, place_labels
-from bench.results.front import undominated
 from bench.results.headline import headline
+from bench.results.pareto_front import undominated
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
 

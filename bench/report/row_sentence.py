@@ -24,7 +24,7 @@ from bench.results.row import Row
 from bench.results.run_summary import RunSummary
 from bench.stats.figure import Figure, value_of
 from bench.stats.intervals import Interval
-from bench.stats.verdict import Verdict
+from bench.stats.ratio_verdict import Verdict
 
 WORTH_SAYING_S = 10.0  # seconds of one-off work below which the sentence does not mention it
 

@@ -22,7 +22,7 @@ from bench.report.notes import drift_note, front_words, timed_words
 from bench.report.row_sentence import sentence
 from bench.report.table_columns import Column, columns_of
 from bench.results.run_summary import RunSummary
-from bench.stats.verdict import Verdict
+from bench.stats.ratio_verdict import Verdict
 
 COLOURS: dict[str, str] = {Verdict.BETTER: "green", Verdict.WORSE: "red", Verdict.CANNOT_TELL: "yellow"}
 COLOURS |= {gate: COLOURS[tone.replace("-", " ")] for gate, tone in TONES.items()}

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from bench.results.row import Row
 from bench.stats.figure import Figure
 from bench.stats.holm import told_apart
-from bench.stats.verdict import Verdict
+from bench.stats.ratio_verdict import Verdict
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from bench.results.row import Row
 from bench.results.run_summary import RunSummary
 from bench.stats.figure import Figure, Metric, ratio_bounds, value_of
 from bench.stats.intervals import LEAST_SAMPLES, Interval, mean_interval, ratio_interval
-from bench.stats.verdict import Verdict, verdict_of
+from bench.stats.ratio_verdict import Verdict, verdict_of
 
 Sides = tuple[tuple[RunSummary, Row], tuple[RunSummary, Row]]  # before and after
 TIMES = (latency.E2EL, latency.TTFT, latency.TPOT, throughput.OUTPUT, cost.PER_1K, cost.PER_REQUEST)

@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.formatting import row_title
 from bench.gate.figures import contradicts
-from bench.gate.verdict import GateBlock, GateVerdict, block
+from bench.gate.findings import GateBlock, GateVerdict, block
 from bench.metrics.comparisons import Comparison
 from bench.results.row import Row
 

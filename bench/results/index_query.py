@@ -93,7 +93,7 @@ class Wanted:
 
 
 def _status(given: str) -> tuple[str, tuple[object, ...]]:
-    from bench.gate.verdict import GateVerdict
+    from bench.gate.findings import GateVerdict
     from bench.results.run_summary import RunStatus
 
     statuses = (*map(str, RunStatus), UNREADABLE)

@@ -15,7 +15,7 @@ from bench.metrics import characters, cost, goodput, latency, requests, throughp
 from bench.metrics.comparisons import Comparison
 from bench.stats.figure import Figure, Metric, value_of
 from bench.stats.intervals import Interval
-from bench.stats.verdict import RatioDesign
+from bench.stats.ratio_verdict import RatioDesign
 
 if TYPE_CHECKING:
     from bench.results.row import Row

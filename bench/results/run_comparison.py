@@ -17,7 +17,7 @@ from bench.results.changes import IN_PAIRS, TIMES, change, verdict
 from bench.results.disturbance import quiet_words
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
-from bench.stats.verdict import Verdict
+from bench.stats.ratio_verdict import Verdict
 from bench.store.replay import in_range
 
 KEY_FIGURES = (*TIMES, memory.RSS, memory.ALLOCATED, *IN_PAIRS)

@@ -14,15 +14,15 @@ from typing import Any
 
 from bench.errors import IntegrityError
 from bench.gate.calibration import Calibration
-from bench.gate.verdict import Finding, GateBlock
+from bench.gate.findings import Finding, GateBlock
 from bench.metrics.comparisons import Comparison
 from bench.results.behaviour import Tested, tested
 from bench.results.consistency import distinct, judged, of_measured_rows
-from bench.results.front import fronts
 from bench.results.paired_figures import BOTH, alone, shown
+from bench.results.pareto_front import fronts
 from bench.results.row import Row
 from bench.stats.figure import Metric
-from bench.stats.verdict import RatioDesign, Verdict
+from bench.stats.ratio_verdict import RatioDesign, Verdict
 
 Json = Mapping[str, Any]
 SCHEMA_VERSION = 1

@@ -13,8 +13,8 @@ from dataclasses import replace
 from bench.errors import UsageError
 from bench.gate.cascade_metrics import is_cascade, of_cascades
 from bench.gate.figures import judge_figure, judge_interval
+from bench.gate.findings import Effort, Finding, GateVerdict, block, finding
 from bench.gate.limits import MOST_FINDINGS, Rule, rules
-from bench.gate.verdict import Effort, Finding, GateVerdict, block, finding
 from bench.results.row import Row
 from bench.results.run_comparison import RowChange, between_runs
 from bench.results.run_summary import RunSummary

@@ -21,7 +21,7 @@ from bench.results.row import Evidence, Row, WarmUpTimes
 from bench.results.run_summary import Json, RunStatus, RunSummary
 from bench.stats.figure import LARGER, Figures, kept, too_large
 from bench.stats.intervals import Interval
-from bench.stats.verdict import RatioDesign
+from bench.stats.ratio_verdict import RatioDesign
 from bench.store.values import MOST
 
 STEP_PAIRS = (RatioDesign.DUET, RatioDesign.ABBA)  # designs of ratios from pairs of workers, not of servers

@@ -15,11 +15,11 @@ from bench.errors import BenchError, UsageError
 from bench.formatting import row_title
 from bench.gate import calibration as noise
 from bench.gate.cascade_metrics import of_cascades
+from bench.gate.findings import GateVerdict
 from bench.gate.judge import CANDIDATE
 from bench.gate.limits import Rule, timed_cells
 from bench.gate.power import smallest_detectable
 from bench.gate.sequential import SCALE_FLOOR, Test, least_cap
-from bench.gate.verdict import GateVerdict
 from bench.machine.fingerprint import fingerprint
 from bench.measure.fresh_pair import prompts_of
 from bench.measure.models import models_by_key

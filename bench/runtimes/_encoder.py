@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.engine import Options
-from bench.engine.bounds import encoding
 from bench.engine.evidence import Check, check
+from bench.engine.template_limits import encoding
 from bench.errors import Outcome, Unsupported, UsageError, VariantFailed
 from bench.models.json_files import json_object, read_json
 from bench.records.json_form import Json

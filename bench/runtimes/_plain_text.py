@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.engine import Engine
-from bench.engine.bounds import decoded, encoding, loading, whole_texts, within
+from bench.engine.template_limits import decoded, encoding, loading, whole_texts, within
 
 
 class PlainText(Engine):

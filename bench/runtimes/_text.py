@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.engine import Engine
-from bench.engine.bounds import bounded, decoded, encoding, loading, must_not_draw, within
+from bench.engine.template_limits import bounded, decoded, encoding, loading, must_not_draw, within
 from bench.errors import Outcome, VariantFailed
 from bench.formatting import one_line
 from bench.models.json_files import json_object

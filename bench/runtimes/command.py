@@ -17,7 +17,7 @@ from typing import IO
 
 from bench.engine import Options
 from bench.engine.answers import MAX_ANSWER, AnsweringEngine
-from bench.engine.lines import has_more, next_line, read_part
+from bench.engine.program_output import has_more, next_line, read_part
 from bench.errors import Outcome, VariantFailed
 
 REQUIRES = ("tokenizers",)
@@ -62,6 +62,7 @@ class CommandEngine(AnsweringEngine):
             "PATH": f"{binaries}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         }
         self._process = None if own["each"] else self._start()
+        self.programs = () if self._process is None else (self._process.pid,)
 
     def _start(self) -> subprocess.Popen[bytes]:
         try:
@@ -71,10 +72,6 @@ class CommandEngine(AnsweringEngine):
         except OSError as bad:
             reason = f"cannot start {self._command[0]}: {bad.strerror}"
             raise VariantFailed(Outcome.LOAD_ERROR, reason) from None
-
-    def programs(self) -> tuple[int, ...]:
-        """Return the running program, unless every request starts one."""
-        return () if self._process is None else (self._process.pid,)
 
     def answer(self, prompt: str, longest: int) -> str:
         """Send the request and wait for its answer."""

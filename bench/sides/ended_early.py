@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.config.spec import Spec
 from bench.errors import BenchError
-from bench.gate.verdict import NO_BASE, GateVerdict
+from bench.gate.findings import NO_BASE, GateVerdict
 from bench.records import Json
 from bench.sides.commands import BuildFailed
 from bench.sides.differences import named

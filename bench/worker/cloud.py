@@ -15,8 +15,8 @@ from time import perf_counter_ns
 from types import TracebackType
 from typing import Any
 
-from bench.engine import wire
-from bench.engine.wire import Frame, Gone, Op
+from bench.engine import split_socket
+from bench.engine.split_socket import Frame, Gone, Op
 from bench.errors import Outcome, VariantFailed
 from bench.worker import builds
 from bench.worker.exceptions import classify, reason
@@ -41,14 +41,16 @@ class Half:
         """Read the frame's rows behind what the cache holds, and return the token of each sequence."""
         payload = self._begin(frame) if frame.op != Op.TOKEN else frame.payload
         logits = self._read(payload, frame)[:, -1]
-        return wire.pack_ids(logits.argmax(-1).tolist())
+        return split_socket.pack_ids(logits.argmax(-1).tolist())
 
     def prompt_and_cache(self, frame: Frame) -> bytes:
         """Read whole prompts and return the token of each, then the keys and values of every layer in the
         frame's codec."""
         token = self.choose(frame)
         layers = self.cache.layers
-        parts = (wire.pack(part, frame.codec) for layer in layers for part in (layer.keys, layer.values))
+        parts = (
+            split_socket.pack(part, frame.codec) for layer in layers for part in (layer.keys, layer.values)
+        )
         answer = token + b"".join(parts)
         self.cache = None  # the edge has it now
         return answer
@@ -56,21 +58,21 @@ class Half:
     def logits(self, frame: Frame) -> bytes:
         """Return the logits of every row, float32, without a cache."""
         out = self.model(**self._given(frame.payload, frame), use_cache=False)
-        return wire.pack(out.logits[0].float(), "as-they-are")
+        return split_socket.pack(out.logits[0].float(), "as-they-are")
 
     def held(self, _frame: Frame) -> bytes:
         """Return the bytes of the keys and values."""
         layers = getattr(self.cache, "layers", ())
         parts = [getattr(layer, name, None) for layer in layers for name in ("keys", "values")]
-        return wire.NANOSECONDS.pack(sum(part.nbytes for part in parts if part is not None))
+        return split_socket.NANOSECONDS.pack(sum(part.nbytes for part in parts if part is not None))
 
     def _begin(self, frame: Frame) -> bytes:
         """Begin a batch with an empty cache, and return the payload behind the padding of each sequence."""
         import torch
         from transformers import DynamicCache
 
-        size = frame.sequences * wire.ID_BYTES
-        pads = wire.unpack_ids(frame.payload[:size])
+        size = frame.sequences * split_socket.ID_BYTES
+        pads = split_socket.unpack_ids(frame.payload[:size])
         self.pads = torch.tensor(pads, device=self.device).unsqueeze(1) if any(pads) else None
         self.cache, self.length = DynamicCache(config=self.model.config), 0
         return frame.payload[size:]
@@ -94,10 +96,10 @@ class Half:
         import torch
 
         if self.takes_ids:
-            ids = torch.tensor(wire.unpack_ids(payload), device=self.device)
+            ids = torch.tensor(split_socket.unpack_ids(payload), device=self.device)
             return {"input_ids": ids.reshape(frame.sequences, frame.tokens)}
         shape = (frame.sequences, frame.tokens, self.model.config.hidden_size)
-        rows = wire.unpack(payload, shape, self.dtype, frame.codec)
+        rows = split_socket.unpack(payload, shape, self.dtype, frame.codec)
         return {"inputs_embeds": rows.to(self.device)}
 
 
@@ -121,7 +123,7 @@ def build(told: Mapping[str, Any], channel: socket.socket) -> Half:
     for name, shape, kind in told["weights"]:
         weights[name] = torch.empty(shape, dtype=getattr(torch, kind))
         if weights[name].numel():
-            wire.fill(channel, wire.view(weights[name]))
+            split_socket.fill(channel, split_socket.view(weights[name]))
     missing, unexpected = model.load_state_dict(weights, strict=False, assign=True)
     takes_ids, embedding = told["takes_ids"], "model.embed_tokens.weight"
     if unexpected or set(missing) - ({embedding} if not takes_ids else set()):
@@ -149,7 +151,7 @@ def serve(channel: socket.socket) -> None:
     half: Half | None = None
     while True:
         try:
-            frame = wire.receive(channel)
+            frame = split_socket.receive(channel)
         except Gone:
             return
         started = perf_counter_ns()
@@ -166,8 +168,8 @@ def serve(channel: socket.socket) -> None:
             with torch.inference_mode():
                 answer = answers[frame.op](frame)
         if frame.op in (Op.PROMPT, Op.TOKEN, Op.CACHE):
-            answer = wire.NANOSECONDS.pack(perf_counter_ns() - started) + answer
-        wire.send(channel, Frame(frame.op, answer, frame.sequences, frame.tokens, frame.codec))
+            answer = split_socket.NANOSECONDS.pack(perf_counter_ns() - started) + answer
+        split_socket.send(channel, Frame(frame.op, answer, frame.sequences, frame.tokens, frame.codec))
 
 
 def _parameters(model: Any) -> int:
@@ -184,6 +186,6 @@ def _reporter(channel: socket.socket) -> Callable[..., None]:
     def report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         traceback.print_exception(kind, error, trace)
         payload = f"{classify(error, 'run')}:{reason(error)[:600]}".encode()
-        wire.send(channel, Frame(Op.FAILED, payload))
+        split_socket.send(channel, Frame(Op.FAILED, payload))
 
     return report

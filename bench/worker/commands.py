@@ -160,14 +160,12 @@ class Worker:
         with socket.socket(fileno=fds[0]) as channel:
             me = message["me"]
             numbers = message.get("variant_batches", message["batches"]) if me else message["batches"]
-            batches, how = [self.batches[number] for number in numbers], message.get("counts", ())
+            batches, counts = [self.batches[number] for number in numbers], message.get("counts", ())
             baton = Baton(channel, spins=message.get("spins", False))
+            both = (self.engine, batches, self.new_tokens, message["firsts"], me, baton)
             if message.get("slices"):
-                return side_by_side(self.engine, batches, self.new_tokens, message["firsts"], me, baton, how)
-            return duet(
-                self.engine, batches, self.new_tokens, message["firsts"], me, baton,
-                message.get("grain", 1), how, message.get("wake", 0),
-            )  # fmt: skip
+                return side_by_side(*both, counts)
+            return duet(*both, message.get("grain", 1), counts, message.get("wake", 0))
 
     def alone(self, message: Message, _fds: list[int]) -> TurnTimes:
         """Run the same timed requests without a partner."""

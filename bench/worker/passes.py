@@ -66,7 +66,7 @@ def warm_up(
     """Repeat one request until two in a row take the same time within 5 %, ``least`` to ``most`` times."""
     durations_ms: list[float] = []
     steady = False
-    with undisturbed(), Elsewhere(engine.programs()) as elsewhere:
+    with undisturbed(), Elsewhere(engine.programs) as elsewhere:
         while len(durations_ms) < least or (not steady and len(durations_ms) < most):
             elsewhere.begin()
             timed = timed_request(engine, prompts, new_tokens)

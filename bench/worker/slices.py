@@ -31,7 +31,7 @@ def side_by_side(
     differ. Return the nanoseconds as ``duet`` does.
     """
     begins = me == firsts[0][0]
-    with OwnTime(engine.programs()) as clock:
+    with OwnTime(engine.programs) as clock:
 
         def decode(batch: Any, order: Sequence[int]) -> tuple[list[int], Any]:
             return _one_batch(engine, batch, new_tokens, counts[me] if counts else len(order), clock)

@@ -15,7 +15,7 @@ from bench.cli import bisect as bisecting
 from bench.cli.bisect import bisect, gate_bisect
 from bench.cli.gate_run import GateOptions
 from bench.errors import ExitCode, UsageError
-from bench.gate.verdict import Effort, GateBlock, GateVerdict
+from bench.gate.findings import Effort, GateBlock, GateVerdict
 
 
 def search(

@@ -16,7 +16,7 @@ from bench.cli.check import describe
 from bench.cli.drift_time import VALUE_S, floors_s, suites_s, together_s
 from bench.cli.expected import PROCESS_BYTES, PROMPT_TOKENS, Load
 from bench.config import support
-from bench.config.questions import trains
+from bench.config.cascade_questions import trains
 from bench.config.reader import read_config
 from bench.config.spec import Arm, Optimisation, Spec
 from bench.drift.behaviour import suites_of

@@ -27,7 +27,7 @@ from bench.cli.main import main
 from bench.errors import BenchError, ExitCode
 from bench.serving import drift, engines, target
 from bench.serving.engines.adapter import Adapter, Launch
-from bench.serving.verify import verify_load
+from bench.serving.load_verification import verify_load
 
 ROOT = Path(__file__).parents[2]
 STUB = ROOT / "tests" / "serving" / "stub.py"

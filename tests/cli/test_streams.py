@@ -13,7 +13,7 @@ from journals import write_run
 from bench.cli.gate_run import job_summary
 from bench.cli.output import speakable
 from bench.errors import ExitCode
-from bench.gate.verdict import Effort, GateBlock, GateVerdict
+from bench.gate.findings import Effort, GateBlock, GateVerdict
 
 ROOT = Path(__file__).parents[2]
 FULL = Path("/dev/full")

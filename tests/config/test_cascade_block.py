@@ -9,8 +9,8 @@ import pytest
 from bench import plugins
 from bench.cli.list_pages import _steps
 from bench.config import support
+from bench.config.cascade_questions import questions
 from bench.config.cascades import edge_of, edge_runtime
-from bench.config.questions import questions
 from bench.config.reader import read_config
 from bench.drift.behaviour import suites_of
 from bench.errors import ConfigError, UsageError

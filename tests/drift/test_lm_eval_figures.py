@@ -15,7 +15,7 @@ from bench.drift.suites import lm_eval
 from bench.records import Json, RunRecord, SuiteAnswers
 from bench.report.behaviour import behaviour_words, suites_note
 from bench.results.summarise import summarise
-from bench.stats.verdict import Verdict
+from bench.stats.ratio_verdict import Verdict
 
 N = 100
 ABOUT = {"harness": "lm-eval 0.4.13", "tasks": {"easy": {"version": 1.0}, "hard": {"version": 2.0}}}

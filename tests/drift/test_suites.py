@@ -21,7 +21,7 @@ from bench.errors import UsageError
 from bench.records import ArmRecord, Json, RunRecord, SuiteAnswers
 from bench.results.summarise import summarise
 from bench.stats.proportions import least_change
-from bench.stats.verdict import Verdict
+from bench.stats.ratio_verdict import Verdict
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ("arithmetic", "bias", "factuality", "hallucination", "instructions", "long-context", "refusal")

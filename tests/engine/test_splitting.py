@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from bench.engine import wire
+from bench.engine import split_socket
+from bench.engine.split_socket import Codec, Frame, Op
 from bench.engine.splitting import CacheShape, Prices, Rest, Tally, cache_shape
-from bench.engine.wire import Codec, Frame, Op
 from bench.errors import Unsupported
 from bench.link import Link, LinkSettings
 from bench.records.splits import SplitPhase
@@ -24,7 +24,7 @@ class Cloud:
 
     def __init__(self, payload: bytes, timed: bool = True) -> None:
         self.frames: list[Frame] = []
-        self._reply = (wire.NANOSECONDS.pack(2_000_000_000) if timed else b"") + payload
+        self._reply = (split_socket.NANOSECONDS.pack(2_000_000_000) if timed else b"") + payload
 
     def ask(self, frame: Frame) -> tuple[Frame, int, int]:
         self.frames.append(frame)
@@ -50,13 +50,13 @@ def test_what_belongs_to_no_other_part_is_the_socket_s() -> None:
 
 
 def test_a_pass_begins_a_batch_or_goes_on() -> None:
-    one = rest(wire.pack_ids([7, 8]))
+    one = rest(split_socket.pack_ids([7, 8]))
     ids = torch.tensor([[4, 5, 6], [1, 2, 3]])
     assert one.choose(ids, (0, 1), one.begin_pass()) == [7, 8]
     assert one.choose(ids[:, :1], None, one.begin_pass()) == [7, 8]
     assert frames(one) == [
-        Frame(Op.PROMPT, wire.pack_ids([0, 1, 4, 5, 6, 1, 2, 3]), 2, 3),
-        Frame(Op.TOKEN, wire.pack_ids([4, 1]), 2, 1),
+        Frame(Op.PROMPT, split_socket.pack_ids([0, 1, 4, 5, 6, 1, 2, 3]), 2, 3),
+        Frame(Op.TOKEN, split_socket.pack_ids([4, 1]), 2, 1),
     ]
     work = one.read()
     for phase, positions in ((work.prefill, 6), (work.decode, 2)):
@@ -68,7 +68,7 @@ def test_a_pass_begins_a_batch_or_goes_on() -> None:
 
 def test_what_is_sent_is_what_the_link_carries() -> None:
     """A header of 16 bytes and 8 ids of 4 go up, 30 bytes come back: at 8 bits a second that is their sum."""
-    one = rest(wire.pack_ids([7]))
+    one = rest(split_socket.pack_ids([7]))
     carried: list[tuple[int, str]] = []
     one.link.carry = lambda size, way: carried.append((size, way)) or 0.5  # type: ignore
     one.choose(torch.tensor([[4, 5, 6, 7]]), (0,), one.begin_pass())
@@ -78,7 +78,7 @@ def test_what_is_sent_is_what_the_link_carries() -> None:
 
 @pytest.mark.parametrize(("codec", "size"), [("as-they-are", 2 * 3 * 8 * 4), ("int8", 2 * 3 * (8 + 4))])
 def test_activations_are_rounded_and_ids_never_are(codec: Codec, size: int) -> None:
-    one = rest(wire.pack_ids([7, 8]), codec)
+    one = rest(split_socket.pack_ids([7, 8]), codec)
     one.choose(torch.ones(2, 3, 8), None, one.begin_pass())
     one.choose(torch.ones(2, 1, dtype=torch.long), None, one.begin_pass())
     assert [(frame.codec, len(frame.payload)) for frame in frames(one)] == [(codec, size), ("as-they-are", 8)]
@@ -89,7 +89,9 @@ def test_prompts_that_the_cloud_reads_come_back_as_a_cache(timed: bool) -> None:
     torch.manual_seed(0)
     shape = CacheShape(layers=2, heads=3, numbers=4, dtype=torch.float32)
     parts = [torch.randn(2, 3, 5, 4) for _ in range(4)]
-    payload = wire.pack_ids([7, 8]) + b"".join(wire.pack(part, "as-they-are") for part in parts)
+    payload = split_socket.pack_ids([7, 8]) + b"".join(
+        split_socket.pack(part, "as-they-are") for part in parts
+    )
     one = rest(payload, prompts_only=True)
     ids = torch.arange(10).reshape(2, 5)
     read = one.read_prompts(ids, (0, 2), shape, one.begin_pass() if timed else None)
@@ -97,7 +99,7 @@ def test_prompts_that_the_cloud_reads_come_back_as_a_cache(timed: bool) -> None:
     for (keys, values), key, value in zip(read.layers, parts[::2], parts[1::2], strict=True):
         assert torch.equal(keys, key)
         assert torch.equal(values, value)
-    assert frames(one) == [Frame(Op.CACHE, wire.pack_ids([0, 2, *range(10)]), 2, 5)]
+    assert frames(one) == [Frame(Op.CACHE, split_socket.pack_ids([0, 2, *range(10)]), 2, 5)]
     phase = one.read().prefill
     assert (phase.passes, phase.positions) == ((1, 10) if timed else (0, 0))
     assert (phase.edge_s > 0) is timed
@@ -105,7 +107,7 @@ def test_prompts_that_the_cloud_reads_come_back_as_a_cache(timed: bool) -> None:
 
 def test_scoring_and_what_the_cloud_holds_are_not_timed() -> None:
     rows = torch.randn(5, 11)
-    one = rest(wire.pack(rows, "as-they-are"), timed=False)
+    one = rest(split_socket.pack(rows, "as-they-are"), timed=False)
     assert torch.equal(one.logits(torch.ones(1, 5, 8)), rows)
     assert rest(b"").held_bytes() == 2_000_000_000
     assert one.read().prefill == SplitPhase()

@@ -11,8 +11,8 @@ import pytest
 from fakes import arm_record, loaded, run_record, unit
 from rich_runs import head, mixed, write
 
+from bench.gate.findings import GateBlock
 from bench.gate.judge import judge, undecided
-from bench.gate.verdict import GateBlock
 from bench.metrics import all_metrics, cascade, cost
 from bench.metrics.unit_ratios import log_ratios
 from bench.pricing.reprice import price_block

@@ -9,8 +9,8 @@ import pytest
 from fakes import arm_record, run_record, unit
 
 from bench.gate.change_impact import files, reached
+from bench.gate.findings import GateVerdict
 from bench.gate.judge import judge, undecided
-from bench.gate.verdict import GateVerdict
 from bench.pricing.reprice import price_block
 from bench.records import ArmRecord, Counted, RunRecord
 

@@ -12,9 +12,9 @@ from fakes import arm_record, run_record
 
 from bench.errors import ExitCode, UsageError
 from bench.gate.calibration import Calibration
+from bench.gate.findings import Effort, Finding, GateBlock, GateVerdict, block, finding
 from bench.gate.judge import judge, undecided
 from bench.gate.limits import rules
-from bench.gate.verdict import Effort, Finding, GateBlock, GateVerdict, block, finding
 from bench.metrics import cost, counters, memory, output_drift
 from bench.metrics.comparisons import Comparison
 from bench.records import ColdStart, Counted, RunRecord, Sides, UnitRecord
@@ -24,7 +24,7 @@ from bench.results.stored_gate import judge_run
 from bench.results.summary import summarise
 from bench.stats.figure import Figure, Figures, Metric
 from bench.stats.intervals import Interval
-from bench.stats.verdict import RatioDesign, Verdict
+from bench.stats.ratio_verdict import RatioDesign, Verdict
 
 COST = {cost.PER_REQUEST.key: {"max_increase": "3%"}}
 COUNTED = Counted(

@@ -8,8 +8,8 @@ from statistics import NormalDist
 import pytest
 
 from bench.gate.figures import judge_interval
+from bench.gate.findings import GateVerdict
 from bench.gate.limits import MEASURED_ONCE, Rule, never_judged, rules, timed_cells
-from bench.gate.verdict import GateVerdict
 from bench.metrics import all_metrics
 from bench.results.summary import from_journal
 from bench.stats.intervals import Interval

@@ -192,4 +192,6 @@ def test_both_implementations_of_the_analysis_agree() -> None:
 
     units = np.random.default_rng(1).normal(0.015, 0.02, (100, 40))
     words = {-1: "FAIL", 0: "INCONCLUSIVE", 1: "PASS"}
-    assert [words[int(v)] for v in simulate.verdicts(units)] == [analyse.verdict(row)[0] for row in units]
+    assert [words[int(v)] for v in simulate.verdicts(units)] == [
+        analyse.verdict(row, 1.0)[0] for row in units
+    ]

@@ -17,7 +17,7 @@ from bench.results.headline import by_answer, headline
 from bench.results.run_summary import RunSummary
 from bench.results.summarise import summarise
 from bench.stats.figure import value_of
-from bench.stats.verdict import Verdict
+from bench.stats.ratio_verdict import Verdict
 
 LIMIT, REQUESTS = 40, 6
 LOAD = {"name": "reasoning", "requests": REQUESTS, "output_tokens": LIMIT, "batch_size": 1}

@@ -46,7 +46,7 @@ from bench.results.summarise import summarise
 from bench.stats.figure import Figure, Figures, Metric, value_of
 from bench.stats.intervals import Distribution, Interval
 from bench.stats.pairs import OTHER_KERNELS, SAME_KERNELS, pair_ratio
-from bench.stats.verdict import verdict_of
+from bench.stats.ratio_verdict import verdict_of
 
 # Two requests, one after the other: 3 tokens in 100 + 20 + 30 ms, then 3 tokens in 200 + 10 + 10 ms.
 # W = 400 ms: the second is sent at 170 ms and ends at 400 ms.

@@ -21,8 +21,8 @@ from engines import decoded, saved, sizes, toys
 
 from bench.engine import Changed, Options
 from bench.engine.cloud import Cloud
+from bench.engine.split_socket import Codec
 from bench.engine.splitting import Prices
-from bench.engine.wire import Codec
 from bench.errors import Unsupported, VariantFailed
 from bench.link import NO_DELAY, Link, LinkDown, LinkSettings, Outage
 from bench.machine.proc import stat_of

@@ -9,7 +9,7 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
-from bench.gate.verdict import Effort, Finding, GateVerdict, block
+from bench.gate.findings import Effort, Finding, GateVerdict, block
 from bench.metrics import all_metrics, cost, latency, memory, output_drift, throughput
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary

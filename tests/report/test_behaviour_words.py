@@ -10,7 +10,7 @@ import pytest
 from bench.report.behaviour import behaviour_words, suites_note
 from bench.results import behaviour
 from bench.stats.figure import Metric
-from bench.stats.verdict import Verdict
+from bench.stats.ratio_verdict import Verdict
 
 CHANGE = Metric("x_change", "1", "higher", "f", "d")
 PREFERENCE = Metric("x_change", "1", None, "f", "d")

@@ -21,7 +21,7 @@ from markdown_it import MarkdownIt
 
 from bench import plugins
 from bench.errors import IntegrityError, UsageError
-from bench.gate.verdict import Effort, GateVerdict, block
+from bench.gate.findings import Effort, GateVerdict, block
 from bench.pricing.reprice import price_block
 from bench.report.formats import (
     csv,

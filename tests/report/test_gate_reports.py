@@ -21,7 +21,7 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 
 from bench.errors import IntegrityError
-from bench.gate.verdict import Effort, Finding, GateBlock, GateVerdict, block
+from bench.gate.findings import Effort, Finding, GateBlock, GateVerdict, block
 from bench.records import UnitRecord
 from bench.report.formats import (
     csv,

@@ -20,7 +20,7 @@ from bench.report.row_sentence import (
 )
 from bench.stats.figure import Figure
 from bench.stats.intervals import Interval
-from bench.stats.verdict import Verdict
+from bench.stats.ratio_verdict import Verdict
 
 BY_ITSELF = "times the cost by its own interval, which is not enough for the error rate of the whole table"
 

@@ -10,7 +10,7 @@ import pytest
 from fakes import unit
 from scipy.stats import norm
 
-from bench.gate.verdict import Finding, GateVerdict
+from bench.gate.findings import Finding, GateVerdict
 from bench.report.formats.pytest_benchmark import QUARTILE_SD, _of_rule, _side_ms, _stats
 from bench.stats.intervals import Distribution
 

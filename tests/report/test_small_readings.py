@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench.gate.verdict import Effort, GateVerdict, block
+from bench.gate.findings import Effort, GateVerdict, block
 from bench.metrics import numerics
 from bench.report import gate_sides
 from bench.report.drift_pages import _numbers

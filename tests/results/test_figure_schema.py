@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from bench.gate.calibration import Calibration
-from bench.gate.verdict import Effort, Finding, GateBlock
+from bench.gate.findings import Effort, Finding, GateBlock
 from bench.metrics import cascade_curve, speculation, split
 from bench.metrics.comparisons import Comparison
 from bench.records import Facts, Kernel

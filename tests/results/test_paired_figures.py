@@ -25,7 +25,7 @@ from bench.results.row import Row
 from bench.results.run_summary import RunSummary
 from bench.stats.figure import Metric
 from bench.stats.intervals import Interval
-from bench.stats.verdict import RatioDesign
+from bench.stats.ratio_verdict import RatioDesign
 
 QUICKSTART = Path(__file__).parents[2] / "results" / "reference" / "quickstart"
 TIMED = tuple(dict.fromkeys((*BOTH, latency.ITL, *throughput.METRICS, *cost.METRICS, characters.PER_1K)))

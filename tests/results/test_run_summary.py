@@ -15,8 +15,8 @@ from fakes import arm_record, drift_window, loaded, pairs, run_record, timed_bat
 
 from bench.errors import ExitCode, IntegrityError, Outcome, UsageError
 from bench.gate.calibration import Calibration
+from bench.gate.findings import Effort, GateVerdict, block, finding
 from bench.gate.limits import rules
-from bench.gate.verdict import Effort, GateVerdict, block, finding
 from bench.metrics import cost, latency, output_drift
 from bench.records import EnergyReading, MemoryPeaks, Sides
 from bench.records.grid import grid_of
@@ -26,7 +26,7 @@ from bench.results.run_summary import RunStatus, RunSummary
 from bench.results.summarise import summarise
 from bench.results.summary import RUN_JSON, SEAL, UNSEALED, load_run
 from bench.stats.figure import Figure
-from bench.stats.verdict import RatioDesign, Verdict
+from bench.stats.ratio_verdict import RatioDesign, Verdict
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 RUNS = sorted(str(path.parent.relative_to(REFERENCE)) for path in REFERENCE.rglob(RUN_JSON))

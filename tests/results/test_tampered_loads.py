@@ -17,7 +17,7 @@ from tampering import edited, rechained, records_of, tampered_journal
 
 from bench.errors import ExitCode, IntegrityError
 from bench.serving import record
-from bench.serving.verify import verify_load
+from bench.serving.load_verification import verify_load
 
 ALLOWED = {ExitCode.OK, ExitCode.USAGE, ExitCode.INTEGRITY}
 QUICK = settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))

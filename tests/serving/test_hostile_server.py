@@ -28,9 +28,9 @@ from bench.serving.distributions import Asker
 from bench.serving.drift import Drift
 from bench.serving.engines.server_facts import Said, number, text
 from bench.serving.load import Load
+from bench.serving.load_verification import verify_load
 from bench.serving.reply import Asked, Reply, Trip
 from bench.serving.sse import BadStream, EventParser
-from bench.serving.verify import verify_load
 
 QUIET = ClientOverhead(0.0, 0.1, 0.1, 0.0, 0.1, 0.1, "test")
 HERE = Address("http", "127.0.0.1", 1)

@@ -35,7 +35,7 @@ from bench.runs.sides import _asked_of, evidence_key
 from bench.serving import engines
 from bench.serving.engines.adapter import Adapter, Launch
 from bench.serving.pinning import split
-from bench.stats.verdict import RatioDesign, Verdict
+from bench.stats.ratio_verdict import RatioDesign, Verdict
 from bench.store.replay import load_record
 
 KEY = "sk-planted-0123456789abcdef"

@@ -18,7 +18,7 @@ from bench.metrics.requests import Limits
 from bench.records.loads import ClientOverhead
 from bench.serving import record
 from bench.serving.load import INTERRUPTED, Load
-from bench.serving.verify import is_load, verify_load
+from bench.serving.load_verification import is_load, verify_load
 from bench.store.journal import Journal, read_journal
 
 OWN_KEYS = ("kind", "seq", "prev", "at_utc", "check")

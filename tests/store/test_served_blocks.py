@@ -16,7 +16,7 @@ from bench.errors import IntegrityError
 from bench.records import SaidTexts
 from bench.results.summary import RUN_JSON, from_journal
 from bench.serving import record
-from bench.serving.verify import is_load, verify_load
+from bench.serving.load_verification import is_load, verify_load
 from bench.store.journal_limits import MOST_CELLS, MOST_TOKENS, must_be_modest
 from bench.store.replay import JOURNAL
 from bench.store.served_blocks import MOST_REQUEST

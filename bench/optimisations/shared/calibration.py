@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from bench.engine.bounds import encoding, within
+from bench.engine.template_limits import encoding, within
 from bench.errors import Unsupported
 
 SHORTEST = 16

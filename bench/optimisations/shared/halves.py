@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from bench.engine import wire
+from bench.engine import split_socket
 from bench.engine.cloud import Cloud
 from bench.engine.evidence import Census, Check, check
+from bench.engine.split_socket import Codec, Frame, Op
 from bench.engine.splitting import Prices, Rest, cache_shape, rows_of
-from bench.engine.wire import Codec, Frame, Op
 from bench.errors import Unsupported
 from bench.link import Link, LinkSettings
 from bench.optimisations.shared import decoder
@@ -161,12 +161,14 @@ def expected_bytes(
     A position is ``size`` numbers, or one id if ``size`` is 0. A prompt also says how many positions of each
     sequence are padding; a reply has a time and a token for each sequence.
     """
-    packed = phase.positions * wire.ID_BYTES
+    packed = phase.positions * split_socket.ID_BYTES
     if size:
-        packed = wire.packed_bytes((phase.positions, size), item_bytes, codec)
-    pads = phase.passes * sequences * wire.ID_BYTES if begins else 0
-    down = phase.passes * (wire.HEADER.size + wire.NANOSECONDS.size + sequences * wire.ID_BYTES)
-    return phase.passes * wire.HEADER.size + pads + packed, down
+        packed = split_socket.packed_bytes((phase.positions, size), item_bytes, codec)
+    pads = phase.passes * sequences * split_socket.ID_BYTES if begins else 0
+    down = phase.passes * (
+        split_socket.HEADER.size + split_socket.NANOSECONDS.size + sequences * split_socket.ID_BYTES
+    )
+    return phase.passes * split_socket.HEADER.size + pads + packed, down
 
 
 def check_prices(params: Any) -> None:
@@ -204,13 +206,16 @@ def cache_bytes(work: SplitWork, plain_bytes: float, item: int, codec: Codec) ->
     """Return the bytes of all cached positions that must have come down; ``plain_bytes`` is what one takes
     where nothing is rounded."""
     numbers = round(work.prefill.positions * plain_bytes / item)
-    return wire.packed_bytes((numbers // work.row_numbers, work.row_numbers), item, codec)
+    return split_socket.packed_bytes((numbers // work.row_numbers, work.row_numbers), item, codec)
 
 
 def prompts_match(work: SplitWork, cache_size: int, sequences: int = 1) -> list[Check]:
     """Check the bytes of prompts against those that ids and caches take, and that no token crossed alone."""
     phase = work.prefill
-    sent = phase.passes * (wire.HEADER.size + sequences * wire.ID_BYTES) + phase.positions * wire.ID_BYTES
+    sent = (
+        phase.passes * (split_socket.HEADER.size + sequences * split_socket.ID_BYTES)
+        + phase.positions * split_socket.ID_BYTES
+    )
     received = expected_bytes(phase, 0, 0, "as-they-are", sequences, begins=True)[1] + cache_size
     counted = f"{phase.sent_bytes} up, {phase.received_bytes} down"
     holds = phase.passes > 0 and (phase.sent_bytes, phase.received_bytes) == (sent, received)

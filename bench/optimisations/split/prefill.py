@@ -11,8 +11,8 @@ from typing import Any
 
 from bench.engine import Changed
 from bench.engine.evidence import Census, Check, check
+from bench.engine.split_socket import Codec
 from bench.engine.splitting import Prices
-from bench.engine.wire import Codec
 from bench.link import NO_DELAY, LinkSettings
 from bench.optimisations.shared import halves
 

@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 
 from bench.errors import IntegrityError
 from bench.formatting import defused, printable
-from bench.gate.verdict import Finding
+from bench.gate.findings import Finding
 from bench.report.gate_reading import findings_of, flat_gate, flat_rules, without_replaced
 from bench.results.run_summary import RunSummary
 

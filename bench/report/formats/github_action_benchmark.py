@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from bench.gate.verdict import Finding, GateBlock
+from bench.gate.findings import Finding, GateBlock
 from bench.metrics import all_metrics, cost, latency, memory, output_drift
 from bench.metrics.comparisons import Comparison
 from bench.report.formats import ascii_json, presented

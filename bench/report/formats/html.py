@@ -28,7 +28,7 @@ from bench.results.paired_figures import alone, shown
 from bench.results.row import Evidence, Row
 from bench.results.run_summary import RunSummary
 from bench.results.summarise import NOT_A_FAILURE
-from bench.stats.verdict import Verdict
+from bench.stats.ratio_verdict import Verdict
 
 SUFFIX = "html"
 REQUIRES: tuple[str, ...] = ()

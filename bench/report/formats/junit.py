@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 
 from bench.errors import Outcome
-from bench.gate.verdict import Finding, GateVerdict
+from bench.gate.findings import Finding, GateVerdict
 from bench.metrics import cost, latency, output_drift
 from bench.report.formats import harmless, presented
 from bench.report.gate_reading import advice, bounds, in_words, unit_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.gate.verdict import GateBlock
+from bench.gate.findings import GateBlock
 from bench.report.formats import presented
 from bench.report.gate_reading import measured
 from bench.report.gate_sides import compared

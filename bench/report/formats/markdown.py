@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from bench.formatting import format_setting
-from bench.gate.verdict import Finding, GateBlock
+from bench.gate.findings import Finding, GateBlock
 from bench.records.grid import words
 from bench.report.formats import harmless, presented
 from bench.report.gate_reading import advice_on, measured

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from bench.gate.verdict import Finding, GateBlock
+from bench.gate.findings import Finding, GateBlock
 from bench.metrics import cost, latency, output_drift
 from bench.metrics.load_blocks import sums
 from bench.metrics.unit_ratios import NO_LIMITS

@@ -22,8 +22,7 @@ from scipy import stats
 
 MARGIN, ALPHA_FAIL, ALPHA_PASS, LEAST, CAP = np.log(1.03), 0.005, 0.02, 6, 40
 BETS, PRIOR, FLOOR = (0.25, 0.5, 1, 2, 4), 0.02, 0.001
-STAKES = {"slices": 0.9}  # of the gates in a directory of this name; the others staked everything
-RULE = {"stake": 1.0}
+STAKES = {"slices": 0.9}  # of the gates in a directory of this name, where the journal names none
 CRITICAL = stats.t.ppf(0.95, np.arange(1, CAP))  # of a one-sided t test at 5 %, by its degrees of freedom
 
 
@@ -36,11 +35,14 @@ def journals(place: Path) -> Iterator[tuple[str, list[dict]]]:
     for path in sorted([*place.glob("*.jsonl"), *place.glob("*.jsonl.gz")]):
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         before, opened, closed = "0" * 64, {}, {}
+        stake = STAKES.get(place.resolve().name, 1.0)
         for line in data.splitlines():
             record = json.loads(line)
             if record["prev"] != before:
                 raise SystemExit(f"{path.name}: the chain is broken at record {record['seq']}")
             before = hashlib.sha256(line).hexdigest()
+            stake = record.get("stake", stake)  # a session names it
+            record["stake"] = stake
             if record["kind"] == "gate_opened":
                 opened[record["index"]] = record
             if record["kind"] == "gate_closed":
@@ -76,22 +78,23 @@ def scale(d: np.ndarray) -> np.ndarray:
     return found
 
 
-def wealth(x: np.ndarray, s: np.ndarray) -> np.ndarray:
-    """After each unit: the mean over the bets of Π (1 + stake·tanh(c·x/s)), in logarithms until the end."""
+def wealth(x: np.ndarray, s: np.ndarray, stake: float) -> np.ndarray:
+    """After each unit: the mean over the bets of Π (1 + w·tanh(c·x/s)), in logarithms until the end; ``w`` is
+    the stake."""
     z = np.clip(np.outer(BETS, x / s), -300, 300)
-    logs = np.log1p(RULE["stake"] * np.tanh(np.maximum(z, -15)))
-    if RULE["stake"] == 1:
+    logs = np.log1p(stake * np.tanh(np.maximum(z, -15)))
+    if stake == 1:
         logs = np.where(z > -15, logs, 2 * z + np.log(2))
     return np.exp(np.minimum(np.cumsum(logs, axis=1), 600)).mean(axis=0)
 
 
-def verdict(d: np.ndarray, least: int = LEAST) -> tuple[str, int]:
+def verdict(d: np.ndarray, stake: float, least: int = LEAST) -> tuple[str, int]:
     """(verdict, units it took)."""
     if len(d) == 0:
         return "INCONCLUSIVE", 0
     d = d[:CAP]
     s = scale(d)
-    against, in_favour = wealth(d, s), wealth(MARGIN - d, s)
+    against, in_favour = wealth(d, s, stake), wealth(MARGIN - d, s, stake)
     for n in range(least, len(d) + 1):
         if in_favour[n - 1] >= 1 / ALPHA_PASS:
             return "PASS", n
@@ -100,10 +103,10 @@ def verdict(d: np.ndarray, least: int = LEAST) -> tuple[str, int]:
     return "INCONCLUSIVE", len(d)
 
 
-def covers(d: np.ndarray, truth: float) -> bool:
+def covers(d: np.ndarray, truth: float, stake: float) -> bool:
     """Whether the 99 % confidence sequence still holds ``truth`` after every unit."""
     s = scale(d)
-    return bool(max(wealth(d - truth, s).max(), wealth(truth - d, s).max()) < 2 / 0.01)
+    return bool(max(wealth(d - truth, s, stake).max(), wealth(truth - d, s, stake).max()) < 2 / 0.01)
 
 
 # ---- the rules of others, on the same traces ---------------------------------------------------------------
@@ -196,14 +199,14 @@ def unpaired(gate: dict) -> bool:
     """Each unit's y against the next unit's x."""
     units = [u for u in gate["units"] if not u["void"]]
     d = np.array([np.log(sum(b["y_ns"]) / sum(a["x_ns"])) for a, b in zip(units[1:], units, strict=False)])
-    return verdict(d)[0] == "FAIL"
+    return verdict(d, gate["stake"])[0] == "FAIL"
 
 
 def requests_as_units(gate: dict) -> bool:
     """One process pair; its requests are taken for independent."""
     units = [u for u in gate["units"] if not u["void"]]
     pairs = [np.log(y / x) for u in units for x, y in zip(u["x_ns"], u["y_ns"], strict=True)]
-    return verdict(np.array(pairs))[0] == "FAIL"
+    return verdict(np.array(pairs), gate["stake"])[0] == "FAIL"
 
 
 def peeking(gate: dict) -> bool:
@@ -238,7 +241,11 @@ def share(count: int, total: int) -> str:
 
 def again(kind: str, gate: dict) -> str:
     """The verdict of a gate, made here."""
-    return exact_verdict(kind, gate) if kind.startswith("exact") else verdict(differences(gate))[0]
+    return (
+        exact_verdict(kind, gate)
+        if kind.startswith("exact")
+        else verdict(differences(gate), gate["stake"])[0]
+    )
 
 
 def report(found: Journals) -> int:
@@ -280,7 +287,7 @@ def outcomes(gates: list[dict]) -> Iterator[str]:
 
 
 def coverage(gates: list[dict]) -> Iterator[str]:
-    inside = sum(covers(differences(gate), 0.0) for gate in gates)
+    inside = sum(covers(differences(gate), 0.0, gate["stake"]) for gate in gates)
     yield f"the 99 % confidence sequence holds 1 in {inside} of {len(gates)} gates"
 
 
@@ -324,9 +331,7 @@ def table(found: Journals) -> str:
 
 def main() -> int:
     given = [one for one in sys.argv[1:] if one != "--table"]
-    place = Path(given[0]) if given else Path(__file__).parent
-    RULE["stake"] = STAKES.get(place.resolve().name, 1.0)
-    found = dict(journals(place))
+    found = dict(journals(Path(given[0]) if given else Path(__file__).parent))
     if "--table" in sys.argv:
         print(table(found))
         return 0

@@ -7,19 +7,19 @@ import socket
 import pytest
 import torch
 
-from bench.engine import wire
+from bench.engine import split_socket
 from bench.engine.cloud import connected_pair
-from bench.engine.wire import Codec, Frame, Gone, Op
+from bench.engine.split_socket import Codec, Frame, Gone, Op
 
 
-@pytest.mark.parametrize("codec", wire.CODECS)
+@pytest.mark.parametrize("codec", split_socket.CODECS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_numbers_come_back(codec: Codec, dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     numbers = (torch.randn(2, 5, 32) * torch.tensor([1.0, 100.0]).reshape(2, 1, 1)).to(dtype)
-    packed = wire.pack(numbers, codec)
-    assert len(packed) == wire.packed_bytes(numbers.shape, dtype.itemsize, codec)
-    back = wire.unpack(packed, numbers.shape, dtype, codec)
+    packed = split_socket.pack(numbers, codec)
+    assert len(packed) == split_socket.packed_bytes(numbers.shape, dtype.itemsize, codec)
+    back = split_socket.unpack(packed, numbers.shape, dtype, codec)
     if codec == "as-they-are":
         assert torch.equal(back, numbers)
     largest = numbers.float().abs().amax(-1, keepdim=True)
@@ -30,19 +30,21 @@ def test_numbers_come_back(codec: Codec, dtype: torch.dtype) -> None:
 
 def test_a_row_of_zeros_stays_one() -> None:
     zeros = torch.zeros(1, 2, 8)
-    for codec in wire.CODECS:
-        assert torch.equal(wire.unpack(wire.pack(zeros, codec), zeros.shape, torch.float32, codec), zeros)
+    for codec in split_socket.CODECS:
+        assert torch.equal(
+            split_socket.unpack(split_socket.pack(zeros, codec), zeros.shape, torch.float32, codec), zeros
+        )
 
 
 def test_a_frame_crosses_a_socket() -> None:
     ours, theirs = connected_pair()
     with ours, theirs:
         assert ours.family == socket.AF_INET
-        frame = Frame(Op.TOKEN, wire.pack_ids([7, 4_000_000_000]), 2, 1, "int8")
-        assert wire.send(ours, frame) == 16 + 8
-        found = wire.receive(theirs)
+        frame = Frame(Op.TOKEN, split_socket.pack_ids([7, 4_000_000_000]), 2, 1, "int8")
+        assert split_socket.send(ours, frame) == 16 + 8
+        found = split_socket.receive(theirs)
     assert found == frame
-    assert wire.unpack_ids(found.payload) == [7, 4_000_000_000]
+    assert split_socket.unpack_ids(found.payload) == [7, 4_000_000_000]
 
 
 def test_a_connection_that_ends_is_gone() -> None:
@@ -51,7 +53,7 @@ def test_a_connection_that_ends_is_gone() -> None:
         ours.sendall(b"\x01\x00")  # the beginning of a header
         ours.close()
         with pytest.raises(Gone, match="the connection was closed"):
-            wire.receive(theirs)
+            split_socket.receive(theirs)
 
 
 def test_what_is_no_frame_is_refused() -> None:
@@ -59,4 +61,4 @@ def test_what_is_no_frame_is_refused() -> None:
     with ours, theirs:
         ours.sendall(b"\xff" * 16)
         with pytest.raises(ValueError, match="not a frame"):
-            wire.receive(theirs)
+            split_socket.receive(theirs)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from bench.metrics import encoded, output_drift
 from bench.results.headline import headline
 from bench.results.row import Row
-from bench.stats.verdict import Verdict
+from bench.stats.ratio_verdict import Verdict
 
 if TYPE_CHECKING:
     from bench.results.run_summary import RunSummary

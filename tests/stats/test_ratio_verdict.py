@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bench.stats.intervals import Interval
-from bench.stats.verdict import RatioDesign, Verdict, verdict_of
+from bench.stats.ratio_verdict import RatioDesign, Verdict, verdict_of
 
 logs = st.floats(-2, 2)
 

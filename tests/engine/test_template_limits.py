@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from bench.engine import Options, bounds
+from bench.engine import Options, template_limits
 from bench.engine.answers import AnsweringEngine
-from bench.engine.bounds import bounded
+from bench.engine.template_limits import bounded
 from bench.errors import Outcome, VariantFailed
 from bench.runtimes import _text
 from bench.runtimes._text import TextModel
@@ -52,7 +52,7 @@ def test_too_much() -> None:
 def test_what_does_not_listen_ends_its_process() -> None:
     """Python hears a signal between two of its own steps, and this is one step that takes minutes."""
     body = (
-        "from bench.engine.bounds import bounded\n"
+        "from bench.engine.template_limits import bounded\n"
         "with bounded('the sum', 0.3, 1 << 30):\n    sum(range(10**12))\n"
     )
     began = time.monotonic()
@@ -156,9 +156,9 @@ def test_an_ordinary_decoder() -> None:
 
 
 def test_a_decoder_without_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounds, "DECODING_S", 0.1)
+    monkeypatch.setattr(template_limits, "DECODING_S", 0.1)
     with pytest.raises(VariantFailed, match="the tokenizer's decoder took more than"):
-        bounds.decoded(lambda: all(iter(lambda: True, False)), 1)
+        template_limits.decoded(lambda: all(iter(lambda: True, False)), 1)
 
 
 @pytest.mark.parametrize("engine", ["numpy", "answers"])
@@ -211,9 +211,9 @@ def test_every_engine_reads_a_text_whole_and_alike(tmp_path: Path, engine: str) 
 @pytest.mark.parametrize("alpha", [0.0, 0.1])
 def test_a_unigram_that_samples_is_refused(alpha: float) -> None:
     unigram = pytest.importorskip("tokenizers").models.Unigram
-    bounds.must_not_draw(unigram([("a", 0.0)], 0))
+    template_limits.must_not_draw(unigram([("a", 0.0)], 0))
     with pytest.raises(VariantFailed, match=f"its model has alpha {alpha:g}.*set model.alpha to null"):
-        bounds.must_not_draw(unigram([("a", 0.0)], 0, alpha=alpha))
+        template_limits.must_not_draw(unigram([("a", 0.0)], 0, alpha=alpha))
 
 
 def test_a_template_that_draws_numbers_draws_the_same_in_every_row() -> None:
@@ -258,25 +258,25 @@ def test_our_own_errors_stay_as_they_are() -> None:
     ],
 )
 def test_tokenizers_that_cannot_be_read(bad: BaseException, said: str) -> None:
-    with pytest.raises(VariantFailed) as caught, bounds.loading(Path("/m")):
+    with pytest.raises(VariantFailed) as caught, template_limits.loading(Path("/m")):
         raise bad
     assert caught.value.reason.startswith(said)
 
 
 def test_a_tokenizer_that_takes_for_ever_to_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounds, "LOADING_S", 0.1)
+    monkeypatch.setattr(template_limits, "LOADING_S", 0.1)
     with (
         pytest.raises(VariantFailed, match=r"the model's tokenizer took more than 0\.1 s"),
-        bounds.loading(Path("/m")),
+        template_limits.loading(Path("/m")),
     ):
         all(iter(lambda: True, False))
 
 
 def test_tokens_within_the_vocabulary() -> None:
-    assert bounds.within(3, [0, 2], str, 2) == [0, 2]
-    assert bounds.within(3, [], str, 0) == []
+    assert template_limits.within(3, [0, 2], str, 2) == [0, 2]
+    assert template_limits.within(3, [], str, 0) == []
     with pytest.raises(VariantFailed, match=r"its token 3 \('3'\) is beyond the model's vocabulary of 3"):
-        bounds.within(3, [0, 3, 1], str, 3)
+        template_limits.within(3, [0, 3, 1], str, 3)
     with pytest.raises(VariantFailed, match="the tokenizer makes 129 tokens of a text of 1 letters"):
-        bounds.within(3, [0] * 129, str, 1)
-    assert len(bounds.within(3, [0] * 128, str, 1)) == 128
+        template_limits.within(3, [0] * 129, str, 1)
+    assert len(template_limits.within(3, [0] * 128, str, 1)) == 128

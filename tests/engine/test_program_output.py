@@ -8,7 +8,7 @@ from typing import IO
 
 import pytest
 
-from bench.engine.lines import has_more, next_line, read_part
+from bench.engine.program_output import has_more, next_line, read_part
 
 
 @pytest.fixture
