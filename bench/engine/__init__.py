@@ -78,7 +78,6 @@ class Engine(ABC):
 
     TORCH: ClassVar[bool] = True
     WHOLE_ANSWERS: ClassVar[bool] = False  # see ``bench.engine.answers``
-    programs: tuple[int, ...] = ()  # process numbers of what computes for the engine while it waits
     ENCODES: ClassVar[bool] = False  # an encoder, see ``bench.runtimes._encoder``
     model: Any
     runs_on: Device = Cpu()
