@@ -27,7 +27,8 @@ ALLOWED = frozenset({
 # An index that needs a password cannot be used by a build: the branch's own code would see the password.
 SECRET = re.compile("TOKEN|PASSWORD|PASSWD|SECRET|CREDENTIAL|PUBLISH|USERNAME|_KEY|HTTP_?AUTH|INDEX_AUTH")
 LINES = 12
-SAFE = {"PYTHONSAFEPATH": "1"}
+# PYTHONSAFEPATH is for Python. llama.cpp that gives up on a file would start gdb or lldb on its own process.
+SAFE = {"PYTHONSAFEPATH": "1", "GGML_NO_BACKTRACE": "1"}
 PLACES = ("PATH", "LD_LIBRARY_PATH")  # lists of directories in which programs and libraries are looked for
 NOWHERE = "/"  # the working directory of a child that needs none
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from bench.errors import BenchError
 from bench.formatting import MIB
 
 FULL_BYTES = MIB  # a disk with less free space is full: what a child wants to write is larger
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
@@ -40,7 +42,9 @@ def writing(doing: str, directory: Path) -> Iterator[None]:
         raise BenchError(f"{bad}\n  no space is left in {directory}: free some, or set BENCH_CACHE") from bad
     except OSError as bad:
         said = f"cannot {doing} in {directory}: {bad.strerror or bad}"
-        raise BenchError(f"{said}; free some space, or set BENCH_CACHE") from bad
+        if bad.errno in NO_ROOM:
+            raise BenchError(f"{said}; free some space, or set BENCH_CACHE") from bad
+        raise BenchError(f"{said}; set BENCH_CACHE to a directory that can be written") from bad
 
 
 def _is_full(directory: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import shutil
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import pytest
 from bench import environments
 from bench.errors import BenchError
 from bench.models import disk_cache
-from bench.models.cache_lock import locked
+from bench.models.cache_lock import locked, writing
 from bench.plan import ceilings
 from bench.serving import environments as servers
 from bench.serving.engines import ADAPTERS
@@ -52,8 +53,21 @@ def test_a_cache_that_cannot_be_is_no_bug(
     monkeypatch.setattr(ceilings, "_measure", lambda *_of: pytest.fail("it is measured before that is known"))
     toy = Recipe("toy", "toy", disk_bytes=0)
     monkeypatch.setitem(ADAPTERS, "vllm", replace(ADAPTERS["vllm"], recipe=lambda: toy))
-    with pytest.raises(BenchError, match=r"cannot .+ in /.+: .+; free some space, or set BENCH_CACHE"):
+    with pytest.raises(BenchError, match=r"cannot .+ in /.+: .+; set BENCH_CACHE to a directory that"):
         KEPT[what]()
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        (errno.ENOSPC, "free some space"),
+        (errno.EDQUOT, "free some space"),
+        (errno.EROFS, "set BENCH_CACHE to"),
+    ],
+)
+def test_space_is_asked_for_only_where_none_is_left(tmp_path: Path, code: int, advice: str) -> None:
+    with pytest.raises(BenchError, match=f"; {advice}"), writing("keep a model", tmp_path):
+        raise OSError(code, "no")
 
 
 def test_an_environment_that_is_a_link_is_not_followed(

@@ -5,6 +5,10 @@ Run there by the first test; here, without the packages, the others are skipped.
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +23,7 @@ from engines import own_cache, run_there, saved, sizes, toys, without_a_tensor
 from bench import plugins
 from bench.engine import Options
 from bench.errors import Outcome, VariantFailed
+from bench.measure.worker_environment import worker_environment
 from bench.models.gguf_parts import check_parts
 from bench.runtimes import _gguf, llama_cpp
 
@@ -48,7 +53,7 @@ def test_a_tensor_that_is_missing_is_named(llama: Path, tmp_path: Path) -> None:
 Change = Callable[[Any], object]
 
 
-def about(writer: Any, *, layers: int = 1, width: int = 32) -> None:
+def about(writer: Any, *, layers: int = 1, width: int = 32, key: str = "") -> None:
     """The header of a Llama of one layer, of which some numbers may be others than those of its weights."""
     writer.add_block_count(layers)
     writer.add_context_length(64)
@@ -58,6 +63,8 @@ def about(writer: Any, *, layers: int = 1, width: int = 32) -> None:
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_vocab_size(16)
     writer.add_tokenizer_model("no_vocab")
+    if key:
+        writer.add_uint32(key, 4)
 
 
 TENSORS = {
@@ -68,7 +75,7 @@ TENSORS = {
 }  # fmt: skip
 
 
-def written(path: Path, architecture: str = "llama", tensors: dict[str, Any] = TENSORS, **more: int) -> Path:
+def written(path: Path, architecture: str = "llama", tensors: dict[str, Any] = TENSORS, **more: Any) -> Path:
     import gguf
 
     writer = gguf.GGUFWriter(path, architecture)
@@ -115,6 +122,25 @@ def test_what_llama_cpp_says_of_a_file_is_the_reason(
         llama_cpp.Model(path, tmp_path)
     assert (caught.value.outcome, "\n" in str(caught.value)) == (Outcome.LOAD_ERROR, False)
     assert time.monotonic() - began < 2
+
+
+@inside
+@pytest.mark.parametrize("key", ["llama.expert_count", "llama.expert_used_count"])
+def test_a_file_at_which_llama_cpp_gives_up_starts_no_debugger(tmp_path: Path, key: str) -> None:
+    """Its last words are its own, too: those of gdb would be the reason of the row."""
+    for name in ("gdb", "lldb"):
+        (tmp_path / name).write_text(f"#!/bin/sh\ntouch {tmp_path}/started\n")
+        (tmp_path / name).chmod(0o755)
+    check_parts(path := written(tmp_path / "m.gguf", key=key))
+    load = "import sys, pathlib, bench.runtimes.llama_cpp as cpp; cpp.Model(pathlib.Path(sys.argv[1]), None)"
+    variables = worker_environment(1)
+    done = subprocess.run(
+        [sys.executable, "-c", load, path], capture_output=True, text=True, check=False,
+        env=variables | {"PATH": f"{tmp_path}{os.pathsep}{variables['PATH']}"},
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGABRT
+    assert "GGML_ASSERT" in done.stderr.strip().splitlines()[-1]
+    assert not (tmp_path / "started").exists()
 
 
 @inside
