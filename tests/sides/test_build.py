@@ -147,20 +147,11 @@ def test_a_directory_outside_is_refused(bad: str) -> None:
         BuildBlock(directory=bad)
 
 
-def test_no_setting_of_pip_leads_to_another_environment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PIP_PYTHON", str(tmp_path / "another"))
-    built = made(tmp_path, {"requirements.txt": "helperlib==1.0\n"})
-    assert packages(built.packages) == {"helperlib": "1.0"}
-
-
-@pytest.mark.parametrize("name", ["PIP_TARGET", "PIP_PREFIX", "PIP_ROOT"])
-def test_no_setting_of_pip_leads_elsewhere(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    """Both sides would be installed into one place, the second over the first."""
-    monkeypatch.setenv(name, str(tmp_path / "another"))
+def test_no_setting_of_pip_leads_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both sides would be installed into one place, the second over the first. One build is enough for all
+    settings: pip fails, or installs into the other place, as soon as it is given one of them."""
+    for name in ("PIP_PYTHON", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT"):
+        monkeypatch.setenv(name, str(tmp_path / "another"))
     built = made(tmp_path, {"requirements.txt": "helperlib==1.0\n"})
     assert packages(built.packages) == {"helperlib": "1.0"}
     assert not (tmp_path / "another").exists()
