@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from resource import RUSAGE_THREAD, getrusage
+from resource import RUSAGE_CHILDREN, RUSAGE_THREAD, getrusage
 from time import clock_gettime_ns, perf_counter_ns, process_time_ns, thread_time_ns
 
 THIS_THREAD = Path("/proc/thread-self/schedstat")
@@ -60,9 +60,13 @@ class OwnTime:
         return thread_time_ns() + self._computed_by_programs_ns()
 
     def others_ns(self) -> int:
-        """Return how long the other threads of this process and of its programs have computed so far."""
+        """Return how long the other threads of this process and of its programs have computed so far, and
+        the children of this process that have ended."""
         all_threads = sum(clock_gettime_ns(~pid << 3 | CPUCLOCK_SCHED) for pid in self._programs)
-        return process_time_ns() - thread_time_ns() + all_threads - self._computed_by_programs_ns()
+        ended = getrusage(RUSAGE_CHILDREN)
+        ended_ns = round((ended.ru_utime + ended.ru_stime) * 1e9)
+        in_programs = all_threads - self._computed_by_programs_ns()
+        return process_time_ns() - thread_time_ns() + in_programs + ended_ns
 
     def _computed_by_programs_ns(self) -> int:
         """Return how long the first threads of the programs have computed so far."""
@@ -74,8 +78,8 @@ class OwnTime:
 
 class Elsewhere:
     """A context manager that finds which share of a time was spent by others than this thread and the first
-    threads of its ``programs``: by other threads of these processes, or by something that the thread waited
-    for."""
+    threads of its ``programs``: by other threads of these processes, by children that have ended, or by
+    something that the thread waited for."""
 
     def __init__(self, programs: Sequence[int]) -> None:
         self._own = OwnTime(programs)

@@ -130,12 +130,21 @@ def in_a_thread() -> None:
     thread.join()
 
 
+def beside_a_child() -> None:
+    """The child has ended before anybody waits for it, so the thread does not sleep."""
+    child = subprocess.Popen([sys.executable, "-S", "-c", "sum(range(3_000_000))"])
+    while os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        compute(0.001)
+    child.wait()
+
+
 @pytest.mark.parametrize(
     ("work", "low", "high"),
     [
         (lambda: compute(0.2), 0.0, 0.3),
         (lambda: time.sleep(0.05), 0.9, 1.0),
         (in_a_thread, 0.3, 1.0),
+        (beside_a_child, 0.2, 2.0),
     ],
 )
 def test_what_happens_elsewhere(work: Callable[[], object], low: float, high: float) -> None:
