@@ -115,7 +115,11 @@ def _in_turns(spec: Spec) -> str:
     chosen = {designs.chosen(wanted, on_gpu=on_gpu) for on_gpu in kinds}
     if chosen == {designs.STEPS}:
         return "in turns with the baseline"
-    words = {designs.REQUESTS: "in turns by request", designs.ABBA: "one after the other"}
+    words = {
+        designs.REQUESTS: "in turns by request",
+        designs.SLICES: "at the same time on one processor",
+        designs.ABBA: "one after the other",
+    }
     return " or ".join(words.get(design, "in turns by token") for design in sorted(chosen))
 
 

@@ -204,7 +204,7 @@ def _two_commits(spec: Spec, commits: Sides, plan: Plan, on_fetch: OnProgress) -
         "allow_identical": plan.allow_identical,
         "base_price": of_base,
     }
-    return about, evidence_of_commits(commits, groups, fetch), spec, fetch, price
+    return about, evidence_of_commits(commits, groups, spec.measure.design, fetch), spec, fetch, price
 
 
 def calibrate_spec(

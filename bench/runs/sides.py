@@ -106,12 +106,13 @@ def conditions(spec: Spec) -> Json:
     }
 
 
-def evidence_of_commits(sides: Sides, groups: Sequence[Group], fetch: Fetch) -> str:
+def evidence_of_commits(sides: Sides, groups: Sequence[Group], design: str, fetch: Fetch) -> str:
     """Return the key of a comparison of commits. It covers the files of both commits, what their builds made,
     the rows with their weights and the files that they read, and this machine. Another message makes another
     commit, but the same key.
 
-    Neither limits nor names are part of it, so the same units also serve to judge another limit.
+    Neither limits nor names are part of it, so the same units also serve to judge another limit. The design
+    is: who asks for turns is not judged by sides that ran at the same time.
     """
     arms = [arm for group in groups for arm in group.arms]
     weights = _weights(arms, fetch)
@@ -120,7 +121,7 @@ def evidence_of_commits(sides: Sides, groups: Sequence[Group], fetch: Fetch) -> 
         asked = asked.replace(str(side.built.home), "")
     code = [[side.commit.tree, side.built.content] for side in (sides.base, sides.candidate)]
     read = _read_by_rows(replace(sides.candidate.spec, groups=tuple(groups)))
-    return digest([fingerprint(), code, asked, weights, read])
+    return digest([fingerprint(), code, asked, design, weights, read])
 
 
 def _asked_of(arm: Arm) -> list[object]:
@@ -133,7 +134,7 @@ def evidence_key(spec: Spec, sides: Mapping[str, Identity], fetch: Fetch) -> str
     """Return the key of a comparison, with which a second gate finds the evidence of the first one.
 
     The key covers what is measured, the weights, the files that rows read, the machine, and the code in every
-    interpreter that takes part. Neither limits nor names are part of it.
+    interpreter that takes part. Neither limits nor names are part of it, but the design is (see above).
     """
     measured = {key: value for key, value in spec.content.items() if key not in NOT_MEASURED}
     arms = [arm for group in spec.groups for arm in group.arms]
@@ -141,7 +142,7 @@ def evidence_key(spec: Spec, sides: Mapping[str, Identity], fetch: Fetch) -> str
     everyone = [*sides.values(), *(identity(python) for python in sorted(filter(None, named)))]
     code = [(side.python, side.packages_sha256, side.sources_sha256) for side in everyone]
     weights = _weights(arms, fetch)
-    return digest([measured, fingerprint(), code, weights, _read_by_rows(spec)])
+    return digest([measured, spec.measure.design, fingerprint(), code, weights, _read_by_rows(spec)])
 
 
 def _weights(arms: Sequence[Arm], fetch: Fetch) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ from bench.errors import Outcome, UsageError, VariantFailed
 from bench.gate.change_impact import nothing_differs
 from bench.gate.judge import undecided
 from bench.measure.arm import RunContext
-from bench.measure.designs import ABBA, REQUESTS, STEPS
+from bench.measure.designs import ABBA, REQUESTS, SLICES, STEPS
 from bench.measure.events import Began, Ended, Tell, nobody
 from bench.measure.group import GroupRun
 from bench.measure.interrupt import Interrupt
@@ -67,11 +67,11 @@ def holding(spec: Spec, out: Path, tell: Tell) -> Iterator[None]:
 
 
 def _must_take_turns(spec: Spec) -> None:
-    """Raise UsageError for a config whose sides run one after the other: the sides of a unit take turns."""
+    """Raise UsageError for a config whose sides run one after the other: those of a unit share the time."""
     if spec.measure.design == ABBA:
         raise UsageError(
             f"{spec.file}: measure.design: {ABBA} is for bench run; the sides of a unit of a gate take "
-            f"turns ({STEPS} or {REQUESTS})"
+            f"turns ({STEPS} or {REQUESTS}) or run at the same time ({SLICES})"
         )
 
 

@@ -11,11 +11,12 @@ import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from resource import RUSAGE_THREAD, getrusage
-from time import perf_counter_ns, process_time_ns, thread_time_ns
+from resource import RUSAGE_CHILDREN, RUSAGE_THREAD, getrusage
+from time import clock_gettime_ns, perf_counter_ns, process_time_ns, thread_time_ns
 
 THIS_THREAD = Path("/proc/thread-self/schedstat")
 LONGEST_LINE = 128  # bytes: three numbers
+CPUCLOCK_SCHED = 2  # the processor time of a process (Linux, include/linux/posix-timers_types.h)
 
 
 class OwnTime:
@@ -24,6 +25,7 @@ class OwnTime:
     """
 
     def __init__(self, programs: Sequence[int] = ()) -> None:
+        self._programs = tuple(programs)
         self._paths = [THIS_THREAD, *(Path(f"/proc/{pid}/schedstat") for pid in programs)]
 
     def __enter__(self) -> OwnTime:
@@ -55,15 +57,29 @@ class OwnTime:
 
     def computed_ns(self) -> int:
         """Return how long the thread and its programs have computed so far."""
-        return thread_time_ns() + sum(self._numbers(index)[0] for index in range(1, len(self._files)))
+        return thread_time_ns() + self._computed_by_programs_ns()
+
+    def others_ns(self) -> int:
+        """Return how long the other threads of this process and of its programs have computed so far, and
+        the children of this process that have ended."""
+        all_threads = sum(clock_gettime_ns(~pid << 3 | CPUCLOCK_SCHED) for pid in self._programs)
+        ended = getrusage(RUSAGE_CHILDREN)
+        ended_ns = round((ended.ru_utime + ended.ru_stime) * 1e9)
+        in_programs = all_threads - self._computed_by_programs_ns()
+        return process_time_ns() - thread_time_ns() + in_programs + ended_ns
+
+    def _computed_by_programs_ns(self) -> int:
+        """Return how long the first threads of the programs have computed so far."""
+        return sum(self._numbers(index)[0] for index in range(1, len(self._files)))
 
     def _numbers(self, index: int) -> list[int]:
         return [int(number) for number in os.pread(self._files[index], LONGEST_LINE, 0).split()]
 
 
 class Elsewhere:
-    """A context manager that finds which share of a time was spent by others than this thread and its
-    ``programs``: by other threads of the process, or by something that the thread waited for."""
+    """A context manager that finds which share of a time was spent by others than this thread and the first
+    threads of its ``programs``: by other threads of these processes, by children that have ended, or by
+    something that the thread waited for."""
 
     def __init__(self, programs: Sequence[int]) -> None:
         self._own = OwnTime(programs)
@@ -82,22 +98,23 @@ class Elsewhere:
 
     def begin(self) -> None:
         """Begin the time that is looked at."""
-        self._before = self._now()
+        if self._clock is not None:
+            self._before = self._now(self._clock)
 
     def share(self) -> float | None:
-        """Return that share of the time since ``begin``; None if the kernel does not count.
+        """Return that share of the own time since ``begin``; None if the kernel does not count. What the
+        thread waited for a processor is no part of it, so that a busy machine does not make the share small.
 
         A thread that has not given its processor away once has not waited for anything; what is missing from
         its time then was taken by the hypervisor.
         """
         if self._clock is None:
             return None
-        both = zip(self._now(), self._before, strict=True)
-        wall, own, others, slept = (now - before for now, before in both)
-        return max(0.0, others / wall, 1 - own / wall if slept else 0.0)
+        both = zip(self._now(self._clock), self._before, strict=True)
+        own, computed, others, slept = (now - before for now, before in both)
+        return max(0.0, others / own, 1 - computed / own if slept else 0.0)
 
-    def _now(self) -> tuple[int, int, int, int]:
-        """Return the wall time, the thread's own, that of other threads, and how often the thread slept."""
-        mine = self._clock.computed_ns() + self._clock.waited_ns() if self._clock else 0
-        others = process_time_ns() - thread_time_ns()
-        return perf_counter_ns(), mine, others, getrusage(RUSAGE_THREAD).ru_nvcsw
+    def _now(self, clock: OwnTime) -> tuple[int, int, int, int]:
+        """Return the own time, what of it was computed, that of other threads, and how often this thread
+        slept."""
+        return clock.now_ns(), clock.computed_ns(), clock.others_ns(), getrusage(RUSAGE_THREAD).ru_nvcsw

@@ -499,8 +499,12 @@ def test_how_the_sides_share_a_gpu(make: Make, design: str, words: str) -> None:
     assert words in describe(make(f"measure.design={design}", text=COMPILED))
 
 
-def test_how_the_sides_share_a_cpu(make: Make) -> None:
-    assert "in turns with the baseline," in describe(make())
+@pytest.mark.parametrize(
+    ("design", "words"),
+    [("auto", "in turns with the baseline,"), ("slices", "at the same time on one processor,")],
+)
+def test_how_the_sides_share_a_cpu(make: Make, design: str, words: str) -> None:
+    assert words in describe(make(f"measure.design={design}"))
 
 
 @pytest.mark.usefixtures("one_gpu")

@@ -211,6 +211,15 @@ def test_other_code_starts_afresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert gate(spec, tmp_path, cap=2)["evidence"]["units_from_earlier_runs"] == 0
 
 
+def test_another_design_starts_afresh(tmp_path: Path) -> None:
+    """Who asks for turns is not judged by what was measured in another way."""
+    found = []
+    for design in ("steps", "steps", "requests"):
+        run = gate(config(tmp_path, 3 * MS, measure={"design": design}), tmp_path, cap=2)
+        found.append(run["evidence"]["units_from_earlier_runs"])
+    assert found == [0, 2, 0]
+
+
 def test_other_weights_start_afresh(tmp_path: Path) -> None:
     """The same path with another model in it is another comparison."""
     spec = config(tmp_path, 3 * MS)

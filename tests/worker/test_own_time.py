@@ -24,6 +24,16 @@ for line in sys.stdin:
     while time.thread_time() < end: pass
     print("done", flush=True)
 """
+THREADED = """
+import hashlib, sys, threading, time
+def work(): hashlib.pbkdf2_hmac("sha256", b"", b"", 100_000)
+for line in sys.stdin:
+    thread = threading.Thread(target=work)
+    thread.start()
+    work()
+    while thread.is_alive(): pass
+    print("done", flush=True)
+"""
 
 
 def compute(seconds: float) -> None:
@@ -120,16 +130,59 @@ def in_a_thread() -> None:
     thread.join()
 
 
+def beside_a_child() -> None:
+    """The child has ended before anybody waits for it, so the thread does not sleep."""
+    child = subprocess.Popen([sys.executable, "-S", "-c", "sum(range(3_000_000))"])
+    while os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        compute(0.001)
+    child.wait()
+
+
 @pytest.mark.parametrize(
     ("work", "low", "high"),
     [
         (lambda: compute(0.2), 0.0, 0.3),
         (lambda: time.sleep(0.05), 0.9, 1.0),
         (in_a_thread, 0.3, 1.0),
+        (beside_a_child, 0.2, 2.0),
     ],
 )
 def test_what_happens_elsewhere(work: Callable[[], object], low: float, high: float) -> None:
     found = share_of(work)
+    assert found is not None
+    assert low <= found <= high
+
+
+@pytest.mark.usefixtures("rival")
+def test_a_busy_machine_does_not_make_the_share_small() -> None:
+    """Of what the thread takes for itself, half is sleep; with its waits it would be less."""
+    time.sleep(0.1)
+
+    def work() -> None:
+        compute(0.1)
+        time.sleep(0.1)
+
+    found = share_of(work)
+    assert found is not None
+    assert 0.4 <= found <= 0.6
+
+
+@pytest.mark.parametrize(("code", "low", "high"), [(ECHO, 0.0, 0.3), (THREADED, 0.2, 3.0)])
+def test_other_threads_of_a_program_are_elsewhere_even_if_it_never_sleeps(
+    code: str, low: float, high: float, one_processor: int
+) -> None:
+    """Its first thread computes all the time, so nothing is missing from the wall time."""
+    with subprocess.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1, text=True, bufsize=1) as program:
+        assert program.stdin is not None
+        assert program.stdout is not None
+        program.stdin.write("0.01\n")
+        program.stdout.readline()
+        with Elsewhere((program.pid,)) as elsewhere:
+            elsewhere.begin()
+            program.stdin.write("0.1\n")
+            program.stdout.readline()
+            found = elsewhere.share()
+        program.stdin.close()
     assert found is not None
     assert low <= found <= high
 
