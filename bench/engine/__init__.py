@@ -78,6 +78,7 @@ class Engine(ABC):
 
     TORCH: ClassVar[bool] = True
     WHOLE_ANSWERS: ClassVar[bool] = False  # see ``bench.engine.answers``
+    programs: tuple[int, ...] = ()  # process numbers of what computes for the engine while it waits
     ENCODES: ClassVar[bool] = False  # an encoder, see ``bench.runtimes._encoder``
     model: Any
     runs_on: Device = Cpu()
@@ -112,10 +113,8 @@ class Engine(ABC):
         return checks
 
     def as_decoded(self) -> tuple[list[Check], float | None]:
-        """Check that decoding step by step computes the same as one pass over all tokens.
-
-        Also return the bytes that one more token adds to the cache, or None if they cannot be read.
-        """
+        """Check that decoding step by step computes the same as one pass over all tokens. Also return the
+        bytes that one more token adds to the cache, or None if they cannot be read."""
         return by_steps(self, self.facts())
 
     def as_batched(self) -> list[Check]:

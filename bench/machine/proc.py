@@ -44,6 +44,18 @@ def stat_of(pid: int) -> list[str]:
     return (text_of(Path(f"/proc/{pid}/stat")) or "").rpartition(")")[2].split()
 
 
+def descendants(pid: int) -> list[int]:
+    """Return the processes that a process has started and that still exist, with theirs, in any order."""
+    found: list[int] = []
+    left = [pid]
+    while left:
+        tasks = entries(Path(f"/proc/{left.pop()}/task"))
+        children = [child for task in tasks for child in numbers_in(task / "children")]
+        found += children
+        left += children
+    return found
+
+
 def session_of(leader: int) -> list[int]:
     """Return the process ids of a session: its leader, and all that it has started and that still run."""
     pids = [int(entry.name) for entry in entries(Path("/proc")) if entry.name.isdecimal()]

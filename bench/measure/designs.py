@@ -22,31 +22,38 @@ from bench.measure.together import BaselineDied
 
 STEPS, REQUESTS, SLICES, ABBA = "steps", "requests", "slices", "abba"
 WAKE_STEPS = 4  # untimed, before each request: the partner's has cooled the processor's caches and clock
-MOST_ELSEWHERE = 0.05  # it is timed with what it waits while the other side has the processor
+MOST_ELSEWHERE = 0.01  # such work is timed with what it waits while the other side has the processor
+OUTSIDE = "its requests compute outside their thread, so the sides take turns"  # why a unit is void
 LEAST_TO_SPIN = 4  # processors: one for each worker, and some for everything else
 LEAST_BATCHES_ON_GPU = 12  # a pair decodes so many, more than once each if the workload has fewer
 
 
-def chosen(wanted: str, *, on_gpu: bool, gate: bool = False) -> str:
+def chosen(wanted: str, *, on_gpu: bool, gate: bool = False, may_share: bool = True) -> str:
     """Return the design of a pair: the one that the config names, or for ``auto`` that of the device. A gate
-    compares what hardly differs, so on a CPU its sides decode beside each other, where they can."""
-    if wanted != "auto":
-        return wanted
-    if on_gpu:
-        return REQUESTS
-    return SLICES if gate else STEPS
+    compares what hardly differs, so on a CPU its sides decode beside each other. Sides that may not share a
+    processor take turns instead."""
+    in_turns = REQUESTS if on_gpu else STEPS
+    if wanted == "auto":
+        wanted = SLICES if gate else in_turns
+    return in_turns if wanted == SLICES and (on_gpu or not may_share) else wanted
 
 
 def can_share(elsewhere: Sequence[float | None]) -> bool:
     """Return whether sides of one thread each can decode beside each other: the kernel counts what a thread
-    waits, and hardly anything of their requests happens outside that thread (shares, one for each side)."""
+    waits, and hardly anything is computed outside that thread (``elsewhere``, one share for each side)."""
     return all(share is not None and share <= MOST_ELSEWHERE for share in elsewhere)
 
 
+def why_void(design: str, elsewhere: Sequence[float | None]) -> str:
+    """Say why a unit is void whose sides should not have shared a processor; '' if they could."""
+    return OUTSIDE if design == SLICES and not can_share(elsewhere) else ""
+
+
 def how(design: str, *, on_gpu: bool) -> dict[str, object]:
-    """Return the arguments by which workers are told of a GPU: how to wait, and how to begin a request."""
+    """Return the arguments by which workers are told of ``slices`` and of a GPU: how to wait, and how to
+    begin a request."""
     if not on_gpu:
-        return {}
+        return {"slices": True} if design == SLICES else {}
     wake = 0 if design == STEPS else WAKE_STEPS
     return {"spins": cpu_count() >= LEAST_TO_SPIN, "wake": wake}
 

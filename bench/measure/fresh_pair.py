@@ -36,13 +36,14 @@ NOTHING_SPENT: Sides[Loaded | None] = Sides(None, None)
 
 class FreshPair:
     """A context manager around the two workers of pair ``number``; random draws use the config's seed. With
-    ``notes`` both sides note which files of their commits they read."""
+    ``notes`` both sides note which files of their commits they read. Without ``share`` they do not decode at
+    the same time on one processor."""
 
     def __init__(
         self, group: Group, variant: ArmUnderTest, fetch: Fetch, number: int, *,
-        rows: bool = False, notes: bool = False,
+        rows: bool = False, notes: bool = False, share: bool = True,
     ) -> None:  # fmt: skip
-        self._context, self._fetch, self._notes = variant.context, fetch, notes
+        self._context, self._fetch, self._notes, self._share = variant.context, fetch, notes, share
         self.group, self.number, self.variant = group, number, variant
         self.base = open_worker(group.baseline, group.label, variant.context)
         self.base.reopened = not rows
@@ -149,18 +150,17 @@ class FreshPair:
     def turns(self, batches: Sequence[int]) -> UnitRecord:
         """Decode ``batches`` on both sides and return the times: in turns token by token on a CPU, batch by
         batch on a GPU, or beside each other (see ``designs``). If the sides have different workloads (a gate
-        on commits), whole batches take turns too, as many on each side.
+        on commits), whole batches take turns too.
 
-        The unit is void if the driver says that others used the GPU, or that heat slowed it. The caller
-        decides whether it is void otherwise, and uses only ``ticks`` for that: the processor time before and
-        after the turns.
+        The unit is void if the driver says that others used the GPU or that heat slowed it, or if a side that
+        shares a processor computed outside its thread. Otherwise the caller decides, and uses only ``ticks``
+        for that: the processor time before and after.
         """
         counts = [side.turns for side in self.sides]
         firsts = [[self.rng.randrange(2) for _ in range(max(counts))] for _ in batches]
         design, how = self._manner(batches, counts)
-        pids = [side.worker.pid for side in self.sides]
+        pids, share = [side.worker.pid for side in self.sides], design == designs.SLICES
         watch, before = arms.watch_of(*self.sides), noise.read_ticks(pids)
-        share = design == designs.SLICES
         with pinned(self.base, self.variant, swapped=self.spawned_first == 1, share=share):
             of_baseline, of_variant = ask_both(
                 "duet", self.base.worker, self.variant.worker, self._context.measure.timeout_s,
@@ -182,7 +182,7 @@ class FreshPair:
             cold=self._cold(),
             took_s=round(monotonic() - self._began, 3),
             noise={**noise.between("unit", *self.ticks), **seen.record},
-            void=seen.void,
+            void=seen.void or designs.why_void(design, [baseline_times.elsewhere, variant_times.elsewhere]),
             design=design,
             **self._decoded(batches, baseline_times, variant_times),
         )
@@ -190,23 +190,20 @@ class FreshPair:
     def _manner(self, batches: Sequence[int], counts: Sequence[int]) -> tuple[str, dict[str, Any]]:
         """Return the design, and how the workers are told of it and of workloads that differ."""
         on_gpu = self.base.known.on_gpu or self.variant.known.on_gpu
-        gate = not self._context.duets
-        design = designs.chosen(self._context.measure.design, on_gpu=on_gpu, gate=gate)
-        if design == designs.SLICES and (on_gpu or not self._can_share()):
-            design = designs.chosen("auto", on_gpu=on_gpu)
+        wanted, gate = self._context.measure.design, not self._context.duets
+        design = designs.chosen(wanted, on_gpu=on_gpu, gate=gate, may_share=self._may_share())
         how = designs.how(design, on_gpu=on_gpu)
-        if design == designs.SLICES:
-            how["slices"] = True
         if self._loads_differ:
             how["variant_batches"] = [n % self.variant.batches for n in batches]
         if self._loads_differ or design == designs.REQUESTS:
             how["counts"] = list(counts)
         return design, how
 
-    def _can_share(self) -> bool:
+    def _may_share(self) -> bool:
         """Say whether both sides compute in one thread, as set or, where nothing was set, as seen."""
         threads = {side.known.threads for side in self.sides}
-        return threads <= {None, 1} and designs.can_share([warm.elsewhere for warm in self.warm])
+        shares = [warm.elsewhere for warm in self.warm]
+        return self._share and threads <= {None, 1} and designs.can_share(shares)
 
     @property
     def _loads_differ(self) -> bool:

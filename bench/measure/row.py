@@ -138,7 +138,8 @@ class VariantRun(Pairs):
             self._turns(pair)
 
     def _pair(self, variant: ArmUnderTest) -> FreshPair:
-        return FreshPair(self.group, variant, self.fetch, len(self.units) + 1)
+        share = not any(unit.void == designs.OUTSIDE for unit in self.units)
+        return FreshPair(self.group, variant, self.fetch, len(self.units) + 1, share=share)
 
     def _turns(self, pair: FreshPair) -> None:
         self.say(f"pair {pair.number}, in turns with {self.group.baseline.name}")

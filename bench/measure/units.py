@@ -31,7 +31,7 @@ class UnitExtras:
     ``counters`` and ``memory`` (peaks) take one more request each, so they are measured only where they are
     needed. With ``row`` the variant's row is written to the journal (what it is, its evidence and its
     kernels), with ``base_row`` the baseline's too. With ``files_read`` both sides record which files of their
-    commits they read.
+    commits they read. Without ``share`` the sides take turns, whatever they could.
     """
 
     counters: bool = False
@@ -39,6 +39,7 @@ class UnitExtras:
     row: bool = False
     base_row: bool = False
     files_read: bool = False
+    share: bool = True
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,13 @@ class Comparison:
         variant = open_worker(self.variant, self.group.label, self.context)
         variant.reopened = not extras.row
         return FreshPair(
-            self.group, variant, self.fetch, number, rows=extras.base_row, notes=extras.files_read
+            self.group,
+            variant,
+            self.fetch,
+            number,
+            rows=extras.base_row,
+            notes=extras.files_read,
+            share=extras.share,
         )
 
     def _unit(self, pair: FreshPair, extras: UnitExtras, began: float) -> UnitRecord:

@@ -37,8 +37,8 @@ class Kernel:
 class WarmUp:
     """Record the times of the warm-up requests.
 
-    ``elsewhere`` is the share of the last request in which others than the thread that decodes were busy or
-    waited for (``bench/worker/own_time.py``); None if the kernel does not count it. Only journals of earlier
+    ``elsewhere`` is what others than the thread that decodes computed in the last request, as a share of its
+    time (``bench/worker/own_time.py``); None if the kernel does not count it. Only journals of earlier
     versions have ``kernels`` here; today they are in ``StepProfile``.
     """
 
@@ -218,12 +218,14 @@ class TurnTimes:
 
     If each answer comes all at once, ``output_tokens`` has one number per batch; otherwise it is empty, and
     ``replies`` has a fingerprint of each batch's tokens. ``cascaded`` has one entry per request of a cascade.
+    ``elsewhere`` is as in ``WarmUp``, of all batches; None if both sides took turns.
     """
 
     durations_ns: tuple[tuple[int, ...], ...]
     output_tokens: tuple[int, ...] = ()
     replies: tuple[str, ...] = ()
     cascaded: tuple[Cascaded, ...] = ()
+    elsewhere: float | None = None
 
 
 @dataclass(frozen=True)

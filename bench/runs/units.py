@@ -13,7 +13,7 @@ from bench.errors import Outcome, UsageError, VariantFailed
 from bench.gate.change_impact import nothing_differs
 from bench.gate.judge import undecided
 from bench.measure.arm import RunContext
-from bench.measure.designs import ABBA, REQUESTS, SLICES, STEPS
+from bench.measure.designs import ABBA, OUTSIDE, REQUESTS, SLICES, STEPS
 from bench.measure.events import Began, Ended, Tell, nobody
 from bench.measure.group import GroupRun
 from bench.measure.interrupt import Interrupt
@@ -139,7 +139,8 @@ class _Units:
         number, first = 1 + len(units), _none_here(units)
         row, place = first and not self.work.whole_run, (comparison.group.label, base)
         base_row = row and place not in self._bases
-        extras = replace(self.work.extras, row=row, base_row=base_row, files_read=first)
+        share = not any(unit.void == OUTSIDE for unit in units)
+        extras = replace(self.work.extras, row=row, base_row=base_row, files_read=first, share=share)
         self.context.tell(Began(variant, f"unit {number}"))
         try:
             unit = comparison.measure(number, extras)

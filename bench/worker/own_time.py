@@ -11,11 +11,13 @@ import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from resource import RUSAGE_CHILDREN, RUSAGE_THREAD, getrusage
 from time import clock_gettime_ns, perf_counter_ns, process_time_ns, thread_time_ns
+
+from bench.machine.proc import descendants, numbers_in, stat_of
 
 THIS_THREAD = Path("/proc/thread-self/schedstat")
 LONGEST_LINE = 128  # bytes: three numbers
+CHILDREN_TICKS = slice(13, 15)  # of ``stat``, from its state on: user and system time of ended children
 CPUCLOCK_SCHED = 2  # the processor time of a process (Linux, include/linux/posix-timers_types.h)
 
 
@@ -25,7 +27,6 @@ class OwnTime:
     """
 
     def __init__(self, programs: Sequence[int] = ()) -> None:
-        self._programs = tuple(programs)
         self._paths = [THIS_THREAD, *(Path(f"/proc/{pid}/schedstat") for pid in programs)]
 
     def __enter__(self) -> OwnTime:
@@ -55,34 +56,20 @@ class OwnTime:
         """Return how long the thread and its programs have waited for a processor so far."""
         return sum(self._numbers(index)[1] for index in range(len(self._files)))
 
-    def computed_ns(self) -> int:
-        """Return how long the thread and its programs have computed so far."""
-        return thread_time_ns() + self._computed_by_programs_ns()
-
-    def others_ns(self) -> int:
-        """Return how long the other threads of this process and of its programs have computed so far, and
-        the children of this process that have ended."""
-        all_threads = sum(clock_gettime_ns(~pid << 3 | CPUCLOCK_SCHED) for pid in self._programs)
-        ended = getrusage(RUSAGE_CHILDREN)
-        ended_ns = round((ended.ru_utime + ended.ru_stime) * 1e9)
-        in_programs = all_threads - self._computed_by_programs_ns()
-        return process_time_ns() - thread_time_ns() + in_programs + ended_ns
-
-    def _computed_by_programs_ns(self) -> int:
-        """Return how long the first threads of the programs have computed so far."""
-        return sum(self._numbers(index)[0] for index in range(1, len(self._files)))
-
     def _numbers(self, index: int) -> list[int]:
         return [int(number) for number in os.pread(self._files[index], LONGEST_LINE, 0).split()]
 
 
 class Elsewhere:
-    """A context manager that finds which share of a time was spent by others than this thread and the first
-    threads of its ``programs``: by other threads of these processes, by children that have ended, or by
-    something that the thread waited for."""
+    """A context manager that finds how much others than this thread compute for a request, as a share of the
+    thread's own time: other threads of this process, the processes below it, and what has ended there. The
+    first threads of ``programs`` are no others, since the own time is theirs too.
+
+    Such work is why two workers may not share a processor: it is slowed down by the partner unseen.
+    """
 
     def __init__(self, programs: Sequence[int]) -> None:
-        self._own = OwnTime(programs)
+        self._own, self._programs = OwnTime(programs), programs
 
     def __enter__(self) -> Elsewhere:
         with ExitStack() as opened:
@@ -99,22 +86,39 @@ class Elsewhere:
     def begin(self) -> None:
         """Begin the time that is looked at."""
         if self._clock is not None:
-            self._before = self._now(self._clock)
+            self._before = self._clock.now_ns(), self._others_ns()
 
     def share(self) -> float | None:
-        """Return that share of the own time since ``begin``; None if the kernel does not count. What the
-        thread waited for a processor is no part of it, so that a busy machine does not make the share small.
-
-        A thread that has not given its processor away once has not waited for anything; what is missing from
-        its time then was taken by the hypervisor.
-        """
+        """Return the share since ``begin``; None if the kernel does not count."""
         if self._clock is None:
             return None
-        both = zip(self._now(self._clock), self._before, strict=True)
-        own, computed, others, slept = (now - before for now, before in both)
-        return max(0.0, others / own, 1 - computed / own if slept else 0.0)
+        own, others = (now - before for now, before in zip(self._now(), self._before, strict=True))
+        return max(0.0, others / own)
 
-    def _now(self, clock: OwnTime) -> tuple[int, int, int, int]:
-        """Return the own time, what of it was computed, that of other threads, and how often this thread
-        slept."""
-        return clock.now_ns(), clock.computed_ns(), clock.others_ns(), getrusage(RUSAGE_THREAD).ru_nvcsw
+    def _now(self) -> tuple[int, int]:
+        assert self._clock is not None, "share is None without a clock"
+        return self._clock.now_ns(), self._others_ns()
+
+    def _others_ns(self) -> int:
+        """Return how long all threads of this process and of those below it have computed, except for this
+        thread and the first threads of the programs. What has ended is known in hundredths of a second."""
+        below = sum(map(_computed_ns, descendants(os.getpid())))
+        mine = thread_time_ns() + sum(map(_first_thread_ns, self._programs))
+        return process_time_ns() + _ended_ns(os.getpid()) + below - mine
+
+
+def _computed_ns(pid: int) -> int:
+    """Return the processor time of a process and of its children that have ended; 0 if it has gone."""
+    try:
+        return clock_gettime_ns(~pid << 3 | CPUCLOCK_SCHED) + _ended_ns(pid)
+    except OSError:
+        return 0
+
+
+def _ended_ns(pid: int) -> int:
+    ticks = [int(number) for number in stat_of(pid)[CHILDREN_TICKS]]
+    return sum(ticks) * 10**9 // os.sysconf("SC_CLK_TCK")
+
+
+def _first_thread_ns(pid: int) -> int:
+    return next(iter(numbers_in(Path(f"/proc/{pid}/schedstat"))), 0)

@@ -2,18 +2,20 @@
 
 The kernel gives the processor to one and the other for some milliseconds each, so whatever slows the machine
 slows both alike, even if a request cannot be cut into turns. Each side counts its own time: without what it
-waited while the other one had the processor (``own_time``). It is for sides that compute in one thread.
+waited while the other one had the processor (``own_time``). It is for sides that compute in one thread, so
+each also says what was computed outside of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from bench.engine import Engine
 from bench.records import TurnTimes
 from bench.worker.duet import Baton, meet, times_of
-from bench.worker.own_time import OwnTime
+from bench.worker.own_time import Elsewhere, OwnTime
 
 
 def side_by_side(
@@ -31,15 +33,17 @@ def side_by_side(
     differ. Return the nanoseconds as ``duet`` does.
     """
     begins = me == firsts[0][0]
-    with OwnTime(engine.programs) as clock:
+    with OwnTime(engine.programs) as clock, Elsewhere(engine.programs) as elsewhere:
 
         def decode(batch: Any, order: Sequence[int]) -> tuple[list[int], Any]:
             return _one_batch(engine, batch, new_tokens, counts[me] if counts else len(order), clock)
 
+        elsewhere.begin()
         meet(not begins, baton)  # the side that gives first goes on first
         found = times_of(engine, batches, firsts, decode)
+        share = elsewhere.share()
         meet(not begins, baton)
-    return found
+    return replace(found, elsewhere=share)
 
 
 def _one_batch(

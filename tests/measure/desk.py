@@ -81,7 +81,8 @@ class Process(ScriptedWorker):
 class Desk:
     """``base_ms`` and ``variant_ms``: how long a request takes in each pair's turns, the last for ever.
     ``busy``: the share that others have of the processors in each pair's turns, then none. ``bills``: what
-    each load of the variant spent once. ``elsewhere``: the share of a warm-up request outside its thread.
+    each load of the variant spent once. ``elsewhere``: what a warm-up request and the timed ones compute
+    outside their thread.
     ``replies`` comes before what is answered otherwise."""
 
     def __init__(
@@ -95,7 +96,7 @@ class Desk:
         workload: WorkloadBlock = WORKLOAD,
         base_workload: WorkloadBlock | None = None,
         facts: Mapping[str, Any] | None = None,
-        elsewhere: float | None = None,
+        elsewhere: Sequence[float | None] = (None,),
         replies: Callable[[Process, str], Reply | None] = lambda process, do: None,
         **measure: Any,
     ) -> None:
@@ -160,7 +161,12 @@ class Desk:
         return {"digest": "d", "input_tokens": [3] * len(arguments["prompts"]), "end_ids": [2]}
 
     def _warm_up(self, process: Process, _arguments: Mapping[str, Any]) -> Reply:
-        return {"durations_ms": [5.0], "steady": True, "first_request_ms": 7.0, "elsewhere": self._elsewhere}
+        return {
+            "durations_ms": [5.0],
+            "steady": True,
+            "first_request_ms": 7.0,
+            "elsewhere": self._elsewhere[0],
+        }
 
     def _profile(self, process: Process, _arguments: Mapping[str, Any]) -> Reply:
         return {"kernels": [], "launches": None, "gpu_busy_ms": None}
@@ -179,7 +185,8 @@ class Desk:
             now = self.ticks
             self.ticks = Ticks(now.total + 1000, now.steal, now.idle, now.own + 1000 - others, 0.5)
         ns = round(next(self._ms[process.side]) * MS / turns)
-        return {"durations_ns": [[ns] * turns for _ in arguments["batches"]]}
+        told = {"elsewhere": self._elsewhere[-1]} if arguments.get("slices") else {}
+        return {"durations_ns": [[ns] * turns for _ in arguments["batches"]], **told}
 
     def _solo(self, process: Process, _arguments: Mapping[str, Any]) -> Reply:
         load = process.arm.workload

@@ -42,7 +42,7 @@ def test_what_a_device_gets(monkeypatch: Patch) -> None:
     ("elsewhere", "threads", "wanted", "design"),
     [
         (0.01, 1, "auto", "slices"),
-        (0.06, 1, "auto", "steps"),
+        (0.02, 1, "auto", "steps"),
         (None, 1, "auto", "steps"),
         (0.01, 2, "auto", "steps"),
         (0.01, None, "auto", "slices"),
@@ -54,11 +54,12 @@ def test_sides_of_a_gate_share_a_processor_if_they_can(
     monkeypatch: Patch, elsewhere: float | None, threads: int | None, wanted: str, design: str
 ) -> None:
     """One thread each, hardly anything outside it, and a kernel that counts what it waits."""
-    desk = Desk(monkeypatch, facts={"threads": threads}, elsewhere=elsewhere, design=wanted)
+    desk = Desk(monkeypatch, facts={"threads": threads}, elsewhere=[elsewhere], design=wanted)
     comparison = Comparison(
         desk.group, desk.group.variants[0], replace(desk.context, duets=False), desk.fetch, batches=2
     )
-    assert comparison.measure(1, UnitExtras()).design == design
+    unit = comparison.measure(1, UnitExtras())
+    assert (unit.design, unit.void) == (design, "")
     (asked,) = desk.arguments("base", "duet")
     assert asked.get("slices", False) is (design == "slices")
     pinned = [process.pinned[0] for process in desk.processes if process.pinned]
@@ -71,15 +72,27 @@ def test_sides_of_a_gate_share_a_processor_if_they_can(
 def test_a_run_shares_a_processor_only_if_it_is_told_to(
     monkeypatch: Patch, elsewhere: float, design: str
 ) -> None:
-    alone = Desk(monkeypatch, facts={"threads": 1}, elsewhere=elsewhere)
+    alone = Desk(monkeypatch, facts={"threads": 1}, elsewhere=[elsewhere])
     assert {unit["design"] for unit in alone.run().notes.units} == {"steps"}
-    asked = Desk(monkeypatch, facts={"threads": 1}, elsewhere=elsewhere, design="slices")
+    asked = Desk(monkeypatch, facts={"threads": 1}, elsewhere=[elsewhere], design="slices")
     assert {unit["design"] for unit in asked.run().notes.units} == {design}
 
 
 def test_slices_on_a_gpu_are_requests(monkeypatch: Patch) -> None:
-    desk = Desk(monkeypatch, facts={**GPU, "threads": 1}, elsewhere=0.0, design="slices").run()
+    desk = Desk(monkeypatch, facts={**GPU, "threads": 1}, elsewhere=[0.0], design="slices").run()
     assert {unit["design"] for unit in desk.notes.units} == {"requests"}
+
+
+def test_requests_that_compute_elsewhere_although_the_warm_up_did_not(monkeypatch: Patch) -> None:
+    """The pair is void and the next ones take turns; the answer of the warm-up may have come from a cache."""
+    desk = Desk(monkeypatch, facts={"threads": 1}, elsewhere=[0.0, 0.3], design="slices").run()
+    first, *others = desk.notes.units
+    assert (first["design"], first["void"]) == ("slices", designs.OUTSIDE)
+    assert {(unit["design"], unit["void"]) for unit in others} == {("steps", "")}
+    gate = replace(desk.context, duets=False)
+    comparison = Comparison(desk.group, desk.group.variants[0], gate, desk.fetch, batches=2)
+    assert comparison.measure(1, UnitExtras()).void == designs.OUTSIDE
+    assert comparison.measure(2, UnitExtras(share=False)).design == "steps"
 
 
 def test_on_a_cpu_nothing_has_changed(monkeypatch: Patch) -> None:

@@ -124,8 +124,8 @@ def share_of(work: Callable[[], object]) -> float | None:
         return elsewhere.share()
 
 
-def in_a_thread() -> None:
-    thread = threading.Thread(target=compute, args=(0.05,))
+def in_a_thread(seconds: float = 0.05) -> None:
+    thread = threading.Thread(target=compute, args=(seconds,))
     thread.start()
     thread.join()
 
@@ -141,9 +141,9 @@ def beside_a_child() -> None:
 @pytest.mark.parametrize(
     ("work", "low", "high"),
     [
-        (lambda: compute(0.2), 0.0, 0.3),
-        (lambda: time.sleep(0.05), 0.9, 1.0),
-        (in_a_thread, 0.3, 1.0),
+        (lambda: compute(0.2), 0.0, 0.01),
+        (lambda: time.sleep(0.05), 0.0, 0.05),
+        (in_a_thread, 0.3, 20.0),
         (beside_a_child, 0.2, 2.0),
     ],
 )
@@ -155,16 +155,26 @@ def test_what_happens_elsewhere(work: Callable[[], object], low: float, high: fl
 
 @pytest.mark.usefixtures("rival")
 def test_a_busy_machine_does_not_make_the_share_small() -> None:
-    """Of what the thread takes for itself, half is sleep; with its waits it would be less."""
+    """It is one of the thread's own time, without its waits."""
     time.sleep(0.1)
 
     def work() -> None:
         compute(0.1)
-        time.sleep(0.1)
+        in_a_thread(0.1)
 
     found = share_of(work)
     assert found is not None
-    assert 0.4 <= found <= 0.6
+    assert 0.4 <= found <= 1.5
+
+
+def test_a_child_that_goes_on_is_elsewhere_too() -> None:
+    """And what it has computed before does not count."""
+    with subprocess.Popen([sys.executable, "-S", "-c", SPIN]) as child:
+        time.sleep(0.3)
+        found = share_of(lambda: compute(0.3))
+        child.kill()
+    assert found is not None
+    assert 0.2 <= found <= 2.0
 
 
 @pytest.mark.parametrize(("code", "low", "high"), [(ECHO, 0.0, 0.3), (THREADED, 0.2, 3.0)])

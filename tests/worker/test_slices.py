@@ -40,7 +40,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> DataClock:
         def __exit__(self, *_error: object) -> None:
             pass
 
+        def begin(self) -> None:
+            self.began = True
+
+        def share(self) -> float:
+            return 0.25 if self.began else -1.0
+
     monkeypatch.setattr(slices, "OwnTime", Own)
+    monkeypatch.setattr(slices, "Elsewhere", Own)
     monkeypatch.setattr(passes, "gc", NoGarbage)
     return shared
 
@@ -79,6 +86,7 @@ def test_each_side_has_its_own_times_to_the_nanosecond(clock: DataClock) -> None
     assert base.durations_ns == ((10, 1, 2), (10, 3, 1))
     assert variant.durations_ns == ((20, 5, 5), (20, 5, 5))
     assert len(base.replies) == len(variant.replies) == 2
+    assert base.elsewhere == variant.elsewhere == 0.25
 
 
 def test_sides_with_different_numbers_of_tokens(clock: DataClock) -> None:
