@@ -134,7 +134,7 @@ def test_two_gates_at_once_wait_for_each_other(tmp_path: Path) -> None:
     assert done.stdout.splitlines().count("FAIL  gate  (exit 1)") == 2, said
     assert said.count("waiting for process ") == 1, said
     units = [(one["units"], one.get("units_from_earlier_runs", 0)) for one in evidence_in(root / "found")]
-    assert sorted(units) == [(8, 0), (9, 8)], "the second goes on where the first stopped"
+    assert sorted(units) == [(9, 0), (10, 9)], "the second goes on where the first stopped"
     assert (tmp_path / "page.md").read_text().count("### FAIL: gate") == 2
     annotations = [line for line in done.stderr.splitlines() if line.startswith("::error title=bench gate::")]
     assert len(annotations) == 2, done.stderr

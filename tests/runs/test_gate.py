@@ -277,7 +277,7 @@ def test_what_a_gate_says_beforehand(tmp_path: Path) -> None:
 
     assert told(Plan())[0].startswith("gate: not calibrated")
     calibrate_spec(spec, tmp_path / "results", units=6, batches=2)
-    assert "one of 1 (limits × rows) needs 8 or more" in told(Plan(cap=7))[0]
+    assert "one of 1 (limits × rows) needs 9 or more" in told(Plan(cap=8))[0]
     text, found = told(Plan(cap=9))
     assert "found in 95 % of gates (9 units" in text
     assert calibration_in(found).cap == 9
