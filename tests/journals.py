@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 import bench
-from bench.config.blocks import RuntimeBlock, WorkloadBlock
+from bench.config.settings import RuntimeBlock, WorkloadBlock
 from bench.pricing.reprice import price_block
 from bench.results.summarise import summarise
 from bench.results.summary import RUN_JSON, sealed

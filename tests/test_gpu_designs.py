@@ -11,8 +11,8 @@ import pytest
 import torch
 from loaded_script import loaded_script
 
-from bench.config.blocks import MeasureBlock
 from bench.config.reader import read_config
+from bench.config.settings import MeasureBlock
 
 DESIGNS = ("steps", "requests", "abba")
 

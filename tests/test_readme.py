@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 
 from bench.cli.main import app, main
 from bench.cli.options import LISTS
-from bench.config.blocks import Block, DriftBlock, MeasureBlock, PriceBlock, RuntimeBlock, WorkloadBlock
 from bench.config.reader import FILE_KEYS, read_config
+from bench.config.settings import Block, DriftBlock, MeasureBlock, PriceBlock, RuntimeBlock, WorkloadBlock
 from bench.errors import ExitCode
 
 ROOT = Path(__file__).parents[1]

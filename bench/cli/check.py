@@ -13,8 +13,8 @@ from bench.cli.check_drift import drift_words
 from bench.cli.check_notes import notes
 from bench.cli.estimate import NoFacts, assumptions, estimate, most_pairs
 from bench.cli.list_pages import NO_STEPS, align, arm_words, terminal_width
-from bench.config.blocks import LimitBlock
 from bench.config.served import serves
+from bench.config.settings import LimitBlock
 from bench.config.spec import Arm, Group, Spec
 from bench.config.support import device_here
 from bench.formatting import count, format_setting, printable

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bench.config.blocks import DriftBlock
+from bench.config.settings import DriftBlock
 from bench.config.spec import Spec
 from bench.config.steps import HOME_ENGINE
 from bench.config.suite_reader import NAME, lm_eval_of

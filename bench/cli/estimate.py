@@ -18,9 +18,9 @@ from bench.cli.doctor import GIB, available_bytes
 from bench.cli.drift_time import Asked, asked_of, drift_s, floors_s, learning_s, suites_s, together_s
 from bench.cli.expected import Beside, Load
 from bench.cli.list_pages import model_words
-from bench.config.blocks import RuntimeBlock
 from bench.config.cascade_questions import FORMS, questions
 from bench.config.cascades import edge_runtime
+from bench.config.settings import RuntimeBlock
 from bench.config.spec import Arm, Group, Spec
 from bench.config.support import device_here
 from bench.machine.devices import cpu_count

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from bench.bounded import must_be_regular
-from bench.cli.app_commands import load
 from bench.cli.edited_results import showing
 from bench.cli.idle_options import refuse_idle
+from bench.cli.main_actions import load
 from bench.cli.output import command_ci, speakable
 from bench.config.spec import Spec
 from bench.errors import BenchError, UsageError

@@ -15,7 +15,7 @@ from bench.cli.load_options import Asking, must_be_one_schedule
 from bench.cli.load_signals import Ending
 from bench.cli.load_target import target_of, tell
 from bench.cli.load_workload import PEOPLE, drawn, most_searched, plan_at, plan_of, title, workload_of
-from bench.config.blocks import WorkloadBlock
+from bench.config.settings import WorkloadBlock
 from bench.errors import BenchError, InterruptedRun, OnFailure, UsageError
 from bench.formatting import one_line
 from bench.machine.devices import cpu_count

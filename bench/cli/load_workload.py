@@ -15,7 +15,7 @@ from typing import Any
 from bench import plugins
 from bench.cli.load_options import Asking
 from bench.config.amounts import MOST_SAMPLES, MOST_SERVED, PER_ANSWERED_TOKEN
-from bench.config.blocks import WorkloadBlock
+from bench.config.settings import WorkloadBlock
 from bench.errors import UsageError
 from bench.serving.arrivals import MOST_REQUESTS, Planned
 from bench.serving.lengths import lengths

@@ -12,13 +12,13 @@ from pathlib import Path
 from types import FrameType
 
 from bench.cli import (  # noqa: F401 - they register their commands
-    explaining,
-    loading,
-    planning,
-    pricing,
-    upkeep,
+    explain_command,
+    list_commands,
+    load_command,
+    plan_command,
+    price_command,
 )
-from bench.cli.app import app
+from bench.cli.main_commands import app
 from bench.cli.output import Verdict, forget_odd_sizes, readers_may_go, speakable
 from bench.cli.system_errors import not_ours
 from bench.errors import BenchError, ExitCode, UsageError

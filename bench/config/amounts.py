@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.config.blocks import DriftBlock, LimitBlock, MeasureBlock
+from bench.config.settings import DriftBlock, LimitBlock, MeasureBlock
 from bench.config.spec import Group
 
 MOST_SAMPLES = 2_600_000  # of 3 million values (bench/store/chain.py)

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from bench import plugins
-from bench.config.blocks import Block, RuntimeBlock, WithOwnKeys, WorkloadBlock
 from bench.config.plugin_settings import explain, settings
+from bench.config.settings import Block, RuntimeBlock, WithOwnKeys, WorkloadBlock
 from bench.errors import together
 from bench.formatting import did_you_mean
 from bench.yaml_source import KeyPath, YamlSource, blaming

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from bench.config.blocks import RuntimeBlock
 from bench.config.cascade_questions import check_questions
 from bench.config.model_shapes import check_order, check_shapes
+from bench.config.settings import RuntimeBlock
 from bench.config.spec import Group, Optimisation
 from bench.config.support import why_unsupported
 from bench.models.reference import named_or_path

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bench import plugins
-from bench.config.blocks import DriftBlock
+from bench.config.settings import DriftBlock
 from bench.config.spec import Group
 from bench.config.suite_reader import NAME, LmEvalBlock
 from bench.config.task_file import read_task

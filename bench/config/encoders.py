@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench import plugins
-from bench.config.blocks import DriftBlock, LimitBlock, RuntimeBlock, WorkloadBlock
 from bench.config.loadable import config_of
+from bench.config.settings import DriftBlock, LimitBlock, RuntimeBlock, WorkloadBlock
 from bench.config.spec import Arm, Group, Optimisation
 from bench.drift.retrieval import places_of, set_for
 from bench.models.lora import config_directory

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from bench.config.block_reader import BlockReader
-from bench.config.blocks import DriftBlock, EnergyBlock, LimitBlock, SloBlock
 from bench.config.cascades import check_limits_of_cascades
 from bench.config.served import serves
+from bench.config.settings import DriftBlock, EnergyBlock, LimitBlock, SloBlock
 from bench.config.spec import Group
 from bench.config.suite_reader import names_of
 from bench.models.reference import Random

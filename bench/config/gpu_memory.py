@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from bench.config.blocks import RuntimeBlock
+from bench.config.settings import RuntimeBlock
 from bench.config.spec import Arm, Group
 from bench.machine.gpus import gpu_for
 from bench.machine.nvml import GIB, Gpu

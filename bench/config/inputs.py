@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import plugins
-from bench.config.blocks import DriftBlock
+from bench.config.settings import DriftBlock
 from bench.config.spec import Arm, Spec
 from bench.config.suite_reader import LmEvalBlock, is_task_file, lm_eval_of
 from bench.config.task_file import read_task

@@ -12,7 +12,9 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from bench import plugins
-from bench.config.blocks import (
+from bench.config.reader import FILE_KEYS
+from bench.config.rows import ARM_KEYS
+from bench.config.settings import (
     Block,
     BuildBlock,
     DriftBlock,
@@ -24,8 +26,6 @@ from bench.config.blocks import (
     SloBlock,
     WorkloadBlock,
 )
-from bench.config.reader import FILE_KEYS
-from bench.config.rows import ARM_KEYS
 from bench.config.sweep import WHOLE
 from bench.metrics import all_metrics
 from bench.models.registry import all_models

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from bench.config.blocks import RuntimeBlock
+from bench.config.settings import RuntimeBlock
 from bench.formatting import printable
 from bench.models.json_files import json_object
 from bench.models.lora import config_directory

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench import plugins
-from bench.config.blocks import RuntimeBlock, WorkloadBlock
+from bench.config.settings import RuntimeBlock, WorkloadBlock
 
 Raw = Mapping[str, Any]
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench import plugins
-from bench.config.blocks import WorkloadBlock
 from bench.config.loadable import context_of
+from bench.config.settings import WorkloadBlock
 from bench.config.spec import Optimisation
 from bench.models.json_files import json_object
 from bench.models.lora import config_directory

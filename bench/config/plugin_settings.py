@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from bench.config.blocks import Block
+from bench.config.settings import Block
 from bench.errors import ConfigError
 from bench.formatting import did_you_mean
 from bench.yaml_source import KeyPath, YamlSource

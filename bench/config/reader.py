@@ -13,16 +13,6 @@ import yaml
 
 from bench import plugins
 from bench.config.amounts import too_many_requests, too_much
-from bench.config.blocks import (
-    DEFAULT_HARDWARE,
-    BuildBlock,
-    DriftBlock,
-    EnergyBlock,
-    LimitBlock,
-    MeasureBlock,
-    PriceBlock,
-    SloBlock,
-)
 from bench.config.drift_reader import check_drift, judged_on_other_text, must_differ, read_drift
 from bench.config.encoders import (
     check_drift_of_encoders,
@@ -36,6 +26,16 @@ from bench.config.pasted_keys import refuse_pasted_keys
 from bench.config.rows import ARM_KEYS, RowReader
 from bench.config.served import serves
 from bench.config.set_option import override, refuse_replaced
+from bench.config.settings import (
+    DEFAULT_HARDWARE,
+    BuildBlock,
+    DriftBlock,
+    EnergyBlock,
+    LimitBlock,
+    MeasureBlock,
+    PriceBlock,
+    SloBlock,
+)
 from bench.config.spec import Group, Spec
 from bench.config.spelling import spelled
 from bench.errors import ConfigError

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 from bench import plugins
-from bench.config.blocks import RuntimeBlock, WorkloadBlock
 from bench.config.cascades import check_edge
 from bench.config.encoders import check_encoder, check_same_task, with_task
 from bench.config.gpu_memory import too_large_for_gpu
@@ -22,6 +21,7 @@ from bench.config.model_shapes import (
 from bench.config.models import read_model
 from bench.config.served import check_together, is_server, why_not_here
 from bench.config.served_rows import ServedRows
+from bench.config.settings import RuntimeBlock, WorkloadBlock
 from bench.config.spec import Arm, Group, Optimisation
 from bench.config.steps import optimisations
 from bench.config.support import why_unsupported

@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from bench import plugins
-from bench.config.blocks import Block, RuntimeBlock, WorkloadBlock
+from bench.config.settings import Block, RuntimeBlock, WorkloadBlock
 from bench.config.spec import Arm, Group, Optimisation
 from bench.config.steps import engines_of
 from bench.config.support import device_here, missing, no_interpreter

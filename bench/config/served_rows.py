@@ -8,8 +8,8 @@ from typing import Any
 
 from bench import plugins
 from bench.config.block_reader import BlockReader
-from bench.config.blocks import DriftBlock, EnergyBlock, MeasureBlock, RuntimeBlock, WorkloadBlock
 from bench.config.served import address_of, check_server, idle_key, is_server, misfit
+from bench.config.settings import DriftBlock, EnergyBlock, MeasureBlock, RuntimeBlock, WorkloadBlock
 from bench.config.spec import Group
 from bench.config.suite_reader import lm_eval_of
 from bench.drift.behaviour import suites_of

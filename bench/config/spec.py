@@ -1,6 +1,6 @@
 """Define an expanded and checked config: its cells, their rows, what is done to each model. All frozen.
 
-``bench/config/reader.py`` makes them from YAML, whose blocks are in ``bench/config/blocks.py``.
+``bench/config/reader.py`` makes them from YAML, whose blocks are in ``bench/config/settings.py``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from bench.config.blocks import (
+from bench.config.settings import (
     BuildBlock,
     DriftBlock,
     LimitBlock,

@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Literal, get_args
 
 from bench import plugins
-from bench.config.blocks import Dtype, RuntimeBlock
+from bench.config.settings import Dtype, RuntimeBlock
 from bench.config.spec import Optimisation
 from bench.config.steps import engines_of
 from bench.environments import interpreter, missing_environment

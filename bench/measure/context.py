@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.config.blocks import DriftBlock, MeasureBlock
+from bench.config.settings import DriftBlock, MeasureBlock
 from bench.measure.events import Tell
 from bench.pricing.cost import Price
 from bench.store.journal import Journal

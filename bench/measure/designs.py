@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.config.blocks import WorkloadBlock
+from bench.config.settings import WorkloadBlock
 from bench.errors import Outcome, VariantFailed
 from bench.machine.devices import cpu_count
 from bench.measure.together import BaselineDied

@@ -19,7 +19,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from bench.config.blocks import DriftBlock
+from bench.config.settings import DriftBlock
 from bench.config.suite_reader import LmEvalBlock, is_task_file, lm_eval_of
 from bench.config.task_file import read_task
 from bench.drift import items

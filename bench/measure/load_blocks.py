@@ -9,8 +9,8 @@ from typing import Any
 
 from bench import plugins
 from bench.config.amounts import MOST_OF_A_BLOCK
-from bench.config.blocks import WorkloadBlock
 from bench.config.served import on_gpu
+from bench.config.settings import WorkloadBlock
 from bench.errors import BenchError, IntegrityError, InterruptedRun, JournalFailed, Outcome, VariantFailed
 from bench.machine import noise
 from bench.machine.noise import Ticks

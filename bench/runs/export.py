@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from bench.config.blocks import DriftBlock
 from bench.config.reader import read_config
 from bench.config.served import is_server
+from bench.config.settings import DriftBlock
 from bench.config.spec import Arm, Group, Spec
 from bench.environments import interpreter
 from bench.errors import BenchError, UsageError, VariantFailed

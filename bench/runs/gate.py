@@ -15,7 +15,7 @@ from itertools import tee
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.config.blocks import LimitBlock
+from bench.config.settings import LimitBlock
 from bench.config.spec import Spec
 from bench.environments import identity
 from bench.errors import UsageError

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.config.blocks import BuildBlock
+from bench.config.settings import BuildBlock
 from bench.environments import installed_beside
 from bench.errors import BenchError, UsageError
 from bench.models.cache_lock import locked

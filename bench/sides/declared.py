@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 
-from bench.config.blocks import BuildBlock
+from bench.config.settings import BuildBlock
 from bench.errors import UsageError
 from bench.machine.children import program_called
 from bench.sides.pins import declaring, pyproject_table

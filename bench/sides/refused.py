@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench.config.blocks import BuildBlock
+from bench.config.settings import BuildBlock
 from bench.config.spec import Spec
 from bench.errors import UsageError
 from bench.formatting import one_line

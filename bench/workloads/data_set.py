@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from bench.bounded import why
-from bench.config.blocks import WorkloadBlock
+from bench.config.settings import WorkloadBlock
 from bench.serving.arrivals import ClosedLoop, Planned, Spoken, poisson
 from bench.serving.datasets import entries
 from bench.workloads import _loads

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from bench.bounded import state_of, why
-from bench.config.blocks import WorkloadBlock
+from bench.config.settings import WorkloadBlock
 from bench.formatting import MIB
 from bench.store.files import is_unicode, json_lines
 from bench.workloads import Prompt

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.config.blocks import WorkloadBlock
+from bench.config.settings import WorkloadBlock
 from bench.texts import english
 from bench.workloads import Prompt
 

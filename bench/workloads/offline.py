@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.config.blocks import WorkloadBlock
+from bench.config.settings import WorkloadBlock
 from bench.formatting import count
 from bench.serving.arrivals import Planned, at_once
 from bench.workloads import _loads

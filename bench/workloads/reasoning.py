@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.config.blocks import WorkloadBlock
+from bench.config.settings import WorkloadBlock
 from bench.workloads import Prompt
 
 PROBLEMS = (

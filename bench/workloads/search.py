@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.config.blocks import WorkloadBlock
+from bench.config.settings import WorkloadBlock
 from bench.serving.arrivals import Planned, poisson
 from bench.workloads import _loads
 

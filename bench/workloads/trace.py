@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from bench.bounded import state_of
-from bench.config.blocks import WorkloadBlock
+from bench.config.settings import WorkloadBlock
 from bench.formatting import count
 from bench.serving.arrivals import Planned
 from bench.serving.traces import read_trace

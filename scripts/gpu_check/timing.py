@@ -164,7 +164,7 @@ def untouched(setting: Setting, _kept: Mapping[str, Any]) -> Found:
 
 def designs(setting: Setting, _kept: Mapping[str, Any]) -> Found:
     """Measure compiled ÷ eager in each design, and hold it against plain loops in the same call."""
-    from bench.config.blocks import MeasureBlock
+    from bench.config.settings import MeasureBlock
 
     if "design" not in MeasureBlock.model_fields:
         return skipped("this version has one design only")

@@ -23,7 +23,7 @@ from bench.cli.drift_time import (
     together_s,
 )
 from bench.cli.expected import PROCESS_BYTES, PROMPT_TOKENS, START_S, Beside, Load, batches
-from bench.config.blocks import RuntimeBlock, WorkloadBlock
+from bench.config.settings import RuntimeBlock, WorkloadBlock
 from bench.drift.behaviour import Suite
 from bench.models.reference import Named, Random
 from bench.plan.roofline import Ceilings

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from bench.cli import gate_commands
+from bench.cli import gate_actions
 from bench.cli.gate_run import GateOptions
 from bench.errors import BenchError, InterruptedRun, UsageError
 
 
 def gate(config: Path, tmp_path: Path) -> None:
     options = GateOptions(tmp_path / "results", None, 40, None, (), ())
-    gate_commands.gate(config, options, as_json=False, quiet=True)
+    gate_actions.gate(config, options, as_json=False, quiet=True)
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_what_a_message_holds_is_no_command_and_no_markdown(
     def fails(*_arguments: object, **_options: Any) -> None:
         raise BenchError("pip failed:\n::set-output name=x::1\n# a heading")
 
-    monkeypatch.setattr(gate_commands, "judged", fails)
+    monkeypatch.setattr(gate_actions, "judged", fails)
     with pytest.raises(BenchError):
         gate(tmp_path / "ci.yaml", tmp_path)
     (command,) = capsys.readouterr().err.splitlines()
@@ -56,7 +56,7 @@ def test_who_interrupts_knows_why(page: Path, tmp_path: Path, monkeypatch: pytes
     def stops(*_arguments: object, **_options: Any) -> None:
         raise InterruptedRun("interrupted")
 
-    monkeypatch.setattr(gate_commands, "judged", stops)
+    monkeypatch.setattr(gate_actions, "judged", stops)
     with pytest.raises(InterruptedRun):
         gate(tmp_path / "ci.yaml", tmp_path)
     assert not page.exists()

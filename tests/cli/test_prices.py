@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from bench.cli import price_pages, upkeep  # noqa: F401 - upkeep registers the command
-from bench.cli.app import app
+from bench.cli import list_commands, price_pages  # noqa: F401 - list_commands registers the command
+from bench.cli.main_commands import app
 from bench.cli.price_pages import Wanted, as_data, check, listing, page
 from bench.config.reader import read_config
 from bench.errors import ConfigError, ExitCode, UsageError
@@ -179,7 +179,7 @@ def test_a_plan_warns_of_a_spot_price(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("words", ["['prices']", "['prices', 'h100-80gb']", "['list', 'prices']"])
 def test_torch_is_never_imported(words: str) -> None:
-    run = f"from bench.cli import upkeep; from bench.cli.app import app; app({words}, standalone_mode=False)"
-    code = f"import sys; {run}; print('torch' in sys.modules)"
+    imports = "from bench.cli import list_commands; from bench.cli.main_commands import app"
+    code = f"import sys; {imports}; app({words}, standalone_mode=False); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "False"

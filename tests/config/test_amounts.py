@@ -9,8 +9,8 @@ import pytest
 from config_files import BASE, Write, refusal
 
 from bench.config.amounts import too_many_requests, too_much
-from bench.config.blocks import WorkloadBlock
 from bench.config.reader import read_config
+from bench.config.settings import WorkloadBlock
 
 pytestmark = pytest.mark.usefixtures("cpu_machine")
 

@@ -12,9 +12,9 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from bench import plugins
-from bench.config.blocks import WorkloadBlock
 from bench.config.json_schema import json_schema
 from bench.config.reader import FILE_KEYS
+from bench.config.settings import WorkloadBlock
 from bench.metrics import all_metrics
 from bench.optimisations import verbs
 

@@ -10,9 +10,9 @@ from config_files import BASE, Write, changed, refusal
 from task_files import TASK, write_task
 
 from bench import plugins
-from bench.config.blocks import DriftBlock
 from bench.config.inputs import below, digests
 from bench.config.reader import read_config
+from bench.config.settings import DriftBlock
 from bench.config.suite_reader import LmEvalBlock, lm_eval_of, names_of
 from bench.drift.behaviour import suites_of
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from fakes import ScriptedWorker
 
-from bench.config.blocks import DriftBlock, MeasureBlock, RuntimeBlock, WorkloadBlock
+from bench.config.settings import DriftBlock, MeasureBlock, RuntimeBlock, WorkloadBlock
 from bench.config.spec import Arm, Group
 from bench.machine import noise
 from bench.machine.noise import Ticks

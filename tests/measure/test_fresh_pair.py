@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from desk import Desk, Process, Reply
 
-from bench.config.blocks import WorkloadBlock
+from bench.config.settings import WorkloadBlock
 from bench.errors import Outcome, Unsupported, VariantFailed
 from bench.measure.fresh_pair import FreshPair
 from bench.measure.together import BaselineDied

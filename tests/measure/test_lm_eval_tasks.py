@@ -12,7 +12,7 @@ import pytest
 from desk import Desk
 from fakes import ScriptedWorker
 
-from bench.config.blocks import DriftBlock
+from bench.config.settings import DriftBlock
 from bench.config.suite_reader import LmEvalBlock
 from bench.errors import BenchError, InterruptedRun, UsageError, VariantFailed
 from bench.measure import arm as arms

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from desk import Desk, Process, Reply
 
-from bench.config.blocks import WorkloadBlock
+from bench.config.settings import WorkloadBlock
 from bench.errors import Outcome, VariantFailed
 from bench.measure.designs import batches_of
 from bench.measure.pairs import half_width

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from desk import Desk
 
-from bench.config.blocks import DriftBlock
+from bench.config.settings import DriftBlock
 from bench.drift.behaviour import suites_of
 from bench.errors import VariantFailed
 from bench.measure import suites

@@ -10,7 +10,7 @@ from typing import Any
 from desk import FACTS, WORKLOAD, Answer, Notebook
 from fakes import ScriptedWorker
 
-from bench.config.blocks import DriftBlock, MeasureBlock, RuntimeBlock, WorkloadBlock
+from bench.config.settings import DriftBlock, MeasureBlock, RuntimeBlock, WorkloadBlock
 from bench.config.spec import Arm
 from bench.measure.arm import ArmUnderTest, RunContext
 from bench.measure.events import Event

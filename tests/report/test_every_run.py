@@ -16,7 +16,7 @@ from journals import HEAD, MODEL, SPEC, arm, clock, write_journal
 from rich.console import Console
 
 from bench import plugins
-from bench.config.blocks import RuntimeBlock, WorkloadBlock
+from bench.config.settings import RuntimeBlock, WorkloadBlock
 from bench.errors import Outcome
 from bench.pricing.reprice import price_block
 from bench.report.formats import csv, harmless, html, jsonl, junit, latex, markdown

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench.config.blocks import MeasureBlock
+from bench.config.settings import MeasureBlock
 from bench.errors import IntegrityError
 from bench.metrics import all_metrics
 from bench.results import disturbance, run_comparison

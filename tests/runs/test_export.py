@@ -12,9 +12,9 @@ import pytest
 import torch
 import transformers
 
-from bench.config.blocks import DriftBlock
 from bench.config.inputs import inputs_of
 from bench.config.reader import read_config
+from bench.config.settings import DriftBlock
 from bench.errors import BenchError, IntegrityError, UsageError
 from bench.runs import export as exports
 from bench.runs.export import _tokenizer_files, export

@@ -28,7 +28,7 @@ from byte_tokenizer import write_tokenizer
 from fakes import RUNTIMES, fake_model, fake_runtime, interpreter, said
 from warm import Warm, forking
 
-from bench.cli.app_commands import EXIT_OF_STATUS
+from bench.cli.main_actions import EXIT_OF_STATUS
 from bench.config.reader import read_config
 from bench.config.spec import Spec
 from bench.drift import behaviour

@@ -13,7 +13,7 @@ from fakes import fake_runtime
 from small_runs import small_config
 
 from bench import plugins
-from bench.cli.app_commands import report
+from bench.cli.main_actions import report
 from bench.config.reader import read_config
 from bench.errors import BenchError, ConfigError
 from bench.measure import worker_process

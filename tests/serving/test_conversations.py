@@ -10,8 +10,8 @@ import pytest
 from running_stub import running
 from samples_of_serving import sample
 
-from bench.config.blocks import WorkloadBlock
 from bench.config.reader import read_config
+from bench.config.settings import WorkloadBlock
 from bench.errors import ConfigError
 from bench.metrics.under_load import _cached
 from bench.serving.arrivals import ClosedLoop, Sharing

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.config.blocks import WorkloadBlock
 from bench.config.reader import read_config
+from bench.config.settings import WorkloadBlock
 from bench.errors import BenchError, ConfigError
 from bench.serving.arrivals import ClosedLoop, OpenLoop
 from bench.serving.datasets import Entry, entries

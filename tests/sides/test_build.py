@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from proof import repositories
 
-from bench.config.blocks import BuildBlock
+from bench.config.settings import BuildBlock
 from bench.errors import BenchError, UsageError
 from bench.machine.proc import stat_of
 from bench.machine.process_tree import run_whole

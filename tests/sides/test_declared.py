@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.config.blocks import BuildBlock
+from bench.config.settings import BuildBlock
 from bench.errors import UsageError
 from bench.sides.declared import pip_arguments, project_of, unread_locks, uses_uv
 

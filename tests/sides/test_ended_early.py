@@ -10,7 +10,7 @@ import pytest
 from proof import repositories
 
 from bench import plugins
-from bench.cli import gate_commands
+from bench.cli import gate_actions
 from bench.cli.bisect import gate_bisect
 from bench.cli.gate_run import GateOptions, Judged, judged
 from bench.errors import BenchError, ExitCode, UsageError
@@ -44,7 +44,7 @@ def test_a_candidate_that_cannot_be_built(
     repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     break_it(repository.parent)
-    code = gate_commands.gate(repository, options(tmp_path), as_json=True, quiet=True)
+    code = gate_actions.gate(repository, options(tmp_path), as_json=True, quiet=True)
     assert code == ExitCode.FAILED
     found = json.loads(capsys.readouterr().out)
     assert (found["verdict"], found["exit_code"]) == ("ERROR", 5)

@@ -11,7 +11,7 @@ from deep_directories import DEPTH
 from proof import repositories
 
 from bench.cli.gate_run import GateOptions, judged
-from bench.config.blocks import BuildBlock
+from bench.config.settings import BuildBlock
 from bench.errors import BenchError
 from bench.formatting import MIB
 from bench.sides.build import build

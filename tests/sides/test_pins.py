@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from proof import repositories
 
-from bench.config.blocks import BuildBlock
+from bench.config.settings import BuildBlock
 from bench.errors import BenchError
 from bench.sides.build import Built, build
 from bench.sides.content import content

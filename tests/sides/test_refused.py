@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from proof import repositories
 
-from bench.config.blocks import BuildBlock
+from bench.config.settings import BuildBlock
 from bench.errors import UsageError
 from bench.sides.build import Built
 from bench.sides.refused import files_of_the_working_tree, keys_of_another, locks_that_nothing_reads

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from bench.config.blocks import WorkloadBlock
+from bench.config.settings import WorkloadBlock
 from bench.errors import UsageError
 from bench.serving.arrivals import ClosedLoop, OpenLoop, Sharing, gamma, poisson
 from bench.workloads import _loads, closed_loop, data_set, multi_turn, offline, open_loop, search, trace

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from bench.config.blocks import WorkloadBlock
+from bench.config.settings import WorkloadBlock
 from bench.texts import english
 from bench.workloads import Prompt, chat, file, fixed, reasoning
 

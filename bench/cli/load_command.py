@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.cli.app import app
 from bench.cli.edited_results import showing
 from bench.cli.load_options import Asking
+from bench.cli.main_commands import app
 from bench.cli.options import taking
 from bench.errors import ExitCode
 

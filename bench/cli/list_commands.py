@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.app import app
 from bench.cli.idle_options import refuse_idle
+from bench.cli.main_commands import app
 from bench.cli.options import LISTS, AsJson
 from bench.errors import UsageError
 
@@ -118,15 +118,15 @@ def env(
 
     The packages of these engines conflict with those of bench.
     """
-    from bench.cli import upkeep_commands
+    from bench.cli import list_actions
 
     if action == "list":
         refuse_idle({"ENGINE": engine is not None}, "all environments are listed")
-        upkeep_commands.list_environments()
+        list_actions.list_environments()
     elif action == "make" and engine is not None:
-        upkeep_commands.make_environment(engine)
+        list_actions.make_environment(engine)
     elif action == "remove" and engine is not None:
-        upkeep_commands.remove_environment(engine)
+        list_actions.remove_environment(engine)
     else:
         raise UsageError("write `bench env list`, `bench env make ENGINE` or `bench env remove ENGINE`")
 
@@ -137,9 +137,9 @@ def models(
     verify: Annotated[bool, typer.Option(help="hash every cached file again and compare")] = False,
 ) -> None:
     """List the known models, fetch some of them, or verify the cache."""
-    from bench.cli import upkeep_commands
+    from bench.cli import list_actions
 
-    upkeep_commands.models(fetch or [], verify=verify)
+    list_actions.models(fetch or [], verify=verify)
 
 
 @app.command()
@@ -160,6 +160,6 @@ def doctor(
     ] = False,
 ) -> None:
     """Show machine, versions, devices and noise; say what to install or change."""
-    from bench.cli import upkeep_commands
+    from bench.cli import list_actions
 
-    upkeep_commands.ceilings() if ceilings else upkeep_commands.doctor()
+    list_actions.ceilings() if ceilings else list_actions.doctor()

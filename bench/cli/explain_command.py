@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.app import app
 from bench.cli.edited_results import showing
+from bench.cli.main_commands import app
 from bench.cli.options import AsJson, RunDirectory
 from bench.errors import UsageError
 from bench.formatting import did_you_mean, format_significant, one_line, with_ordinals
@@ -63,7 +63,7 @@ def explain(
 
 def prompt_cache(run: RunSummary, row: Row) -> Comparison | None:
     """Compare a row whose server found prompts in its cache with APIs. Returns None for any other row."""
-    from bench.cli.pricing import names_of_weights, today
+    from bench.cli.price_command import names_of_weights, today
     from bench.metrics.requests import CACHED
     from bench.plan.api_comparison import Question, against_apis
     from bench.stats.figure import value_of

@@ -1,4 +1,4 @@
-"""Do what the commands of ``bench/cli/app.py`` ask for, and print the results."""
+"""Do what the commands of ``bench/cli/main_commands.py`` ask for, and print the results."""
 
 from __future__ import annotations
 

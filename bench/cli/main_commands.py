@@ -78,7 +78,7 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """Measure the baseline and all variants, print a table, and write a directory in results/."""
-    from bench.cli import app_commands
+    from bench.cli import main_actions
 
     seconds = None if budget is None else seconds_of(budget)
     if on is not None:
@@ -94,7 +94,7 @@ def run(
         raise UsageError("--shard divides the groups of --on: add --on here")
 
     specs = [_spec(config, overrides, only) for config in configs]
-    raise Verdict(app_commands.run(specs, out, as_json=as_json, resume=resume, quiet=quiet, budget_s=seconds))
+    raise Verdict(main_actions.run(specs, out, as_json=as_json, resume=resume, quiet=quiet, budget_s=seconds))
 
 
 @app.command()
@@ -132,11 +132,11 @@ def compare(
 
     The table has ratios with intervals, and drift.
     """
-    from bench.cli import app_commands
+    from bench.cli import main_actions
     from bench.cli.compare_options import CompareOptions
 
     asked = CompareOptions(run, other, history, tuple(metric or ()), examples, drift, columns, as_json)
-    app_commands.compare(asked)
+    main_actions.compare(asked)
 
 
 @app.command()
@@ -159,9 +159,9 @@ def gate(
 
     PASS exits with 0, FAIL with 1, INCONCLUSIVE with 3; docs/gate.md has the others.
     """
-    from bench.cli import gate_commands
+    from bench.cli import gate_actions
 
-    options = gate_commands.GateOptions(
+    options = gate_actions.GateOptions(
         out, base, cap, batches, tuple(overrides or ()), tuple(only or ()), candidate, limits_from.value,
         allow_identical,
     )  # fmt: skip
@@ -173,7 +173,7 @@ def gate(
         if config.is_dir():
             raise UsageError(f"--bisect measures a config in its commits, and {config} is a directory")
         raise Verdict(gate_bisect(config, *bisect, options, quiet=quiet))
-    raise Verdict(gate_commands.gate(config, options, as_json=as_json, quiet=quiet))
+    raise Verdict(gate_actions.gate(config, options, as_json=as_json, quiet=quiet))
 
 
 @app.command()
@@ -191,12 +191,12 @@ def calibrate(
 
     Both sides run the baseline of the config (an A/A test).
     """
-    from bench.cli import gate_commands
+    from bench.cli import gate_actions
 
     if base and commit:
         raise UsageError("--base and --commit are two calibrations: ask for one")
-    options = gate_commands.CalibrateOptions(out, units, batches, base, commit, tuple(overrides or ()))
-    gate_commands.calibrate(config, options, quiet=quiet)
+    options = gate_actions.CalibrateOptions(out, units, batches, base, commit, tuple(overrides or ()))
+    gate_actions.calibrate(config, options, quiet=quiet)
 
 
 @app.command()
@@ -208,9 +208,9 @@ def report(
     output: Annotated[Path | None, typer.Option("-o", help="file or directory; stdout if absent")] = None,
 ) -> None:
     """Write a report of runs in one or more formats."""
-    from bench.cli import app_commands
+    from bench.cli import main_actions
 
-    app_commands.report(runs, formats.split(","), output)
+    main_actions.report(runs, formats.split(","), output)
 
 
 @app.command()

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.app import app
 from bench.cli.edited_results import showing
+from bench.cli.main_commands import app
 from bench.cli.options import Against, AsJson
 from bench.errors import UsageError
 
@@ -80,7 +80,7 @@ def price(
     as_json: AsJson = False,
 ) -> None:
     """Show a run at another price, or beside the prices of APIs, without measuring again."""
-    from bench.cli.app_commands import show
+    from bench.cli.main_actions import show
 
     of_apis = (api, variant, cached is not None, written is not None, picture, token_ratio != 1)
     _must_fit(split=split, against=against is not None, of_apis=any(of_apis))

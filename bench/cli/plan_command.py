@@ -6,8 +6,8 @@ import datetime as dt
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from bench.cli.app import app
 from bench.cli.edited_results import showing
+from bench.cli.main_commands import app
 from bench.cli.options import taking
 from bench.cli.plan_options import PlanOptions, must_be_one_plan
 from bench.errors import UsageError
@@ -44,7 +44,7 @@ def plan(asked: PlanOptions) -> None:
 
 def _shown(asked: PlanOptions) -> str:
     """Return the plan of a run as text: for replies, or for texts if the run measured encoders."""
-    from bench.cli.pricing import priced
+    from bench.cli.price_command import priced
     from bench.plan.encoded import is_of_encoders
 
     assert asked.run is not None
@@ -73,8 +73,8 @@ def _answer(plan: Plan, asked: PlanOptions) -> str:
 
 
 def _of_run(run: RunSummary, asked: PlanOptions) -> Plan:
-    from bench.cli.app_commands import price_notes
-    from bench.cli.pricing import names_of_weights
+    from bench.cli.main_actions import price_notes
+    from bench.cli.price_command import names_of_weights
     from bench.measure.clock import utc_now
     from bench.plan.cascades import cascades_of
     from bench.plan.fleet import Stream

@@ -352,8 +352,8 @@ def test_a_run_that_was_tampered_with_is_exit_6(bench: Bench, run: Path) -> None
 @pytest.mark.fault(10)
 def test_an_interrupt_is_exit_130() -> None:
     body = (
-        "import bench.cli.upkeep_commands\ndef stop(): raise KeyboardInterrupt\n"
-        "bench.cli.upkeep_commands.doctor = stop"
+        "import bench.cli.list_actions\ndef stop(): raise KeyboardInterrupt\n"
+        "bench.cli.list_actions.doctor = stop"
     )
     assert script(body, "doctor").returncode == ExitCode.INTERRUPTED
 
@@ -361,8 +361,8 @@ def test_an_interrupt_is_exit_130() -> None:
 def test_a_termination_is_exit_143() -> None:
     """What a run that was told to stop raises; that SIGTERM makes it do so is tested with a whole run."""
     body = (
-        "import bench.cli.upkeep_commands\nfrom bench.errors import TerminatedRun\n"
-        "def stop(): raise TerminatedRun('terminated')\nbench.cli.upkeep_commands.doctor = stop"
+        "import bench.cli.list_actions\nfrom bench.errors import TerminatedRun\n"
+        "def stop(): raise TerminatedRun('terminated')\nbench.cli.list_actions.doctor = stop"
     )
     found = script(body, "doctor")
     assert complaint(found, ExitCode.TERMINATED) == "bench: terminated\n"
@@ -375,10 +375,10 @@ def test_what_a_command_has_started_ends_with_it(number: signal.Signals, tmp_pat
     pid = tmp_path / "pid"
     slow = f"sleep 300 & echo $! > {pid}.new; mv {pid}.new {pid}; wait"
     body = (
-        "import os, signal, bench.cli.upkeep_commands\nfrom bench.machine.process_tree import run_whole\n"
+        "import os, signal, bench.cli.list_actions\nfrom bench.machine.process_tree import run_whole\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"def build(): run_whole(['sh', '-c', {slow!r}], dict(os.environ), 300)\n"
-        "bench.cli.upkeep_commands.doctor = build\nimport threading, time\n"
+        "bench.cli.list_actions.doctor = build\nimport threading, time\n"
         f"def tell():\n    while not os.path.exists({str(pid)!r}): time.sleep(0.01)\n"
         f"    os.kill(os.getpid(), {int(number)})\n"
         "threading.Thread(target=tell).start()"
@@ -394,8 +394,8 @@ def test_what_a_command_has_started_ends_with_it(number: signal.Signals, tmp_pat
 def test_what_a_command_calls_cannot_end_it(left: str) -> None:
     """A plug-in that calls `sys.exit(0)` in the middle of a gate would be its PASS."""
     body = (
-        "import bench.cli.upkeep_commands\n"
-        f"def leave(): raise SystemExit({left})\nbench.cli.upkeep_commands.doctor = leave"
+        "import bench.cli.list_actions\n"
+        f"def leave(): raise SystemExit({left})\nbench.cli.list_actions.doctor = leave"
     )
     said = complaint(script(body, "doctor"), ExitCode.FAILED)
     assert said.startswith("bench: something that this command calls has ended it: SystemExit(")
@@ -429,8 +429,8 @@ NO_PLACE = "FileNotFoundError(errno.ENOENT, \"No usable temporary directory foun
 )
 def test_what_the_machine_refuses_is_no_bug(raised: str, said: str, code: ExitCode) -> None:
     body = (
-        "import errno, bench.cli.upkeep_commands\n"
-        f"def fail(): raise {raised}\nbench.cli.upkeep_commands.doctor = fail"
+        "import errno, bench.cli.list_actions\n"
+        f"def fail(): raise {raised}\nbench.cli.list_actions.doctor = fail"
     )
     found = complaint(script(body, "doctor"), code)
     assert found.startswith(f"bench: {said}")
@@ -455,18 +455,15 @@ def test_a_disk_that_is_full_everywhere_is_no_bug(tmp_path: Path) -> None:
 )
 def test_no_library_says_fail(raised: str) -> None:
     """Click leaves with 1 for these, which is the verdict of a gate that fails."""
-    body = (
-        "import bench.cli.upkeep_commands\n"
-        f"def fail(): raise {raised}\nbench.cli.upkeep_commands.doctor = fail"
-    )
+    body = f"import bench.cli.list_actions\ndef fail(): raise {raised}\nbench.cli.list_actions.doctor = fail"
     assert script(body, "doctor").returncode == ExitCode.FAILED
 
 
 def test_a_panic_is_no_verdict(tmp_path: Path) -> None:
     """What libraries written in Rust raise is no Exception, and Python itself leaves with 1 for it."""
     body = (
-        "import bench.cli.upkeep_commands\nclass PanicException(BaseException): ...\n"
-        "def fail(): raise PanicException('index out of bounds')\nbench.cli.upkeep_commands.doctor = fail"
+        "import bench.cli.list_actions\nclass PanicException(BaseException): ...\n"
+        "def fail(): raise PanicException('index out of bounds')\nbench.cli.list_actions.doctor = fail"
     )
     said = complaint(script(body, "doctor", TMPDIR=str(tmp_path)), ExitCode.FAILED)
     assert said.startswith("bench: unexpected PanicException: index out of bounds\nThis is a bug.")
@@ -474,8 +471,8 @@ def test_a_panic_is_no_verdict(tmp_path: Path) -> None:
 
 def test_the_unexpected_is_exit_5_and_leaves_its_traceback_in_a_private_file(tmp_path: Path) -> None:
     body = (
-        "import bench.cli.upkeep_commands\ndef fail(): raise RuntimeError('secret plans')\n"
-        "bench.cli.upkeep_commands.doctor = fail"
+        "import bench.cli.list_actions\ndef fail(): raise RuntimeError('secret plans')\n"
+        "bench.cli.list_actions.doctor = fail"
     )
     said = complaint(script(body, "doctor", TMPDIR=str(tmp_path)), ExitCode.FAILED)
     assert said.startswith("bench: unexpected RuntimeError: secret plans\nThis is a bug.")

@@ -1,4 +1,4 @@
-"""Do what the commands of ``bench/cli/upkeep.py`` ask for: models, the machine, environments."""
+"""Do what the commands of ``bench/cli/list_commands.py`` ask for: models, the machine, environments."""
 
 from __future__ import annotations
 

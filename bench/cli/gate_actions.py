@@ -7,9 +7,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.cli.app_commands import load
 from bench.cli.edited_results import showing
 from bench.cli.gate_run import GateOptions, job_summary, job_without_verdict, judged, must_be_used, sayer
+from bench.cli.main_actions import load
 from bench.errors import BenchError, ExitCode, InterruptedRun
 
 __all__ = ["CalibrateOptions", "GateOptions", "calibrate", "gate"]
