@@ -8,14 +8,15 @@ waits for a reply is part of its own time.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import clock_gettime_ns, perf_counter_ns, process_time_ns, thread_time_ns
 
 from bench.machine.proc import descendants, numbers_in, stat_of
 
 THIS_THREAD = Path("/proc/thread-self/schedstat")
+SHORTEST_NS = 20_000_000  # a shorter time counts as long as this: reading the clocks takes microseconds
 LONGEST_LINE = 128  # bytes: three numbers
 CHILDREN_TICKS = slice(13, 15)  # of ``stat``, from its state on: user and system time of ended children
 CPUCLOCK_SCHED = 2  # the processor time of a process (Linux, include/linux/posix-timers_types.h)
@@ -70,6 +71,7 @@ class Elsewhere:
 
     def __init__(self, programs: Sequence[int]) -> None:
         self._own, self._programs = OwnTime(programs), programs
+        self._own_ns = self._others_ns = 0
 
     def __enter__(self) -> Elsewhere:
         with ExitStack() as opened:
@@ -83,23 +85,25 @@ class Elsewhere:
     def __exit__(self, *_unused: object) -> None:
         self._opened.close()
 
-    def begin(self) -> None:
-        """Begin the time that is looked at."""
-        if self._clock is not None:
-            self._before = self._clock.now_ns(), self._others_ns()
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Count what happens in the block; there may be several."""
+        own, others = self._now()
+        yield
+        now, others_now = self._now()
+        self._own_ns += now - own
+        self._others_ns += others_now - others
 
     def share(self) -> float | None:
-        """Return the share since ``begin``; None if the kernel does not count."""
+        """Return the share in all blocks; None if the kernel does not count."""
         if self._clock is None:
             return None
-        own, others = (now - before for now, before in zip(self._now(), self._before, strict=True))
-        return max(0.0, others / own)
+        return max(0.0, self._others_ns / max(self._own_ns, SHORTEST_NS))
 
     def _now(self) -> tuple[int, int]:
-        assert self._clock is not None, "share is None without a clock"
-        return self._clock.now_ns(), self._others_ns()
+        return (self._clock.now_ns(), self._computed_by_others_ns()) if self._clock else (0, 0)
 
-    def _others_ns(self) -> int:
+    def _computed_by_others_ns(self) -> int:
         """Return how long all threads of this process and of those below it have computed, except for this
         thread and the first threads of the programs. What has ended is known in hundredths of a second."""
         below = sum(map(_computed_ns, descendants(os.getpid())))

@@ -66,13 +66,14 @@ def warm_up(
     """Repeat one request until two in a row take the same time within 5 %, ``least`` to ``most`` times."""
     durations_ms: list[float] = []
     steady = False
-    with undisturbed(), Elsewhere(engine.programs) as elsewhere:
+    share: float | None = None
+    with undisturbed():
         while len(durations_ms) < least or (not steady and len(durations_ms) < most):
-            elsewhere.begin()
-            timed = timed_request(engine, prompts, new_tokens)
+            with Elsewhere(engine.programs) as elsewhere, elsewhere.counted():
+                timed = timed_request(engine, prompts, new_tokens)
+            share = elsewhere.share()
             durations_ms.append((timed.end_ns - timed.sent_ns) / 1e6)
             steady = len(durations_ms) > 1 and _close(durations_ms[-2], durations_ms[-1])
-        share = elsewhere.share()
     return WarmUp(tuple(durations_ms), steady, durations_ms[0], elsewhere=share)
 
 

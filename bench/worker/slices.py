@@ -36,14 +36,13 @@ def side_by_side(
     with OwnTime(engine.programs) as clock, Elsewhere(engine.programs) as elsewhere:
 
         def decode(batch: Any, order: Sequence[int]) -> tuple[list[int], Any]:
-            return _one_batch(engine, batch, new_tokens, counts[me] if counts else len(order), clock)
+            with elsewhere.counted():
+                return _one_batch(engine, batch, new_tokens, counts[me] if counts else len(order), clock)
 
-        elsewhere.begin()
         meet(not begins, baton)  # the side that gives first goes on first
         found = times_of(engine, batches, firsts, decode)
-        share = elsewhere.share()
         meet(not begins, baton)
-    return replace(found, elsewhere=share)
+        return replace(found, elsewhere=elsewhere.share())
 
 
 def _one_batch(

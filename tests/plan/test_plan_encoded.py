@@ -116,7 +116,7 @@ def test_the_command_takes_either(
 ) -> None:
     for found, words in ((run, "texts/s of a server"), (load_run(QUICKSTART), "takes req/s")):
         monkeypatch.setattr("bench.results.summary.load_run", lambda _directory, found=found: found)
-        assert words in main.planning._shown(asked(requests_per_day=1000.0))
+        assert words in main.plan_command._shown(asked(requests_per_day=1000.0))
 
 
 def test_the_power_of_work_comes_on_top_of_the_machines(run: RunSummary) -> None:

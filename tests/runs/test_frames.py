@@ -27,7 +27,7 @@ from bench.worker.protocol import ChannelClosed
 __all__ = ["fake_runtime"]  # a fixture
 FEWER_THAN = 14
 OURS = str(Path(bench.__file__).parent)
-COMMANDS = str(Path(OURS) / "cli" / "app.py")
+COMMANDS = str(Path(OURS) / "cli" / "main_commands.py")
 
 
 def frames() -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -40,11 +41,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> DataClock:
         def __exit__(self, *_error: object) -> None:
             pass
 
-        def begin(self) -> None:
-            self.began = True
+        @contextmanager
+        def counted(self) -> Iterator[None]:
+            self.blocks = getattr(self, "blocks", 0) + 1
+            yield
 
         def share(self) -> float:
-            return 0.25 if self.began else -1.0
+            return self.blocks / 8
 
     monkeypatch.setattr(slices, "OwnTime", Own)
     monkeypatch.setattr(slices, "Elsewhere", Own)
