@@ -71,6 +71,13 @@ class ScriptedWorker:
         self.closed = True
 
 
+class NoGarbage:
+    """A full collection takes a fifth of a second once torch is loaded; most tests of turns do without."""
+
+    collect = staticmethod(lambda: 0)
+    disable = enable = staticmethod(lambda: None)
+
+
 # ---- what a run tells ----------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from fakes import DataClock, FakeEngine
+from fakes import DataClock, FakeEngine, NoGarbage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,13 +20,6 @@ from bench.worker.duet import Baton, PeerGone, alone, duet, schedule
 
 Firsts = Sequence[Sequence[int]]
 PATIENCE_S = 60.0
-
-
-class NoGarbage:
-    """A full collection takes a fifth of a second once torch is loaded; most tests here do without."""
-
-    collect = staticmethod(lambda: 0)
-    disable = enable = staticmethod(lambda: None)
 
 
 @pytest.fixture(autouse=True)

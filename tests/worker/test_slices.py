@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from fakes import DataClock, FakeEngine
+from fakes import DataClock, FakeEngine, NoGarbage
 
 from bench.records import TurnTimes
 from bench.worker import passes, slices
@@ -17,13 +17,6 @@ from bench.worker.duet import Baton, PeerGone
 from bench.worker.slices import side_by_side
 
 PATIENCE_S = 60.0
-
-
-class NoGarbage:
-    """A full collection takes a fifth of a second once torch is loaded."""
-
-    collect = staticmethod(lambda: 0)
-    disable = enable = staticmethod(lambda: None)
 
 
 @pytest.fixture(autouse=True)
