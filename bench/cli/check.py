@@ -19,6 +19,7 @@ from bench.config.spec import Arm, Group, Spec
 from bench.config.support import device_here
 from bench.formatting import count, format_setting, printable
 from bench.measure import designs
+from bench.measure.arm import kernels
 from bench.measure.served import ALONE_BLOCKS
 from bench.pricing.book import price_called
 
@@ -111,16 +112,25 @@ def _measured(spec: Spec) -> str:
 def _in_turns(spec: Spec) -> str:
     """Say how both sides of a pair share the machine, which depends on the devices of the rows."""
     wanted = spec.measure.design
-    kinds = {device_here(arm.runtime.device) == "cuda" for group in spec.groups for arm in group.arms}
-    chosen = {designs.chosen(wanted, on_gpu=on_gpu) for on_gpu in kinds}
+    chosen = {
+        designs.chosen(
+            wanted,
+            on_gpu=any(device_here(arm.runtime.device) == "cuda" for arm in (row, group.baseline)),
+            alike=kernels(row).like(kernels(group.baseline)),
+            may_share={row.runtime.threads, group.baseline.runtime.threads} == {1},
+        )
+        for group in spec.groups
+        for row in group.variants
+    }
     if chosen == {designs.STEPS}:
         return "in turns with the baseline"
     words = {
         designs.REQUESTS: "in turns by request",
+        designs.STEPS: "in turns by token",
         designs.SLICES: "at the same time on one processor",
         designs.ABBA: "one after the other",
     }
-    return " or ".join(words.get(design, "in turns by token") for design in sorted(chosen))
+    return " or ".join(words[design] for design in sorted(chosen))
 
 
 def _estimated(spec: Spec) -> list[tuple[str, str]]:

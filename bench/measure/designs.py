@@ -28,13 +28,13 @@ LEAST_TO_SPIN = 4  # processors: one for each worker, and some for everything el
 LEAST_BATCHES_ON_GPU = 12  # a pair decodes so many, more than once each if the workload has fewer
 
 
-def chosen(wanted: str, *, on_gpu: bool, gate: bool = False, may_share: bool = True) -> str:
-    """Return the design of a pair: the one that the config names, or for ``auto`` that of the device. A gate
-    compares what hardly differs, so on a CPU its sides decode beside each other. Sides that may not share a
-    processor take turns instead."""
+def chosen(wanted: str, *, on_gpu: bool, alike: bool = False, may_share: bool = True) -> str:
+    """Return the design of a pair: the one that the config names, or for ``auto`` that of the device. Sides
+    that hardly differ (``alike``: those of a gate, and rows that run their baseline's kernels) decode beside
+    each other on a CPU. Sides that may not share a processor take turns instead."""
     in_turns = REQUESTS if on_gpu else STEPS
     if wanted == "auto":
-        wanted = SLICES if gate else in_turns
+        wanted = SLICES if alike else in_turns
     return in_turns if wanted == SLICES and (on_gpu or not may_share) else wanted
 
 

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from bench.config.spec import Arm, Group
+from bench.config.spec import Group
 from bench.config.support import device_here
 from bench.errors import VariantFailed
 from bench.machine import noise
 from bench.machine.noise import Ticks
+from bench.measure import arm as arms
 from bench.measure import designs, passes, suites, token_drift
 from bench.measure.apart_pair import ApartPair
 from bench.measure.arm import ArmUnderTest, Fetch, open_worker
@@ -28,7 +29,7 @@ from bench.measure.together import BaselineDied
 from bench.metrics import cascade_bills
 from bench.metrics.cascade_bills import Payer
 from bench.records import Facts, Sides, UnitRecord
-from bench.stats.pairs import Kernels, PairRatio, pair_ratio, prior_of
+from bench.stats.pairs import PairRatio, pair_ratio, prior_of
 
 
 class VariantRun(Pairs):
@@ -142,7 +143,7 @@ class VariantRun(Pairs):
         return FreshPair(self.group, variant, self.fetch, len(self.units) + 1, share=share)
 
     def _turns(self, pair: FreshPair) -> None:
-        self.say(f"pair {pair.number}, in turns with {self.group.baseline.name}")
+        self.say(f"pair {pair.number}, beside {self.group.baseline.name}")
         self._keep(pair.turns(self._batches()), pair.ticks)
 
     def _batches(self) -> list[int]:
@@ -164,8 +165,8 @@ class VariantRun(Pairs):
         the dollars of its two prices to those of the baseline's time."""
         variant, baseline = self._dollars(units) or self._times(units)
         prior = prior_of(
-            _kernels(self.row.arm, self.row.facts),
-            _kernels(self.group.baseline, self._base_facts),
+            arms.kernels(self.row.arm, self.row.facts),
+            arms.kernels(self.group.baseline, self._base_facts),
             apart=self._apart,
         )
         return pair_ratio(variant, baseline, prior)
@@ -184,8 +185,3 @@ class VariantRun(Pairs):
         base, variant = (hour(known.threads if known else None) for known in both)
         paid = [cascade_bills.paid(unit, Sides(Payer(base), Payer(variant, terms))) for unit in units]
         return [usd.variant for usd in paid], [usd.baseline for usd in paid]
-
-
-def _kernels(arm: Arm, facts: Facts | None) -> Kernels:
-    packed_by = facts.quantised_checkpoint if facts else None
-    return Kernels(arm.runtime, packed_by, [step.label for step in arm.optimise])

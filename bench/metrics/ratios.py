@@ -24,7 +24,7 @@ from bench.metrics import (
     throughput,
     unit_ratios,
 )
-from bench.records import ArmRecord, RunRecord, TimedBatch
+from bench.records import ArmRecord, RunRecord, TimedBatch, UnitRecord
 from bench.stats.figure import Metric
 from bench.stats.intervals import LEAST_SAMPLES, Interval, widened
 from bench.stats.pairs import FIRST_TOKEN, OTHER_KERNELS, Kernels, pair_ratio, prior_of
@@ -89,9 +89,8 @@ def _from_pairs(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> Iterator
     units = run.valid_units_of(variant)
     hourly = cost.hourly_usd(variant, run) / cost.hourly_usd(base, run)
     tokens = _tokens_per_request(base) / _tokens_per_request(variant)
-    apart = any(unit.apart for unit in units)
-    prior = prior_of(_kernels(variant), _kernels(base), apart=apart)
-    design = RatioDesign.ABBA if apart else RatioDesign.DUET
+    design = _design(units)
+    prior = prior_of(_kernels(variant), _kernels(base), apart=design == RatioDesign.ABBA)
     factors = {cost.PER_1K.key: hourly * tokens, cost.PER_REQUEST.key: hourly}
     by = cascade_bills.rates_of(variant, cost.price_of(variant, run))
     timed = OF_ENCODERS if variant.runtime.get("task") else TIMED
@@ -107,6 +106,12 @@ def _from_pairs(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> Iterator
         yield ratio
         if metric is cost.PER_REQUEST and (share := answers.share_ratio(variant, run)):
             yield _of_answers(ratio, share)
+
+
+def _design(units: Sequence[UnitRecord]) -> RatioDesign:
+    if any(unit.apart for unit in units):
+        return RatioDesign.ABBA
+    return RatioDesign.SLICES if all(unit.shared for unit in units) else RatioDesign.DUET
 
 
 def _of_answers(request: Ratio, share: Interval) -> Ratio:

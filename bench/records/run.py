@@ -159,6 +159,11 @@ class UnitRecord:
         """Return whether the two processes ran one after the other, and not in turns."""
         return self.design == "abba"
 
+    @property
+    def shared(self) -> bool:
+        """Return whether the two processes ran at the same time on one processor."""
+        return self.design == "slices"
+
 
 @dataclass(frozen=True)
 class RunRecord:

@@ -63,9 +63,12 @@ def _how(run: RunSummary) -> str:
     """Say how the two sides of a pair shared the machine."""
     paired = (ratio for ratio in run.comparisons if ratio.metric == cost.PER_1K.key and ratio.pairs)
     designs = {ratio.design for ratio in paired}
-    if designs == {RatioDesign.ABBA}:
-        return "run one after the other"
-    return "take turns, or run one after the other" if RatioDesign.ABBA in designs else "take turns"
+    words = {
+        RatioDesign.DUET: "take turns",
+        RatioDesign.SLICES: "share one processor (rows with the baseline's kernels)",
+        RatioDesign.ABBA: "run one after the other",
+    }
+    return ", or ".join(said for design, said in words.items() if design in designs) or "take turns"
 
 
 def _sharing_words(run: RunSummary) -> str:

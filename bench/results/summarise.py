@@ -24,7 +24,11 @@ from bench.stats.intervals import Interval
 from bench.stats.ratio_verdict import RatioDesign
 from bench.store.values import MOST
 
-STEP_PAIRS = (RatioDesign.DUET, RatioDesign.ABBA)  # designs of ratios from pairs of workers, not of servers
+STEP_PAIRS = (
+    RatioDesign.DUET,
+    RatioDesign.SLICES,
+    RatioDesign.ABBA,
+)  # designs of ratios from pairs of workers, not of servers
 NOT_A_FAILURE = (Outcome.OK, Outcome.UNSUPPORTED)
 
 

@@ -18,12 +18,14 @@ class Verdict(StrEnum):
 class RatioDesign(StrEnum):
     """Name what a ratio was computed from.
 
-    ``duet``: fresh pairs of processes that ran in turns. ``abba``: fresh pairs that ran one after the other.
+    ``duet``: fresh pairs of processes that ran in turns. ``slices``: fresh pairs that ran at the same time on
+    one processor, each timed alone. ``abba``: fresh pairs that ran one after the other.
     ``blocks``: servers under load in alternating blocks. ``solo``: each row alone, in the process that
     measured its other figures. The setting ``measure.design`` says how the two workers of a pair take turns.
     """
 
     DUET = "duet"
+    SLICES = "slices"
     ABBA = "abba"
     BLOCKS = "blocks"
     SOLO = "solo"

@@ -507,6 +507,13 @@ def test_how_the_sides_share_a_cpu(make: Make, design: str, words: str) -> None:
     assert words in describe(make(f"measure.design={design}"))
 
 
+def test_rows_of_the_baselines_kernels_share_a_cpu(make: Make) -> None:
+    both = TEXT.replace("price:", "  - name: pruned\n    optimise: [{prune: magnitude, sparsity: 0.25}]\nprice:")
+    said = describe(make("runtime.threads=1", text=both))
+    assert "at the same time on one processor or in turns by token," in said
+    assert "at the same time" not in describe(make("runtime.threads=2", text=both))
+
+
 @pytest.mark.usefixtures("one_gpu")
 @pytest.mark.parametrize("name", ["quantisation-gpu", "pruning-gpu"])
 def test_the_shipped_gpu_configs_have_a_compiled_baseline(name: str) -> None:

@@ -80,7 +80,7 @@ def test_elsewhere_than_on_a_terminal_each_event_is_a_line(
             Noted("gate: not calibrated"),
             Began("baseline", "load"),
             Ended("baseline", Outcome.OK),
-            Began("a", "pair 1, in turns with baseline"),
+            Began("a", "pair 1, beside baseline"),
             Ended("a", Outcome.OOM_HOST, "killed by the system"),
             Began("b[red]c: d", "load"),
             Ended("b[red]c: d", Outcome.OK),
@@ -92,7 +92,7 @@ def test_elsewhere_than_on_a_terminal_each_event_is_a_line(
         "gate: not calibrated",
         "[1/3] baseline: load",
         "[1/3] baseline: done",
-        "[2/3] a: pair 1, in turns with baseline",
+        "[2/3] a: pair 1, beside baseline",
         "[2/3] a: oom_host: killed by the system",
         "[3/3] b[red]c: d: load",
         "[3/3] b[red]c: d: done",
@@ -146,8 +146,8 @@ def test_a_terminal_shows_what_runs_what_is_next_and_the_time_left(spec: Spec, s
         assert screen.bar == "0/3 baseline: load, next: a, about 2 min 05 s left"
         rows.tell(Ended("baseline", Outcome.OK))
         assert screen.bar == "1/3 next: a, about 65 s left"
-        rows.tell(Began("a", "pair 1: in turns with baseline"))
-        assert screen.bar == "1/3 a: pair 1: in turns with baseline, next: b[red]c: d, about 65 s left"
+        rows.tell(Began("a", "pair 1: beside baseline"))
+        assert screen.bar == "1/3 a: pair 1: beside baseline, next: b[red]c: d, about 65 s left"
         rows.tell(Ended("a", Outcome.OOM_HOST, "killed by the system"))
         rows.tell(Began("b[red]c: d", "load"))
         assert screen.bar == "2/3 b[red]c: d: load, about 35 s left"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from desk import Desk, Process, Reply
 
+from bench.config.settings import RuntimeBlock
 from bench.errors import Outcome, VariantFailed
 from bench.measure import designs, fresh_pair, units
 from bench.measure.events import Noted
@@ -28,8 +29,8 @@ DRIFT = ["load", "corpus", "score"]
 def test_what_a_device_gets(monkeypatch: Patch) -> None:
     assert designs.chosen("auto", on_gpu=True) == "requests"
     assert designs.chosen("auto", on_gpu=False) == "steps"
-    assert designs.chosen("auto", on_gpu=False, gate=True) == "slices"
-    assert designs.chosen("auto", on_gpu=True, gate=True) == "requests"
+    assert designs.chosen("auto", on_gpu=False, alike=True) == "slices"
+    assert designs.chosen("auto", on_gpu=True, alike=True) == "requests"
     assert {designs.chosen(name, on_gpu=True) for name in ("steps", "abba")} == {"steps", "abba"}
     assert designs.how("steps", on_gpu=False) == {}
     for processors, spins in ((2, False), (16, True)):
@@ -69,13 +70,16 @@ def test_sides_of_a_gate_share_a_processor_if_they_can(
 
 
 @pytest.mark.parametrize(("elsewhere", "design"), [(0.0, "slices"), (0.5, "steps")])
-def test_a_run_shares_a_processor_only_if_it_is_told_to(
+def test_a_row_of_a_run_shares_a_processor_if_it_runs_the_kernels_of_its_baseline(
     monkeypatch: Patch, elsewhere: float, design: str
 ) -> None:
-    alone = Desk(monkeypatch, facts={"threads": 1}, elsewhere=[elsewhere])
-    assert {unit["design"] for unit in alone.run().notes.units} == {"steps"}
-    asked = Desk(monkeypatch, facts={"threads": 1}, elsewhere=[elsewhere], design="slices")
-    assert {unit["design"] for unit in asked.run().notes.units} == {design}
+    alike = Desk(monkeypatch, facts={"threads": 1}, elsewhere=[elsewhere])
+    assert {unit["design"] for unit in alike.run().notes.units} == {design}
+    for wanted, has in (("auto", "steps"), ("slices", design)):
+        unlike = Desk(monkeypatch, facts={"threads": 1}, elsewhere=[elsewhere], design=wanted)
+        half = replace(unlike.group.variants[0], runtime=RuntimeBlock(dtype="bfloat16"))
+        unlike.group = replace(unlike.group, variants=(half,))
+        assert {unit["design"] for unit in unlike.run().notes.units} == {has}
 
 
 def test_slices_on_a_gpu_are_requests(monkeypatch: Patch) -> None:

@@ -134,6 +134,13 @@ def paired(design: str) -> RunSummary:
     return summarise(run_record(EAGER, COMPILED, units=units))
 
 
+def test_pairs_at_the_same_time_on_one_processor_say_so() -> None:
+    run = paired("slices")
+    found = run.comparison(run.rows[1], "cost_per_1k_tokens_usd")
+    assert found is not None
+    assert found.design == "slices"
+
+
 def test_a_pair_of_processes_apart_has_a_wider_interval_and_says_what_it_is() -> None:
     in_turns, apart = paired("requests"), paired("abba")
     one, other = (run.comparison(run.rows[1], "cost_per_1k_tokens_usd") for run in (in_turns, apart))

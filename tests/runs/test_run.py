@@ -203,10 +203,10 @@ def test_a_run_to_the_digit(tmp_path: Path) -> None:
 
     # without spread the pairs asked for are enough, and the stages come in the order of the journal
     assert [what for who, what in log if who == "same"] == [
-        "load", "warm up", "pair 1, in turns with baseline", "solo, 6 requests", "memory", "energy",
+        "load", "warm up", "pair 1, beside baseline", "solo, 6 requests", "memory", "energy",
         "kernels of a step",
-        "pair 2, load", "pair 2, in turns with baseline", "pair 3, load", "pair 3, in turns with baseline",
-        "pair 4, load", "pair 4, in turns with baseline", "done",
+        "pair 2, load", "pair 2, beside baseline", "pair 3, load", "pair 3, beside baseline",
+        "pair 4, load", "pair 4, beside baseline", "done",
     ]  # fmt: skip
     assert [what for who, what in log if who == "baseline"] == [
         "load", "tokenise", "warm up", "solo, 6 requests", "memory", "energy", "machine ceilings",

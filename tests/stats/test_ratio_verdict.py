@@ -50,5 +50,5 @@ def test_the_other_side_says_the_opposite(one: float, other: float, lower: bool)
 
 def test_in_a_file_they_are_words() -> None:
     assert json.dumps([*Verdict]) == '["better", "worse", "cannot tell"]'
-    assert json.dumps([*RatioDesign]) == '["duet", "abba", "blocks", "solo"]'
+    assert json.dumps([*RatioDesign]) == '["duet", "slices", "abba", "blocks", "solo"]'
     assert [Verdict("cannot tell"), RatioDesign("duet")] == [Verdict.CANNOT_TELL, RatioDesign.DUET]
