@@ -78,6 +78,8 @@ def test_ten_commands_lead_to_a_red_pull_request(machine: dict[str, str], tmp_pa
     codes, desk, hub = tmp_path / "codes", tmp_path / "desk", tmp_path / "hub"
     desk.mkdir()
     script = "".join(f"{command}echo $? >> '{codes}'\n" for command in WALK)
+    assert "1_030_000" in script  # how often a gate sees so little is for the proof to say, on any machine
+    script = script.replace("1_030_000", "1_100_000")
     done = subprocess.run(
         ["bash", "-c", script], env=machine, cwd=desk, capture_output=True, text=True, timeout=300,
         check=False,

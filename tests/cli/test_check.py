@@ -508,7 +508,9 @@ def test_how_the_sides_share_a_cpu(make: Make, design: str, words: str) -> None:
 
 
 def test_rows_of_the_baselines_kernels_share_a_cpu(make: Make) -> None:
-    both = TEXT.replace("price:", "  - name: pruned\n    optimise: [{prune: magnitude, sparsity: 0.25}]\nprice:")
+    both = TEXT.replace(
+        "price:", "  - name: pruned\n    optimise: [{prune: magnitude, sparsity: 0.25}]\nprice:"
+    )
     said = describe(make("runtime.threads=1", text=both))
     assert "at the same time on one processor or in turns by token," in said
     assert "at the same time" not in describe(make("runtime.threads=2", text=both))

@@ -116,7 +116,9 @@ def test_what_the_columns_of_time_and_money_are(run: RunSummary) -> None:
     assert "from 4 fresh pairs of processes that take turns;" in timed_words(run)
     rows = [replace(row, void_pairs=3 * (place == 1)) for place, row in enumerate(run.rows)]
     run = replace(run, rows=tuple(rows))
-    mixed = replace(run, comparisons=(run.comparisons[0], replace(run.comparisons[1], design=RatioDesign.SLICES)))
+    mixed = replace(
+        run, comparisons=(run.comparisons[0], replace(run.comparisons[1], design=RatioDesign.SLICES))
+    )
     assert "that take turns, or share one processor (rows with the baseline's kernels);" in timed_words(mixed)
     assert "turns (3 more left out, while others used the machine);" in timed_words(run)
 

@@ -28,6 +28,8 @@ COLUMNS = {
     ("aa-neighbour", "same"): "nothing differs, beside a neighbour",
     ("aa-spread", "same"): "nothing differs, pairs spread over the run",
     ("more", "more"): "2.6 % more work",
+    ("aa-shared", "same"): "nothing differs, sides share a processor",
+    ("more-shared", "more"): "2.6 % more work, sides share a processor",
 }
 
 
@@ -185,7 +187,7 @@ def report_same(kind, runs):
         print(f"  {name:20} {share(sum(one[name] for one in others), len(others))}")
 
 
-def report_more(runs):
+def report_more(kind, runs):
     """Rows that do more work: how many are said to, with all their pairs, and with the first four alone."""
     rows, few = (
         [row for run in runs if run for row in judged(run, most) if row["name"].startswith("more")]
@@ -194,7 +196,7 @@ def report_more(runs):
     if not rows:
         return
     work = next(run["work_ratio"] for run in runs if run)
-    print(f"\nmore: {len(rows)} rows with a 31st layer, {percent(work - 1)} more work")
+    print(f"\n{kind}: {len(rows)} rows with a 31st layer, {percent(work - 1)} more work")
     for verdict in ("worse", "better"):
         found, of_few = (sum(row["verdict"] == verdict for row in some) for some in (rows, few))
         print(f"  {verdict:20} {share(found, len(rows))}; after {MIN_PAIRS} pairs {share(of_few, len(few))}")
@@ -230,7 +232,8 @@ def report_schemes(runs):
 def table(directory):
     """Print the shares of verdicts side by side, as the README has them. More work has to be called worse."""
     said = {}
-    for kind, prefix in COLUMNS:
+    columns = {column: title for column, title in COLUMNS.items() if runs_of(directory, column[0])}
+    for kind, prefix in columns:
         runs = [run for run in runs_of(directory, kind) if run]
         rows = [row for run in runs for row in judged(run) if row["name"].startswith(prefix)]
         others = [one for run in runs for one in peers(run) if one[0].startswith(prefix)]
@@ -239,11 +242,11 @@ def table(directory):
         for rule in others[0][1]:
             found[rule] = [one[rule] and (prefix == "same" or ratio > 1) for _, one, ratio in others]
         said[kind] = found
-    print(f"| share of rows called better or worse | {' | '.join(COLUMNS.values())} |")
-    print("|:---|" + "---:|" * len(COLUMNS))
+    print(f"| share of rows called better or worse | {' | '.join(columns.values())} |")
+    print("|:---|" + "---:|" * len(columns))
     print("| rows | " + " | ".join(str(len(found["**bench run**"])) for found in said.values()) + " |")
     print(
-        "| should be | " + " | ".join("100 %" if prefix == "more" else "0 %" for _, prefix in COLUMNS) + " |"
+        "| should be | " + " | ".join("100 %" if prefix == "more" else "0 %" for _, prefix in columns) + " |"
     )
     for rule in said["aa"]:
         print(f"| {rule} | " + " | ".join(f"{np.mean(found[rule]):.1%}" for found in said.values()) + " |")
@@ -266,8 +269,8 @@ def main():
             )
             report_same(kind, runs)
             report_schemes(runs)
-            if kind == "more":
-                report_more(runs)
+            if kind.startswith("more"):
+                report_more(kind, runs)
 
 
 if __name__ == "__main__":
