@@ -19,7 +19,6 @@ from bench.config.spec import Arm, Group, Spec
 from bench.config.support import device_here
 from bench.formatting import count, format_setting, printable
 from bench.measure import designs
-from bench.measure.arm import kernels
 from bench.measure.served import ALONE_BLOCKS
 from bench.pricing.book import price_called
 
@@ -116,7 +115,7 @@ def _in_turns(spec: Spec) -> str:
         designs.chosen(
             wanted,
             on_gpu=any(device_here(arm.runtime.device) == "cuda" for arm in (row, group.baseline)),
-            alike=kernels(row).like(kernels(group.baseline)),
+            alike=designs.kernels(row).like(designs.kernels(group.baseline)),
             may_share={row.runtime.threads, group.baseline.runtime.threads} == {1},
         )
         for group in spec.groups

@@ -32,7 +32,6 @@ from bench.models.reference import LocalModel, ModelRef, named_or_path
 from bench.optimisations import routes
 from bench.optimisations.shared.cascading import told
 from bench.records import Facts, Json, Loaded
-from bench.stats.pairs import Kernels
 from bench.store import tree
 from bench.store.files import slug
 from bench.workloads import Prompt
@@ -146,12 +145,6 @@ def end_of(watch: GpuWatch, *sides: ArmUnderTest) -> GpuRound:
     own_pids = [os.getpid(), *(pid for side in sides for pid in session_of(side.worker.pid))]
     workers = sum(side.facts is not None and side.facts.on_gpu for side in sides)
     return watch.end(own_pids, workers, sides[0].context.measure.max_disturbance)
-
-
-def kernels(arm: Arm, facts: Facts | None = None) -> Kernels:
-    """Return what decides which kernels ``arm`` runs, as far as its config and ``facts`` say."""
-    packed_by = facts.quantised_checkpoint if facts else None
-    return Kernels(arm.runtime, packed_by, [step.label for step in arm.optimise])
 
 
 def open_worker(arm: Arm, group: str, context: RunContext) -> ArmUnderTest:

@@ -13,12 +13,16 @@ See docs/decisions/0020 and 0026 for what is known of each.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import random
+from collections.abc import Iterator, Sequence
 
 from bench.config.settings import WorkloadBlock
+from bench.config.spec import Arm
 from bench.errors import Outcome, VariantFailed
 from bench.machine.devices import cpu_count
 from bench.measure.together import BaselineDied
+from bench.records import Facts
+from bench.stats.pairs import Kernels
 
 STEPS, REQUESTS, SLICES, ABBA = "steps", "requests", "slices", "abba"
 WAKE_STEPS = 4  # untimed, before each request: the partner's has cooled the processor's caches and clock
@@ -36,6 +40,26 @@ def chosen(wanted: str, *, on_gpu: bool, alike: bool = False, may_share: bool = 
     if wanted == "auto":
         wanted = SLICES if alike else in_turns
     return in_turns if wanted == SLICES and (on_gpu or not may_share) else wanted
+
+
+def kernels(arm: Arm, facts: Facts | None = None) -> Kernels:
+    """Return what decides which kernels ``arm`` runs, as far as its config and ``facts`` say."""
+    packed_by = facts.quantised_checkpoint if facts else None
+    return Kernels(arm.runtime, packed_by, [step.label for step in arm.optimise])
+
+
+def orders(seed: str, number: int, *, mirrored: bool) -> Iterator[int]:
+    """Yield without end who goes first in what comes next of pair ``number`` (from 1): 0 for the baseline, 1
+    for the variant.
+
+    Each is a coin. With ``mirrored`` every second pair has the other side of all coins of the pair before it,
+    so that a row with one batch does not begin with the same side in most of its pairs. Units of a gate are
+    drawn without this: their test needs a coin in each unit, whatever is known of the units before it.
+    """
+    turned = mirrored and number % 2 == 0
+    coins = random.Random(f"{seed}/{number - turned}")
+    while True:
+        yield coins.randrange(2) ^ turned
 
 
 def can_share(elsewhere: Sequence[float | None]) -> bool:

@@ -9,8 +9,7 @@ processes end with the pair, so nothing carries over to the next pair.
 from __future__ import annotations
 
 import os
-import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from itertools import islice
 from time import monotonic
@@ -25,7 +24,6 @@ from bench.measure import arm as arms
 from bench.measure import designs, passes, replies
 from bench.measure.arm import ArmUnderTest, Fetch, open_worker
 from bench.measure.bills import with_bills_of
-from bench.measure.context import RunContext
 from bench.measure.files_read import record_reading
 from bench.measure.models import record_models
 from bench.measure.pair_processors import pinned
@@ -49,7 +47,8 @@ class FreshPair:
         self.group, self.number, self.variant = group, number, variant
         self.base = open_worker(group.baseline, group.label, variant.context)
         self.base.reopened = not rows
-        self._orders = _orders(self._context, f"{group.label}/{variant.arm.name}", number)
+        seed, row = self._context.measure.seed, f"{group.label}/{variant.arm.name}"
+        self._orders = designs.orders(f"{seed}/{row}", number, mirrored=self._context.duets)
         self.spawned_first = next(self._orders)
         self._workers = ExitStack()
         self._began = monotonic()
@@ -192,8 +191,11 @@ class FreshPair:
     def _manner(self, batches: Sequence[int], counts: Sequence[int]) -> tuple[str, dict[str, Any]]:
         """Return the design, and how the workers are told of it and of workloads that differ."""
         on_gpu = self.base.known.on_gpu or self.variant.known.on_gpu
-        wanted, alike = self._context.measure.design, not self._context.duets or self._same_kernels()
-        design = designs.chosen(wanted, on_gpu=on_gpu, alike=alike, may_share=self._may_share())
+        kernels = [designs.kernels(side.arm, side.facts) for side in self.sides]
+        design = designs.chosen(
+            self._context.measure.design, on_gpu=on_gpu, may_share=self._may_share(),
+            alike=not self._context.duets or kernels[0].like(kernels[1]),
+        )  # fmt: skip
         how = designs.how(design, on_gpu=on_gpu)
         if self._loads_differ:
             how["variant_batches"] = [n % self.variant.batches for n in batches]
@@ -206,10 +208,6 @@ class FreshPair:
         threads = {side.known.threads for side in self.sides}
         shares = [warm.elsewhere for warm in self.warm]
         return self._share and threads <= {None, 1} and designs.can_share(shares)
-
-    def _same_kernels(self) -> bool:
-        base, variant = (arms.kernels(side.arm, side.facts) for side in self.sides)
-        return variant.like(base)
 
     @property
     def _loads_differ(self) -> bool:
@@ -250,16 +248,3 @@ def prompts_of(arm: Arm) -> Sequence[Any]:
     """Return the requests of the arm's workload."""
     found: Sequence[Any] = plugins.load("workloads", arm.workload.name).prompts(arm.workload)
     return found
-
-
-def _orders(context: RunContext, row: str, number: int) -> Iterator[int]:
-    """Yield without end who goes first in what comes next: 0 for the baseline, 1 for the variant.
-
-    Each is a coin. In a run every second pair has the other side of all coins of the pair before it, so that
-    a row with one batch does not begin with the same side in most of its pairs. Units of a gate are drawn
-    without this, because its test needs a coin in every unit, whatever is known of the units before it.
-    """
-    mirrored = context.duets and number % 2 == 0
-    coins = random.Random(f"{context.measure.seed}/{row}/{number - mirrored}")
-    while True:
-        yield coins.randrange(2) ^ mirrored

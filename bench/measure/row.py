@@ -17,7 +17,6 @@ from bench.config.support import device_here
 from bench.errors import VariantFailed
 from bench.machine import noise
 from bench.machine.noise import Ticks
-from bench.measure import arm as arms
 from bench.measure import designs, passes, suites, token_drift
 from bench.measure.apart_pair import ApartPair
 from bench.measure.arm import ArmUnderTest, Fetch, open_worker
@@ -165,8 +164,8 @@ class VariantRun(Pairs):
         the dollars of its two prices to those of the baseline's time."""
         variant, baseline = self._dollars(units) or self._times(units)
         prior = prior_of(
-            arms.kernels(self.row.arm, self.row.facts),
-            arms.kernels(self.group.baseline, self._base_facts),
+            designs.kernels(self.row.arm, self.row.facts),
+            designs.kernels(self.group.baseline, self._base_facts),
             apart=self._apart,
         )
         return pair_ratio(variant, baseline, prior)

@@ -504,7 +504,7 @@ def test_how_the_sides_share_a_gpu(make: Make, design: str, words: str) -> None:
     [("auto", "in turns with the baseline,"), ("slices", "at the same time on one processor,")],
 )
 def test_how_the_sides_share_a_cpu(make: Make, design: str, words: str) -> None:
-    assert words in describe(make(f"measure.design={design}"))
+    assert words in describe(make("runtime.threads=1", f"measure.design={design}"))
 
 
 def test_rows_of_the_baselines_kernels_share_a_cpu(make: Make) -> None:

@@ -172,7 +172,7 @@ def test_who_starts_first_is_a_coin_of_the_seed_and_then_the_other_side(monkeypa
     wanted = [side for coin in drawn for side in (coin, 1 - coin)]
     assert coins(3) == coins(3) == wanted
     assert set(drawn) == {0, 1}
-    assert coins(4) != wanted
+    assert coins(5) != wanted
 
 
 def width(pairs: Sequence[UnitRecord]) -> float:

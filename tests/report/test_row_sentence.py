@@ -119,7 +119,7 @@ def test_what_the_columns_of_time_and_money_are(run: RunSummary) -> None:
     mixed = replace(
         run, comparisons=(run.comparisons[0], replace(run.comparisons[1], design=RatioDesign.SLICES))
     )
-    assert "that take turns, or share one processor (rows with the baseline's kernels);" in timed_words(mixed)
+    assert "that take turns, or share one processor (rows with the baseline's kernels)" in timed_words(mixed)
     assert "turns (3 more left out, while others used the machine);" in timed_words(run)
 
 

@@ -39,6 +39,7 @@ def small_config(place: Path, variants: Mapping[str, Faults], base: Faults = (),
         }
         for name, its in variants.items()
     ]
+    shared = {} if "gate" in more else {"design": "steps"}  # what a step takes is exact in turns alone
     content = {
         "name": "small",
         "model": {"path": str(fake_model(place / "base", *base, prefill_ns=[MS], step_ns=[2 * MS]))},
@@ -47,7 +48,13 @@ def small_config(place: Path, variants: Mapping[str, Faults], base: Faults = (),
         "variants": rows,
         "price": {"hardware": "cloud-2vcpu-8gb"},
         **more,
-        "measure": {**ONE_PAIR, "timeout_s": 20.0, "max_disturbance": 1.0, **more.get("measure", {})},
+        "measure": {
+            **ONE_PAIR,
+            "timeout_s": 20.0,
+            "max_disturbance": 1.0,
+            **shared,
+            **more.get("measure", {}),
+        },
     }
     file = place / "config.yaml"
     file.write_text(yaml.safe_dump(content))

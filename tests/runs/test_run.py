@@ -943,6 +943,6 @@ def test_a_real_run(tmp_path: Path, toy: Path, warm: Warm, monkeypatch: pytest.M
     # what the verdict of A against A must be is tested with data above; here the machine is not ours alone,
     # and a neighbour's burst is longer than all of this model's steps together
     aa = ratios(found, "same")["cost_per_1k_tokens_usd"]
-    assert (aa["design"], aa["pairs"]) == ("duet", 1)
+    assert (aa["design"], aa["pairs"]) == ("slices", 1)
     assert aa["ci_low"] < aa["ratio"] < aa["ci_high"]
     assert 0.2 < aa["ratio"] < 5
