@@ -76,14 +76,16 @@ class Finding:
 class Effort:
     """Describe the measurements on which a gate is based.
 
-    ``mode`` is what was compared (``commits``, ``code``, ``config``, ``run``, ``stored``). ``details`` holds
-    everything else that the gate's journal says about it.
+    ``mode`` is what was compared (``commits``, ``code``, ``config``, ``run``, ``stored``). In
+    ``units_sharing`` of the units that count both sides worked at the same time on one processor. ``details``
+    holds everything else that the gate's journal says about it.
     """
 
     mode: str
     units: int = 0
     void_units: int = 0
     units_from_earlier_runs: int = 0
+    units_sharing: int = 0
     seconds_per_unit: float | None = None
     calibration: Calibration | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
@@ -97,10 +99,10 @@ class Effort:
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Effort:
         """Read back what ``to_json`` writes."""
-        own = ("mode", "units", "void_units", "units_from_earlier_runs", "seconds_per_unit")
+        own = ("mode", "units", "void_units", "units_from_earlier_runs", "units_sharing", "seconds_per_unit")
         calibration = stored.get("calibration")
         return cls(
-            **{key: stored[key] for key in own},
+            **{key: stored[key] for key in own if key in stored},
             calibration=Calibration(**calibration) if calibration else None,
             details={k: v for k, v in stored.items() if k not in (*own, "calibration")},
         )

@@ -231,6 +231,7 @@ def _effort(head: Mapping[str, Any], units: Sequence[UnitRecord]) -> Effort:
         units=len(units) - void,
         void_units=void,
         units_from_earlier_runs=sum(bool(unit.from_run) for unit in units),
+        units_sharing=sum(unit.shared and not unit.void for unit in units),
         seconds_per_unit=round(math.fsum(u.took_s for u in units) / len(units), 3) if units else None,
         calibration=Calibration(**calibration) if calibration else None,
         details={key: value for key, value in head.items() if key not in ("mode", "calibration")},

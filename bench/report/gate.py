@@ -147,6 +147,9 @@ def _effort(effort: Effort) -> str:
     parts = [count(effort.units, "unit")]
     if effort.units_from_earlier_runs:
         parts.append(f"{effort.units_from_earlier_runs} of them from an earlier gate on the same code")
+    if effort.units_sharing:
+        some = "" if effort.units_sharing == effort.units else f"{effort.units_sharing} of them with "
+        parts.append(f"{some}both sides at the same time on one processor")
     if effort.void_units:
         parts.append(f"{effort.void_units} void")
     if effort.seconds_per_unit:

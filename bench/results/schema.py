@@ -148,6 +148,7 @@ class EffortBlock(Block):
     units: Count = 0
     void_units: Count = 0
     units_from_earlier_runs: Count = 0
+    units_sharing: Count = 0
     seconds_per_unit: Seconds | None = None
     calibration: CalibrationBlock | None = None
     differences: Differences | None = None

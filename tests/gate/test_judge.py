@@ -381,7 +381,7 @@ def test_a_block_comes_back_as_it_was_written() -> None:
     assert (written["verdict"], written["exit_code"]) == ("ERROR", 5)
     assert [rule["verdict"] for rule in written["rules"]] == ["PASS", "ERROR"]
     assert written["evidence"] == {**head, "units": 8, "void_units": 0, "units_from_earlier_runs": 0,
-                                   "seconds_per_unit": 0.0}  # fmt: skip
+                                   "units_sharing": 0, "seconds_per_unit": 0.0}  # fmt: skip
 
 
 @pytest.mark.parametrize("verdict", GateVerdict)

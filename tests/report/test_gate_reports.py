@@ -240,6 +240,15 @@ class TestOnTheTerminal:
         )
         assert found[-1].startswith("  12 units, 1 void, 3 s each")
 
+    @pytest.mark.parametrize(("sharing", "said"), [(12, ""), (5, "5 of them with ")])
+    def test_how_both_sides_shared_the_machine(self, sharing: int, said: str, sample: ModuleType) -> None:
+        gate = gate_of(gated(sample))
+        shared = replace(gate, effort=replace(gate.effort, units_sharing=sharing))
+        assert (
+            f"12 units, {said}both sides at the same time on one processor, 1 void"
+            in lines("gated", shared)[-1]
+        )
+
     @pytest.mark.parametrize("write", [lines, lambda *a: job_summary(*a).split("\n"),
                                        lambda *a: comment(*a).split("\n")])  # fmt: skip
     def test_what_to_do_about_a_change_that_was_not_reached(self, write: Any, sample: ModuleType) -> None:
