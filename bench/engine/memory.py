@@ -15,10 +15,8 @@ from typing import Any
 from bench.engine.energy_counters import gpu_of_torch
 from bench.machine import nvml
 from bench.machine.nvml import NoNvml
-from bench.machine.proc import entries, numbers_in, text_of
+from bench.machine.proc import descendants, numbers_in, text_of
 
-_PROC = Path("/proc")
-_TASKS = Path("/proc/self/task")
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
 
@@ -55,14 +53,14 @@ def give_back() -> None:
 def read_peak(engine: Any | None = None) -> dict[str, int | None]:
     """Return the peak bytes since the last reset, by kind.
 
-    ``peak_rss_bytes`` is the peak resident set, plus what live children hold now. ``peak_allocated_bytes`` is
-    the peak of the tensors in torch's CUDA allocator, and ``peak_reserved_bytes`` of the GPU memory that the
-    allocator has reserved. ``peak_device_bytes`` is what this process holds now by the driver: context,
-    kernels and reserved memory, which stays reserved until the next reset. It never includes other processes,
-    and it is None if the driver does not know this process, as in most containers.
+    ``peak_rss_bytes`` is the peak resident set, plus what the live processes below this one hold now.
+    ``peak_allocated_bytes`` is the peak of the tensors in torch's CUDA allocator, and ``peak_reserved_bytes``
+    of the GPU memory that the allocator has reserved. ``peak_device_bytes`` is what this process holds now by
+    the driver: context, kernels and reserved memory, which stays reserved until the next reset. It never
+    includes other processes, and it is None if the driver does not know this process, as in most containers.
     """
     peaks: dict[str, int | None] = {
-        "peak_rss_bytes": _high_water() + _children(),
+        "peak_rss_bytes": _high_water() + _programs(),
         "peak_allocated_bytes": None,
         "peak_reserved_bytes": None,
         "peak_device_bytes": None,
@@ -98,14 +96,10 @@ def _high_water() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _children() -> int:
-    """Return the resident bytes of this process's live children; 0 if the engine starts none.
+def _programs() -> int:
+    """Return the resident bytes of the live processes below this one; 0 if the engine starts none.
 
-    A thread or child that ends meanwhile is not counted.
+    A program that ends meanwhile is not counted.
     """
-    total = 0
-    for task in entries(_TASKS):
-        for pid in numbers_in(task / "children"):
-            pages = numbers_in(_PROC / str(pid) / "statm")
-            total += pages[1] * resource.getpagesize() if len(pages) > 1 else 0
-    return total
+    held = (numbers_in(Path(f"/proc/{pid}/statm")) for pid in descendants(os.getpid()))
+    return sum(pages[1] for pages in held if len(pages) > 1) * resource.getpagesize()

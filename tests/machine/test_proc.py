@@ -16,7 +16,7 @@ import pytest
 
 from bench.engine import memory
 from bench.machine import noise, proc
-from bench.machine.proc import entries, numbers_in, text_of
+from bench.machine.proc import descendants, entries, numbers_in, text_of
 from bench.measure import worker_process
 from bench.measure.worker_process import WorkerProcess
 
@@ -81,21 +81,21 @@ def test_a_limit_of_the_shell_is_not_raised() -> None:
 # ---- those who read ------------------------------------------------------------------------------
 
 
-def test_memory_leaves_out_whoever_goes_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three threads and three children: one of each is whole, one has gone, and one goes when it is read."""
-    page = os.sysconf("SC_PAGE_SIZE")
-    for name, children in (("1", "11 12 13"), ("3", "")):
-        (tmp_path / "task" / name).mkdir(parents=True)
-        (tmp_path / "task" / name / "children").write_text(children)
-    (tmp_path / "task" / "2").mkdir()
-    for pid, pages in (("11", "9 5 1"), ("13", "")):
-        (tmp_path / pid).mkdir()
-        (tmp_path / pid / "statm").write_text(pages)
-    monkeypatch.setattr(memory, "_PROC", tmp_path)
-    monkeypatch.setattr(memory, "_TASKS", tmp_path / "task")
-    assert memory._children() == 5 * page
-    monkeypatch.setattr(memory, "_TASKS", tmp_path / "nobody")
-    assert memory._children() == 0
+HOLDER = "held = bytearray(64 << 20); print(flush=True); input()"
+
+
+@needs_proc
+def test_memory_of_a_program_behind_a_shell_is_counted_and_of_one_that_ended_is_not() -> None:
+    """A command of a config is often a script that starts the program, and waits for it."""
+    before = memory._programs()
+    with subprocess.Popen(
+        ["/bin/sh", "-c", f"{sys.executable} -c '{HOLDER}'; :"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as shell:
+        assert shell.stdout is not None
+        shell.stdout.readline()
+        assert memory._programs() - before > 64 << 20
+        shell.communicate(b"\n", timeout=60)
+    assert memory._programs() <= before
 
 
 def test_a_process_that_goes_while_its_ticks_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,9 +169,7 @@ def test_memory_and_ticks_while_children_come_and_go() -> None:
     try:
         for _ in range(200):
             memory.read_peak()
-            noise.read_ticks(
-                [child for task in entries(memory._TASKS) for child in numbers_in(task / "children")]
-            )
+            noise.read_ticks(descendants(os.getpid()))
     finally:
         over.set()
         spawner.join()
