@@ -28,8 +28,8 @@ COLUMNS = {
     ("aa-neighbour", "same"): "nothing differs, beside a neighbour",
     ("aa-spread", "same"): "nothing differs, pairs spread over the run",
     ("more", "more"): "2.6 % more work",
-    ("aa-shared", "same"): "nothing differs, sides share a processor",
-    ("more-shared", "more"): "2.6 % more work, sides share a processor",
+    ("aa-shared", "same"): "nothing differs, noisy host",
+    ("more-shared", "more"): "2.6 % more work, noisy host",
 }
 
 
