@@ -129,7 +129,7 @@ def _short(text: str) -> str:
     return printable(text if len(text) <= 60 else f"{text[:59]}…").replace("\n", " ")
 
 
-def _plain_scalar(text: str) -> object:
+def plain_scalar(text: str) -> object:
     """Return the value of unquoted text. Raises ValueError for a number not finite or too long."""
     if text in _WORDS:
         return _WORDS[text]
@@ -236,6 +236,6 @@ class _Reader:
         if found := _CONTROL.search(node.value):
             raise self.refusal(f"control character {found[0]!r} in text", node, path, "remove it")
         try:
-            return node.value if node.style else _plain_scalar(node.value)
+            return node.value if node.style else plain_scalar(node.value)
         except ValueError as error:
             raise self.refusal(str(error), node, path, "put it in quotes if it is text") from None

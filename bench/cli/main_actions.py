@@ -72,9 +72,9 @@ def show(run: RunSummary, *, as_json: bool, columns: str = "") -> None:
         print(ascii_json(run.to_json(), indent=1))
         return
 
-    console = Console()
+    console = Console(emoji=False)  # a row called :smile: is no picture
     if not console.is_terminal:
-        console = Console(width=160)
+        console = Console(width=160, emoji=False)
     render(run, console, columns)
 
 

@@ -104,9 +104,11 @@ def check(configs: Configs, overrides: Sets = None, only: Only = None) -> None:
     This loads no model and measures nothing.
     """
     from bench.cli.check import describe
+    from bench.runs.before_measuring import must_fit_journal
 
     for config in configs:
-        print(describe(_spec(config, overrides, only)))
+        must_fit_journal(spec := _spec(config, overrides, only))
+        print(describe(spec))
 
 
 @app.command()

@@ -48,7 +48,7 @@ class RunProgress:
         self._total, self._left_s = len(self._waiting), dict(earlier_s or {})
         self._clock, self._under_way_since = clock, clock()
         self._last: str | None = None
-        self._console = Console(stderr=True)
+        self._console = Console(stderr=True, emoji=False)
         self._bar: Bar | None = None
         if self._console.is_terminal and not quiet:
             self._bar = Bar(

@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from bench import plugins
 from bench.config.amounts import too_many_requests, too_much
 from bench.config.drift_reader import check_drift, judged_on_other_text, must_differ, read_drift
@@ -38,6 +36,7 @@ from bench.config.settings import (
 )
 from bench.config.spec import Group, Spec
 from bench.config.spelling import spelled
+from bench.config.writer import write_yaml
 from bench.errors import ConfigError
 from bench.pricing.book import price_called
 from bench.pricing.reprice import check_rent
@@ -135,7 +134,7 @@ class _Reader(RowReader):
         return Spec(
             name=name, file=self.source.file, groups=groups, price=price, drift=drift, measure=measure,
             gate=gate, build=self.build(), slo=slo, digest=digest(full),
-            expanded=yaml.safe_dump(full, sort_keys=False, allow_unicode=True),
+            expanded=write_yaml(full),
         )  # fmt: skip
 
     def _drift(self, drift: DriftBlock, groups: tuple[Group, ...], task: str | None) -> None:
@@ -178,7 +177,7 @@ class _Reader(RowReader):
         return Spec(
             name=self._name(), file=self.source.file, groups=(), price=price, drift=drift, measure=measure,
             gate=limits, build=self.build(), slo=None, digest=digest(full),
-            expanded=yaml.safe_dump(full, sort_keys=False, allow_unicode=True),
+            expanded=write_yaml(full),
         )  # fmt: skip
 
     def _name(self) -> str:

@@ -22,6 +22,7 @@ from bench.config.settings import (
     SloBlock,
     WorkloadBlock,
 )
+from bench.config.writer import write_yaml
 from bench.models.reference import Hub, LocalPath, ModelRef
 from bench.records.json_form import Json
 from bench.store.files import digest
@@ -131,5 +132,5 @@ class Spec:
         return replace(
             self, price=other.price, slo=other.slo, drift=other.drift, measure=other.measure,
             gate=other.gate or self.gate, digest=digest(full),
-            expanded=yaml.safe_dump(full, sort_keys=False, allow_unicode=True),
+            expanded=write_yaml(full),
         )  # fmt: skip

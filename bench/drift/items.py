@@ -26,6 +26,7 @@ MOST_IN_AN_ITEM = Contents(20_000, 100_000, 20_000)  # brackets and commas in te
 MOST_LETTERS = 200_000  # of a prompt or a choice; a text of 8,000 tokens has about 40,000
 LANGUAGE = re.compile(r"any|[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 CHINESE = re.compile(r"[一-鿿]")
+MOST_NAME = 100  # letters of an id, a language, a group or a kind
 SHOWN = 400  # a result keeps this many letters from the end of a prompt
 
 
@@ -74,8 +75,10 @@ def _problem(item: Json) -> str | None:
     """Say what is wrong with an item; None if it is valid."""
     for key in ("id", "lang"):
         value = item.get(key)
-        if not isinstance(value, str) or not 0 < len(value) <= 100 or not value.isprintable():
-            return f"{key} must be 1 to 100 printable letters"
+        if not isinstance(value, str) or not 0 < len(value) <= MOST_NAME or not value.isprintable():
+            return f"{key} must be 1 to {MOST_NAME} printable letters"
+    if problem := _optional_problem(item):
+        return problem
     if not LANGUAGE.fullmatch(item["lang"]):
         return "lang must be a code such as en or zh, or any"
     if not _is_text(item.get("prompt")):
@@ -92,6 +95,18 @@ def _problem(item: Json) -> str | None:
     right = item.get("right")
     if right is not None and (type(right) is not int or not 0 <= right < len(choices)):
         return f"right must be the place of a choice, 0 to {len(choices) - 1}"
+    return None
+
+
+def _optional_problem(item: Json) -> str | None:
+    """Say what is wrong with the keys that an item need not have."""
+    for key in ("group", "kind"):
+        value = item.get(key, "one")
+        if not isinstance(value, str) or not 0 < len(value) <= MOST_NAME or not value.isprintable():
+            return f"{key} must be 1 to {MOST_NAME} printable letters"
+    chance = item.get("chance", 0)
+    if isinstance(chance, bool) or not isinstance(chance, int | float) or not 0 <= chance <= 1:
+        return "chance must be a number from 0 to 1"
     return None
 
 

@@ -1,4 +1,4 @@
-"""Read what a program writes on its standard output: parts of a line, whole lines, or nothing in a time."""
+"""Read what a program writes on its standard output: parts, whole lines, all of it, or nothing in a time."""
 
 from __future__ import annotations
 
@@ -23,6 +23,20 @@ def next_line(stream: IO[bytes], within_s: float, most: int) -> bytes:
             break
         said += part
     return said
+
+
+def all_of(stream: IO[bytes], within_s: float, most: int) -> bytes:
+    """Read until a program has closed its output, or written more than ``most`` bytes; return what it wrote.
+    Raises TimeoutError if neither happens within ``within_s``."""
+    until, said = monotonic() + within_s, bytearray()
+    while len(said) <= most:
+        if not has_more(stream, until - monotonic()):
+            raise TimeoutError
+        part = read_part(stream)
+        if not part:
+            break
+        said += part
+    return bytes(said)
 
 
 def read_part(stream: IO[bytes]) -> bytes:

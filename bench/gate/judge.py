@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from statistics import median
 from typing import Any
 
 from bench.errors import Outcome
@@ -31,8 +32,7 @@ from bench.stats.figure import Figures
 from bench.stats.intervals import LEAST_SAMPLES
 
 CANDIDATE = "candidate"
-MAX_VOID_SHARE = 0.2  # with a larger share of void units the machine is not fit to judge times
-MOST_VOID = 5  # the share is judged from this many units on
+MAX_VOID_SHARE = 0.2  # of the cap: with more void units the machine is not fit to judge times now
 FiguresOfRows = Mapping[tuple[str, str], Figures]  # by a row's group and name
 
 
@@ -177,15 +177,13 @@ def _changes(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) ->
         return counted
     measured = run.units_of(variant)
     units = run.valid_units_of(variant)
-    void = len(measured) - len(units)
-    if len(measured) >= MOST_VOID and void > MAX_VOID_SHARE * len(measured):
+    void = sum(bool(unit.void and not unit.from_run) for unit in measured)
+    if void > MAX_VOID_SHARE * _sequential_test(run, rule).cap:
         reason = f"machine unfit: {void} of {len(measured)} units are void"
         return finding(rule, _key(variant), GateVerdict.INCONCLUSIVE, reason, units=len(units))
     if not units:
         reason = "no unit was measured"
-        return finding(
-            rule, _key(variant), GateVerdict.INCONCLUSIVE, reason, more_may_help=len(measured) < MOST_VOID
-        )
+        return finding(rule, _key(variant), GateVerdict.INCONCLUSIVE, reason, more_may_help=True)
     changes = log_ratios(run, base, variant, units, rule.metric)
     if any(change is None for change in changes):
         return finding(rule, _key(variant), GateVerdict.ERROR, "a unit did not measure it")
@@ -204,7 +202,8 @@ def _by_test(
         GateVerdict.PASS: f"within the limit, shown by {decision.at} units",
         GateVerdict.FAIL: f"worse than the baseline, shown by {decision.at} units",
     }.get(verdict, f"not decided by {len(changes)} units")
-    too_good = alike and rule.sign > 0 and high < IMPROBABLE_RATIO
+    middle = max(math.fsum(changes) / len(changes), median(changes))
+    too_good = alike and rule.sign > 0 and math.exp(middle) < IMPROBABLE_RATIO
     if verdict == GateVerdict.PASS and too_good:
         verdict, reason = GateVerdict.SUSPECT, "an improbable improvement: is the same work still being done?"
     return finding(
@@ -230,7 +229,7 @@ def _effort(head: Mapping[str, Any], units: Sequence[UnitRecord]) -> Effort:
         mode=head["mode"],
         units=len(units) - void,
         void_units=void,
-        units_from_earlier_runs=sum(bool(unit.from_run) for unit in units),
+        units_from_earlier_runs=sum(bool(unit.from_run and not unit.void) for unit in units),
         units_sharing=sum(unit.shared and not unit.void for unit in units),
         seconds_per_unit=round(math.fsum(u.took_s for u in units) / len(units), 3) if units else None,
         calibration=Calibration(**calibration) if calibration else None,

@@ -31,10 +31,11 @@ from bench.metrics.unit_ratios import MEMORY
 from bench.models.reference import Progress
 from bench.records import Json
 from bench.report.gate import beforehand
+from bench.runs.before_measuring import price_of_spec
 from bench.runs.directory import new_directory
 from bench.runs.gate_price import of_both, price_at
 from bench.runs.meters import check_meters
-from bench.runs.run import begin, evaluation_text, fetcher, finishing, price_of_spec
+from bench.runs.run import begin, evaluation_text, fetcher, finishing
 from bench.runs.sides import (
     Fetch,
     against,

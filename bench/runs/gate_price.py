@@ -11,7 +11,7 @@ from typing import Literal
 from bench.config.spec import Spec
 from bench.pricing.cost import kept_price
 from bench.records import Json
-from bench.runs.run import price_of_spec
+from bench.runs.before_measuring import price_of_spec
 from bench.sides.side import Side, Sides
 
 

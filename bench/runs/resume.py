@@ -21,6 +21,7 @@ from bench.store.journal import Journal
 from bench.store.replay import JOURNAL, judging, replay
 from bench.store.run_files import RUN_JSON
 from bench.store.run_lock import HOLDER_NAME, LOCK_NAME
+from bench.store.schema import must_be_readable
 
 Done = Mapping[str, Mapping[str, Finished]]  # finished rows, by cell and name
 
@@ -78,7 +79,7 @@ def continued(directory: Path) -> tuple[Journal, Done]:
 
     Raises IntegrityError if its records do not fit together: once more is measured, that would be our bug.
     """
-    journal = Journal.reopen(directory / JOURNAL, utc_now)
+    journal = Journal.reopen(directory / JOURNAL, utc_now, must_be_readable)
     with OnFailure(journal.close):
         run = replay(journal.take_earlier(), journal.notices, str(journal.path))
         with judging(journal.path):

@@ -22,8 +22,7 @@ from bench.config.spec import Spec
 from bench.environments import installed_beside
 from bench.errors import BenchError, IntegrityError, InterruptedRun, TerminatedRun
 from bench.machine.fingerprint import fingerprint
-from bench.machine.gpus import gpu_for, lock_names
-from bench.machine.nvml import Gpu
+from bench.machine.gpus import lock_names
 from bench.measure.arm import Fetch, RunContext
 from bench.measure.clock import utc_now
 from bench.measure.events import Noted, Tell, nobody
@@ -37,8 +36,8 @@ from bench.models.disk_cache import file_sha256
 from bench.models.fetch import ensure
 from bench.models.reference import LocalModel, ModelRef, Progress
 from bench.pricing.cost import Price, kept_price
-from bench.pricing.reprice import price_block, slice_of
 from bench.records import Json
+from bench.runs.before_measuring import must_fit_journal, price_of_spec
 from bench.runs.directory import new_directory, write_summary
 from bench.runs.resume import Done, continued, may_continue, own_files, same_models
 from bench.store.device_lock import device_locks
@@ -46,6 +45,7 @@ from bench.store.files import write_atomic
 from bench.store.journal import Journal
 from bench.store.replay import JOURNAL, SCHEMA_VERSION, load_record
 from bench.store.run_lock import machine_lock, run_lock
+from bench.store.schema import must_be_readable
 from bench.store.source import source_digest
 from bench.texts import EvaluationText, read_text
 
@@ -70,6 +70,7 @@ def run_spec(
     UsageError or IncomparableError before anything is written, InterruptedRun after Ctrl-C (what was measured
     is kept). A variant that fails does not raise: its row gives the reason.
     """
+    must_fit_journal(spec)
     text = evaluation_text(spec)
     before = None if resume is None else load_record(own_files(resume))
     if before is not None:  # before this waits for another run, or fetches anything
@@ -209,7 +210,7 @@ def begin(
     """Create the journal, and record in it everything that holds for the whole run. Without a ``price`` the
     config's own is looked up."""
     write_atomic(directory / "spec.yaml", spec.expanded)
-    journal = Journal.create(directory / JOURNAL, utc_now)
+    journal = Journal.create(directory / JOURNAL, utc_now, must_be_readable)
     journal.append(
         "run_started",
         {
@@ -228,15 +229,6 @@ def begin(
     )
     journal.sync()
     return journal
-
-
-def price_of_spec(spec: Spec) -> Json:
-    """Return the price of a config as a result keeps it, with the share of the GPU if it is a slice (MIG)."""
-    price = spec.price
-    block = price_block(price.hardware, price.usd_per_hour, price.utilisation, utc_now()[:10], price.vcpus)
-    gpus = (gpu_for(arm.runtime.device) for group in spec.groups for arm in group.arms)
-    shares = [gpu.share for gpu in gpus if isinstance(gpu, Gpu)]
-    return {**block, **slice_of(block, max(shares, default=None))}
 
 
 def _inputs(spec: Spec) -> dict[str, str]:

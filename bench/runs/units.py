@@ -22,6 +22,7 @@ from bench.measure.together import BaselineDied
 from bench.measure.units import Comparison, UnitExtras
 from bench.measure.worker_process import PeerGone
 from bench.records import Json, RunRecord, UnitRecord
+from bench.runs.before_measuring import must_fit_journal
 from bench.runs.directory import new_directory
 from bench.runs.run import begin, finishing, the_machine
 from bench.runs.sides import Fetch
@@ -60,6 +61,7 @@ def holding(spec: Spec, out: Path, tell: Tell) -> Iterator[None]:
     Raises UsageError before that for a design of which a gate has none.
     """
     _must_take_turns(spec)
+    must_fit_journal(spec)
     with naming("create", out):
         out.mkdir(parents=True, exist_ok=True)
     with the_machine(spec, tell), run_lock(out):

@@ -13,11 +13,12 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import IO
 
 from bench.engine import Options
 from bench.engine.answers import MAX_ANSWER, AnsweringEngine
-from bench.engine.program_output import has_more, next_line, read_part
+from bench.engine.program_output import all_of, has_more, next_line, read_part
 from bench.errors import Outcome, VariantFailed
 
 REQUIRES = ("tokenizers",)
@@ -64,11 +65,9 @@ class CommandEngine(AnsweringEngine):
         self._process = None if own["each"] else self._start()
         self.programs = () if self._process is None else (self._process.pid,)
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _start(self, asked: int | IO[bytes] = subprocess.PIPE) -> subprocess.Popen[bytes]:
         try:
-            return subprocess.Popen(
-                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=self._environment
-            )
+            return subprocess.Popen(self._command, stdin=asked, stdout=subprocess.PIPE, env=self._environment)
         except OSError as bad:
             reason = f"cannot start {self._command[0]}: {bad.strerror}"
             raise VariantFailed(Outcome.LOAD_ERROR, reason) from None
@@ -90,12 +89,23 @@ class CommandEngine(AnsweringEngine):
         return self._text_in(self._line(self._process.stdout))
 
     def _once(self, prompt: str) -> str:
-        with self._start() as program:
-            try:
-                said, _ = program.communicate(prompt.encode(), self._timeout_s)
-            except subprocess.TimeoutExpired:  # a child of it may hold the pipe, so nobody waits for its end
-                program.kill()
-                raise VariantFailed(Outcome.TIMEOUT, f"no answer within {self._timeout_s:g} s") from None
+        with TemporaryFile() as asked:
+            asked.write(prompt.encode())
+            asked.seek(0)
+            with self._start(asked) as program:
+                assert program.stdout is not None, "it was opened as a pipe"
+                try:
+                    said = all_of(program.stdout, self._timeout_s, MOST_BYTES)
+                    if len(said) <= MOST_BYTES:
+                        program.wait(self._timeout_s)
+                except (TimeoutError, subprocess.TimeoutExpired):  # a child of it may hold the pipe
+                    program.kill()
+                    raise VariantFailed(Outcome.TIMEOUT, f"no answer within {self._timeout_s:g} s") from None
+                if len(said) > MOST_BYTES:
+                    program.kill()
+                    raise VariantFailed(
+                        Outcome.RUN_ERROR, f"{self._command[0]} wrote more than {MOST_BYTES} bytes"
+                    )
         if program.returncode:
             raise VariantFailed(
                 Outcome.RUN_ERROR, f"{self._command[0]} left with exit code {program.returncode}"

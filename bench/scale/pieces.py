@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from bench.config.reader import read_groups
 from bench.config.spec import Group, Spec
+from bench.config.writer import write_yaml
 from bench.store.files import digest
 
 
@@ -50,7 +49,7 @@ def _piece(spec: Spec, group: Group, data: dict[str, object]) -> Piece:
     name = f"{spec.name} {group.label}".strip()
     whole = {**data, "name": name}
     needs_gpu = any(arm.runtime.device.startswith("cuda") for arm in group.arms)
-    return Piece(name, yaml.safe_dump(whole, sort_keys=False, allow_unicode=True), digest(whole), needs_gpu)
+    return Piece(name, write_yaml(whole), digest(whole), needs_gpu)
 
 
 def _work(group: Group) -> int:

@@ -27,7 +27,12 @@ from bench.store.files import naming, sync_directory, write_all
 from bench.store.packed import CannotUnpack, unpacked
 
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK  # O_NONBLOCK: a FIFO must not block ``open``
+Check = Callable[[Mapping[str, object]], None]
 _OWN_KEYS = frozenset({"seq", "prev", "kind", "at_utc", "check"})
+
+
+def anything(_record: Mapping[str, object]) -> None:
+    """Take every record."""
 
 
 @dataclass(frozen=True)
@@ -141,30 +146,33 @@ class Journal:
     the disk, so the file is closed and nothing more is written.
     """
 
-    def __init__(self, path: Path, clock: Callable[[], str], file: FileIO) -> None:
+    def __init__(self, path: Path, clock: Callable[[], str], file: FileIO, check: Check) -> None:
         self.path = path
-        self._clock, self._file, self._opened = clock, file, os.fstat(file.fileno())
+        self._check, self._clock, self._file, self._opened = check, clock, file, os.fstat(file.fileno())
         with open(file.fileno(), "rb", closefd=False) as lines:
             read, self._chain = _read(lines, path)
         self.notices, self._unfinished, self._earlier = read.notices, bool(read.notices), read.records
 
     @classmethod
-    def create(cls, path: Path, clock: Callable[[], str]) -> Self:
-        """Start a new journal. ``clock`` returns the UTC time of a record as text."""
+    def create(cls, path: Path, clock: Callable[[], str], check: Check = anything) -> Self:
+        """Start a new journal. ``clock`` returns the UTC time of a record as text.
+
+        ``check`` raises BenchError for a record that no reader would take: it would lose what is before it.
+        """
         with naming("create", path):
             os.close(os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o644))
             sync_directory(path.parent)
-        return cls.reopen(path, clock)
+        return cls.reopen(path, clock, check)
 
     @classmethod
-    def reopen(cls, path: Path, clock: Callable[[], str]) -> Self:
+    def reopen(cls, path: Path, clock: Callable[[], str], check: Check = anything) -> Self:
         """Continue a journal: verify it as ``read_journal`` does, and cut off an incomplete last line."""
         if not path.exists() and path.with_name(f"{path.name}.gz").is_file():
             raise BenchError(f"{path}.gz is packed, so nothing more is written to it; unpack it to go on")
         with naming("reopen", path):
             file = FileIO(os.open(path, _FLAGS), "r+")
             with OnFailure(file.close):
-                journal = cls(path, clock, file)
+                journal = cls(path, clock, file, check)
                 journal.sync()
         return journal
 
@@ -185,7 +193,9 @@ class Journal:
             line = seal({**payload, **link, "kind": kind, "at_utc": self._clock()})
             if len(line) >= MAX_LINE_BYTES:
                 raise ValueError(f"it has {len(line) // MIB} MiB, and no reader takes so much")
-            if seal(unseal(line, self._chain)) != line:  # keys that are numbers are sorted in another order
+            read = unseal(line, self._chain)
+            self._check(read)
+            if seal(read) != line:  # keys that are numbers are sorted in another order
                 raise ValueError("it would be read back as something else")
             grown = self._chain.then(line)
         except (BenchError, ValueError) as error:

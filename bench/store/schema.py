@@ -6,15 +6,16 @@ checked here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any, Literal, get_type_hints
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, create_model
 
-from bench.errors import IntegrityError
+from bench.errors import IntegrityError, UsageError
 from bench.records import ArmRecord, UnitRecord
 from bench.store.blocks import Encoded, Harness, Machine, Price, Spec, Text
+from bench.store.chain import seal
 from bench.store.gate_blocks import Gate
 from bench.store.row_blocks import (
     MOST_KERNELS,
@@ -183,12 +184,35 @@ def check_record(number: int, record: Mapping[str, Any], where: str) -> None:
     Raises IntegrityError with file, line and key. A record of an unknown kind is not checked, because no code
     reads it.
     """
+    _check(record, f"{where}:{number}: ")
+
+
+def must_be_readable(record: Mapping[str, Any]) -> None:
+    """Check a record before it is written, as ``check_record`` does when it is read. Raises IntegrityError
+    with the key."""
+    _check(record, "")
+
+
+def _check(record: Mapping[str, Any], place: str) -> None:
     kind = str(record.get("kind"))
     if kind not in _kinds():
         return
     try:
         _kinds()[kind].validate_python(record)
     except ValidationError as bad:
-        raise IntegrityError(f"{where}:{number}: {explained(bad)}") from None
+        raise IntegrityError(f"{place}{explained(bad)}") from None
     for step in (record.get("loaded") or {}).get("evidence") or ():
-        check_block(Step, step, f"{where}:{number}: loaded.evidence")
+        check_block(Step, step, f"{place}loaded.evidence")
+
+
+def must_fit(content: Mapping[str, Any], labels: Sequence[str]) -> None:
+    """Check a config as the journal's first record will hold it, and the names of its cells, before anything
+    is measured. Raises UsageError with the key."""
+    try:
+        seal({"spec": content})
+        TypeAdapter(Spec).validate_python(content)
+        TypeAdapter(list[Name]).validate_python(list(labels))
+    except ValidationError as bad:
+        raise UsageError(explained(bad)) from None
+    except ValueError as bad:
+        raise UsageError(str(bad)) from None

@@ -17,6 +17,7 @@ from bench.machine.proc import descendants, numbers_in, stat_of
 
 THIS_THREAD = Path("/proc/thread-self/schedstat")
 SHORTEST_NS = 20_000_000  # a shorter time counts as long as this: reading the clocks takes microseconds
+MOST_ASLEEP = 0.2  # a host takes some milliseconds, which look like sleep where the guest sees them
 LONGEST_LINE = 128  # bytes: three numbers
 CHILDREN_TICKS = slice(13, 15)  # of ``stat``, from its state on: user and system time of ended children
 CPUCLOCK_SCHED = 2  # the processor time of a process (Linux, include/linux/posix-timers_types.h)
@@ -29,6 +30,7 @@ class OwnTime:
 
     def __init__(self, programs: Sequence[int] = ()) -> None:
         self._paths = [THIS_THREAD, *(Path(f"/proc/{pid}/schedstat") for pid in programs)]
+        self._counted = max(1, len(programs))  # so many of them, from the last one on
 
     def __enter__(self) -> OwnTime:
         with ExitStack() as opened:
@@ -46,32 +48,41 @@ class OwnTime:
 
     def now_ns(self) -> int:
         """Return the own time since some moment."""
-        waited = self.waited_ns()
+        waits = self._waits_ns()
         while True:
-            now, again = perf_counter_ns(), self.waited_ns()
-            if again == waited:  # otherwise the thread lost the processor between the two readings
-                return now - waited
-            waited = again
+            now, again = perf_counter_ns(), self._waits_ns()
+            if again == waits:  # otherwise the thread lost the processor between the two readings
+                return now - sum(waits[-self._counted :])
+            waits = again
 
     def waited_ns(self) -> int:
-        """Return how long the thread and its programs have waited for a processor so far."""
-        return sum(self._numbers(index)[1] for index in range(len(self._files)))
+        """Return how long the programs have waited for a processor so far; without programs, the thread.
+
+        The thread may wait for the processor while a program computes on it. Subtracting both would take away
+        more than there was.
+        """
+        return sum(self._waits_ns()[-self._counted :])
+
+    def _waits_ns(self) -> list[int]:
+        return [self._numbers(index)[1] for index in range(len(self._files))]
 
     def _numbers(self, index: int) -> list[int]:
         return [int(number) for number in os.pread(self._files[index], LONGEST_LINE, 0).split()]
 
 
 class Elsewhere:
-    """A context manager that finds how much others than this thread compute for a request, as a share of the
-    thread's own time: other threads of this process, the processes below it, and what has ended there. The
-    first threads of ``programs`` are no others, since the own time is theirs too.
+    """A context manager that finds how much of a request is done by others than this thread, as a share of
+    the thread's own time: by other threads of this process, the processes below it, and what has ended there.
+    The first threads of ``programs`` are no others, since the own time is theirs too.
 
-    Such work is why two workers may not share a processor: it is slowed down by the partner unseen.
+    Such work is why two workers may not share a processor: it is slowed down by the partner unseen. So is
+    what a thread waits for that sleeps for more than ``MOST_ASLEEP`` of its time: a server that answers one
+    after the other, a disk, a lock. If the partner is served first, its work is in the time of both.
     """
 
     def __init__(self, programs: Sequence[int]) -> None:
         self._own, self._programs = OwnTime(programs), programs
-        self._own_ns = self._others_ns = 0
+        self._own_ns = self._others_ns = self._computed_ns = 0
 
     def __enter__(self) -> Elsewhere:
         with ExitStack() as opened:
@@ -88,27 +99,33 @@ class Elsewhere:
     @contextmanager
     def counted(self) -> Iterator[None]:
         """Count what happens in the block; there may be several."""
-        own, others = self._now()
+        own, others, computed = self._now()
         yield
-        now, others_now = self._now()
+        now, others_now, computed_now = self._now()
         self._own_ns += now - own
         self._others_ns += others_now - others
+        self._computed_ns += computed_now - computed
 
     def share(self) -> float | None:
         """Return the share in all blocks; None if the kernel does not count."""
         if self._clock is None:
             return None
-        return max(0.0, self._others_ns / max(self._own_ns, SHORTEST_NS))
+        own = max(self._own_ns, SHORTEST_NS)
+        asleep = (self._own_ns - self._computed_ns) / own
+        return max(0.0, self._others_ns / own, asleep if asleep > MOST_ASLEEP else 0.0)
 
-    def _now(self) -> tuple[int, int]:
-        return (self._clock.now_ns(), self._computed_by_others_ns()) if self._clock else (0, 0)
+    def _now(self) -> tuple[int, int, int]:
+        if self._clock is None:
+            return 0, 0, 0
+        return self._clock.now_ns(), *self._computed()
 
-    def _computed_by_others_ns(self) -> int:
-        """Return how long all threads of this process and of those below it have computed, except for this
-        thread and the first threads of the programs. What has ended is known in hundredths of a second."""
-        below = sum(map(_computed_ns, descendants(os.getpid())))
-        mine = thread_time_ns() + sum(map(_first_thread_ns, self._programs))
-        return process_time_ns() + _ended_ns(os.getpid()) + below - mine
+    def _computed(self) -> tuple[int, int]:
+        """Return how long others have computed, and how long this thread and the first threads of the
+        programs: the others are all other threads of this process, and of those below it. What has ended is
+        known in hundredths of a second."""
+        below = sum(map(_computed_ns, descendants(os.getpid()))) + _ended_ns(os.getpid())
+        here = thread_time_ns() + sum(map(_first_thread_ns, self._programs))
+        return process_time_ns() + below - here, here
 
 
 def _computed_ns(pid: int) -> int:

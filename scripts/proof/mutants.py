@@ -10,7 +10,7 @@ from time import monotonic
 from types import SimpleNamespace
 from typing import Any
 
-from bench.measure import fresh_pair, passes, units
+from bench.measure import designs, passes, units
 from bench.measure.arm import open_worker
 from bench.measure.designs import batches_of
 from bench.measure.fresh_pair import FreshPair
@@ -56,7 +56,7 @@ class OneProcess(units.Comparison):
 def mutated(name: str) -> Iterator[None]:
     """Break one rule in the design of ``bench.runs.units``; any other name leaves the gate as it is."""
     if name == "fixed-order":
-        with _changed(fresh_pair, random=SimpleNamespace(Random=FirstIsAlwaysTheBaseline)):
+        with _changed(designs, random=SimpleNamespace(Random=FirstIsAlwaysTheBaseline)):
             yield
     elif name == "one-process":
         with OneProcess.stack, _changed(rounds, Comparison=OneProcess):

@@ -220,8 +220,10 @@ def test_more_work_in_changed_code_fails_at_once(key: str) -> None:
 @pytest.mark.fault(33)
 def test_an_improbable_improvement_of_code_is_suspect() -> None:
     same = {"variant": {"counters": COUNTED}, "base": {"counters": COUNTED}}
-    found = judged(gate([-0.7] * 12, mode="code", **same))
-    assert (found.verdict, found.exit_code) == ("SUSPECT", 7)
+    for units in (7, 12):  # a clear PASS takes 7 units, before there is any interval
+        found = judged(gate([-0.7] * units, mode="code", **same))
+        assert (found.verdict, found.exit_code) == ("SUSPECT", 7)
+    assert judged(gate([-0.3] * 12, mode="code", **same)).verdict == "PASS"
     same = {"variant": {"counters": replace(COUNTED, output_tokens=3)}, "base": {"counters": COUNTED}}
     assert judged(gate([0.0] * 8, mode="code", **same)).verdict == "SUSPECT"
 

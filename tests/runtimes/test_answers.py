@@ -133,6 +133,7 @@ def test_a_program_that_is_started_for_each_request() -> None:
             "no answer within 2 s",
         ),
         ("import sys; sys.exit(3)", {"each": True}, "run_error", "left with exit code 3"),
+        ("while True: print('x' * 99_999)", {"each": True}, "run_error", "wrote more than 40000000 bytes"),
     ],
 )
 def test_a_program_that_does_not_answer(code: str, own: dict[str, Any], outcome: str, why: str) -> None:

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -40,6 +40,24 @@ def write_three(path: Path) -> bytes:
         journal.append(KINDS[1], {"arm": "é", "seconds": [0.25, 1e-05]})
         journal.append(KINDS[2], {"ok": True, "why": None})
     return path.read_bytes()
+
+
+def test_a_record_that_no_reader_would_take_is_not_written(tmp_path: Path) -> None:
+    """What was measured before it would be lost with it."""
+
+    def check(record: Mapping[str, object]) -> None:
+        if record.get("name") == "a\nb":
+            raise IntegrityError("name: should be one line")
+
+    with Journal.create(tmp_path / "j", clock, check) as journal:
+        journal.append("arm", {"name": "a"})
+        with pytest.raises(BenchError, match=r"kind 'arm': name: should be one line$"):
+            journal.append("arm", {"name": "a\nb"})
+    with Journal.reopen(tmp_path / "j", clock, check) as journal:
+        journal.append("arm", {"name": "b"})
+        with pytest.raises(BenchError, match="should be one line"):
+            journal.append("arm", {"name": "a\nb"})
+    assert [record["name"] for record in read_journal(tmp_path / "j").records] == ["a", "b"]
 
 
 def put(path: Path, data: bytes) -> None:

@@ -99,11 +99,28 @@ def test_the_wait_of_a_program_that_computes_for_us_does_not_count_either() -> N
 
 def test_a_thread_that_loses_its_processor_between_two_readings_reads_again(monkeypatch: Patch) -> None:
     """Otherwise its wait would be subtracted from a time that does not hold it."""
-    waits, nows = iter([5, 9, 9]), iter([100, 200])
-    monkeypatch.setattr(OwnTime, "waited_ns", lambda _self: next(waits))
+    waits, nows = iter([[5], [9], [9]]), iter([100, 200])
+    monkeypatch.setattr(OwnTime, "_waits_ns", lambda _self: next(waits))
     monkeypatch.setattr(own_time, "perf_counter_ns", lambda: next(nows))
     with OwnTime() as clock:
         assert clock.now_ns() == 200 - 9
+
+
+@pytest.mark.usefixtures("rival")
+def test_own_time_is_never_less_than_what_a_program_computes() -> None:
+    """The thread that asked it waits for the same processor meanwhile, and that is no time of the program."""
+    with subprocess.Popen([sys.executable, "-c", ECHO], stdin=-1, stdout=-1, text=True, bufsize=1) as program:
+        assert program.stdin is not None
+        assert program.stdout is not None
+        for _ in range(10):
+            with OwnTime([program.pid]) as clock:
+                own, used = clock.now_ns(), own_time._first_thread_ns(program.pid)
+                program.stdin.write("0.03\n")
+                compute(0.002)
+                program.stdout.readline()
+                own, used = clock.now_ns() - own, own_time._first_thread_ns(program.pid) - used
+            assert own >= 0.75 * used  # its last wait for the request before may be counted in this one
+        program.stdin.close()
 
 
 @pytest.mark.parametrize("content", [None, "", "0 0 0\n", "not a number\n"])
@@ -142,7 +159,7 @@ def beside_a_child() -> None:
     ("work", "low", "high"),
     [
         (lambda: compute(0.2), 0.0, 0.05),
-        (lambda: time.sleep(0.05), 0.0, 0.05),
+        (lambda: time.sleep(0.05), 0.8, 1.0),  # what it waits for may be working for the partner
         (in_a_thread, 0.1, 100.0),
         (beside_a_child, 0.1, 100.0),
     ],
