@@ -65,7 +65,7 @@ class Screen:
 @pytest.fixture
 def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
     found = Screen()
-    monkeypatch.setattr(progress, "Console", lambda stderr: found.console)
+    monkeypatch.setattr(progress, "Console", lambda stderr, emoji: found.console)
     return found
 
 

@@ -62,7 +62,7 @@ def rich() -> RunSummary:
     found = summarise(replace(record, notices=("dropped a torn last line",)))
     rule = next(rules({cost.PER_REQUEST.key: {"max_increase": "3%"}}))
     judged = finding(rule, ("", "v"), GateVerdict.PASS, "within the limit", value=0.8, low=0.7, high=0.9)
-    effort = Effort("code", 8, 1, 2, 30.5, CALIBRATION, {"limits": {}, "test": {"cap": 40}})
+    effort = Effort("code", 8, 1, 2, 8, 30.5, CALIBRATION, {"limits": {}, "test": {"cap": 40}})
     return replace(found, gate=block([judged], effort), calibration=CALIBRATION)
 
 
