@@ -104,10 +104,10 @@ def check(configs: Configs, overrides: Sets = None, only: Only = None) -> None:
     This loads no model and measures nothing.
     """
     from bench.cli.check import describe
-    from bench.runs.before_measuring import must_fit_journal
+    from bench.runs.before_measuring import price_to_keep
 
     for config in configs:
-        must_fit_journal(spec := _spec(config, overrides, only))
+        price_to_keep(spec := _spec(config, overrides, only))
         print(describe(spec))
 
 

@@ -73,12 +73,13 @@ def _lines(path: Path) -> Iterator[Json]:
 
 def _problem(item: Json) -> str | None:
     """Say what is wrong with an item; None if it is valid."""
-    for key in ("id", "lang"):
+    for key in ("id", "lang", *(key for key in ("group", "kind") if key in item)):
         value = item.get(key)
         if not isinstance(value, str) or not 0 < len(value) <= MOST_NAME or not value.isprintable():
             return f"{key} must be 1 to {MOST_NAME} printable letters"
-    if problem := _optional_problem(item):
-        return problem
+    chance = item.get("chance", 0)
+    if isinstance(chance, bool) or not isinstance(chance, int | float) or not 0 <= chance <= 1:
+        return "chance must be a number from 0 to 1"
     if not LANGUAGE.fullmatch(item["lang"]):
         return "lang must be a code such as en or zh, or any"
     if not _is_text(item.get("prompt")):
@@ -95,18 +96,6 @@ def _problem(item: Json) -> str | None:
     right = item.get("right")
     if right is not None and (type(right) is not int or not 0 <= right < len(choices)):
         return f"right must be the place of a choice, 0 to {len(choices) - 1}"
-    return None
-
-
-def _optional_problem(item: Json) -> str | None:
-    """Say what is wrong with the keys that an item need not have."""
-    for key in ("group", "kind"):
-        value = item.get(key, "one")
-        if not isinstance(value, str) or not 0 < len(value) <= MOST_NAME or not value.isprintable():
-            return f"{key} must be 1 to {MOST_NAME} printable letters"
-    chance = item.get("chance", 0)
-    if isinstance(chance, bool) or not isinstance(chance, int | float) or not 0 <= chance <= 1:
-        return "chance must be a number from 0 to 1"
     return None
 
 

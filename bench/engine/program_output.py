@@ -14,22 +14,18 @@ def next_line(stream: IO[bytes], within_s: float, most: int) -> bytes:
 
     Return all that it wrote. Raises TimeoutError if none of this happens within ``within_s``.
     """
-    until, said = monotonic() + within_s, b""
-    while b"\n" not in said and len(said) <= most:
-        if not has_more(stream, until - monotonic()):
-            raise TimeoutError
-        part = read_part(stream)
-        if not part:
-            break
-        said += part
-    return said
+    return _read(stream, within_s, most, b"\n")
 
 
 def all_of(stream: IO[bytes], within_s: float, most: int) -> bytes:
     """Read until a program has closed its output, or written more than ``most`` bytes; return what it wrote.
     Raises TimeoutError if neither happens within ``within_s``."""
-    until, said = monotonic() + within_s, bytearray()
-    while len(said) <= most:
+    return _read(stream, within_s, most)
+
+
+def _read(stream: IO[bytes], within_s: float, most: int, end: bytes | None = None) -> bytes:
+    until, said, part = monotonic() + within_s, bytearray(), b""
+    while len(said) <= most and (end is None or end not in part):
         if not has_more(stream, until - monotonic()):
             raise TimeoutError
         part = read_part(stream)

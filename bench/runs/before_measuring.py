@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from bench.config.spec import Spec
 from bench.errors import UsageError
 from bench.machine.gpus import gpu_for
@@ -14,9 +17,25 @@ from bench.store.schema import must_fit
 
 def must_fit_journal(spec: Spec) -> None:
     """Raise UsageError for a config whose results could not be kept, before anything is measured."""
-    try:
+    with _of(spec):
         must_fit(spec.content, [group.label for group in spec.groups])
-        price_of_spec(spec)
+
+
+def price_to_keep(spec: Spec) -> Json:
+    """Return the price of a config whose results can be kept. Raises UsageError as ``must_fit_journal`` does,
+    and for a price that cannot be looked up.
+
+    A gate on commits looks its prices up in the files of its sides, and not here.
+    """
+    must_fit_journal(spec)
+    with _of(spec):
+        return price_of_spec(spec)
+
+
+@contextmanager
+def _of(spec: Spec) -> Iterator[None]:
+    try:
+        yield
     except UsageError as bad:
         raise UsageError(f"{spec.file}: {bad}") from None
 

@@ -37,7 +37,7 @@ from bench.models.fetch import ensure
 from bench.models.reference import LocalModel, ModelRef, Progress
 from bench.pricing.cost import Price, kept_price
 from bench.records import Json
-from bench.runs.before_measuring import must_fit_journal, price_of_spec
+from bench.runs.before_measuring import price_of_spec, price_to_keep
 from bench.runs.directory import new_directory, write_summary
 from bench.runs.resume import Done, continued, may_continue, own_files, same_models
 from bench.store.device_lock import device_locks
@@ -70,8 +70,7 @@ def run_spec(
     UsageError or IncomparableError before anything is written, InterruptedRun after Ctrl-C (what was measured
     is kept). A variant that fails does not raise: its row gives the reason.
     """
-    must_fit_journal(spec)
-    text = evaluation_text(spec)
+    price, text = price_to_keep(spec), evaluation_text(spec)
     before = None if resume is None else load_record(own_files(resume))
     if before is not None:  # before this waits for another run, or fetches anything
         may_continue(before, spec, text.sha256, _inputs(spec), source_digest())
@@ -84,7 +83,9 @@ def run_spec(
             if notice:
                 tell(Noted(notice))
             own_files(directory)  # again: this may have waited
-            journal, done = continued(directory) if resume else (begin(directory, spec, text), {})
+            journal, done = (
+                continued(directory) if resume else (begin(directory, spec, text, None, price), {})
+            )
             with journal:
                 once = budget_s is not None
                 context = _context(spec, directory, journal, tell, interrupt, text.content, once=once)

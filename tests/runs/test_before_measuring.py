@@ -10,7 +10,7 @@ from small_runs import small_config
 
 from bench.config.reader import read_config
 from bench.errors import UsageError
-from bench.runs.before_measuring import must_fit_journal
+from bench.runs.before_measuring import price_to_keep
 from bench.runs.gate import Plan, gate_spec
 from bench.runs.run import run_spec
 
@@ -33,7 +33,7 @@ def test_it_is_refused_with_its_key(tmp_path: Path, override: str, key: str) -> 
     file = small_config(tmp_path / "c", {"a": ()})
     spec = read_config(file, [override])
     with pytest.raises(UsageError) as refused:
-        must_fit_journal(spec)
+        price_to_keep(spec)
     assert f"{file}: {key}" in str(refused.value)
     with pytest.raises(UsageError):
         run_spec(spec, tmp_path / "out")
