@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,7 @@ def work_a_token(config: dict[str, Any]) -> int:
 def models(engine: str, plant: str, at: Path) -> dict[str, Any]:
     """Write a model into each of ``x`` and ``y``, and return how much more work ``y`` is, counted."""
     config, weights = real_weights() if engine == "real" else toy_weights()
+    tokenizer = ensure(Named("smollm2-135m")).directory / "tokenizer.json" if engine == "real" else None
     sides = {"x": (config, weights), "y": (config, weights)}
     if plant in ("plus3", "layer"):
         sides["y"] = (
@@ -109,4 +111,6 @@ def models(engine: str, plant: str, at: Path) -> dict[str, Any]:
         (at / name).mkdir(parents=True)
         (at / name / "config.json").write_text(json.dumps(its_config))
         save_file(its_weights, at / name / "model.safetensors", metadata={"format": "pt"})
+        if tokenizer is not None:
+            shutil.copyfile(tokenizer, at / name / tokenizer.name)
     return {"work_ratio": work_a_token(sides["y"][0]) / work_a_token(sides["x"][0])}

@@ -13,11 +13,14 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from byte_tokenizer import write_tokenizer
 from identities import once
 from loaded_script import loaded_script
+from safetensors.numpy import save_file
 from warm import Forked, Warm
 
 import bench.runtimes
+from bench.config.reader import read_config
 from bench.measure import worker_process
 
 __all__ = ["once"]  # a fixture
@@ -132,6 +135,23 @@ def test_what_is_counted_is_decided_by_one_unit(
 @pytest.mark.parametrize("mutant", ["fixed-order", "one-process"])
 def test_gates_that_are_built_wrong_run_to_an_end(mutant: str, gates: Gates, forked: None) -> None:
     assert gates(f"toy-aa-{mutant}", 1, FEW) != ["ERROR"]
+
+
+@pytest.mark.parametrize("plant", ["aa", "plus3"])
+def test_the_sides_made_of_a_real_model_can_be_gated(
+    plant: str, proof: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model is a small one here, and its config is read as a gate's is; nothing is measured."""
+    config, weights = proof.models.toy_weights()
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config))
+    save_file(weights, tmp_path / "model" / "model.safetensors")
+    write_tokenizer(tmp_path / "model")
+    monkeypatch.setattr(proof.models, "ensure", lambda model: SimpleNamespace(directory=tmp_path / "model"))
+    ratio = proof.models.models("real", plant, tmp_path)["work_ratio"]
+    assert ratio == 1.0 if plant == "aa" else ratio > 1.0
+    file, _ = proof.config_of(proof.setting_of("real", plant), plant, tmp_path, 0)
+    assert [row.name for row in read_config(file).rows] == ["baseline", "y"]
 
 
 def test_a_campaign_goes_on_where_it_stopped(campaign: Path) -> None:
