@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 from bench.errors import IncomparableError
@@ -87,9 +89,13 @@ def _pairs(before: RunSummary, after: RunSummary) -> list[tuple[Row, Row]]:
 
 
 def _of_runs(before: RunSummary, after: RunSummary) -> Iterator[tuple[str, object, object]]:
-    """Yield (place, before, after) of differences between the runs: machine, text, drift settings, price."""
+    """Yield (place, before, after) of differences between the runs: machine, text, files that the configs
+    name, drift settings, price."""
     yield from _differ("machine", *_flat(before.machine, after.machine))
     yield from _differ("text", {"sha256": before.text["sha256"]}, {"sha256": after.text["sha256"]})
+    files = _by_name(before.inputs), _by_name(after.inputs)
+    both = sorted(files[0].keys() & files[1].keys())
+    yield from _differ("file", *({name: side[name] for name in both} for side in files))
     drift = [
         {key: (run.spec.get("drift") or {}).get(key) for key in ("tokens", "window")}
         for run in (before, after)
@@ -133,6 +139,16 @@ def _digests(row: Row) -> dict[str, str]:
     found = {f"{key}.files_sha256": digest for key, digest in row.models_sha256.items()}
     own = (row.model or {}).get("files_sha256")
     return {**found, "model.files_sha256": own} if own else found
+
+
+def _by_name(inputs: Mapping[str, str]) -> dict[str, str]:
+    """Return the digests of files by their last names, which stay the same in another checkout.
+
+    A name that several files have is left out, because it does not say which of them is meant.
+    """
+    named = [(PurePath(path).name, digest) for path, digest in inputs.items()]
+    times = Counter(name for name, _digest in named)
+    return {name: digest for name, digest in named if times[name] == 1}
 
 
 def _differ(

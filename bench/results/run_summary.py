@@ -7,7 +7,7 @@ that they did not write has a default value here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
@@ -62,6 +62,7 @@ class RunSummary:
     comparisons: tuple[Comparison, ...]
     gate: GateBlock | None = None
     calibration: Calibration | None = None
+    inputs: Mapping[str, str] = field(default_factory=dict)  # SHA-256 of each file that the config names
 
     def comparison(self, row: Row, metric: Metric | str) -> Comparison | None:
         """Return the row's ratio to its baseline in one metric, or None if it has no such ratio."""
@@ -177,6 +178,7 @@ class RunSummary:
             "comparisons": [dict(vars(ratio)) for ratio in self.comparisons],
             "gate": self.gate.to_json() if self.gate else None,
             "calibration": asdict(self.calibration) if self.calibration else None,
+            **({"inputs": dict(self.inputs)} if self.inputs else {}),
         }
 
     @classmethod
@@ -196,6 +198,7 @@ class RunSummary:
                 comparisons=tuple(of_measured_rows(rows, map(_comparison, stored["comparisons"]))),
                 gate=judged(rows, stored.get("gate")),
                 calibration=Calibration(**stored["calibration"]) if stored.get("calibration") else None,
+                inputs=stored.get("inputs") or {},
             )
         except (KeyError, TypeError, ValueError, AttributeError) as bad:
             raise IntegrityError(

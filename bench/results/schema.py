@@ -16,7 +16,7 @@ from bench.store.blocks import Harness, Machine, Price, Spec, Text
 from bench.store.gate_blocks import CalibrationBlock, CommitSide, Differences
 from bench.store.replay import MOST_ROWS
 from bench.store.row_blocks import MOST_KERNELS, KernelBlock, Model, Noise, Runtime, Step, Workload
-from bench.store.values import Above0, Amount, Block, Count, Name, Number, Seconds, Stamp, Whole
+from bench.store.values import Above0, Amount, Block, Count, Hex, Name, Number, Seconds, Stamp, Whole
 
 
 class RowEvidence(Block):
@@ -186,6 +186,7 @@ class Summary(Block):
     comparisons: Annotated[list[RatioBlock], Field(max_length=20 * MOST_ROWS)]
     gate: Judged | None = None
     calibration: CalibrationBlock | None = None
+    inputs: dict[str, Hex] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _has_as_many_metrics_as_there_are(self) -> Summary:

@@ -63,6 +63,7 @@ def summarise(run: RunRecord) -> RunSummary:
         comparisons=tuple(comparisons),
         gate=judge(run, {row.key: dict(row.figures()) for row in rows}),
         calibration=calibration_of(run),
+        inputs=run.inputs,
     )
 
 

@@ -199,6 +199,26 @@ def test_only_what_is_in_both_is_compared() -> None:
     assert {row.variant for row in rows} == {"baseline", "a"}
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "line"),
+    [
+        ({"/a/notes.txt": "01" * 32}, {"/b/notes.txt": "01" * 32}, None),
+        ({"/a/notes.txt": "01" * 32}, {"/b/other.txt": "02" * 32}, None),
+        ({"/a/1/t": "01" * 32, "/a/2/t": "02" * 32}, {"/a/1/t": "03" * 32}, None),
+        ({"/a/notes.txt": "01" * 32}, {"/b/notes.txt": "02" * 32}, "file.notes.txt: 0101"),
+    ],
+)
+def test_files_that_the_config_names(before: dict[str, str], after: dict[str, str], line: str | None) -> None:
+    """A text for calibration that has changed under its name makes two schemes of one. In another checkout
+    the same file has another path."""
+    both = run(inputs=before), run(inputs=after)
+    if line is None:
+        assert changes(*both)
+        return
+    with pytest.raises(IncomparableError, match=line):
+        changes(*both)
+
+
 # ---- incomparable --------------------------------------------------------------------------------
 
 
