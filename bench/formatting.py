@@ -6,6 +6,7 @@ import difflib
 import math
 import re
 from collections.abc import Iterable, Sequence
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 
 MIB = 1024 * 1024
 # What a CI server reads in a log as a command to itself: GitHub's ``::error::`` at the start of a line, and
@@ -67,6 +68,20 @@ def format_significant(value: float | None, digits: int = 3) -> str:
     if decimals > 9:
         return f"{value:.{digits - 1}e}"
     return f"{round(value, decimals):,.{max(decimals, 0)}f}"
+
+
+def format_bound(bound: float, *, upper: bool) -> str:
+    """Format a bound with four significant digits, rounded away from what it bounds: what is printed never
+    says more than the number, and never stands on the wrong side of its rounded value."""
+    context = Context(prec=4, rounding=ROUND_CEILING if upper else ROUND_FLOOR)
+    return f"{float(context.create_decimal(repr(float(bound)))):.4g}"
+
+
+def format_one_bound(value: float, bound: float, *, upper: bool) -> str:
+    """Format a single bound of a value, such as ``> 0.99``; ``≥`` if it reads like the value itself."""
+    shown = format_bound(bound, upper=upper)
+    strictly, or_equal = ("<", "≤") if upper else (">", "≥")
+    return f"{or_equal if shown == f'{value:.4g}' else strictly} {shown}"
 
 
 def format_share(value: float | None) -> str:

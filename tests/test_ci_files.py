@@ -147,11 +147,7 @@ for one; do
   last=$one
 done
 case $1 in
-  calibrate) mkdir -p "$out/20260101-000000-calibration"
-    echo '{{"gate": {{"mode": "calibration"}}}}' > "$out/20260101-000000-calibration/journal.jsonl"
-    if [ {calibration} = 0 ]; then found='{{"units": 20}}'; else found=null; fi
-    printf '{{"calibration": %s}}' "$found" > "$out/20260101-000000-calibration/run.json"
-    exit {calibration};;
+  calibrate) exit {calibration};;
   gate) sleep 0.02
     if [ {run} = yes ]; then mkdir -p "$out/20260102-000000-gate"; touch "$out/20260102-000000-gate"; fi
     echo "{line}"
@@ -378,25 +374,22 @@ def test_uv_is_installed_for_a_lock_file_of_its_own(there: bool, machine: Machin
 # ---- calibrating ---------------------------------------------------------------------------------
 
 
-def test_it_calibrates_once_a_week_and_only_if_told_to(machine: Machine) -> None:
+def test_it_calibrates_if_that_is_due_and_only_if_told_to(machine: Machine) -> None:
+    """A look of its own at the results said *calibrated* of another config's calibration, or of another
+    machine's, and the gate then said *not calibrated*."""
     machine.job({"calibrate": "false"})
     assert machine.asked("calibrate") == []
-    machine.job()
-    assert machine.asked("calibrate") == [[f"--out={machine.workspace}/results", "--", "cost.yaml"]]
-    job = machine.job(github={"run_attempt": "2"})
-    assert machine.asked("calibrate") == []
-    assert "calibrated within the last 7 days" in job.said
-    (journal,) = machine.workspace.glob("results/*calibration/journal.jsonl")
-    os.utime(journal, (time.time() - 8 * 86400,) * 2)
-    machine.job()
-    assert len(machine.asked("calibrate")) == 1
+    for _attempt in range(2):
+        machine.job()
+        asked = [["--if-due", f"--out={machine.workspace}/results", "--", "cost.yaml"]]
+        assert machine.asked("calibrate") == asked, "whether it is due says the tool alone"
 
 
 def test_it_calibrates_in_the_environment_of_the_candidate(machine: Machine) -> None:
     """The job's own Python need not have what the commit declares."""
     machine.job({"base": "main", "candidate": ""})
     out = f"--out={machine.workspace}/results"
-    assert machine.asked("calibrate") == [[out, "--commit=worktree", "--", "cost.yaml"]]
+    assert machine.asked("calibrate") == [["--if-due", out, "--commit=worktree", "--", "cost.yaml"]]
 
 
 def test_without_a_candidate_the_files_as_they_are_are_compared(machine: Machine) -> None:
@@ -407,21 +400,11 @@ def test_without_a_candidate_the_files_as_they_are_are_compared(machine: Machine
     ]  # fmt: skip
 
 
-def test_a_gate_is_no_calibration(machine: Machine) -> None:
-    run = machine.workspace / "results" / "earlier"
-    run.mkdir(parents=True)
-    (run / "journal.jsonl").write_text('{"gate": {"calibration": null, "mode": "commits"}}\n')
-    machine.job()
-    assert len(machine.asked("calibrate")) == 1
-
-
 def test_the_gate_goes_on_without_a_calibration(machine: Machine) -> None:
     machine.answers("PASS  ci  (exit 0)", 0, calibration=5)
     job = machine.job()
     assert job.status == 0
     assert "::warning title=bench gate::not calibrated" in job.said
-    machine.job(github={"run_attempt": "2"})
-    assert len(machine.asked("calibrate")) == 1, "one that failed is no calibration, so it is tried again"
 
 
 # ---- what is compared ----------------------------------------------------------------------------
@@ -560,10 +543,10 @@ def test_the_gitlab_job(variables: dict[str, str], compared: list[str], machine:
         ["--out=results", "--cap=40", *compared, "--only", "a", "--", "co st.yaml"]
     ]
     commit = ["--commit=HEAD"] if compared else []
-    assert machine.asked("calibrate") == [["--out=results", *commit, "--", "co st.yaml"]]
+    assert machine.asked("calibrate") == [["--if-due", "--out=results", *commit, "--", "co st.yaml"]]
     assert [one[-1] for one in machine.asked("report")] == ["results/20260102-000000-gate"] * 2
     assert machine.installed() == [["inference-cost-bench[transformers]"]]
-    assert gitlab(machine, CONFIG="co st.yaml").returncode == 8
+    assert gitlab(machine, CONFIG="co st.yaml", CALIBRATE="false").returncode == 8
     assert machine.asked("calibrate") == []
 
 

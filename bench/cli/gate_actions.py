@@ -10,6 +10,7 @@ from pathlib import Path
 from bench.cli.edited_results import showing
 from bench.cli.gate_run import GateOptions, job_summary, job_without_verdict, judged, must_be_used, sayer
 from bench.cli.main_actions import load
+from bench.config.spec import Spec
 from bench.errors import BenchError, ExitCode, InterruptedRun
 
 __all__ = ["CalibrateOptions", "GateOptions", "calibrate", "gate"]
@@ -25,6 +26,7 @@ class CalibrateOptions:
     base: str | None
     commit: str | None
     overrides: Sequence[str]
+    if_due: bool = False
 
 
 def gate(config: Path, options: GateOptions, *, as_json: bool, quiet: bool) -> ExitCode:
@@ -66,6 +68,8 @@ def calibrate(config: Path, options: CalibrateOptions, *, quiet: bool) -> None:
         asked = Asked(config, options.out, options.overrides)
         side = side_of(asked, "--commit", options.commit, sayer(quiet=quiet))
         spec = side.spec
+    if options.if_due and _calibrated(spec if side is None else side.written, options.out):
+        return
     base = interpreter_at(options.base) if options.base else None
     with RunProgress(spec, quiet=quiet) as rows:
         directory = calibrate_spec(
@@ -74,3 +78,18 @@ def calibrate(config: Path, options: CalibrateOptions, *, quiet: bool) -> None:
         )  # fmt: skip
     print("\n".join(calibration(load(directory).calibration)))
     print(f"  {directory}/run.json")
+
+
+def _calibrated(spec: Spec, out: Path) -> bool:
+    """Return whether a gate on this config would find a calibration in ``out``; then it is printed."""
+    from bench.gate.calibration import VALID, latest
+    from bench.measure.clock import utc_now
+    from bench.report.gate import calibration
+    from bench.runs.sides import conditions
+    from bench.store.replay import newest_first
+
+    found = latest(newest_first(out), conditions(spec), utc_now()) if out.is_dir() else None
+    if found is not None:
+        print(f"not due: {found.run_id}, of the last {VALID.days} days, is valid here")
+        print("\n".join(calibration(found)))
+    return found is not None

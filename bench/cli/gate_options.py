@@ -46,6 +46,9 @@ Cap = Annotated[
 Batches = Annotated[
     int | None, typer.Option(min=1, max=1000, help="batches in a unit; if absent, as the calibration chose")
 ]
+IfDue = Annotated[
+    bool, typer.Option("--if-due", help="only if no calibration of the last 7 days is valid here")
+]
 OtherPython = Annotated[
     str | None, typer.Option(metavar="PYTHON", help="another installation, for one of the sides")
 ]

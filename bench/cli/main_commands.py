@@ -187,17 +187,15 @@ def calibrate(
     batches: gate_options.Batches = None,
     base: gate_options.OtherPython = None,
     commit: gate_options.InCommit = None,
+    if_due: gate_options.IfDue = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure the noise of this machine and the smallest change a gate sees.
-
-    Both sides run the baseline of the config (an A/A test).
-    """
+    """Measure the noise of this machine and the smallest change a gate sees, by an A/A test."""
     from bench.cli import gate_actions
 
     if base and commit:
         raise UsageError("--base and --commit are two calibrations: ask for one")
-    options = gate_actions.CalibrateOptions(out, units, batches, base, commit, tuple(overrides or ()))
+    options = gate_actions.CalibrateOptions(out, units, batches, base, commit, overrides or (), if_due)
     gate_actions.calibrate(config, options, quiet=quiet)
 
 

@@ -149,7 +149,9 @@ def latest(runs: Iterable[Head], conditions: Mapping[str, Any], now_utc: str) ->
             continue
         try:
             with judging(directory):
-                return estimate(load_record(directory))
+                found = estimate(load_record(directory))
         except BenchError:
             continue  # a damaged journal is no calibration; `bench verify` says what is wrong with it
+        if found is not None:  # one that was interrupted does not hide those before it
+            return found
     return None

@@ -18,8 +18,9 @@ from bench.machine.gpu_watch import GpuRound
 from bench.machine.noise import Ticks
 from bench.measure import designs, passes, replies
 from bench.measure.arm import ArmUnderTest, Fetch, end_of, open_worker, tidy, watch_of
+from bench.measure.asked import prompts_of
 from bench.measure.bills import made_now, with_bills_of
-from bench.measure.fresh_pair import prompts_of, tokens_of
+from bench.measure.fresh_pair import tokens_of
 from bench.measure.models import record_models
 from bench.measure.together import blaming_baseline
 from bench.records import ColdStart, Loaded, Sides, TurnTimes, UnitRecord

@@ -16,13 +16,13 @@ from time import monotonic
 from types import TracebackType
 from typing import Any
 
-from bench import plugins
-from bench.config.spec import Arm, Group
+from bench.config.spec import Group
 from bench.errors import OnFailure
 from bench.machine import noise
 from bench.measure import arm as arms
 from bench.measure import designs, passes, replies
 from bench.measure.arm import ArmUnderTest, Fetch, open_worker
+from bench.measure.asked import prompts_of
 from bench.measure.bills import with_bills_of
 from bench.measure.files_read import record_reading
 from bench.measure.models import record_models
@@ -56,7 +56,8 @@ class FreshPair:
     def __enter__(self) -> FreshPair:
         with OnFailure(self._workers.close):
             for side in self.sides:
-                arms.tidy(side)
+                with blaming_baseline() if side is self.base else nullcontext():
+                    arms.tidy(side)
             for side in (self.base, self.variant) if self.spawned_first == 0 else (self.variant, self.base):
                 with blaming_baseline() if side is self.base else nullcontext():
                     self._workers.enter_context(side.worker)
@@ -242,9 +243,3 @@ def tokens_of(
     return Sides(
         *(side.tokens_in(batches, one.output_tokens) for side, one in zip(sides, times, strict=True))
     )
-
-
-def prompts_of(arm: Arm) -> Sequence[Any]:
-    """Return the requests of the arm's workload."""
-    found: Sequence[Any] = plugins.load("workloads", arm.workload.name).prompts(arm.workload)
-    return found

@@ -17,8 +17,8 @@ from bench.errors import BenchError, IntegrityError, InterruptedRun, JournalFail
 from bench.formatting import row_title
 from bench.measure import passes, suites, token_drift
 from bench.measure.arm import ArmUnderTest, RunContext, open_worker, tidy
+from bench.measure.asked import prompts_of
 from bench.measure.events import Ended
-from bench.measure.fresh_pair import prompts_of
 from bench.measure.models import record_models
 from bench.measure.pairs import Finished, Pairs
 from bench.measure.row import VariantRun

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from bench.formatting import count
+from bench.formatting import count, format_bound, format_one_bound
 from bench.gate.findings import NO_BASE, Finding, GateBlock, GateVerdict
 from bench.metrics import all_metrics
 from bench.metrics.comparisons import Comparison
@@ -69,10 +69,14 @@ def bounds(rule: Finding) -> tuple[float | None, float | None]:
     are the ends of the searched range (a factor of 400 on either side) while it has too few units. So a bound
     of a timed rule is returned only if it is within a factor of two (``SAYS_NOTHING``) of the ratio, or if it
     shows a difference: a lower bound above 1, or an upper bound below 1.
+
+    The mean of a few units may lie outside of a confidence sequence, which hardly looks at an outlier. Then
+    the bound is moved to the figure: a wider interval is as true, and no bound contradicts its figure.
     """
     if rule.value is None or rule.confidence in (None, 1.0):
         return None, None
-    low, high = rule.low, rule.high
+    low = None if rule.low is None else min(rule.low, rule.value)
+    high = None if rule.high is None else max(rule.high, rule.value)
     if rule.kind != "timed" or rule.value <= 0:
         return low, high
     if low is not None and not (low > 1 or low * SAYS_NOTHING >= rule.value):
@@ -97,11 +101,11 @@ def measured(rule: Finding) -> str:
         return figure
     (low, high), at = bounds(rule), f"at {100 * rule.confidence:.4g} %"
     if low is not None and high is not None:
-        return f"{figure} [{low:.4g}, {high:.4g}] {at}"
+        return f"{figure} [{format_bound(low, upper=False)}, {format_bound(high, upper=True)}] {at}"
     if low is not None:
-        return f"{figure}, > {low:.4g} {at}"
+        return f"{figure}, {format_one_bound(rule.value, low, upper=False)} {at}"
     if high is not None:
-        return f"{figure}, < {high:.4g} {at}"
+        return f"{figure}, {format_one_bound(rule.value, high, upper=True)} {at}"
     return f"{figure}, too few units for an interval"
 
 

@@ -21,7 +21,7 @@ from bench.gate.limits import Rule, timed_cells
 from bench.gate.power import smallest_detectable
 from bench.gate.sequential import SCALE_FLOOR, Test, least_cap
 from bench.machine.fingerprint import fingerprint
-from bench.measure.fresh_pair import prompts_of
+from bench.measure.asked import prompts_of
 from bench.measure.models import models_by_key
 from bench.models.disk_cache import directory_digest, file_sha256
 from bench.models.reference import LocalModel, ModelRef

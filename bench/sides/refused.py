@@ -20,6 +20,16 @@ from bench.sides.differences import flat
 from bench.sides.repository import Commit, Repository
 
 
+def config_is_no_link(repository: Repository, commit: Commit, file: str) -> None:
+    """Raise UsageError if the config is a symbolic link: a commit that turns the link could put another
+    config, with other limits, in its place."""
+    if (target := repository.link(commit, file)) is not None:
+        raise UsageError(
+            f"{one_line(file)} in {commit.label} is a symbolic link to {one_line(target)}, and a gate on "
+            "commits follows none to its config: name the file that it leads to, or put the file in its place"
+        )
+
+
 def files_of_the_working_tree(spec: Spec, where: str, repository: Repository, commit: Commit) -> None:
     """Raise UsageError if the config names a file of the commit by its place in the user's working tree.
 

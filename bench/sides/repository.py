@@ -104,6 +104,11 @@ class Repository:
         """Return whether a commit has an ordinary file of this name: no link, no directory, no submodule."""
         return self._git("ls-tree", commit.tree, "--", file).startswith("100")
 
+    def link(self, commit: Commit, file: str) -> str | None:
+        """Return where a symbolic link of a commit leads to; None if there is no link of this name."""
+        is_link = self._git("ls-tree", commit.tree, "--", file).startswith("120")
+        return self.text(commit, file) if is_link else None
+
     def files(self, commit: Commit) -> list[str]:
         """Return the names of all files of a commit."""
         return [

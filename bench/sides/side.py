@@ -27,7 +27,12 @@ from bench.sides.differences import (
     pointers,
 )
 from bench.sides.ended_early import cannot_be_built, no_config
-from bench.sides.refused import files_of_the_working_tree, keys_of_another, locks_that_nothing_reads
+from bench.sides.refused import (
+    config_is_no_link,
+    files_of_the_working_tree,
+    keys_of_another,
+    locks_that_nothing_reads,
+)
 from bench.sides.repository import Commit, Repository, standing
 
 Say = Callable[[str], None]
@@ -156,6 +161,7 @@ def _outline(asked: Asked, repository: Repository, commit: Commit) -> Spec | Non
     """Return the config of a commit without reading the files that it names; None if it has no such
     config."""
     file = asked.file(repository).as_posix()
+    config_is_no_link(repository, commit, file)
     if not repository.is_file(commit, file):
         return None
     return read_outline(repository.text(commit, file), f"{file} in {commit.label}", asked.overrides)
@@ -187,6 +193,7 @@ def side_of(asked: Asked, option: str, ref: str, say: Say, like: Mapping[str, st
         raise UsageError(f"--set {builds[0]}: each commit is built as its own config says")
     repository, commit = asked.repository(), asked.commit(option, ref)
     file = asked.file(repository)
+    config_is_no_link(repository, commit, file.as_posix())
     if not repository.is_file(commit, file.as_posix()):
         raise UsageError(f"{option} {ref}: there is no file {file} in {commit.label}, so nothing to compare")
 

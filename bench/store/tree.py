@@ -8,13 +8,15 @@ more what is measured.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-from bench.errors import BenchError
+from bench.errors import Outcome, VariantFailed
+from bench.formatting import count, one_line
 from bench.store.directories import walk
 
 MANIFEST = "manifest.json"
+MOST_NAMED = 5  # changed files; the rest is counted
 NOT_STATE = ("__pycache__",)  # the interpreter writes compiled modules, and checks them itself
 
 
@@ -27,8 +29,8 @@ def write_manifest(home: Path, directories: Sequence[str]) -> None:
 def restore(home: Path) -> None:
     """Delete the new files in the directories of the manifest of ``home``.
 
-    If a file of the manifest changed, raise BenchError and mark the side as incomplete, so that it is built
-    again.
+    If a file of the manifest changed, raise VariantFailed and mark the side as incomplete, so that it is
+    built again.
     """
     as_built: dict[str, dict[str, list[object]]] = json.loads((home / MANIFEST).read_text())
     for directory, files in as_built.items():
@@ -38,10 +40,22 @@ def restore(home: Path) -> None:
         changed = sorted(name for name in files if present.get(name) != files[name])
         if changed:
             (home / "complete").unlink(missing_ok=True)
-            raise BenchError(
-                f"a measured process changed its own files ({changed[0]}), so the next process would start "
-                "with other files; they are built again next time"
-            )
+            raise VariantFailed(Outcome.RUN_ERROR, _what_to_do(changed, present))
+
+
+def _what_to_do(changed: Sequence[str], present: Collection[str]) -> str:
+    """Say which files a measured process has changed or deleted, and how it can go on without that."""
+    told = [
+        f"{one_line(name)} was {'changed' if name in present else 'deleted'}" for name in changed[:MOST_NAMED]
+    ]
+    if len(changed) > MOST_NAMED:
+        told.append(f"and {count(len(changed) - MOST_NAMED, 'more file')}")
+    return (
+        f"a measured process changed its own files ({', '.join(told)}), so the next process would not start "
+        "as this one did. Let the code read such a file only, or work on a copy of it in a temporary "
+        "directory (TMPDIR, which is new for every process); a file that is not in the commit may be "
+        "written, and is deleted before the next process starts. The side is built again next time"
+    )
 
 
 def _files(root: Path) -> Iterator[tuple[str, list[object]]]:

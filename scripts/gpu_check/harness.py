@@ -86,7 +86,7 @@ class Harness:
 
     def __enter__(self) -> Harness:
         from bench.measure.arm import load_arguments, prompt_arguments
-        from bench.measure.fresh_pair import prompts_of
+        from bench.measure.asked import prompts_of
         from bench.models.fetch import ensure
 
         self.worker.__enter__()

@@ -160,6 +160,9 @@ class TestFigures:
             (0.5, 0.25, 1.0, "0.5 [0.25, 1] at 99 %"),
             (0.5, 0.24, 1.1, "0.5, too few units for an interval"),
             (1.003, None, None, "1.003, too few units for an interval"),
+            (1.0, 1.02, 1.04, "1 [1, 1.04] at 99 %"),  # an outlier that the sequence hardly looks at
+            (1.0, 1.02, 403.4, "1, ≥ 1 at 99 %"),
+            (1.01, 0.1, 0.99, "1.01, ≤ 1.01 at 99 %"),
         ],
     )
     def test_a_bound_of_a_sequence(
@@ -171,6 +174,13 @@ class TestFigures:
         wide = self.rule(0.01, 0.0001, 3.0, kind="interval", confidence=0.975)
         assert measured(wide) == "0.01 [0.0001, 3] at 97.5 %"
         assert bounds(wide) == (0.0001, 3.0)
+
+    def test_a_bound_never_stands_on_the_wrong_side_of_its_figure(self) -> None:
+        """Both were rounded to the nearest: 0.00250004 was ``0.0025, > 0.0025``."""
+        seldom = {"kind": "interval", "confidence": 0.95}
+        assert measured(self.rule(0.00250004, 0.00249999, None, **seldom)) == "0.0025, > 0.002499 at 95 %"
+        assert measured(self.rule(0.00250004, 0.00250001, None, **seldom)) == "0.0025, ≥ 0.0025 at 95 %"
+        assert measured(self.rule(1.0, 0.99996, 1.00004, **seldom)) == "1 [0.9999, 1.001] at 95 %"
 
     def test_a_count_has_no_interval_and_a_missing_figure_is_a_dash(self) -> None:
         assert measured(self.rule(1.25, 1.25, 1.25, kind="exact", confidence=1.0)) == "1.25"

@@ -14,6 +14,7 @@ import yaml
 from fakes import RUNTIMES, fake_model, fake_runtime, interpreter, said
 
 from bench import environments
+from bench.cli.gate_actions import CalibrateOptions, calibrate
 from bench.config.reader import read_config
 from bench.config.spec import Spec
 from bench.engine.energy_counters import Counter, NoCounter
@@ -344,9 +345,14 @@ def test_the_sides_of_a_unit_do_not_run_one_after_the_other(tmp_path: Path) -> N
             run()
 
 
-def test_a_calibration_and_a_gate_that_uses_it(tmp_path: Path) -> None:
+def test_a_calibration_and_a_gate_that_uses_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spec = config(tmp_path, 2 * MS)
     directory = calibrate_spec(spec, tmp_path / "results", units=6, batches=2)
+    calibrate_spec(spec, tmp_path / "results", units=1, batches=2)  # as one that is interrupted
+    if_due = CalibrateOptions(tmp_path / "results", 6, 2, None, None, (), if_due=True)
+    calibrate(Path(spec.file), if_due, quiet=True)
+    assert capsys.readouterr().out.startswith(f"not due: {directory.name}, of the last 7 days, is valid here")
+    assert len(list((tmp_path / "results").glob("*/"))) == 2, "nothing was measured"
     verify_run(directory)
     run = load_run(directory)
     assert run.gate is None

@@ -95,6 +95,19 @@ def test_a_candidate_that_cannot_import_its_own_code_is_an_error(repository: Pat
     assert "No module named 'helperlib'" in found["rules"][0]["reason"]
 
 
+def test_a_side_that_changes_a_file_of_its_commit_has_a_verdict_that_says_so(
+    repository: Path, tmp_path: Path
+) -> None:
+    """Such as a database that is in the repository. The gate ended without a verdict and without advice."""
+    served = (repository.parent / "serve.py").read_text()
+    counting = "import os\nwith open('state.db', 'a') as kept:\n    kept.write('x')\n"
+    repositories.commit(repository.parent, {"state.db": "x", "serve.py": f"{counting}{served}"})
+    found = gate(repository, tmp_path, cap=FEW)
+    assert (found["verdict"], found["exit_code"]) == ("ERROR", 5)
+    assert "changed its own files (state.db was changed)" in found["rules"][0]["reason"]
+    assert "TMPDIR" in found["rules"][0]["reason"]
+
+
 @pytest.mark.fault(32)
 @pytest.mark.bad_input(42)
 def test_refs_and_configs_that_are_not_there(repository: Path, tmp_path: Path) -> None:
@@ -142,8 +155,17 @@ def test_a_link_does_not_take_the_place_of_a_config(repository: Path, tmp_path: 
     lax.write_text(repository.read_text().replace("max_increase: 5%", "max_increase: 900%"))
     repository.unlink()
     repository.symlink_to("lax.yaml")
-    with pytest.raises(UsageError, match=r"there is no file ci\.yaml in the working tree"):
+    said = (
+        r"ci\.yaml in the working tree .* is a symbolic link to lax\.yaml, .*name the file that it leads to"
+    )
+    with pytest.raises(UsageError, match=said):
         gate(repository, tmp_path)
+    repositories.commit(repository.parent, {})
+    repositories.git(repository.parent, "tag", "linked")
+    repository.unlink()
+    repository.write_text(lax.read_text())
+    with pytest.raises(UsageError, match=r"ci\.yaml in linked .* is a symbolic link to lax\.yaml"):
+        gate(repository, tmp_path, base="linked")
 
 
 def test_a_branch_does_not_choose_the_price_of_its_own_gate(repository: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.errors import BenchError
+from bench.errors import VariantFailed
 from bench.store.tree import restore, write_manifest
 
 
@@ -53,9 +53,25 @@ def test_what_was_changed_is_refused_and_built_anew(root: Path, tmp_path: Path, 
     else:
         (root / "link").unlink()
         (root / "link").symlink_to("deep")
-    with pytest.raises(BenchError, match="a measured process changed its own files"):
+    what = {
+        "gone": r"deep/a\.py was deleted",
+        "link": "link was changed",
+        "package": r"lib/b\.py was changed",
+    }
+    said = f"{what.get(how, 'deep/a.py was changed')}.*work on a copy of it in a temporary directory"
+    with pytest.raises(VariantFailed, match=rf"a measured process changed its own files \({said}"):
         restore(tmp_path)
     assert not (tmp_path / "complete").exists()
+
+
+def test_many_changed_files_are_counted(root: Path, tmp_path: Path) -> None:
+    for number in range(8):
+        (root / f"state-{number}").write_text("1")
+    write_manifest(tmp_path, ("source",))
+    for number in range(8):
+        (root / f"state-{number}").write_text("22")
+    with pytest.raises(VariantFailed, match="state-4 was changed, and 3 more files"):
+        restore(tmp_path)
 
 
 def test_compiled_modules_are_no_state(root: Path, tmp_path: Path) -> None:

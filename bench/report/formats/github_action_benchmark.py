@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from bench.formatting import format_one_bound
 from bench.gate.findings import Finding, GateBlock
 from bench.metrics import all_metrics, cost, latency, memory, output_drift
 from bench.metrics.comparisons import Comparison
@@ -115,5 +116,5 @@ def _range(value: float, low: float | None, high: float | None) -> str:
     if low is not None and high is not None:
         return f"± {max(high - value, value - low):.4g}"
     if low is not None:
-        return f"> {low:.4g}"
-    return "" if high is None else f"< {high:.4g}"
+        return format_one_bound(value, low, upper=False)
+    return "" if high is None else format_one_bound(value, high, upper=True)
