@@ -62,10 +62,14 @@ def module_of(runtime: RuntimeBlock) -> str:
     return str(plugins.load("runtimes", runtime.name).ENCODER)
 
 
+def runs_own_code(runtime: RuntimeBlock) -> bool:
+    """Return whether the engine calls the user's own code, of which nothing is known but its answers."""
+    return bool(getattr(plugins.load("runtimes", runtime.name), "WHOLE_ANSWERS", False))
+
+
 def in_one_turn(runtime: RuntimeBlock) -> bool:
     """Return whether a request is one turn: a text that is encoded, or an answer that comes as a whole."""
-    engine = plugins.load("runtimes", runtime.name)
-    return runtime.task is not None or bool(getattr(engine, "WHOLE_ANSWERS", False))
+    return runtime.task is not None or runs_own_code(runtime)
 
 
 def schemes_of(engine: str) -> list[str]:

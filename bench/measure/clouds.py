@@ -34,6 +34,14 @@ def key_told(params: Mapping[str, Any], place: Place) -> Json:
     return {"key": {"name": key.name, "value": key.reveal()}}
 
 
+def usd_of_token(cloud: Any) -> tuple[float, float]:
+    """Return the dollars of an input and of an output token of a cascade's server. Raises UsageError for a
+    model without a price for text today."""
+    if cloud.price is None:
+        return cloud.usd_per_1m_input * PER_1M, cloud.usd_per_1m_output * PER_1M
+    return apis.token_usd(cloud.price, dt.date.fromisoformat(utc_now()[:10]))
+
+
 def token_prices(params: Mapping[str, Any]) -> Json:
     """Return the server of a cascade with its dollars of a token; nothing for a large model that runs here.
 
@@ -42,11 +50,8 @@ def token_prices(params: Mapping[str, Any]) -> Json:
     cloud = params.get("cloud")
     if cloud is None:
         return {}
-    if cloud.price is None:
-        usd, source = (cloud.usd_per_1m_input * PER_1M, cloud.usd_per_1m_output * PER_1M), "the config"
-    else:
-        today = dt.date.fromisoformat(utc_now()[:10])
-        usd, source = apis.token_usd(cloud.price, today), f"{apis.list_version()}, {cloud.price}, {today}"
+    usd, today = usd_of_token(cloud), utc_now()[:10]
+    source = "the config" if cloud.price is None else f"{apis.list_version()}, {cloud.price}, {today}"
     about = {key: getattr(cloud, key) for key in ("url", "model", "api", "timeout_s")}
     return {
         "cloud": {**about, "source": source, "usd_per_input_token": usd[0], "usd_per_output_token": usd[1]}

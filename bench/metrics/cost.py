@@ -50,7 +50,17 @@ METRICS = (PER_1K, PER_1K_IN, PER_1K_OUT, PER_REQUEST, ALL_ON_INPUT, ALL_ON_OUTP
 
 def price_of(arm: ArmRecord, run: RunRecord) -> model.Price:
     """Return the price of an hour of what this arm occupies; a CPU instance counts by its share of vCPUs."""
-    return model.kept_price(run.price, run.run_id, arm.loaded.facts.threads if arm.loaded else None)
+    return model.kept_price(run.price, run.run_id, _threads(arm, run))
+
+
+def _threads(arm: ArmRecord, run: RunRecord) -> int | None:
+    """Return the threads that the arm is charged; None for all. In a gate on commits own code may be charged
+    more than it declares (``bench/runs/gate_price.py``)."""
+    charged = (run.gate or {}).get("charged_threads", {})
+    if not arm.is_baseline and arm.group in charged:
+        most: int | None = charged[arm.group]
+        return most
+    return arm.loaded.facts.threads if arm.loaded else None
 
 
 def _usage(arm: ArmRecord, sums: Totals) -> model.Usage:

@@ -111,12 +111,24 @@ def _notes(block: Json) -> Iterator[str]:
 
 def _commits(effort: Effort) -> Compared:
     base, candidate = (effort.details["sides"][side] for side in ("base", "candidate"))
+    between = between_commits(effort.details["differences"], str(base["label"]), str(candidate["label"]))
     return replace(
-        between_commits(effort.details["differences"], str(base["label"]), str(candidate["label"])),
+        between,
+        notes=(*between.notes, *_charged(effort.details.get("charged_threads", {}))),
         base_commit=str(base["commit"]),
         candidate_commit=str(candidate["commit"]),
         alone=tuple(effort.details.get("not_compared", ())),
     )
+
+
+def _charged(threads: Json) -> Iterator[str]:
+    """Yield a note for each row whose own code is charged more of the machine than it declares."""
+    for row, most in threads.items():
+        share = "all threads of the machine" if most is None else count(most, "thread")
+        yield (
+            f"{row}: charged for {share}, as its base is: nothing makes own code keep to the threads that "
+            "its config declares (--limits-from candidate charges those)"
+        )
 
 
 def _interpreters(effort: Effort) -> Compared:

@@ -33,7 +33,7 @@ from bench.records import Json
 from bench.report.gate import beforehand
 from bench.runs.before_measuring import price_of_spec
 from bench.runs.directory import new_directory
-from bench.runs.gate_price import of_both, price_at
+from bench.runs.gate_price import at_base_prices, charged_threads, of_both, price_at
 from bench.runs.meters import check_meters
 from bench.runs.run import begin, evaluation_text, fetcher, finishing
 from bench.runs.sides import (
@@ -193,9 +193,11 @@ def _two_commits(spec: Spec, commits: Sides, plan: Plan, on_fetch: OnProgress) -
     groups, new, gone = of_commits(commits)
     if not groups:
         raise UsageError(f"{spec.file}: no row of the candidate is in the base ({', '.join(new)})")
+    own_prices = plan.limits_from == "candidate"
+    groups = groups if own_prices else at_base_prices(groups)
     spec, base = replace(spec, groups=groups), commits.base
     fetch = fetcher(spec, on_fetch)
-    price, of_base = of_both(commits, plan.limits_from)
+    price, of_base = of_both(commits, groups, plan.limits_from)
     about: Json = {
         "mode": "commits",
         "sides": {"base": base.to_json(), "candidate": commits.candidate.to_json()},
@@ -204,6 +206,7 @@ def _two_commits(spec: Spec, commits: Sides, plan: Plan, on_fetch: OnProgress) -
         "gone": gone,
         "allow_identical": plan.allow_identical,
         "base_price": of_base,
+        "charged_threads": {} if own_prices else charged_threads(groups),
     }
     return about, evidence_of_commits(commits, groups, spec.measure.design, fetch), spec, fetch, price
 

@@ -92,3 +92,4 @@ class Gate(Block):
     not_compared: list[str] | None = None
     unmeasured: Unmeasured | None = None
     base_price: Price | None = None
+    charged_threads: dict[Name, Annotated[Count, Field(ge=1)] | None] = Field(default_factory=dict)

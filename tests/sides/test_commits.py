@@ -14,8 +14,10 @@ from proof import repositories
 
 from bench.cli.gate_run import GateOptions, judged
 from bench.errors import BenchError, UsageError
+from bench.gate.findings import Effort
 from bench.measure import passes
 from bench.models.disk_cache import cache_root
+from bench.report.gate_sides import compared
 from bench.results.verify import verify_run
 
 
@@ -232,6 +234,25 @@ def test_a_cheaper_hour_alone_is_not_measured(repository: Path, tmp_path: Path) 
     own = gate(repository, tmp_path, limits_from="candidate", cap=FEW)
     assert own["rules"][0]["value"] < 0.7
     assert own["evidence"]["base_price"]["usd_per_hour"] == 1.0
+
+
+def test_a_smaller_share_of_the_machine_is_no_cheaper_where_nothing_enforces_it(
+    repository: Path, tmp_path: Path
+) -> None:
+    """``threads: 1`` alone halved the price of own code on a machine of two processors."""
+    one = repository.read_text().replace("usd_per_hour: 1.0", "usd_per_hour: 1.0, vcpus: 2")
+    every = one.replace("threads: 1, ", "")
+    assert one != every
+    repositories.commit(repository.parent, {"ci.yaml": every})
+    repositories.git(repository.parent, "tag", "every")
+    repositories.commit(repository.parent, {"ci.yaml": one})
+    found = gate(repository, tmp_path, base="every", cap=FEW)
+    assert found["rules"][0]["value"] > 0.75
+    assert found["evidence"]["charged_threads"] == {"baseline": None}
+    said = " ".join(compared(Effort.from_json(found["evidence"])).lines)
+    assert "baseline: charged for all threads of the machine, as its base is" in said
+    own = gate(repository, tmp_path, base="every", limits_from="candidate", cap=FEW)
+    assert own["rules"][0]["value"] < 0.7
 
 
 def test_the_same_files_with_another_message_are_the_same_evidence(repository: Path, tmp_path: Path) -> None:
