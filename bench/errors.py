@@ -25,6 +25,7 @@ class ExitCode(IntEnum):
     INTEGRITY = 6
     SUSPECT = 7
     UNREACHED = 8
+    BROKEN_BASE = 9
     INTERRUPTED = 130
     TERMINATED = 143
 
@@ -46,6 +47,7 @@ class Outcome(StrEnum):
     PROTOCOL_ERROR = "worker_protocol_error"
     INTERRUPTED = "interrupted"
     BASELINE_FAILED = "baseline_failed"
+    BROKEN_BASE = "broken_base"
     UNFIT = "unfit"
     INVALID = "invalid"
 

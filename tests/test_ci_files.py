@@ -233,6 +233,7 @@ def machine(tmp_path: Path) -> Machine:
         ("UNREACHED  ci  (exit 8)", 8, "pass", "fail", 8),
         ("UNREACHED  ci  (exit 8)", 8, "fail", "pass", 0),
         ("SUSPECT  ci  (exit 7)", 7, "pass", "pass", 7),
+        ("BROKEN_BASE  ci  (exit 9)", 9, "pass", "pass", 9),
     ],
 )
 def test_the_job_ends_as_the_gate_does(
@@ -252,6 +253,13 @@ def test_the_job_ends_as_the_gate_does(
     reports = machine.asked("report")
     assert [one[0] for one in reports] == ["--format=pr-comment", "--format=junit"]
     assert {one[-1] for one in reports} == {str(run)}
+
+
+def test_a_job_may_let_a_broken_base_pass(machine: Machine) -> None:
+    machine.answers("BROKEN_BASE  ci  (exit 9)", 9)
+    job = machine.job({"on-broken-base": "pass", "base": "main"})
+    assert (job.status, job.outputs["verdict"], job.outputs["exit-code"]) == (0, "BROKEN_BASE", "9")
+    assert "Save environments, models and packages" not in job.others, "a side may be missing"
 
 
 @pytest.mark.parametrize("code", [0, 1, 3, 8])
@@ -281,11 +289,12 @@ def test_a_gate_that_measured_nothing_has_no_run_and_saves_no_half_made_environm
     assert {"Save results", "Keep the run"} <= job.others.keys()
 
 
-@pytest.mark.parametrize("wrong", ["on-inconclusive", "on-unreached"])
+@pytest.mark.parametrize("wrong", ["on-inconclusive", "on-unreached", "on-broken-base"])
 def test_a_choice_that_is_neither_fail_nor_pass_ends_the_job_at_once(wrong: str, machine: Machine) -> None:
     job = machine.job({wrong: "warn"})
     assert job.status == 2
-    assert "::error title=bench gate::on-inconclusive and on-unreached must be fail or pass" in job.said
+    said = "on-inconclusive, on-unreached and on-broken-base must be fail or pass"
+    assert f"::error title=bench gate::{said}" in job.said
     assert job.others == {}
 
 

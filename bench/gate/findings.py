@@ -13,19 +13,22 @@ from bench.gate.calibration import Calibration
 from bench.gate.limits import Rule
 from bench.records.json_form import Json
 
+BROKEN = "the base itself does not run, so there is nothing to compare with"
 NO_BASE = "nothing to compare with"  # the first words of the reason if the base has no such config
 
 
 class GateVerdict(StrEnum):
     """List the verdicts from the worst to the best. The worst of all findings is the verdict of the gate.
 
-    UNREACHED means that nothing was judged: the measured process reads nothing that differs between the
-    commits, or the base has no such config. IDENTICAL means the same, if the user allows it.
+    BROKEN_BASE means that nothing was judged because the base does not run and the candidate does. UNREACHED
+    means that the measured process reads nothing that differs between the commits, or that the base has no
+    such config. IDENTICAL means the same as UNREACHED, if the user allows it.
     """
 
     FAIL = "FAIL"
     ERROR = "ERROR"
     SUSPECT = "SUSPECT"
+    BROKEN_BASE = "BROKEN_BASE"
     INCONCLUSIVE = "INCONCLUSIVE"
     UNREACHED = "UNREACHED"
     PASS = "PASS"
@@ -36,6 +39,7 @@ EXIT_CODES = {
     GateVerdict.FAIL: ExitCode.FAIL,
     GateVerdict.ERROR: ExitCode.FAILED,
     GateVerdict.SUSPECT: ExitCode.SUSPECT,
+    GateVerdict.BROKEN_BASE: ExitCode.BROKEN_BASE,
     GateVerdict.INCONCLUSIVE: ExitCode.INCONCLUSIVE,
     GateVerdict.UNREACHED: ExitCode.UNREACHED,
     GateVerdict.PASS: ExitCode.OK,

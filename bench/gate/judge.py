@@ -23,7 +23,7 @@ from bench.gate.counted import (
     only_code_differs,
 )
 from bench.gate.figures import judge_figure
-from bench.gate.findings import Effort, Finding, GateBlock, GateVerdict, block, finding
+from bench.gate.findings import BROKEN, Effort, Finding, GateBlock, GateVerdict, block, finding
 from bench.gate.limits import MOST_FINDINGS, MOST_TIMED, Rule, rules, timed_cells
 from bench.gate.sequential import CONFIDENCE, WHOLE_STAKE, Test, confidence_sequence, decide
 from bench.metrics.unit_ratios import COLD, log_ratios
@@ -32,6 +32,7 @@ from bench.stats.figure import Figures
 from bench.stats.intervals import LEAST_SAMPLES
 
 CANDIDATE = "candidate"
+_BASE_FAILED = (Outcome.BASELINE_FAILED, Outcome.BROKEN_BASE)
 MAX_VOID_SHARE = 0.2  # of the cap: with more void units the machine is not fit to judge times now
 FiguresOfRows = Mapping[tuple[str, str], Figures]  # by a row's group and name
 
@@ -53,7 +54,7 @@ def undecided(run: RunRecord) -> set[tuple[str, str]]:
     timed = [rule for rule in _rules(run) if rule.kind == "timed"]
     starts = any(rule.kind == "interval" and rule.metric in COLD for rule in _rules(run))
     for base, variant in run.compared:
-        if variant.status not in (Outcome.OK, Outcome.INTERRUPTED) or base.status == Outcome.BASELINE_FAILED:
+        if variant.status not in (Outcome.OK, Outcome.INTERRUPTED) or base.status in _BASE_FAILED:
             continue
         if _measured(base, variant) and not reached:
             continue
@@ -109,7 +110,10 @@ def _findings(run: RunRecord, figures: FiguresOfRows) -> Iterator[Finding]:
     for base, variant in comparisons:
         for rule in wanted:
             failed = _failed(base, variant)
-            if failed is not None:
+            if base.status == Outcome.BROKEN_BASE:
+                reason = f"{BROKEN}: {base.reason}. The candidate answers all its requests"
+                yield finding(rule, _key(variant), GateVerdict.BROKEN_BASE, reason)
+            elif failed is not None:
                 reason = f"{failed.name} was not measured: {failed.status}: {failed.reason}"
                 yield finding(rule, _key(variant), GateVerdict.ERROR, reason)
             elif not reached:

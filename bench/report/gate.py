@@ -20,6 +20,7 @@ LEVELS = {
     GateVerdict.FAIL: "error",
     GateVerdict.ERROR: "error",
     GateVerdict.SUSPECT: "error",
+    GateVerdict.BROKEN_BASE: "error",
     GateVerdict.INCONCLUSIVE: "warning",
     GateVerdict.UNREACHED: "warning",
 }

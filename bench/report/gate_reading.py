@@ -27,9 +27,15 @@ HOLDS = (GateVerdict.PASS, GateVerdict.IDENTICAL)
 TONES = {  # named like the verdicts of rows, so that both have the same colours
     **dict.fromkeys(HOLDS, "better"),
     **dict.fromkeys((GateVerdict.FAIL, GateVerdict.ERROR, GateVerdict.SUSPECT), "worse"),
-    **dict.fromkeys((GateVerdict.INCONCLUSIVE, GateVerdict.UNREACHED), "cannot-tell"),
+    **dict.fromkeys(
+        (GateVerdict.BROKEN_BASE, GateVerdict.INCONCLUSIVE, GateVerdict.UNREACHED), "cannot-tell"
+    ),
 }
 _ADVICE = {
+    GateVerdict.BROKEN_BASE: (
+        "If this change repairs the base, look at its cost yourself and merge it: its limits hold from the "
+        "next commit on. A CI job may let exit code 9 pass."
+    ),
     GateVerdict.UNREACHED: (
         "The change was not measured: measure something that it reaches, or accept that with "
         "--allow-identical."

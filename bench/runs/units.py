@@ -13,6 +13,7 @@ from bench.errors import Outcome, UsageError, VariantFailed
 from bench.gate.change_impact import nothing_differs
 from bench.gate.judge import undecided
 from bench.measure.arm import RunContext
+from bench.measure.by_itself import broken_base
 from bench.measure.designs import ABBA, OUTSIDE, REQUESTS, SLICES, STEPS
 from bench.measure.events import Began, Ended, Tell, nobody
 from bench.measure.group import GroupRun
@@ -150,13 +151,21 @@ class _Units:
             partner = base if base_row else ""
             self._failed(comparison, variant, failure.outcome, failure.reason, partner)
         except (BaselineDied, PeerGone) as gone:
-            reason = f"the baseline's worker failed ({gone})"
-            self._failed(comparison, base, Outcome.BASELINE_FAILED, reason, variant if row else "")
+            outcome, reason = self._of_base(comparison, gone)
+            self._failed(comparison, base, outcome, reason, variant if row else "")
         else:
             self.context.journal.append("unit", asdict(unit))
             self.context.journal.sync()
             if row:
                 self._bases.add(place)
+
+    def _of_base(self, comparison: Comparison, gone: BaselineDied | PeerGone) -> tuple[Outcome, str]:
+        """Return how the row of a base ends whose worker failed. Of commits both are tried by themselves."""
+        of_commits = self.work.head["mode"] == "commits"
+        group, variant = comparison.group, comparison.variant
+        if of_commits and (why := broken_base(group, variant, self.context, self.work.fetch)):
+            return Outcome.BROKEN_BASE, why
+        return Outcome.BASELINE_FAILED, f"the baseline's worker failed ({gone})"
 
     def _failed(self, comparison: Comparison, name: str, outcome: Outcome, reason: str, partner: str) -> None:
         """End a comparison that cannot be measured; its rules report the reason. The row of a ``partner``

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.config.spec import Spec
-from bench.errors import BenchError
-from bench.gate.findings import NO_BASE, GateVerdict
+from bench.errors import BenchError, ConfigError
+from bench.gate.findings import BROKEN, NO_BASE, GateVerdict
 from bench.records import Json
 from bench.sides.commands import BuildFailed
 from bench.sides.differences import named
@@ -57,6 +57,24 @@ def cannot_be_built(
     files = tuple(repository.changed_files(base, candidate))
     reason = str(bad).replace(str(bad.log), LOG)  # its path within the run's directory
     return Unmeasured(GateVerdict.ERROR, reason, spec, base, candidate, files, bad.log)
+
+
+def broken_base(
+    bad: BuildFailed | ConfigError,
+    spec: Spec,
+    repository: Repository,
+    base: Commit,
+    candidate: Commit,
+    standing: Callable[[], AbstractContextManager[object]],
+) -> Unmeasured:
+    """Return the end of a gate whose base cannot be built, or has a wrong config, while its candidate can be
+    built and has a sound one."""
+    log = bad.log if isinstance(bad, BuildFailed) else None
+    why = str(bad).replace(str(log), LOG)
+    reason = f"{BROKEN}: {why}. The candidate can be built, and its config is sound; it was not run"
+    files = tuple(repository.changed_files(base, candidate))
+    verdict = GateVerdict.BROKEN_BASE
+    return Unmeasured(verdict, reason, spec, base, candidate, files, log, standing)
 
 
 def no_config(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from bench.config.reader import read_build, read_config, read_outline
 from bench.config.spec import Spec
@@ -26,7 +27,7 @@ from bench.sides.differences import (
     of_packages,
     pointers,
 )
-from bench.sides.ended_early import cannot_be_built, no_config
+from bench.sides.ended_early import broken_base, cannot_be_built, no_config
 from bench.sides.refused import (
     config_is_no_link,
     files_of_the_working_tree,
@@ -36,6 +37,7 @@ from bench.sides.refused import (
 from bench.sides.repository import Commit, Repository, standing
 
 Say = Callable[[str], None]
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -135,26 +137,38 @@ def sides_of_commits(asked: Asked, base: str, candidate: str, say: Say) -> Sides
     """Check out and build both sides of a config, each with its own version of it.
 
     Raises UsageError if there is no repository, no such commit, no such config in the candidate, or no limit,
-    and Unmeasured if the base has no such config or a side cannot be built.
+    and Unmeasured if the base has no such config or a wrong one, or if a side cannot be built.
     """
     repository = asked.repository()
     old, new = asked.commit("--base", base), asked.commit("--candidate", candidate)
-    outlines = [_outline(asked, repository, one) for one in (old, new)]
-    outline = next((one for one in outlines if one is not None and one.gate), None)
-    if outline is None and any(outlines):
+    outline, wrong = _tried(lambda: _outline(asked, repository, old))
+    of_candidate = _outline(asked, repository, new)
+    limits = next((one for one in (outline, of_candidate) if one is not None and one.gate), None)
+    if limits is None and (outline or of_candidate):
         raise UsageError(f"{asked.config}: no limits; give a gate block, see configs/ci.yaml")
+    base_side, broken = _tried(lambda: side_of(asked, "--base", base, say) if outline is not None else None)
     try:
-        base_side = side_of(asked, "--base", base, say) if outlines[0] else None
         open_versions = base_side.built.open_versions if base_side else None
         candidate_side = side_of(asked, "--candidate", candidate, say, open_versions)
     except BuildFailed as bad:
-        assert outline is not None, "what is built has a config"
-        raise cannot_be_built(bad, outline, repository, old, new) from None
+        assert limits is not None, "what is built has a config"
+        raise cannot_be_built(bad, limits, repository, old, new) from None
+    if (bad_base := wrong or broken) is not None:
+        spec = replace(candidate_side.spec, groups=(), gate=limits.gate if limits else ())
+        raise broken_base(bad_base, spec, repository, old, new, candidate_side.standing)
     if base_side is None:
         file = asked.file(repository).as_posix()
         spec = replace(candidate_side.spec, groups=())
         raise no_config(file, spec, repository, old, new, candidate_side.standing)
     return _compared(base_side, candidate_side, repository)
+
+
+def _tried(make: Callable[[], Found]) -> tuple[Found | None, BuildFailed | ConfigError | None]:
+    """Return what is made of the base, or why that is not possible: the candidate may be what repairs it."""
+    try:
+        return make(), None
+    except (BuildFailed, ConfigError) as bad:
+        return None, bad
 
 
 def _outline(asked: Asked, repository: Repository, commit: Commit) -> Spec | None:

@@ -75,7 +75,7 @@ class CommitSide(Block):
 class Unmeasured(Block):
     """Say why a gate on commits measured nothing."""
 
-    verdict: Literal["ERROR", "UNREACHED"]
+    verdict: Literal["ERROR", "BROKEN_BASE", "UNREACHED"]
     reason: str
 
 

@@ -14,6 +14,7 @@ from bench.cli import gate_actions
 from bench.cli.bisect import gate_bisect
 from bench.cli.gate_run import GateOptions, Judged, judged
 from bench.errors import BenchError, ExitCode, UsageError
+from bench.report.gate import lines
 from bench.results.summary import load_run
 from bench.results.verify import verify_run
 from bench.sides import commands
@@ -75,8 +76,46 @@ def test_a_base_that_cannot_be_built(repository: Path, tmp_path: Path) -> None:
     repositories.git(repository.parent, "tag", "broken")
     repositories.commit(repository.parent, {"requirements.txt": "helperlib==1.0\n"})
     found = gate(repository, tmp_path, base="broken")
-    assert found.gate.exit_code == ExitCode.FAILED
-    assert "cannot build broken (" in found.gate.rules[0].reason
+    assert (found.gate.verdict, found.gate.exit_code) == ("BROKEN_BASE", 9)
+    said = found.gate.rules[0].reason
+    assert said.startswith("the base itself does not run, so there is nothing to compare with: cannot build")
+    assert "(logs/build.log)" in said
+    assert "no-such-package" in (found.directory / "logs" / "build.log").read_text()
+    assert "the base itself does not run" in reports(found.directory)["junit"]
+    assert "If this change repairs the base" in " ".join(lines("r", found.gate))
+    break_it(repository.parent)
+    assert gate(repository, tmp_path, base="broken").gate.exit_code == ExitCode.FAILED, "it repairs nothing"
+
+
+@pytest.mark.parametrize("how", ["config", "import", "answer", "state"])
+def test_a_base_that_does_not_run(how: str, repository: Path, tmp_path: Path) -> None:
+    """Whoever repaired main got ERROR, with no way out but to switch the gate off."""
+    sound = {name: (repository.parent / name).read_text() for name in ("ci.yaml", "serve.py")}
+    broken = {
+        "config": {"ci.yaml": sound["ci.yaml"].replace("requests: 4", "requests: -4")},
+        "import": {"serve.py": "import no_such_module\n" + sound["serve.py"]},
+        "answer": {
+            "serve.py": sound["serve.py"] + "\n\ndef answer(prompt):\n    raise ValueError('broken')\n"
+        },
+        "state": {"serve.py": "open('state.db', 'a').write('x')\n" + sound["serve.py"], "state.db": "x"},
+    }[how]
+    repositories.commit(repository.parent, broken)
+    repositories.git(repository.parent, "tag", "broken")
+    repositories.commit(repository.parent, sound)
+    found = gate(repository, tmp_path, base="broken", cap=2)
+    assert (found.gate.verdict, found.gate.exit_code) == ("BROKEN_BASE", 9)
+    assert found.gate.rules[0].reason.startswith("the base itself does not run")
+    wanted = {
+        "config": "workload.requests",
+        "import": "no_such_module",
+        "answer": "broken",
+        "state": "state.db",
+    }
+    assert wanted[how] in found.gate.rules[0].reason
+    if how == "answer":
+        late = "\n\ndef answer(prompt):\n    raise ValueError('as broken')\n"
+        repositories.commit(repository.parent, {"serve.py": sound["serve.py"] + late})
+        assert gate(repository, tmp_path, base="broken").gate.exit_code == ExitCode.FAILED, "repairs nothing"
 
 
 def test_a_command_that_takes_too_long_is_said(

@@ -25,6 +25,7 @@ _ENDED = {
     GateVerdict.FAIL: "failure",
     GateVerdict.SUSPECT: "failure",
     GateVerdict.ERROR: "error",
+    GateVerdict.BROKEN_BASE: "error",
     GateVerdict.INCONCLUSIVE: "error",
     GateVerdict.UNREACHED: "error",
     GateVerdict.IDENTICAL: "skipped",
