@@ -12,6 +12,7 @@ from statistics import median
 from typing import Any
 
 from bench.errors import Outcome
+from bench.gate.answered_again import doubted
 from bench.gate.calibration import Calibration
 from bench.gate.cascade_metrics import of_cascades
 from bench.gate.change_impact import any_reached, nothing_differs, unreached_verdict
@@ -109,13 +110,8 @@ def _findings(run: RunRecord, figures: FiguresOfRows) -> Iterator[Finding]:
     reached = any_reached(run, comparisons)
     for base, variant in comparisons:
         for rule in wanted:
-            failed = _failed(base, variant)
-            if base.status == Outcome.BROKEN_BASE:
-                reason = f"{BROKEN}: {base.reason}. The candidate answers all its requests"
-                yield finding(rule, _key(variant), GateVerdict.BROKEN_BASE, reason)
-            elif failed is not None:
-                reason = f"{failed.name} was not measured: {failed.status}: {failed.reason}"
-                yield finding(rule, _key(variant), GateVerdict.ERROR, reason)
+            if (unmeasured := _unmeasured(rule, base, variant)) is not None:
+                yield unmeasured
             elif not reached:
                 reason = "the measured processes read nothing that differs between the commits"
                 yield finding(rule, _key(variant), unreached_verdict(run), reason)
@@ -138,6 +134,18 @@ def _measured(base: ArmRecord, variant: ArmRecord) -> bool:
 
 def _key(arm: ArmRecord) -> tuple[str, str]:
     return arm.group, arm.name
+
+
+def _unmeasured(rule: Rule, base: ArmRecord, variant: ArmRecord) -> Finding | None:
+    """Return the finding of a rule if a side failed, and None if both were measured."""
+    if base.status == Outcome.BROKEN_BASE:
+        reason = f"{BROKEN}: {base.reason}. The candidate answers all its requests"
+        return finding(rule, _key(variant), GateVerdict.BROKEN_BASE, reason)
+    failed = _failed(base, variant)
+    if failed is None:
+        return None
+    reason = f"{failed.name} was not measured: {failed.status}: {failed.reason}"
+    return finding(rule, _key(variant), GateVerdict.ERROR, reason)
 
 
 def _failed(base: ArmRecord, variant: ArmRecord) -> ArmRecord | None:
@@ -167,7 +175,8 @@ def _timed(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) -> F
     changes = _changes(run, rule, base, variant)
     if isinstance(changes, Finding):
         return changes
-    return _by_test(run, rule, _key(variant), changes, alike=only_code_differs(run, base, variant))
+    found = _by_test(run, rule, _key(variant), changes, alike=only_code_differs(run, base, variant))
+    return doubted(found, run.valid_units_of(variant))
 
 
 def _changes(run: RunRecord, rule: Rule, base: ArmRecord, variant: ArmRecord) -> list[float] | Finding:

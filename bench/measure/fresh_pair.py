@@ -131,8 +131,8 @@ class FreshPair:
         if any(roots):
             record_reading(self.sides, roots, lambda command: self.ask_each(command, {}, {}))
 
-    def warm_up(self, *, check: bool) -> None:
-        """Hand over the prompts and decode the first request as often as the workload says, on both sides.
+    def warm_up(self, *, check: bool, first: int = 0) -> None:
+        """Hand over the prompts and decode the ``first`` batch as often as the workload says, on both sides.
         With ``check`` both also see whether their logits are numbers."""
         prompts = [arms.prompt_arguments(side.arm, prompts_of(side.arm)) for side in self.sides]
         encoded = self.ask_each(replies.PROMPTS, *prompts)
@@ -142,7 +142,12 @@ class FreshPair:
             side.input_tokens = found.input_tokens
             side.record(prompts_digest=found.digest, end_ids=found.end_ids)
         fixed = [
-            {"least": side.arm.workload.warmup, "most": side.arm.workload.warmup, "finite": check}
+            {
+                "least": side.arm.workload.warmup,
+                "most": side.arm.workload.warmup,
+                "finite": check,
+                "first": first % side.batches,
+            }
             for side in self.sides
         ]
         self.warm = self.ask_each(replies.WARM_UP, *fixed, together=self._fit_together())

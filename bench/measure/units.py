@@ -15,8 +15,8 @@ from bench.errors import Outcome
 from bench.machine import noise
 from bench.measure import passes, replies
 from bench.measure.arm import ArmUnderTest, RunContext, open_worker
+from bench.measure.asked import asked_of
 from bench.measure.bills import made_now
-from bench.measure.designs import batches_of
 from bench.measure.fresh_pair import FreshPair
 from bench.measure.replies import Command, Reply
 from bench.measure.together import blaming_baseline
@@ -94,9 +94,9 @@ class Comparison:
 
     def _unit(self, pair: FreshPair, extras: UnitExtras, began: float) -> UnitRecord:
         """Time both sides of a pair that is loaded, then look at what else is wanted."""
-        pair.warm_up(check=extras.row)
-        available = max(side.batches for side in pair.sides)
-        unit = pair.turns(batches_of(pair.number, self.batches, available))
+        asked = asked_of(pair.number, self.batches, self.group.baseline, self.variant)
+        pair.warm_up(check=extras.row, first=asked.first)
+        unit = replace(pair.turns(asked.timed), asked_again=asked.again)
         if extras.memory:
             unit = replace(unit, peaks=self._each(replies.MEMORY, pair))
         if extras.counters:

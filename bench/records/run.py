@@ -129,7 +129,8 @@ class UnitRecord:
     workloads differ. ``tokens`` counts prompts and answers if each answer comes all at once, because its
     length may then differ from unit to unit. ``replies`` has a fingerprint of each batch's replies. ``loads``
     are the blocks of servers, which have no batches. ``cascaded`` and ``baseline_cascaded`` have one entry
-    per request of a side that is a cascade.
+    per request of a side that is a cascade. ``asked_again`` says that the same process had been asked each of
+    the timed requests before, so that a cache of the user's code may have answered them.
     """
 
     number: int
@@ -153,6 +154,7 @@ class UnitRecord:
     loads: Sides[tuple[LoadBlock, ...]] | None = None
     cascaded: tuple[Cascaded, ...] = ()
     baseline_cascaded: tuple[Cascaded, ...] = ()
+    asked_again: bool = False
 
     @property
     def apart(self) -> bool:

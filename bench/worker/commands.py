@@ -106,9 +106,9 @@ class Worker:
         region."""
         if self.engine.compiled_graphs():
             progress.say("compiling for the shapes of the requests", now=True)
-        most = message.get("most", passes.MAX_WARMUP)
+        most, first = message.get("most", passes.MAX_WARMUP), self.batches[message.get("first", 0)]
         with as_changed(self.engine, self.evidence):
-            result = passes.warm_up(self.engine, self.batches[0], self.new_tokens, message["least"], most)
+            result = passes.warm_up(self.engine, first, self.new_tokens, message["least"], most)
             compiled = passes.compile_all(self.engine, self.batches, self.new_tokens)
         if message.get("finite", True) and not self.engine.finite(self.batches[0][0]):
             raise NonFiniteOutput("the model's logits on the first prompt are not finite")

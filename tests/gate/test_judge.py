@@ -228,6 +228,23 @@ def test_an_improbable_improvement_of_code_is_suspect() -> None:
     assert judged(gate([0.0] * 8, mode="code", **same)).verdict == "SUSPECT"
 
 
+@pytest.mark.parametrize(
+    ("again", "first_ms", "verdict"),
+    [(True, 8.0, "SUSPECT"), (True, 7.0, "PASS"), (False, 8.0, "PASS")],
+)
+@pytest.mark.parametrize("side", ["baseline", "variant"])
+def test_answers_that_a_cache_may_have_given_are_no_pass(
+    again: bool, first_ms: float, verdict: str, side: str
+) -> None:
+    """With one request every timed answer came from the cache, and twice the work was a PASS."""
+    starts = {name: ColdStart(1.0, first_ms if name == side else 1.0) for name in ("baseline", "variant")}
+    units = tuple(unit(n, 0.0, asked_again=again, cold=Sides(**starts)) for n in range(1, 10))
+    found = judged(gate([], units=units))
+    assert found.verdict == verdict
+    said = "answered 5.52 times faster than at first"
+    assert (said in found.rules[0].reason) is (verdict == "SUSPECT")
+
+
 def test_counters_that_varied_in_the_calibration_decide_nothing() -> None:
     varied = {"calibration": asdict(replace(CALIBRATION, counters_constant=False))}
     more = {"variant": {"counters": replace(COUNTED, output_tokens=25)}, "base": {"counters": COUNTED}}
@@ -390,7 +407,7 @@ def test_a_block_comes_back_as_it_was_written() -> None:
 def test_every_verdict_has_its_exit_code(verdict: GateVerdict) -> None:
     found = GateBlock(verdict, (), Effort("code"))
     codes = {"FAIL": 1, "ERROR": 5, "SUSPECT": 7, "INCONCLUSIVE": 3, "PASS": 0, "UNREACHED": 8}
-    codes["IDENTICAL"] = 0
+    codes |= {"IDENTICAL": 0, "BROKEN_BASE": 9}
     assert int(found.exit_code) == found.to_json()["exit_code"] == codes[verdict]
 
 

@@ -146,6 +146,15 @@ def test_a_side_that_fails_while_it_warms_up_alone_is_named(monkeypatch: Patch, 
         )
 
 
+def test_both_sides_warm_up_with_the_batch_that_is_not_timed(monkeypatch: Patch) -> None:
+    desk = Desk(monkeypatch)
+    with pair_of(desk) as pair:
+        pair.load()
+        pair.warm_up(check=False, first=3)
+    for side in ("base", "variant"):
+        assert [arguments["first"] for arguments in desk.arguments(side, "warm_up")] == [3]
+
+
 def test_a_start_that_fails_leaves_no_process(monkeypatch: Patch) -> None:
     """Whichever of the two it is, and whoever comes first."""
     for side in ("base", "variant"):

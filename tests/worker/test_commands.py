@@ -97,6 +97,16 @@ def test_what_is_loaded_is_frozen_after_the_warm_up(monkeypatch: pytest.MonkeyPa
     assert found.kernels == ()
 
 
+def test_a_warm_up_decodes_the_batch_that_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker, _reply = given(*(prompt("x") for _ in range(5)))
+    decoded: list[Any] = []
+    warm_up = commands.passes.warm_up
+    monkeypatch.setattr(commands.passes, "warm_up", lambda *a: decoded.append(a[1]) or warm_up(*a))
+    worker.warm_up({"least": 1}, [])
+    worker.warm_up({"least": 1, "first": 2}, [])
+    assert decoded == [worker.batches[0], worker.batches[2]]
+
+
 @pytest.mark.parametrize(("finite", "refused"), [(True, False), (False, True)])
 def test_logits_that_are_no_numbers_end_the_warm_up(finite: bool, refused: bool) -> None:
     worker, _reply = given(prompt("a"))
