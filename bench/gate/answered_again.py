@@ -18,16 +18,20 @@ MOST_FASTER = 5.0
 
 
 def doubted(found: Finding, units: Sequence[UnitRecord]) -> Finding:
-    """Return the finding of a timed rule; a PASS by answers that came much faster when they were asked again
-    is SUSPECT."""
-    faster = times_faster(units)
-    if found.verdict != GateVerdict.PASS or found.metric in MEMORY | COLD.keys() or faster <= MOST_FASTER:
+    """Return the finding of a timed rule. A PASS by answers that came much faster when they were asked again
+    is SUSPECT, and where nothing was decided the reason says the same."""
+    undecided, faster = found.verdict == GateVerdict.INCONCLUSIVE, times_faster(units)
+    if found.metric in MEMORY | COLD.keys() or faster <= MOST_FASTER:
+        return found
+    if not undecided and found.verdict != GateVerdict.PASS:
         return found
     reason = (
         f"the same request was asked again and again, and answered {faster:.3g} times faster than at first: "
         "a cache may have answered, or the first answer paid for a start. Give two or more different "
         "requests (workload.requests), so that each is timed when it is new"
     )
+    if undecided:
+        return replace(found, reason=f"{found.reason}; {reason}")
     return replace(found, verdict=GateVerdict.SUSPECT, reason=reason)
 
 

@@ -243,6 +243,8 @@ def test_answers_that_a_cache_may_have_given_are_no_pass(
     assert found.verdict == verdict
     said = "answered 5.52 times faster than at first"
     assert (said in found.rules[0].reason) is (verdict == "SUSPECT")
+    few = judged(gate([], units=units[:2])).rules[0]
+    assert (few.verdict, said in few.reason) == ("INCONCLUSIVE", verdict == "SUSPECT")
 
 
 def test_counters_that_varied_in_the_calibration_decide_nothing() -> None:
