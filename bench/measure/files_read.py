@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from bench.measure import replies
 from bench.measure.arm import ArmUnderTest
 from bench.measure.replies import Command
 from bench.records import ANY
-from bench.worker.opened_files import content_of
+from bench.worker.opened_files import digest_of
 
 Files = Mapping[str, str]
 AskBoth = Callable[[Command[Any]], tuple[Any, Any]]
@@ -55,4 +54,4 @@ def _digest(name: str, roots: Mapping[str, str]) -> str | None:
     if not path.is_file():
         return None
     real = {each: os.path.realpath(place) for each, place in roots.items()}
-    return hashlib.sha256(content_of(str(path), real)).hexdigest()
+    return digest_of(str(path), real)

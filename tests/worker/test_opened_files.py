@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.worker import opened_files
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -79,6 +81,42 @@ def test_a_database_and_a_file_by_its_bytes(tmp_path: Path) -> None:
         "import sqlite3; c = sqlite3.connect('p.db'); c.execute('create table t (x)'); open(b'raw').close()"
     )
     assert set(reached(tmp_path, code, source=tmp_path)) == {"source:p.db", "source:raw"}
+
+
+def test_what_c_code_has_opened(tmp_path: Path) -> None:
+    """A native library, what that needs itself, data that it maps or keeps open; not what it only writes."""
+    for name in ("inner", "outer"):
+        (tmp_path / f"{name}.c").write_text(f"int {name}(void) {{ return 1; }}\n")
+        linked = [] if name == "inner" else ["-Wl,--no-as-needed", "-L.", "-linner", f"-Wl,-rpath,{tmp_path}"]
+        command = ["cc", "-shared", "-fPIC", "-o", f"lib{name}.so", f"{name}.c", *linked]
+        subprocess.run(command, check=True, cwd=tmp_path)
+    for name in ("a b.bin", "kept.bin"):
+        (tmp_path / name).write_text("x")
+    code = (
+        "import ctypes; library = ctypes.CDLL('./libouter.so'); c = ctypes.CDLL(None)\n"
+        "c.mmap.restype = ctypes.c_void_p; fd = c.open(b'a b.bin', 0)\n"
+        "c.mmap(None, ctypes.c_size_t(1), 1, 2, fd, ctypes.c_long(0)); c.close(fd)\n"
+        "c.open(b'kept.bin', 0); c.open(b'log', 0o101, 0o600)"
+    )
+    found = reached(tmp_path, code, source=tmp_path)
+    assert set(found) == {f"source:{name}" for name in ("libinner.so", "libouter.so", "a b.bin", "kept.bin")}
+
+
+@pytest.mark.parametrize("command", [b"true", b"sleep 60 > /dev/null 2>&1 &"])
+def test_a_process_that_c_code_starts_may_read_everything(tmp_path: Path, command: bytes) -> None:
+    assert "*" in reached(tmp_path, f"import ctypes; ctypes.CDLL(None).system({command!r})", source=tmp_path)
+    tracked = (
+        "from multiprocessing import resource_tracker as t; t.ensure_running(); import time; time.sleep(0.5)"
+    )
+    assert reached(tmp_path, tracked, source=tmp_path) == {}
+
+
+def test_a_large_file_is_read_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opened_files, "LARGE_BYTES", 2)
+    for content in ("many words", "more words"):
+        (tmp_path / "t").write_text(content)
+        digest = opened_files.digest_of(str(tmp_path / "t"), {})
+        assert digest == hashlib.sha256(content.encode()).hexdigest()
 
 
 def test_code_of_the_side_that_starts_a_process_may_read_everything(tmp_path: Path) -> None:
