@@ -52,6 +52,12 @@ class Forked:
             os.close(self._ended)
         return self.returncode
 
+    def poll(self) -> int | None:
+        """Its exit code, or None if it has not ended."""
+        with suppress(subprocess.TimeoutExpired):
+            return self.wait(0)
+        return None
+
     def kill(self) -> None:
         """Send it SIGKILL, unless it has ended."""
         if self.returncode is None:

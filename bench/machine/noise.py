@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.machine.cpu_quota import throttled_ticks
-from bench.machine.proc import session_of, stat_of
+from bench.machine.proc import stat_of, tree_of
 
 STOLEN_SHARE = 0.10
 STOLEN = "the hypervisor or a quota took processor time"  # why a unit of the gate is void
@@ -39,7 +39,7 @@ def read_ticks(pids: Sequence[int] = ()) -> Ticks:
     """Read /proc/stat (user nice system idle iowait irq softirq steal). This process is our own, and so are
     ``pids``, which lead sessions, with all that they have started."""
     fields = [int(x) for x in Path("/proc/stat").read_text().partition("\n")[0].split()[1:9]]
-    ours = {os.getpid(), *(pid for leader in pids for pid in session_of(leader))}
+    ours = {os.getpid(), *(pid for leader in pids for pid in tree_of(leader))}
     own = sum(_ticks_of(pid) for pid in ours)
     steal = fields[7] + throttled_ticks()
     return Ticks(sum(fields), steal, fields[3] + fields[4], own, os.getloadavg()[0])

@@ -16,6 +16,9 @@ from contextlib import suppress
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+PARENT = 1  # of ``stat``, from its state on
+OWN_CHILDREN = Path("/proc/thread-self/children")
 
 
 def text_of(path: Path) -> str | None:
@@ -46,20 +49,47 @@ def stat_of(pid: int) -> list[str]:
 
 def descendants(pid: int) -> list[int]:
     """Return the processes that a process has started and that still exist, with theirs, in any order."""
+    children = _children if OWN_CHILDREN.is_file() else _children_by_parent()
     found: list[int] = []
     left = [pid]
     while left:
-        tasks = entries(Path(f"/proc/{left.pop()}/task"))
-        children = [child for task in tasks for child in numbers_in(task / "children")]
-        found += children
-        left += children
+        below = children(left.pop())
+        found += below
+        left += below
     return found
+
+
+def _children(pid: int) -> list[int]:
+    return [child for task in entries(Path(f"/proc/{pid}/task")) for child in numbers_in(task / "children")]
+
+
+def _children_by_parent() -> Callable[[int], list[int]]:
+    """Return the function that finds the children of a process where the kernel has no list of them."""
+    found: dict[int, list[int]] = {}
+    for entry in entries(Path("/proc")):
+        if entry.name.isdecimal() and (state := stat_of(int(entry.name))):
+            found.setdefault(int(state[PARENT]), []).append(int(entry.name))
+    return lambda pid: found.get(pid, [])
+
+
+def adopt_orphans() -> None:
+    """Let Linux make this process the parent of what it has started and whose own parent has ended.
+
+    A daemon that user code starts is then still found below the process that is measured, with the work that
+    it does and when it has to end.
+    """
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def session_of(leader: int) -> list[int]:
     """Return the process ids of a session: its leader, and all that it has started and that still run."""
     pids = [int(entry.name) for entry in entries(Path("/proc")) if entry.name.isdecimal()]
     return [leader, *(pid for pid in pids if pid != leader and _is_in(leader, pid))]
+
+
+def tree_of(leader: int) -> list[int]:
+    """Return the process ids of a session, and of what its leader has started in other sessions."""
+    return list(dict.fromkeys([*session_of(leader), *descendants(leader)]))
 
 
 def _is_in(session: int, pid: int) -> bool:

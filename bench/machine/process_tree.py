@@ -3,7 +3,8 @@
 A build command that is killed alone leaves its compilers and its ``sleep``; they would go on, disturb what is
 measured next, and hold its pipes open so that nobody sees the end. Every command that is run here has a
 session of its own and a mark in its environment, which its descendants inherit: whoever is in the session or
-has the mark is ended with it. A process that has left the session and emptied its environment is not found.
+has the mark is ended with it. A process that has left the session and emptied its environment is found only
+if it was seen below the command before that ended (``started_by``).
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from bench.machine.proc import as_allowed, ending_with_parent, entries, session_of, stat_of
+from bench.machine.proc import as_allowed, descendants, ending_with_parent, entries, session_of, stat_of
 
 MARK = "BENCH_FAMILY"
 MOST_BYTES = 64 * 1024 * 1024  # of what a command printed; of more, the end is kept
 ROUNDS, ROUND_S = 500, 0.01  # of killing, while a family still starts others
+BEGAN = 19  # of ``stat``, from its state on: when a process was started
+Started = Mapping[int, str]  # by process id: when it was started, since the id may be given again
 
 
 def marked(environment: Mapping[str, str]) -> dict[str, str]:
@@ -91,12 +94,22 @@ def printed_too_much(bad: Exception) -> bool:
     return isinstance(bad, subprocess.CalledProcessError) and bad.returncode == -signal.SIGXFSZ
 
 
-def end_family(child: subprocess.Popen[Any], given: Mapping[str, str]) -> None:
+def started_by(pid: int) -> Started:
+    """Return what a process has started and what still runs of it, to be ended with ``end_family``."""
+    return {below: began for below in descendants(pid) if (began := _began(below))}
+
+
+def _began(pid: int) -> str:
+    return "".join(stat_of(pid)[BEGAN : BEGAN + 1])
+
+
+def end_family(child: subprocess.Popen[Any], given: Mapping[str, str], seen: Started | None = None) -> None:
     """Kill a command that was started in a session of its own with the environment ``given``, and all that it
-    started. Those that start others meanwhile are looked for again, for five seconds at most."""
+    started, with what was ``seen`` below it. Those that start others meanwhile are looked for again, for five
+    seconds at most."""
     pause = threading.Event()
     for _ in range(ROUNDS):
-        if not (left := _family(child, given[MARK])):
+        if not (left := family(child, given, seen or {})):
             break
         for pid in left:
             with suppress(ProcessLookupError):
@@ -105,15 +118,20 @@ def end_family(child: subprocess.Popen[Any], given: Mapping[str, str]) -> None:
     child.wait()
 
 
-def _family(child: subprocess.Popen[Any], mark: str) -> list[int]:
-    """Return the processes in the child's session and those with the mark, if they have not ended.
+def family(child: subprocess.Popen[Any], given: Mapping[str, str], seen: Started) -> list[int]:
+    """Return the processes in the child's session, those with the mark in ``given``, and those that were
+    ``seen`` below it with what they have started, if they have not ended.
 
     The child comes first: a shell would print that its own children were killed. Once it was waited for, its
     id may be that of another process.
     """
     pids = [int(entry.name) for entry in entries(Path("/proc")) if entry.name.isdecimal()]
-    ours = [*session_of(child.pid), *(pid for pid in pids if pid != os.getpid() and _has(pid, mark))]
-    found = dict.fromkeys(ours[0 if child.poll() is None else 1 :])
+    known = [pid for pid, began in seen.items() if _began(pid) == began]
+    below = [pid for one in known for pid in descendants(one)]
+    marks = [pid for pid in pids if pid != os.getpid() and _has(pid, given[MARK])]
+    found = dict.fromkeys(
+        [*session_of(child.pid), *marks, *known, *below][0 if child.poll() is None else 1 :]
+    )
     return [pid for pid in found if stat_of(pid)[:1] not in ([], ["Z"])]
 
 

@@ -20,7 +20,7 @@ from bench.machine.devices import cuda_device_count
 from bench.machine.gpu_watch import GpuRound, GpuWatch
 from bench.machine.gpus import gpu_for
 from bench.machine.nvml import Gpu
-from bench.machine.proc import session_of
+from bench.machine.proc import tree_of
 from bench.measure import replies
 from bench.measure.clouds import key_told, token_prices
 from bench.measure.context import RunContext as RunContext
@@ -142,7 +142,7 @@ def watch_of(*sides: ArmUnderTest) -> GpuWatch:
 
 def end_of(watch: GpuWatch, *sides: ArmUnderTest) -> GpuRound:
     """Return what happened on the GPUs of these rows. Their workers and the harness are not neighbours."""
-    own_pids = [os.getpid(), *(pid for side in sides for pid in session_of(side.worker.pid))]
+    own_pids = [os.getpid(), *(pid for side in sides for pid in tree_of(side.worker.pid))]
     workers = sum(side.facts is not None and side.facts.on_gpu for side in sides)
     return watch.end(own_pids, workers, sides[0].context.measure.max_disturbance)
 

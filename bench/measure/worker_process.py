@@ -22,7 +22,8 @@ import bench
 from bench.bounded import keep_short, open_to_append
 from bench.errors import BenchError, OnFailure, Outcome, TerminatedRun, VariantFailed
 from bench.formatting import format_mib
-from bench.machine.proc import entries, session_of
+from bench.machine.proc import entries, tree_of
+from bench.machine.process_tree import end_family, marked, started_by
 from bench.measure.scratch import Scratch
 from bench.measure.worker_death import failure_of
 from bench.measure.worker_environment import worker_environment
@@ -56,7 +57,7 @@ class WorkerProcess:
         self._memory_limit = memory_limit
         self._directory = directory
         self._log = log
-        self._environment = worker_environment(threads, on_cpu, python=python)
+        self._environment = marked(worker_environment(threads, on_cpu, python=python))
         self._python = str((python or Path(sys.executable)).absolute())
         self._no_grace = self._ended = False
         self.on_progress: Callable[[str], None] = lambda _text: None
@@ -119,7 +120,7 @@ class WorkerProcess:
         threads is read again until none of them had to be moved.
         """
         for _ in range(MOST_LISTINGS):
-            tasks = [task for pid in session_of(self.pid) for task in entries(Path(f"/proc/{pid}/task"))]
+            tasks = [task for pid in tree_of(self.pid) for task in entries(Path(f"/proc/{pid}/task"))]
             moved = [_moved(int(task.name), set(cpus)) for task in tasks]
             if not any(moved):
                 return
@@ -196,16 +197,16 @@ class WorkerProcess:
         return failure_of(code, self._log, self._memory_limit)
 
     def close(self) -> None:
-        """End the child, once: close the channel, then send SIGTERM, then SIGKILL to its process group."""
+        """End the child, once: close the channel, then send SIGTERM to its process group, then SIGKILL to all
+        that it has started, wherever that has gone: it would load the machine for the next one."""
         if self._process is None or self._ended:
             return
-        self._ended = True
+        self._ended, started = True, started_by(self.pid)
         self._channel.close()
         if self._no_grace or self._left_within(GRACE_S) is None:
             self._signal_group(signal.SIGTERM)
             self._left_within(GRACE_S)
-        self._signal_group(signal.SIGKILL)
-        self._process.wait()
+        end_family(self._process, self._environment, started)
         self._scratch.remove()
 
     def _left_within(self, seconds: float) -> int | None:

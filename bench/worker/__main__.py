@@ -37,11 +37,12 @@ def _register_package() -> None:
 
 
 def _die_with_parent(parent: int) -> None:
-    """Let Linux kill this process when the harness dies. On other systems the worker notices the closed
-    channel."""
+    """Let Linux kill this process when the harness dies, and keep what it starts below it. On other systems
+    the worker notices the closed channel."""
     if sys.platform == "linux":
-        from bench.machine.proc import ending_with_parent
+        from bench.machine.proc import adopt_orphans, ending_with_parent
 
+        adopt_orphans()
         ending_with_parent(signal.SIGKILL, os.getppid())()
         if os.getppid() != parent:
             sys.exit("the harness was gone before the worker started")

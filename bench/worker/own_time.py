@@ -8,6 +8,7 @@ waits for a reply is part of its own time.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,6 +21,8 @@ SHORTEST_NS = 20_000_000  # a shorter time counts as long as this: reading the c
 MOST_ASLEEP = 0.2  # a host takes some milliseconds, which look like sleep where the guest sees them
 LONGEST_LINE = 128  # bytes: three numbers
 CHILDREN_TICKS = slice(13, 15)  # of ``stat``, from its state on: user and system time of ended children
+TIMES_TICKS = slice(11, 15)  # the same, after those of the process itself
+LEAST_LOST_NS = 30_000_000  # processor time, in which what has ended is known to some hundredths of a second
 CPUCLOCK_SCHED = 2  # the processor time of a process (Linux, include/linux/posix-timers_types.h)
 
 
@@ -83,6 +86,9 @@ class Elsewhere:
     def __init__(self, programs: Sequence[int]) -> None:
         self._own, self._programs = OwnTime(programs), programs
         self._own_ns = self._others_ns = self._computed_ns = 0
+        self._unknown = (
+            False  # whether a process has ended with what it computed, or nobody says what that is
+        )
 
     def __enter__(self) -> Elsewhere:
         with ExitStack() as opened:
@@ -104,11 +110,12 @@ class Elsewhere:
         now, others_now, computed_now = self._now()
         self._own_ns += now - own
         self._others_ns += others_now - others
+        self._unknown |= others_now - others < -LEAST_LOST_NS or _forgets_children()
         self._computed_ns += computed_now - computed
 
     def share(self) -> float | None:
-        """Return the share in all blocks; None if the kernel does not count."""
-        if self._clock is None:
+        """Return the share in all blocks; None if the kernel does not count all of it."""
+        if self._clock is None or self._unknown:
             return None
         own = max(self._own_ns, SHORTEST_NS)
         asleep = (self._own_ns - self._computed_ns) / own
@@ -123,22 +130,34 @@ class Elsewhere:
         """Return how long others have computed, and how long this thread and the first threads of the
         programs: the others are all other threads of this process, and of those below it. What has ended is
         known in hundredths of a second."""
-        below = sum(map(_computed_ns, descendants(os.getpid()))) + _ended_ns(os.getpid())
+        times = [_computed_ns(pid) for pid in descendants(os.getpid())]
+        self._unknown |= None in times
+        below = sum(time or 0 for time in times) + _ended_ns(os.getpid())
         here = thread_time_ns() + sum(map(_first_thread_ns, self._programs))
         return process_time_ns() + below - here, here
 
 
-def _computed_ns(pid: int) -> int:
-    """Return the processor time of a process and of its children that have ended; 0 if it has gone."""
+def _computed_ns(pid: int) -> int | None:
+    """Return the processor time of a process and of its children that have ended; 0 if it has gone, and None
+    if it is there and the kernel does not say."""
     try:
         return clock_gettime_ns(~pid << 3 | CPUCLOCK_SCHED) + _ended_ns(pid)
     except OSError:
-        return 0
+        times = stat_of(pid)[TIMES_TICKS]
+        return _nanoseconds(times) if times else None if Path(f"/proc/{pid}").exists() else 0
+
+
+def _forgets_children() -> bool:
+    """Return whether children of this process leave nothing when they end, not even their times."""
+    return signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
 
 
 def _ended_ns(pid: int) -> int:
-    ticks = [int(number) for number in stat_of(pid)[CHILDREN_TICKS]]
-    return sum(ticks) * 10**9 // os.sysconf("SC_CLK_TCK")
+    return _nanoseconds(stat_of(pid)[CHILDREN_TICKS])
+
+
+def _nanoseconds(ticks: Sequence[str]) -> int:
+    return sum(map(int, ticks)) * 10**9 // os.sysconf("SC_CLK_TCK")
 
 
 def _first_thread_ns(pid: int) -> int:

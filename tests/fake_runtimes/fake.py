@@ -116,8 +116,9 @@ def _deaf(fault: Mapping[str, Any]) -> None:
 
 
 def _grandchild(fault: Mapping[str, Any]) -> None:
-    """Leaves a process behind whose parent is gone, and its id in a file."""
-    subprocess.run(["/bin/sh", "-c", f"sleep 3600 & echo $! > {fault['file']}"], check=True)
+    """Leaves a process behind whose parent is gone, and its id in a file. It is started by ``by``."""
+    stay = f"echo $$ > {fault['file']}; exec sleep 3600"
+    subprocess.run(["/bin/sh", "-c", f"{fault.get('by', '')} /bin/sh -c '{stay}' &"], check=True)
 
 
 def _eat(_fault: Mapping[str, Any]) -> None:

@@ -105,13 +105,15 @@ def test_a_process_that_goes_while_its_ticks_are_read(monkeypatch: pytest.Monkey
 
 
 @needs_proc
-def test_the_time_of_a_session_is_that_of_all_in_it() -> None:
-    """What a worker has started works for it: it is not somebody else who uses the machine."""
+def test_the_time_of_a_worker_is_that_of_all_that_it_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not somebody else who uses the machine, also in another session, or where the kernel keeps no
+    list of children."""
     child = "import time; end = time.process_time() + 0.3\nwhile time.process_time() < end: pass"
     code = (
         "import subprocess, sys, time\n"
         f"subprocess.run([sys.executable, '-c', {child!r}])\n"
-        f"alive = subprocess.Popen([sys.executable, '-c', {child!r} + '\\ntime.sleep(60)'])\n"
+        f"busy = [sys.executable, '-c', {child!r} + '\\ntime.sleep(60)']\n"
+        "alive = subprocess.Popen(busy, start_new_session=True)\n"
         "time.sleep(1.5); print(alive.pid, flush=True); time.sleep(60)"
     )
     with subprocess.Popen(
@@ -120,11 +122,15 @@ def test_the_time_of_a_session_is_that_of_all_in_it() -> None:
         assert leader.stdout is not None
         child_pid = int(leader.stdout.readline())
         try:
-            assert sorted(proc.session_of(leader.pid)) == sorted([leader.pid, child_pid])
+            assert proc.session_of(leader.pid) == [leader.pid]
+            assert proc.tree_of(leader.pid) == [leader.pid, child_pid]
+            monkeypatch.setattr(proc, "OWN_CHILDREN", Path("/none"))
+            assert proc.tree_of(leader.pid) == [leader.pid, child_pid]
             before = noise.read_ticks()
             assert noise.read_ticks([leader.pid]).own - before.own >= 50, "two children of 0.3 s each"
         finally:
             os.killpg(leader.pid, 9)
+            os.kill(child_pid, 9)
 
 
 @contextmanager

@@ -282,11 +282,18 @@ def test_a_worker_that_ignores_sigterm(tmp_path: Path) -> None:
         assert found.outcome == Outcome.TIMEOUT
 
 
-@pytest.mark.parametrize("end", ["hang", "segfault", "exit"])
+@pytest.mark.parametrize(
+    ("end", "by"),
+    [
+        *(("hang", ""), ("segfault", ""), ("exit", "")),
+        *(("hang", "setsid"), ("segfault", "setsid"), ("hang", "setsid env -i")),
+    ],
+)
 @pytest.mark.fault(7)
-def test_grandchildren_go_with_their_grandparent(tmp_path: Path, end: str) -> None:
+def test_grandchildren_go_with_their_grandparent(tmp_path: Path, end: str, by: str) -> None:
+    """Those in a session of their own too, even if their environment is empty."""
     file = tmp_path / "grandchild"
-    faults = [{"at": "load", "do": "grandchild", "file": str(file)}, {"at": "load", "do": end}]
+    faults = [{"at": "load", "do": "grandchild", "file": str(file), "by": by}, {"at": "load", "do": end}]
     with worker(tmp_path) as under:
         model = fake_model(tmp_path / "model", *faults)
         under.start("load", (), directory=str(model), runtime=RUNTIME, options=OPTIONS, optimise=[])

@@ -18,7 +18,7 @@ def _looked_at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
     of the machine, before and after each stage, takes a third of a run of fakes."""
     request.getfixturevalue("once")
     for module in (arm, noise):
-        monkeypatch.setattr(module, "session_of", lambda leader: [leader])
+        monkeypatch.setattr(module, "tree_of", lambda leader: [leader])
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -226,3 +227,24 @@ def test_files_are_closed() -> None:
     for _ in range(3):
         share_of(lambda: None)
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+@pytest.mark.parametrize("knows", ["ticks", "nothing"])
+def test_a_kernel_that_has_no_clock_of_another_process(monkeypatch: Patch, knows: str) -> None:
+    """What it does not say is not taken for no work."""
+
+    def no_clock(_clock: int) -> int:
+        raise OSError
+
+    monkeypatch.setattr(own_time, "clock_gettime_ns", no_clock)
+    if knows == "nothing":
+        monkeypatch.setattr(own_time, "stat_of", lambda _pid: [])
+    with subprocess.Popen([sys.executable, "-S", "-c", SPIN]) as child:
+        found = share_of(lambda: compute(0.3))
+        child.kill()
+    assert (found or 0.0) >= 0.1 if knows == "ticks" else found is None
+
+
+def test_children_that_leave_no_times_when_they_end(monkeypatch: Patch) -> None:
+    monkeypatch.setattr(own_time.signal, "getsignal", lambda _number: signal.SIG_IGN)
+    assert share_of(lambda: compute(0.05)) is None
