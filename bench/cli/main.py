@@ -27,6 +27,9 @@ from bench.measure.interrupt import ending_signals, winding_down
 # Commands build large trees without cycles. With the default of 700 the garbage collector would search a run
 # of a thousand rows again and again, which takes a fifth of the time to read it.
 NEW_OBJECTS = 50_000
+# Click would do what ``_BENCH_COMPLETE`` says instead of the command. No completion is installed here, so
+# nobody has set it for us.
+NO_VARIABLE = ""
 
 
 def main() -> None:
@@ -52,7 +55,7 @@ def _run() -> int | None:
     """Run a command and return its exit code, or None if it ended well and has no verdict."""
     try:
         _require_working_directory()
-        app()
+        app(complete_var=NO_VARIABLE)
     except Verdict as verdict:
         return verdict.exit_code
     except BenchError as expected:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
 import re
 import sys
@@ -15,6 +17,8 @@ from bench.formatting import defused, line_so_far, printable, without_passwords
 
 LONGEST, LONGEST_LINE = 20_000, 1000  # characters of a message, and of each of its lines
 CLOSED = "it was closed meanwhile"
+ESCAPED = "backslashreplace"
+ASCII_LINES = f"bench: a..b/{'c' * 99}\n\n"  # idna, a codec for the names of hosts, refuses it
 
 
 class Verdict(SystemExit):
@@ -51,9 +55,8 @@ class Stream:
         """Write ``text`` unchanged, including its commands to a CI server."""
         try:
             self._or_drop(lambda: self._stream.write(text))
-        except UnicodeEncodeError:  # the encoding of the terminal does not have a character
-            code = self._stream.encoding
-            known = text.encode(code, errors="backslashreplace").decode(code)
+        except (UnicodeError, LookupError):  # the encoding does not have a character
+            known = _without_unknown(text, self._stream.encoding)
             self._or_drop(lambda: self._stream.write(known))
         return len(text)
 
@@ -114,6 +117,27 @@ def reopen_closed() -> None:
             setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8", closefd=False))
 
 
+def _without_unknown(text: str, code: str) -> str:
+    """Return a text with each character escaped that an encoding does not have. A codec that cannot escape
+    single characters gets ASCII."""
+    try:
+        return text.encode(code, errors=ESCAPED).decode(code)
+    except UnicodeError:
+        return text.encode("ascii", errors=ESCAPED).decode("ascii")
+
+
+def _write_ascii_at_least() -> None:
+    """Let standard output and error write UTF-8 if their encoding does not even have ASCII. The variable
+    ``PYTHONIOENCODING`` can name any codec."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            try:
+                encoder = codecs.getincrementalencoder(stream.encoding)(stream.errors or "strict")
+                encoder.encode(ASCII_LINES, final=True)
+            except (UnicodeError, LookupError):
+                stream.reconfigure(encoding="utf-8", errors=ESCAPED)
+
+
 def forget_odd_sizes() -> None:
     """Delete an invalid terminal size from the environment, because libraries would fail on it."""
     for name in ("COLUMNS", "LINES"):
@@ -128,6 +152,7 @@ def readers_may_go() -> Iterator[Stream]:
     If something could not be written, a sentence on standard error says so at the end.
     """
     reopen_closed()
+    _write_ascii_at_least()
     out, err = Stream(sys.stdout), Stream(sys.stderr)
     streams: tuple[Any, Any] = (out, err)
     with redirect_stdout(streams[0]), redirect_stderr(streams[1]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 from journals import write_run
 
 from bench.cli.gate_run import job_summary
-from bench.cli.output import speakable
+from bench.cli.output import Stream, speakable
 from bench.errors import ExitCode
 from bench.gate.findings import Effort, GateBlock, GateVerdict
 
@@ -57,6 +58,26 @@ def test_a_gate_has_its_verdict_whatever_the_streams(
     assert found.returncode == usual.returncode
     assert "Traceback" not in found.stderr
     assert "bug" not in found.stderr
+
+
+@pytest.mark.parametrize(
+    "variable",
+    ["PYTHONIOENCODING=idna", "PYTHONIOENCODING=undefined", "PYTHONIOENCODING=punycode",
+     "PYTHONIOENCODING=utf-8:nonsense", "PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 LC_ALL=C",
+     "_BENCH_COMPLETE=complete_bash", "_BENCH_COMPLETE=source_zsh", "_BENCH_COMPLETE=nonsense"],
+)  # fmt: skip
+@pytest.mark.fault(34)
+def test_no_variable_of_python_or_of_a_shell_decides_an_exit_code(
+    run: Path, usual: subprocess.CompletedProcess[str], variable: str
+) -> None:
+    found = shell(f'{variable} exec "$@"', "gate", run)
+    assert (found.returncode, found.stderr[:60]) == (usual.returncode, usual.stderr[:60])
+
+
+@pytest.mark.parametrize("code", ["ascii", "punycode", "utf-7", "utf-8"])
+def test_a_text_is_written_in_any_encoding(code: str) -> None:
+    raw = io.BytesIO()
+    Stream(io.TextIOWrapper(raw, encoding=code, errors="nonsense")).write("é\ud800: \u2713" + "a" * 99)
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="no /dev/full here")
