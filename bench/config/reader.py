@@ -46,6 +46,7 @@ from bench.yaml_source import YamlSource, blaming, parse_yaml, read_yaml
 FILE_KEYS = (
     *("name", *ARM_KEYS, "variants", "price", "slo", "energy", "drift", "measure", "gate", "sweep", "build"),
 )
+MOST_LETTERS = 200  # of a config's name
 ADDED = ("statistics", "probes", "memory_limit", "items")  # keys that older configs do not have
 
 
@@ -183,8 +184,14 @@ class _Reader(RowReader):
     def _name(self) -> str:
         """Read the name of the file's runs."""
         name = self.data.get("name", Path(self.source.file).stem)
-        if not isinstance(name, str) or not name.strip() or len(name) > 200 or not name.isprintable():
-            raise self.source.error(("name",), "must be a name of at most 200 characters, on one line")
+        if (
+            not isinstance(name, str)
+            or not name.strip()
+            or len(name) > MOST_LETTERS
+            or not name.isprintable()
+        ):
+            problem = f"must be a name of at most {MOST_LETTERS} characters, on one line"
+            raise self.source.error(("name",), problem)
         return name
 
     def build(self) -> BuildBlock:

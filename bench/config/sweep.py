@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
+from bench.store.values import MOST_NAME
 from bench.yaml_source import YamlSource
 
 MAX_CELLS = 1000
@@ -33,7 +34,11 @@ def cells(source: YamlSource, sweep: object, homes: Mapping[str, str]) -> list[t
         overlay: dict[str, dict[str, Any]] = {}
         for key, value in chosen.items():
             overlay.setdefault(homes[key], {}).update(value if key == WHOLE else {key: value})
-        found.append((" ".join(_label(key, value) for key, value in chosen.items()), overlay))
+        label = " ".join(_label(key, value) for key, value in chosen.items())
+        if len(label) > MOST_NAME or not label.isprintable():
+            problem = f"a combination needs a name of at most {MOST_NAME} characters, on one line"
+            raise source.error(("sweep",), f"{problem}, not {label[:60]!r} ({len(label)})")
+        found.append((label, overlay))
     return found
 
 

@@ -17,7 +17,7 @@ from bench.bounded import Contents, why
 from bench.errors import UsageError
 from bench.formatting import MIB
 from bench.records import Json
-from bench.store.files import is_unicode, json_lines
+from bench.store.files import canonical_json, is_unicode, json_lines
 
 DATA = Path(__file__).parent / "suites" / "data"
 MOST_ITEMS, MOST_CHOICES = 5000, 20
@@ -28,6 +28,7 @@ LANGUAGE = re.compile(r"any|[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 CHINESE = re.compile(r"[一-鿿]")
 MOST_NAME = 100  # letters of an id, a language, a group or a kind
 SHOWN = 400  # a result keeps this many letters from the end of a prompt
+MOST_KEPT_BYTES = 4 * MIB  # of all items of a suite: they are one line of a journal, with the answers
 
 
 def read_items(path: Path) -> tuple[Json, ...]:
@@ -40,7 +41,19 @@ def read_items(path: Path) -> tuple[Json, ...]:
         if item["id"] in seen:
             raise ValueError(f"{path}: two items are called {item['id']!r}")
         seen.add(item["id"])
+    must_fit(items, str(path))
     return items
+
+
+def must_fit(items: Sequence[Json], where: str) -> None:
+    """Raise ValueError, which begins with ``where``, if a result cannot keep all these items."""
+    sizes = [len(canonical_json(kept(item)).encode()) for item in items]
+    if sum(sizes) > MOST_KEPT_BYTES:
+        size, longest = max(zip(sizes, [item["id"] for item in items], strict=True))
+        raise ValueError(
+            f"{where}: a result keeps {MOST_KEPT_BYTES // MIB} MiB of a suite's items, and these take "
+            f"{sum(sizes) / MIB:.1f} MiB; {longest!r} is the largest, with {size:,} bytes"
+        )
 
 
 def read_closed(file: str) -> tuple[Json, ...]:

@@ -12,6 +12,7 @@ from bench.measure import replies
 from bench.measure.arm import ArmUnderTest
 from bench.measure.events import Began
 from bench.measure.lm_eval_tasks import REPLY, Evaluated, Request, items_of, judged, listed, values_of
+from bench.measure.suite_records import keep
 from bench.records import RequestAnswers, SuiteAnswers
 
 REQUESTS_A_CALL = 40  # an interrupt waits for one call at most
@@ -36,8 +37,7 @@ def answer(row: ArmUnderTest, asked: LmEvalBlock) -> str:
     kept = tuple(map(files.kept, items_of(tasks))) if row.arm.is_baseline else ()
     values = values_of(evaluated, answers)
     suite = SuiteAnswers(evaluated.digest, items=kept, judged=values, about=evaluated.about)
-    row.record(suites={NAME: suite})
-    return ""
+    return keep(row, NAME, suite)
 
 
 def _answers(row: ArmUnderTest, tasks: Evaluated) -> list[tuple[float, bool] | str | None]:

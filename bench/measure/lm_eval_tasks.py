@@ -118,6 +118,10 @@ def listed(asked: LmEvalBlock) -> Evaluated:
     if len(evaluated.tasks) > MOST_TASKS:
         many = f"{len(evaluated.tasks)} tasks, with those of groups of tasks"
         raise UsageError(f"lm-eval has {many}, and a run has figures of {MOST_TASKS} at most: name fewer")
+    try:
+        items.must_fit(items_of(evaluated), "lm-eval")
+    except ValueError as bad:
+        raise UsageError(str(bad)) from None
     return evaluated
 
 

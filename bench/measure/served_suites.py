@@ -15,6 +15,7 @@ from bench.formatting import one_line
 from bench.measure.arm import ArmUnderTest, RunContext
 from bench.measure.events import Began
 from bench.measure.load_blocks import Serving, failing_as
+from bench.measure.suite_records import keep
 from bench.records import SuiteAnswers
 from bench.serving.greedy_replies import Said, answers, must_be_modest
 from bench.serving.load import run
@@ -41,7 +42,8 @@ def answer(server: Serving, row: ArmUnderTest) -> None:
         except VariantFailed as bad:
             failed.append(f"{suite.name}: {one_line(bad.reason)[:REASON_LETTERS]}")
         else:
-            row.record(suites={suite.name: answered})
+            if why := keep(row, suite.name, answered):
+                failed.append(why)
     if failed:
         row.record(suites_reason="; ".join(failed))
 

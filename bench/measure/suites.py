@@ -12,6 +12,7 @@ from bench.drift.behaviour import Suite, suites_of
 from bench.measure import lm_eval_suite, replies
 from bench.measure.arm import ArmUnderTest
 from bench.measure.events import Began
+from bench.measure.suite_records import keep
 from bench.records import Answered, BothAnswered, Json, SuiteAnswers
 
 ITEMS_A_CALL = 40  # an interrupt waits for one call at most
@@ -31,8 +32,8 @@ def answer(row: ArmUnderTest) -> None:
     for suite in asked:
         if why := _why_not(row, suite):
             missing.append(f"{suite.name}: {why}")
-        else:
-            row.record(suites={suite.name: _answers(row, suite)})
+        elif why := keep(row, suite.name, _answers(row, suite), suite.items(row.context.drift.items)):
+            missing.append(why)
     if tasks is not None and (why := lm_eval_suite.answer(row, tasks)):
         missing.append(why)
     return row.record(suites_reason="; ".join(missing)) if missing else None

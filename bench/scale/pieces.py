@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.config.reader import read_groups
+from bench.config.reader import MOST_LETTERS, read_groups
 from bench.config.spec import Group, Spec
 from bench.config.writer import write_yaml
+from bench.formatting import short_name
 from bench.store.files import digest
 
 
@@ -46,7 +47,7 @@ def pieces_of(
 
 
 def _piece(spec: Spec, group: Group, data: dict[str, object]) -> Piece:
-    name = f"{spec.name} {group.label}".strip()
+    name = short_name(f"{spec.name} {group.label}".strip(), MOST_LETTERS)
     whole = {**data, "name": name}
     needs_gpu = any(arm.runtime.device.startswith("cuda") for arm in group.arms)
     return Piece(name, write_yaml(whole), digest(whole), needs_gpu)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 import sys
@@ -344,6 +345,18 @@ def test_a_file_of_items_has_a_bound(tmp_path: Path) -> None:
         file.truncate(65 << 20)
     with pytest.raises(UsageError, match=r"mine\.jsonl: is larger than 64 MiB"):
         items.read_closed(str(tmp_path / "mine.jsonl"))
+
+
+def test_items_that_no_result_can_keep_are_refused_before_they_are_asked(tmp_path: Path) -> None:
+    """A result keeps them in one line of its journal, and its reader takes lines of 8 MiB."""
+    path = tmp_path / "long.jsonl"
+    lines = [
+        json.dumps({"id": f"n{n}", "lang": "en", "prompt": "?", "choices": ["a", "b" * 150_000], "right": 0})
+        for n in range(30)
+    ]
+    path.write_text("\n".join(lines))
+    with pytest.raises(UsageError, match=r"keeps 4 MiB of a suite's items, and these take 4\.3 MiB; 'n9' is"):
+        items.read_closed(str(path))
 
 
 def test_answers_are_texts_or_scores() -> None:

@@ -11,7 +11,7 @@ from desk import Desk
 
 from bench.config.settings import DriftBlock
 from bench.drift.behaviour import suites_of
-from bench.errors import VariantFailed
+from bench.errors import BenchError, VariantFailed
 from bench.measure import suites
 from bench.measure.arm import ArmUnderTest
 
@@ -103,3 +103,32 @@ def test_every_suite_without_answers_is_named(monkeypatch: Patch) -> None:
     whole = "an answer that comes as a whole has no log-likelihoods"
     assert notes.of("v", "suites_reason") == [f"factuality: {whole}; bias: {whole}"]
     assert list(kept(found)) == ["arithmetic"]
+
+
+def test_a_reply_that_no_result_can_keep_costs_the_suite_and_not_the_row(monkeypatch: Patch) -> None:
+    def endless(_do: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        return {"digest": "", "replies": ["7" * 10**6] * len(arguments["items"]), "scores": []}
+
+    found = under(monkeypatch, "arithmetic", answer=endless)
+    suites.answer(found)
+    notes: Any = found.context.journal
+    (why,) = notes.of(found.arm.name, "suites_reason")
+    assert why.startswith("arithmetic: the reply to '")
+    assert why.endswith("' has 1,000,000 characters, and at most 65,536 are kept")
+    assert kept(found) == {}
+
+
+def test_answers_that_a_journal_refuses_cost_the_suite_and_not_the_row(monkeypatch: Patch) -> None:
+    found = under(monkeypatch, "factuality")
+    notes: Any = found.context.journal
+    append = notes.append
+
+    def refusing(kind: str, payload: Mapping[str, Any]) -> None:
+        if "suites" in payload:
+            raise BenchError("cannot store a record of kind 'arm': it has 9 MiB")
+        append(kind, payload)
+
+    monkeypatch.setattr(notes, "append", refusing)
+    suites.answer(found)
+    (why,) = notes.of(found.arm.name, "suites_reason")
+    assert why == "factuality: cannot store a record of kind 'arm': it has 9 MiB"

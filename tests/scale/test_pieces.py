@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.config.reader import read_config
+from bench.config.reader import MOST_LETTERS, read_config
 from bench.scale.pieces import pieces_of
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -47,6 +47,14 @@ def test_overrides_and_only_hold_in_every_piece(tmp_path: Path) -> None:
         (group,) = read_config(config).groups
         assert [arm.name for arm in group.variants] == ["bf16"]
         assert group.baseline.workload.requests == 8
+
+
+def test_a_piece_of_a_config_with_a_long_name_can_be_read(tmp_path: Path) -> None:
+    """Its name is made of two, and each of them may be as long as a name may be."""
+    for piece in pieces_of([CONFIGS / "sweep-batch.yaml"], [f"name={'n' * MOST_LETTERS}"]):
+        config = tmp_path / "piece.yaml"
+        config.write_text(piece.text)
+        assert read_config(config).name == piece.name
 
 
 def test_a_config_that_is_given_twice_is_measured_once() -> None:
