@@ -95,7 +95,10 @@ FAULTS: Rows = {
     ),
     28: ("another process is on the GPU, or heat slows it", "the pair is void with the reason"),
     29: ("the GPU's library is missing or fails", "its figures are `null` with the reason, and never 0"),
-    30: ("one side of a comparison fails", "a gate ends as ERROR with exit code 5: neither PASS nor FAIL"),
+    30: (
+        "one side of a comparison fails",
+        "a gate ends as ERROR with exit code 5, or as BROKEN_BASE with 9: neither PASS nor FAIL",
+    ),
     31: ("a row is there on one side only, or nothing is left to judge", "never a PASS: exit code 2, 5 or 8"),
     32: (
         "the baseline is missing, damaged, of earlier code or of another machine",

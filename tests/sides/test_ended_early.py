@@ -87,6 +87,7 @@ def test_a_base_that_cannot_be_built(repository: Path, tmp_path: Path) -> None:
     assert gate(repository, tmp_path, base="broken").gate.exit_code == ExitCode.FAILED, "it repairs nothing"
 
 
+@pytest.mark.fault(30)
 @pytest.mark.parametrize("how", ["config", "import", "answer", "state"])
 def test_a_base_that_does_not_run(how: str, repository: Path, tmp_path: Path) -> None:
     """Whoever repaired main got ERROR, with no way out but to switch the gate off."""
