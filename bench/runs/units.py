@@ -14,8 +14,8 @@ from bench.gate.change_impact import nothing_differs
 from bench.gate.judge import undecided
 from bench.measure.arm import RunContext
 from bench.measure.by_itself import broken_base
-from bench.measure.designs import ABBA, OUTSIDE, REQUESTS, SLICES, STEPS
-from bench.measure.events import Began, Ended, Tell, nobody
+from bench.measure.designs import ABBA, REQUESTS, SLICES, STEPS, may_not_share
+from bench.measure.events import Began, Ended, Noted, Tell, nobody
 from bench.measure.group import GroupRun
 from bench.measure.interrupt import Interrupt
 from bench.measure.served import ServedComparison
@@ -29,7 +29,7 @@ from bench.runs.run import begin, finishing, the_machine
 from bench.runs.sides import Fetch
 from bench.store.files import naming
 from bench.store.replay import MOST_OF_A_ROW, MOST_UNITS, Growing
-from bench.store.run_lock import run_lock
+from bench.store.run_lock import run_lock, sides_lock
 from bench.texts import EvaluationText
 
 
@@ -54,7 +54,8 @@ class Work:
 
 @contextmanager
 def holding(spec: Spec, out: Path, tell: Tell) -> Iterator[None]:
-    """Hold the machine, for which this waits, and then the directory ``out``.
+    """Hold the machine, for which this waits, then the directory ``out``, and then the commits, for which
+    this waits too.
 
     A second gate in ``out`` that does not wait for this one, for example because it runs on the other half of
     a machine, is refused: both would continue with the same evidence.
@@ -65,7 +66,13 @@ def holding(spec: Spec, out: Path, tell: Tell) -> Iterator[None]:
     must_fit_journal(spec)
     with naming("create", out):
         out.mkdir(parents=True, exist_ok=True)
-    with the_machine(spec, tell), run_lock(out):
+    arms = [arm for group in spec.groups for arm in group.arms]
+    homes = [Path(arm.place.manifest).parent for arm in arms if arm.place.manifest is not None]
+    with (
+        the_machine(spec, tell),
+        run_lock(out),
+        sides_lock(homes, lambda text: tell(Noted(text, urgent=True))),
+    ):
         yield
 
 
@@ -142,7 +149,7 @@ class _Units:
         number, first = 1 + len(units), _none_here(units)
         row, place = first and not self.work.whole_run, (comparison.group.label, base)
         base_row = row and place not in self._bases
-        share = not any(unit.void == OUTSIDE for unit in units)
+        share = not any(may_not_share(unit.void) for unit in units)
         extras = replace(self.work.extras, row=row, base_row=base_row, files_read=first, share=share)
         self.context.tell(Began(variant, f"unit {number}"))
         try:
@@ -156,6 +163,8 @@ class _Units:
         else:
             self.context.journal.append("unit", asdict(unit))
             self.context.journal.sync()
+            if may_not_share(unit.void):
+                self.context.tell(Noted(f"unit {number} does not count: {unit.void}"))
             if row:
                 self._bases.add(place)
 

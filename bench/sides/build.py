@@ -27,6 +27,7 @@ from bench.sides.pins import constraints, unpinned
 from bench.sides.repository import Commit, Repository
 from bench.store import tree
 from bench.store.directories import delete
+from bench.store.run_lock import sides_lock
 
 COMPLETE = "complete"
 RESOLVED = "resolved.json"
@@ -96,8 +97,9 @@ def build(
     with locked("build a commit", home):
         built = Built(home, home / "source", home / "source" / project)
         if not (home / COMPLETE).is_file():
-            say(f"build {commit.label}")
-            _build_anew(built, repository, commit, block, like or {}, check)
+            with sides_lock([home], say):  # a gate may be using what is there
+                say(f"build {commit.label}")
+                _build_anew(built, repository, commit, block, like or {}, check)
         known = json.loads((home / RESOLVED).read_text())
     return replace(built, unpinned=tuple(known["unpinned"]), anew=known["anew"], content=known["content"])
 

@@ -1,10 +1,11 @@
-"""Allow one harness at a time in a run's directory, and one harness per user at a time on a machine.
+"""Allow one harness at a time in a run's directory, in the files of a commit, and per user on a machine.
 
-Both locks are the kernel's (``flock``), so each ends with the process that holds it, in whatever way that
+All locks are the kernel's (``flock``), so each ends with the process that holds it, in whatever way that
 process ends. A file next to the lock has the id of this process, for the message to a second harness.
 
-A second harness waits for the machine, but it gets an error for a directory in use. A process that needs both
-locks takes the machine first and waits for nothing else, so no two harnesses can wait for each other.
+A second harness waits for the machine and for the files of a commit, but it gets an error for a directory in
+use. A process takes the machine first, then the directory, then the commits, always in one order, so no two
+harnesses can wait for each other.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -66,11 +67,31 @@ def machine_lock(tell: Callable[[str], None]) -> Iterator[None]:
     if file is None:
         yield
         return
+    with _waited(file, "which measures on this machine; two would disturb each other", tell):
+        yield
+
+
+@contextmanager
+def sides_lock(homes: Iterable[Path], tell: Callable[[str], None]) -> Iterator[None]:
+    """Hold the files and environments of commits in the cache, by their directories, while they are measured
+    or built: what one gate deletes there, another one may be using. Two gates have different machine locks
+    where ``BENCH_MACHINE_LOCK`` says so, or in two containers that share a cache. This waits as
+    ``machine_lock`` does."""
+    with ExitStack() as held:
+        for home in sorted(set(homes)):
+            why = "which uses the files of the same commit"
+            held.enter_context(_waited(home.with_name(f"{home.name}.use"), why, tell))
+        yield
+
+
+@contextmanager
+def _waited(file: Path, why: str, tell: Callable[[str], None]) -> Iterator[None]:
+    """Hold a lock. If another process has it, call ``tell`` once, with its id and ``why``, and wait."""
     holder = Path(f"{file}.pid")
     lock = FileLock(file)
     # Try for a moment before calling ``tell``: a holder that has just begun must first write its process id.
     if not _acquired(lock, file, timeout_s=POLL_S):
-        tell(f"waiting for {_living(holder)}, which measures on this machine; two would disturb each other")
+        tell(f"waiting for {_living(holder)}, {why}")
         _acquired(lock, file, timeout_s=-1)
     with _signed(lock, holder):
         yield

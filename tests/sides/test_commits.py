@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock, Timeout
 from proof import repositories
 
 from bench.cli.gate_run import GateOptions, judged
@@ -19,6 +22,7 @@ from bench.measure import passes
 from bench.models.disk_cache import cache_root
 from bench.report.gate_sides import compared
 from bench.results.verify import verify_run
+from bench.store import tree
 
 
 def gate(config: Path, tmp_path: Path, **more: Any) -> dict[str, Any]:
@@ -54,9 +58,22 @@ def test_a_change_that_costs_is_seen_and_named(change: str, repository: Path, tm
     assert what in differences[key]
 
 
-def test_a_change_of_words_is_said_to_be_unmeasured(repository: Path, tmp_path: Path) -> None:
+def test_a_change_of_words_is_said_to_be_unmeasured(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a side has written is deleted only by the gate that has its lock."""
+    free: list[str] = []
+
+    def looked_at(home: Path, *more: Any, done: Any) -> None:
+        with suppress(Timeout), FileLock(f"{home}.use", timeout=0):
+            free.append(home.name)
+        done(home, *more)
+
+    for name in ("restore", "write_manifest"):
+        monkeypatch.setattr(tree, name, partial(looked_at, done=getattr(tree, name)))
     repositories.change("requirements", "docs", repository.parent)
     found = gate(repository, tmp_path)
+    assert not free
     assert (found["verdict"], found["exit_code"], found["evidence"]["units"]) == ("UNREACHED", 8, 1)
     assert gate(repository, tmp_path, allow_identical=True)["verdict"] == "IDENTICAL"
 

@@ -22,6 +22,7 @@ from bench.store.run_lock import (
     machine_lock,
     machine_lock_file,
     run_lock,
+    sides_lock,
 )
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,13 +38,17 @@ with run_lock(Path(sys.argv[1])) as notice:
 
 
 MACHINE_HOLDER = """
-import sys
-from bench.store.run_lock import machine_lock
+import os, sys
+from pathlib import Path
+from bench.store.run_lock import machine_lock, sides_lock
 
 with machine_lock(print):
     print(None, flush=True)
     sys.stdin.read()
 """
+
+
+SIDES_HOLDER = MACHINE_HOLDER.replace("machine_lock(", "sides_lock([Path(os.environ['SIDE'])], ")
 
 
 def another_holder(directory: Path) -> AbstractContextManager[subprocess.Popen[bytes]]:
@@ -148,9 +153,14 @@ def left_alone(_text: str) -> None:
 
 
 @pytest.mark.usefixtures("lock_file")
-def test_the_second_process_waits_for_the_first_and_says_so_once() -> None:
+@pytest.mark.parametrize("what", ["the machine", "a commit"])
+def test_the_second_process_waits_for_the_first_and_says_so_once(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two gates with different locks of the machine may use the same commit."""
     told: list[str] = []
-    with holding(MACHINE_HOLDER) as holder:
+    monkeypatch.setenv("SIDE", str(tmp_path / "side"))
+    with holding(MACHINE_HOLDER if what == "the machine" else SIDES_HOLDER) as holder:
 
         def tell(text: str) -> None:
             told.append(text)
@@ -158,7 +168,8 @@ def test_the_second_process_waits_for_the_first_and_says_so_once() -> None:
             assert holder.stdin is not None
             holder.stdin.close()
 
-        with machine_lock(tell):
+        homes = [tmp_path / name for name in ("side", "other", "side")]
+        with machine_lock(tell) if what == "the machine" else sides_lock(homes, tell):
             assert holder.wait(timeout=30) == 0
     assert len(told) == 1
     assert told[0].startswith(f"waiting for process {holder.pid}, ")
