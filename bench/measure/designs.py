@@ -28,6 +28,7 @@ STEPS, REQUESTS, SLICES, ABBA = "steps", "requests", "slices", "abba"
 WAKE_STEPS = 4  # untimed, before each request: the partner's has cooled the processor's caches and clock
 MOST_ELSEWHERE = 0.01  # such work is timed with what it waits while the other side has the processor
 OUTSIDE = "its requests compute outside their thread, so the sides take turns"  # why a unit is void
+DEADLINE = "its answers do less work while the sides share a processor, so the sides take turns"
 LEAST_TO_SPIN = 4  # processors: one for each worker, and some for everything else
 LEAST_BATCHES_ON_GPU = 12  # a pair decodes so many, more than once each if the workload has fewer
 
@@ -71,6 +72,11 @@ def can_share(elsewhere: Sequence[float | None]) -> bool:
 def why_void(design: str, elsewhere: Sequence[float | None]) -> str:
     """Say why a unit is void whose sides should not have shared a processor; '' if they could."""
     return OUTSIDE if design == SLICES and not can_share(elsewhere) else ""
+
+
+def may_not_share(void: str) -> bool:
+    """Return whether a pair is void for a reason that keeps its sides from sharing a processor again."""
+    return void in (OUTSIDE, DEADLINE)
 
 
 def how(design: str, *, on_gpu: bool) -> dict[str, object]:

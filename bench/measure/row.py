@@ -17,7 +17,7 @@ from bench.config.support import device_here
 from bench.errors import VariantFailed
 from bench.machine import noise
 from bench.machine.noise import Ticks
-from bench.measure import designs, passes, suites, token_drift
+from bench.measure import designs, independence, passes, suites, token_drift
 from bench.measure.apart_pair import ApartPair
 from bench.measure.arm import ArmUnderTest, Fetch, open_worker
 from bench.measure.bills import made_now
@@ -138,12 +138,13 @@ class VariantRun(Pairs):
             self._turns(pair)
 
     def _pair(self, variant: ArmUnderTest) -> FreshPair:
-        share = not any(unit.void == designs.OUTSIDE for unit in self.units)
+        share = not any(designs.may_not_share(unit.void) for unit in self.units)
         return FreshPair(self.group, variant, self.fetch, len(self.units) + 1, share=share)
 
     def _turns(self, pair: FreshPair) -> None:
         self.say(f"pair {pair.number}, beside {self.group.baseline.name}")
-        self._keep(pair.turns(self._batches()), pair.ticks)
+        unit = pair.turns(self._batches())
+        self._keep(unit if self.units else independence.checked(pair, unit), pair.ticks)
 
     def _batches(self) -> list[int]:
         """Return the batches of the next pair. On a GPU it has more of them: single requests vary there."""

@@ -13,7 +13,7 @@ from time import monotonic
 from bench.config.spec import Arm, Group
 from bench.errors import Outcome
 from bench.machine import noise
-from bench.measure import passes, replies
+from bench.measure import independence, passes, replies
 from bench.measure.arm import ArmUnderTest, RunContext, open_worker
 from bench.measure.asked import asked_of
 from bench.measure.bills import made_now
@@ -102,6 +102,7 @@ class Comparison:
         if extras.counters:
             unit = replace(unit, counters=self._count(pair))
         pair.record_reached()
+        unit = independence.checked(pair, unit) if extras.files_read else unit
         for side, profile in zip(pair.sides, self._profiles(pair) if extras.row else (), strict=False):
             side.record(profile=profile)
         for side in pair.sides:

@@ -23,7 +23,7 @@ from bench.bounded import keep_short, open_to_append
 from bench.errors import BenchError, OnFailure, Outcome, TerminatedRun, VariantFailed
 from bench.formatting import format_mib
 from bench.machine.proc import entries, tree_of
-from bench.machine.process_tree import end_family, marked, started_by
+from bench.machine.process_tree import end_family, family, marked, started_by
 from bench.measure.scratch import Scratch
 from bench.measure.worker_death import failure_of
 from bench.measure.worker_environment import worker_environment
@@ -111,6 +111,15 @@ class WorkerProcess:
         """Return the child's process id, which is also its process group."""
         assert self._process is not None, "the worker was not started"
         return self._process.pid
+
+    def tree(self) -> list[int]:
+        """Return the processes of the child, itself first, and of all that it has started."""
+        assert self._process is not None, "the worker was not started"
+        return family(self._process, self._environment, started_by(self.pid))
+
+    def answers_within(self, seconds: float) -> bool:
+        """Return whether the reply to a command that was started arrives in time; ``finish`` reads it."""
+        return self._readable(seconds)
 
     def pin(self, cpus: Sequence[int]) -> None:
         """Bind every thread of the child, and of what it has started, to these processors; do nothing if the

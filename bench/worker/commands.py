@@ -54,7 +54,7 @@ from bench.worker import (
 from bench.worker.duet import Baton, alone, duet
 from bench.worker.finite import must_be_finite
 from bench.worker.opened_files import Reached
-from bench.worker.slices import side_by_side
+from bench.worker.slices import own_times, side_by_side
 from bench.worker.steps import as_changed, is_cascade
 
 Message = Json  # a command and its arguments
@@ -168,9 +168,10 @@ class Worker:
             return duet(*both, message.get("grain", 1), counts, message.get("wake", 0))
 
     def alone(self, message: Message, _fds: list[int]) -> TurnTimes:
-        """Run the same timed requests without a partner."""
+        """Run the same timed requests without a partner, by the clock of ``slices`` or of turns."""
         batches = [self.batches[number] for number in message["batches"]]
-        return alone(self.engine, batches, self.new_tokens, message["turns"], message["wake"])
+        both = (self.engine, batches, self.new_tokens, message["turns"])
+        return own_times(*both) if message.get("slices") else alone(*both, message["wake"])
 
     def corpus_(self, message: Message, _fds: list[int]) -> Corpus:
         """Tokenise the evaluation text."""

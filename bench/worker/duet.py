@@ -130,12 +130,12 @@ def whole(first: int, counts: Sequence[int]) -> list[int]:
 
 def alone(engine: Engine, batches: Sequence[Any], new_tokens: int, turns: int, wake: int = 0) -> TurnTimes:
     """Decode every batch without a partner, timed as in turns with one."""
-    nobody = _Nobody()
+    nobody = Nobody()
     firsts = [[0] * turns for _ in batches]
     return duet(engine, batches, new_tokens, firsts, 0, nobody, counts=(turns, 0), wake=wake)
 
 
-class _Nobody(Baton):
+class Nobody(Baton):
     """A partner that takes no turns."""
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.engine import Engine
 from bench.records import TurnTimes
-from bench.worker.duet import Baton, meet, times_of
+from bench.worker.duet import Baton, Nobody, meet, times_of
 from bench.worker.own_time import Elsewhere, OwnTime
 
 
@@ -43,6 +43,11 @@ def side_by_side(
         found = times_of(engine, batches, firsts, decode)
         meet(not begins, baton)
         return replace(found, elsewhere=elsewhere.share())
+
+
+def own_times(engine: Engine, batches: Sequence[Any], new_tokens: int, turns: int) -> TurnTimes:
+    """Decode every batch without another worker, timed as beside one."""
+    return side_by_side(engine, batches, new_tokens, [[0] * turns for _ in batches], 0, Nobody(), [turns])
 
 
 def _one_batch(
