@@ -23,9 +23,8 @@ from pathlib import Path
 from bench.bounded import read_bounded
 from bench.errors import BenchError
 from bench.store.files import naming
-from bench.store.run_lock import MACHINE_LOCK, NO_MACHINE_LOCK
+from bench.store.run_lock import MACHINE_LOCK, NO_MACHINE_LOCK, SHARED
 
-SHARED = Path("/tmp")
 MOST_LOCKS = 4_000_000
 
 

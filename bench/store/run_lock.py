@@ -30,6 +30,7 @@ HOLDER_NAME = ".lock.pid"
 MACHINE_LOCK = "BENCH_MACHINE_LOCK"  # this environment variable names another file, or is ``none``
 NO_MACHINE_LOCK = "none"
 MACHINE_LOCK_NAME = "machine.lock"
+SHARED = Path("/tmp")
 POLL_S = 0.2
 
 
@@ -58,7 +59,8 @@ def machine_lock(tell: Callable[[str], None]) -> Iterator[None]:
     If another harness holds the machine, this calls ``tell`` once, with a sentence that names the other's
     process id, and then waits as long as needed. Ctrl-C ends the wait with a KeyboardInterrupt.
 
-    The lock's file is inside the temporary directory, in a directory that only this user may enter. The
+    The lock's file is inside ``/tmp``, in a directory that only this user may enter: a job may have a
+    temporary directory of its own (``TMPDIR``), and is on the same machine nevertheless. The
     environment variable ``BENCH_MACHINE_LOCK`` names another file, for example one for each half of a machine
     with two GPUs; with ``none`` no lock is taken. Raises BenchError if the file cannot be locked, or if
     another user could lock it.
@@ -111,12 +113,14 @@ def machine_lock_file() -> Path | None:
 
 
 def _own_directory() -> Path:
-    """Return this user's own directory inside the temporary directory, and create it if needed.
+    """Return this user's own directory inside the directory of temporary files that all processes share, and
+    create it if needed.
 
-    Anybody may write to the temporary directory. A link, or a directory of another user, is an error, because
+    Anybody may write there. A link, or a directory of another user, is an error, because
     its owner could hold this user's lock forever.
     """
-    place = Path(tempfile.gettempdir()) / f"inference-cost-bench-{os.getuid()}"
+    shared = SHARED if os.access(SHARED, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
+    place = shared / f"inference-cost-bench-{os.getuid()}"
     with naming("make", place):
         with suppress(FileExistsError):
             place.mkdir(mode=0o700)

@@ -98,27 +98,6 @@ class Reached:
         return None
 
 
-def _in_use() -> set[str]:
-    """Return the files that this process has mapped or open now, whoever opened them."""
-    lines = (text_of(MAPS) or "").splitlines()
-    mapped = {
-        " ".join(words[PATH_IN_MAPS:]) for line in lines if len(words := line.split(" ")) > PATH_IN_MAPS
-    }
-    opened = set[str]()
-    for descriptor in entries(OPEN):
-        with suppress(OSError):  # it was that of the list itself
-            if fcntl.fcntl(int(descriptor.name), fcntl.F_GETFL) & os.O_ACCMODE != os.O_WRONLY:
-                opened.add(str(descriptor.readlink()))
-    return {path.strip() for path in mapped | opened}
-
-
-def _has_children() -> bool:
-    """Return whether this process has started others, of which no event of Python tells if C code did it."""
-    ended = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss > 0
-    commands = (text_of(Path(f"/proc/{pid}/cmdline")) or "" for pid in descendants(os.getpid()))
-    return ended or any(TRACKER not in command for command in commands)
-
-
 def digest_of(path: str, roots: Mapping[str, str]) -> str:
     """Return the SHA-256 of a file without the paths of its side's ``roots``, which an editable package
     holds. All files that only say which commit they belong to have the same. A large file, such as a native
@@ -165,14 +144,3 @@ def _has_children() -> bool:
     ended = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss > 0
     commands = (text_of(Path(f"/proc/{pid}/cmdline")) or "" for pid in descendants(os.getpid()))
     return ended or any(TRACKER not in command for command in commands)
-
-
-def content_of(path: str, roots: Mapping[str, str]) -> bytes:
-    """Return a file's content without the paths of its side's ``roots``, which an editable package holds;
-    nothing of a file that only says which commit it belongs to."""
-    content = Path(path).read_bytes()
-    if NUMBERED.search(content[:MOST_HEADER]):
-        return b""
-    for name, root in roots.items():
-        content = content.replace(os.fsencode(root), name.encode())
-    return content

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from bench.errors import BenchError, UsageError
+from bench.store import run_lock as run_lock_module
 from bench.store.run_lock import (
     HOLDER_NAME,
     LOCK_NAME,
@@ -235,9 +236,10 @@ def test_no_lock_is_taken_if_none_is_wanted(
 
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A temporary directory of the system, and nobody has named another file."""
+    """The temporary directory of the system and another one of the job, and nobody has named a lock."""
     monkeypatch.delenv(MACHINE_LOCK, raising=False)
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(run_lock_module, "SHARED", tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "of a job"))
     return tmp_path / f"inference-cost-bench-{os.getuid()}"
 
 
@@ -250,6 +252,14 @@ def test_where_the_lock_lies(temporary: Path, monkeypatch: pytest.MonkeyPatch, n
             assert machine_lock_file() == temporary / "machine.lock"
             assert (temporary / "machine.lock").is_file()
         assert stat.S_IMODE(temporary.stat().st_mode) == 0o700
+
+
+def test_a_system_without_a_directory_that_all_may_write(
+    temporary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_lock_module, "SHARED", tmp_path / "none")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert machine_lock_file() == temporary / "machine.lock"
 
 
 @pytest.mark.parametrize("what", ["link", "dangling link", "open to others", "file", "of another user"])
