@@ -354,6 +354,10 @@ def test_the_package_comes_from_the_action_s_checkout_or_from_the_index(machine:
     assert installed({}) == [f"{ROOT}[transformers]"]
     assert installed({"version": "1.2"}) == ["inference-cost-bench[transformers]==1.2"]
     assert installed({"version": "1.2", "extras": ""}) == ["inference-cost-bench==1.2"]
+    for address in ("file:///a%20b/tool.whl", "git+https://HOST/tool@abc"):
+        assert installed({"version": address}) == [f"inference-cost-bench[transformers] @ {address}"]
+    for file in ("./a b/tool.whl", "tool-1.2-py3-none-any.whl", "../tool"):
+        assert installed({"version": file}) == [f"{file}[transformers]"]
     more = {"extras": "", "pip-arguments": "--extra-index-url  HOST\n --pre"}
     assert installed(more) == ["--extra-index-url", "HOST", "--pre", str(ROOT)]
 
@@ -399,6 +403,16 @@ def test_it_calibrates_in_the_environment_of_the_candidate(machine: Machine) -> 
     machine.job({"base": "main", "candidate": ""})
     out = f"--out={machine.workspace}/results"
     assert machine.asked("calibrate") == [["--if-due", out, "--commit=worktree", "--", "cost.yaml"]]
+
+
+def test_it_does_not_calibrate_for_a_base_that_is_not_here(machine: Machine) -> None:
+    """A shallow clone lacks it: the gate says so at once, and not after minutes."""
+    job = machine.job({"base": "HEAD^"})
+    assert machine.asked("calibrate") == []
+    assert "not calibrated: there is no HEAD^ in this clone" in job.said
+    assert len(machine.asked("gate")) == 1
+    assert "there is no abc in this clone" in gitlab(machine, BASE="abc").stdout
+    assert machine.asked("calibrate") == []
 
 
 def test_without_a_candidate_the_files_as_they_are_are_compared(machine: Machine) -> None:
@@ -546,6 +560,9 @@ def gitlab(machine: Machine, **variables: str) -> subprocess.CompletedProcess[st
 )
 def test_the_gitlab_job(variables: dict[str, str], compared: list[str], machine: Machine) -> None:
     machine.answers("UNREACHED  ci  (exit 8)", 8)
+    (machine.workspace / "v 1").mkdir()
+    for tag in ("abc", "tip"):
+        git(machine.workspace, "tag", tag)
     done = gitlab(machine, CONFIG="co st.yaml", ARGUMENTS="--only a", **variables)
     assert done.returncode == 8, done.stderr
     assert machine.asked("gate") == [
