@@ -8,11 +8,12 @@ list, and lm-eval gets the data and never the file. Templates stay: they are ren
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.config.task_keys import GENERATION_FORMS, check_filters, check_keys, check_metric_keys
 from bench.errors import ConfigError
 from bench.formatting import MIB, did_you_mean
 from bench.yaml_source import KeyPath, YamlSource, read_yaml
@@ -20,6 +21,7 @@ from bench.yaml_source import KeyPath, YamlSource, read_yaml
 FORMATS = {"json": (".json", ".jsonl"), "csv": (".csv",), "parquet": (".parquet",)}
 KINDS = ("multiple_choice", "loglikelihood", "generate_until")
 METRICS = ("acc", "acc_norm", "acc_mutual_info", "exact_match")  # each judges an item as right or wrong
+OF_KIND = {"multiple_choice": METRICS, "loglikelihood": ("acc",), "generate_until": ("exact_match",)}
 METRIC_KEYS = (
     "metric", "aggregation", "higher_is_better", "ignore_case", "ignore_punctuation", "ignore_numbers",
     "regexes_to_ignore",
@@ -60,9 +62,11 @@ def read_task(file: str) -> TaskFile:
         raise source.error(("output_type",), f"must be one of {', '.join(KINDS)}")
     if not any(isinstance(config.get(key), str) for key in ("test_split", "validation_split")):
         raise source.error(("test_split",), "is missing", "name the split whose documents are asked")
-    _check_metrics(source, config.get("metric_list"))
+    _check_metrics(source, config.get("metric_list"), OF_KIND[config["output_type"]])
     _check_generation(source, config.get("generation_kwargs", {}))
     data = _data_files(source, config, Path(file).absolute().parent)
+    check_keys(source, config, data)
+    check_filters(source, config.get("filter_list"))
     whole = {split: [str(one) for one in files] for split, files in data.items()}
     config["dataset_kwargs"] = {"data_files": whole}
     return TaskFile(name, config, tuple(one for files in data.values() for one in files))
@@ -80,9 +84,9 @@ def _read(path: Path) -> YamlSource:
         raise ConfigError(bad.file, problem, bad.line, bad.key, hint) from None
 
 
-def _check_metrics(source: YamlSource, metrics: object) -> None:
-    """Refuse a metric that does not judge each item as right or wrong: lm-eval would look for others on the
-    hub."""
+def _check_metrics(source: YamlSource, metrics: object, of_kind: Collection[str]) -> None:
+    """Refuse a metric that does not judge each item as right or wrong, for which lm-eval would look on the
+    hub, and one that is not ``of_kind``: of the answers of this task."""
     if not isinstance(metrics, list) or not metrics:
         raise source.error(("metric_list",), "must be a list of metrics", f"there are {', '.join(METRICS)}")
     for place, one in enumerate(metrics):
@@ -92,6 +96,9 @@ def _check_metrics(source: YamlSource, metrics: object) -> None:
             raise source.error(
                 ("metric_list", place, "metric"), f"{str(name)[:60]!r} does not judge single items", hint
             )
+        if name not in of_kind:
+            problem = f"{name} does not judge such answers; here is {', '.join(of_kind)}"
+            raise source.error(("metric_list", place, "metric"), problem)
         for key in one:
             if key not in METRIC_KEYS:
                 hint = did_you_mean(key, METRIC_KEYS, f"known: {', '.join(METRIC_KEYS)}")
@@ -99,6 +106,7 @@ def _check_metrics(source: YamlSource, metrics: object) -> None:
         for key in ("aggregation", "higher_is_better"):
             if one.get(key, "mean") not in ("mean", True):
                 raise source.error(("metric_list", place, key), "must be mean, and true: a share of items")
+        check_metric_keys(source, ("metric_list", place), one)
 
 
 def _check_generation(source: YamlSource, settings: object) -> None:
@@ -109,6 +117,9 @@ def _check_generation(source: YamlSource, settings: object) -> None:
         if key not in GENERATION:
             hint = did_you_mean(key, GENERATION, f"known: {', '.join(GENERATION)}")
             raise source.error(("generation_kwargs", key), "unknown key", hint)
+    for key, (right, words) in GENERATION_FORMS.items():
+        if settings.get(key) is not None and not right(settings[key]):
+            raise source.error(("generation_kwargs", key), f"must be {words}")
     for key in ("do_sample", "temperature"):
         if settings.get(key):
             raise source.error(("generation_kwargs", key), "replies are greedy here", "leave it out")
@@ -138,5 +149,9 @@ def _of_split(source: YamlSource, place: KeyPath, files: object, kind: str, home
             raise source.error(place, f"{str(file)[:100]!r} is no file of this disk that ends in {words}")
         if path.stat().st_size > MOST_DATA:
             raise source.error(place, f"{str(file)[:100]!r} is larger than {MOST_DATA // MIB} MiB")
+        if path.stat().st_size == 0:
+            raise source.error(place, f"{str(file)[:100]!r} is empty")
         found.append(path)
+    if not found:
+        raise source.error(place, "names no file")
     return found

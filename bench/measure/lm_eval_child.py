@@ -14,12 +14,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.engine.template_limits import bounded
+from bench.errors import Explained, VariantFailed
 from bench.machine.proc import be_killed_first
+from bench.models.child import of_libraries
 from bench.records.json_form import Json
 
 # Those of lm-eval's metrics that are 0 or 1 for a document.
 METRICS = ("acc", "exact_match", "acc_norm", "acc_bytes", "acc_mutual_info", "em")
 EMPTY = {"loglikelihood": (-1.0, False), "loglikelihood_rolling": -1.0, "generate_until": ""}
+MOST_NAMED = 200  # letters of the names of tasks, in a message
+TEMPLATE = "a template of the task"
+RENDER_S, RENDER_BYTES, MOST_LETTERS = 10.0, 1 << 30, 1_000_000  # of one text
 NO_DATA = (
     "{task}: its data set is not on this disk, and none is downloaded during a run; load it once with "
     "datasets.load_dataset ({why})"
@@ -29,8 +35,10 @@ NO_DATA = (
 def main() -> None:
     """Read what is asked, and write what was found or why it cannot be."""
     asked = json.loads(Path(sys.argv[1]).read_bytes())
+    names = ", ".join(one if isinstance(one, str) else one["task"] for one in asked["tasks"])
     try:
-        found = evaluated(asked)
+        with Explained(lambda bad: _refused(bad, names[:MOST_NAMED])):
+            found = evaluated(asked)
     except Refused as bad:
         found = {"refused": str(bad)}
     Path(sys.argv[2]).write_text(json.dumps(found), encoding="utf-8")
@@ -40,9 +48,25 @@ class Refused(Exception):
     """A task cannot be asked here."""
 
 
+def _refused(bad: BaseException, names: str) -> Refused | None:
+    """Return why tasks cannot be asked, in one line, from what lm-eval has raised about them. None for what
+    is no fault of theirs, such as a disk that is full."""
+    if isinstance(bad, Refused):
+        return None
+    if isinstance(bad, VariantFailed):
+        return Refused(f"{names}: {bad.reason}")
+    if isinstance(bad, MemoryError):
+        return Refused(f"{names}: lm-eval needs more memory than it may have")
+    first = bad  # the error that datasets raises says only that there was one
+    while first.__cause__ is not None:
+        first = first.__cause__
+    said = of_libraries(first, f"{names}: lm-eval cannot ask it: ")
+    return None if said is None else Refused(str(said))
+
+
 def evaluated(asked: Mapping[str, Any]) -> Json:
     """Run the tasks with the answers given. Raises Refused."""
-    _render_in_a_sandbox()
+    _render_within_limits()
     from importlib.metadata import version
 
     from lm_eval import evaluator
@@ -76,13 +100,32 @@ def evaluated(asked: Mapping[str, Any]) -> Json:
     }
 
 
-def _render_in_a_sandbox() -> None:
-    """Let lm-eval, which is imported after this, render the templates of tasks in Jinja's sandbox: a template
-    of another environment can reach every object of Python."""
+def _render_within_limits() -> None:
+    """Let lm-eval, which is imported after this, render the templates of tasks in Jinja's sandbox, because a
+    template outside it can reach every object of Python, with limits of time, memory and length."""
     import jinja2
     from jinja2.sandbox import SandboxedEnvironment
 
-    jinja2.Environment = SandboxedEnvironment  # type: ignore[misc]
+    class Template(jinja2.Template):
+        """A template that renders a short text in a short time."""
+
+        def render(self, *given: Any, **named: Any) -> str:
+            with bounded(TEMPLATE, RENDER_S, RENDER_BYTES):
+                text = super().render(*given, **named)
+            if len(text) > MOST_LETTERS:
+                raise Refused(f"{TEMPLATE} writes {len(text):,} letters, and {MOST_LETTERS:,} is the limit")
+            return text
+
+    class Environment(SandboxedEnvironment):
+        """The sandbox. To compile a template computes what is constant in it."""
+
+        template_class = Template
+
+        def from_string(self, *given: Any, **named: Any) -> Any:
+            with bounded(TEMPLATE, RENDER_S, RENDER_BYTES):
+                return super().from_string(*given, **named)
+
+    jinja2.Environment = Environment  # type: ignore[misc]
 
 
 def answering(answers: Sequence[Any] | None) -> Any:

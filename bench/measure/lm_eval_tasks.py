@@ -23,18 +23,20 @@ from bench.config.settings import DriftBlock
 from bench.config.suite_reader import LmEvalBlock, is_task_file, lm_eval_of
 from bench.config.task_file import read_task
 from bench.drift import items
-from bench.errors import BenchError, UsageError
-from bench.formatting import one_line
+from bench.errors import BenchError, InterruptedRun, UsageError
+from bench.formatting import MIB, one_line
 from bench.measure.worker_environment import package_places, worker_environment
 from bench.models.child import OUR_PACKAGE, Limits, last_words, run_child
 from bench.records import Json
 from bench.store.suite_blocks import MOST_TASKS
 
-LIMITS = Limits(seconds=3600, memory_bytes=32 << 30)
+LIMITS = Limits(seconds=1800, memory_bytes=16 << 30)
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+WRITTEN = ("HF_MODULES_CACHE", "HF_EVALUATE_CACHE", "HF_METRICS_CACHE")
 REPLY = "generate_until"
 KINDS = ("loglikelihood", REPLY)
-MOST_OUT_BYTES = 1 << 30
+MOST_OUT_BYTES = 256 * MIB
+ENDLESS = "Timeout ("  # how faulthandler begins, which ends a process that hears no alarm
 Answers = Sequence[tuple[float, bool] | str | None]
 Pause = Callable[[], None]
 
@@ -187,11 +189,21 @@ def _run(asked: LmEvalBlock, answers: Answers | None, pause: Pause) -> Evaluated
     """Run one pass. Raises UsageError for a task that is refused, BenchError if lm-eval fails."""
     with TemporaryDirectory(prefix="bench-lm-eval-") as place:
         given, out = Path(place) / "in.json", Path(place) / "out.json"
-        given.write_text(json.dumps({**_told(asked), "answers": answers}), encoding="utf-8")
+        given.write_text(json.dumps({**_told(asked, place), "answers": answers}), encoding="utf-8")
         command = ["-m", "bench.measure.lm_eval_child", str(given), str(out)]
-        code, said = run_child(command, _environment(), pause, LIMITS)
-        if code != 0 or not out.is_file() or out.stat().st_size > MOST_OUT_BYTES:
-            raise BenchError(f"lm-eval failed with exit code {code}; its last words: {last_words(said)}")
+        try:
+            code, said = run_child(command, _environment(place), pause, LIMITS)
+        except InterruptedRun:
+            raise
+        except BenchError as bad:
+            raise BenchError(f"lm-eval: {bad}") from None
+        if ENDLESS in said:
+            raise UsageError("lm-eval: a template of a task did not end")
+        if code != 0 or not out.is_file():
+            raise BenchError(f"lm-eval failed with exit code {code}; its last words: {_last_line(said)}")
+        if (size := out.stat().st_size) > MOST_OUT_BYTES:
+            sizes = f"{size // MIB} MiB, and {MOST_OUT_BYTES // MIB} MiB is the limit"
+            raise UsageError(f"the requests of lm-eval take {sizes}: give another limit")
         written = json.loads(out.read_bytes())
     if "refused" in written:
         raise UsageError(one_line(str(written["refused"]))[:1000])
@@ -203,16 +215,28 @@ def _run(asked: LmEvalBlock, answers: Answers | None, pause: Pause) -> Evaluated
         raise BenchError(f"lm-eval's answer at {where}: {first['msg']}") from None
 
 
-def _told(asked: LmEvalBlock) -> dict[str, Any]:
-    """Return what the process is told: the names of tasks, and the content of task files."""
-    tasks = [read_task(task).config if is_task_file(task) else task for task in asked.lm_eval]
+def _last_line(said: str) -> str:
+    """Return the last line that the process said: of a traceback, the error alone."""
+    return last_words((said.strip().splitlines() or [""])[-1])
+
+
+def _told(asked: LmEvalBlock, place: str) -> dict[str, Any]:
+    """Return what the process is told: the names of tasks, and the content of task files. What is made of a
+    file's data lies in ``place``."""
+    tasks: list[Any] = []
+    for task in asked.lm_eval:
+        config = dict(read_task(task).config) if is_task_file(task) else {}
+        own = {**config.get("dataset_kwargs", {}), "cache_dir": f"{place}/data"}
+        tasks.append({**config, "dataset_kwargs": own} if config else task)
     return {"tasks": tasks, "limit": asked.limit, "num_fewshot": asked.num_fewshot}
 
 
-def _environment() -> dict[str, str]:
-    """Return the variables of a worker, no network, and this package beside what the user's path has."""
+def _environment(place: str) -> dict[str, str]:
+    """Return the variables of a worker, no network, and this package beside what the user's path has. What
+    its libraries write for themselves lies in ``place``; data sets are read where the user keeps them."""
     path = os.pathsep.join([OUR_PACKAGE["PYTHONPATH"], *package_places()])
-    return {**worker_environment(None, on_cpu=False), **OFFLINE, "PYTHONPATH": path}
+    own = {name: f"{place}/{name}" for name in WRITTEN}
+    return {**worker_environment(None, on_cpu=False), **OFFLINE, **own, "PYTHONPATH": path}
 
 
 @cache

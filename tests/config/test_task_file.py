@@ -14,6 +14,7 @@ from bench.errors import ConfigError, ExitCode
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     write_items(tmp_path, 1)
+    (tmp_path / "empty.jsonl").touch()
     return tmp_path
 
 
@@ -57,6 +58,30 @@ def test_a_task_is_read_with_whole_paths(place: Path) -> None:
         ("", "generation_kwargs: {num_beams: 2}\n", 12, "generation_kwargs.num_beams: unknown key"),
         ("task: capitals", "task: ../capitals", 1, "must be a name of letters"),
         ("test_split: test\n", "", 1, "test_split: is missing"),
+        ("test_split: test", "test_split: tset", 5, "no split called 'tset' (dataset_kwargs.da"),
+        ("", "fewshot_split: dev\n", 12, "fewshot_split: no split called 'dev'"),
+        ('"{{question}}"', '"{{question"', 7, "doc_to_text: is no template (unexpected end of template"),
+        ('"{{question}}"', '"{% if x %}"', 7, "doc_to_text: is no template (Unexpected end of template"),
+        ('"{{question}}"', "3", 7, "doc_to_text: must be text"),
+        ('"{{question}}"', f'"{{{{{"(" * 3000}}}}}"', 7, "doc_to_text: is no template"),
+        ('doc_to_text: "{{question}}"\n', "", 1, "doc_to_text: is missing"),
+        ("doc_to_target: right", "doc_to_target: {a: b}", 9, "doc_to_target: must be text, or the place"),
+        ('["yes", "no"]', '["{{yes", "no"]', 8, "doc_to_choice: is no template"),
+        ('["yes", "no"]', "[1, 2]", 8, "doc_to_choice: must be text, or texts"),
+        ("output_type: multiple_choice", "output_type: generate_until", 11, "acc does not judge such"),
+        ("{test: items.jsonl}", "{test: []}", 4, "names no file"),
+        ("{test: items.jsonl}", "{test: empty.jsonl}", 4, "'empty.jsonl' is empty"),
+        ("", "num_fewshot: many\n", 12, "num_fewshot: must be a whole number"),
+        ("", "num_fewshot: 1000000\n", 12, "num_fewshot: must be a whole number"),
+        ("", "metadata: 3\n", 12, "metadata: must be a block"),
+        ("", "description: [a]\n", 12, "description: must be text"),
+        ("", "filter_list: 3\n", 12, "filter_list: must be a list"),
+        ("", "filter_list: [{name: a, filter: [3]}]\n", 12, "filter_list[0]: must have a name"),
+        ("", "filter_list: [{name: a, filter: [{function: b, regex_pattern: '('}]}]\n", 12, "no regular"),
+        ("", "generation_kwargs: {max_gen_toks: x}\n", 12, "generation_kwargs.max_gen_toks: must be a whole"),
+        ("", "generation_kwargs: {until: {a: b}}\n", 12, "generation_kwargs.until: must be text"),
+        ("metric: acc", "metric: acc\n    regexes_to_ignore: ['(']", 12, "regexes_to_ignore: is no regular"),
+        ("metric: acc", "metric: acc\n    ignore_case: 3", 12, "ignore_case: must be true or false"),
     ],
 )  # fmt: skip
 def test_what_is_code_or_not_here_is_refused_at_its_line(

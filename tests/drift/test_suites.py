@@ -355,7 +355,7 @@ def test_items_that_no_result_can_keep_are_refused_before_they_are_asked(tmp_pat
         for n in range(30)
     ]
     path.write_text("\n".join(lines))
-    with pytest.raises(UsageError, match=r"keeps 4 MiB of a suite's items, and these take 4\.3 MiB; 'n9' is"):
+    with pytest.raises(UsageError, match=r"items, and these take 4\.3 MiB; 'n29' is"):
         items.read_closed(str(path))
 
 

@@ -8,14 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pytest
 from desk import Desk
 from fakes import ScriptedWorker
+from task_files import TASK, write_task
 
 from bench.config.settings import DriftBlock
 from bench.config.suite_reader import LmEvalBlock
-from bench.errors import BenchError, InterruptedRun, UsageError, VariantFailed
+from bench.errors import BenchError, Explained, InterruptedRun, UsageError, VariantFailed
 from bench.measure import arm as arms
+from bench.measure import lm_eval_child as child
 from bench.measure import lm_eval_tasks as process
 from bench.measure import suites
 from bench.measure.arm import ArmUnderTest
@@ -129,6 +132,54 @@ def test_a_process_that_fails_is_quoted(scripted: Any) -> None:
     scripted(code=1)
     with pytest.raises(BenchError, match="exit code 1; its last words: ImportError: no torch"):
         process.listed(ASKED)
+
+
+def test_of_a_traceback_the_error_alone_is_quoted(monkeypatch: Patch) -> None:
+    said = "Traceback (most recent call last):\n  File 'x.py', line 3\nKeyError: 'doc'\n"
+    monkeypatch.setattr(process, "run_child", lambda *_given: (1, said))
+    process.listed.cache_clear()
+    with pytest.raises(BenchError, match=r"exit code 1; its last words: KeyError: 'doc'$"):
+        process.listed(ASKED)
+    monkeypatch.setattr(process, "run_child", lambda *_given: (1, "Timeout (0:00:30)!\nThread 0x7f"))
+    with pytest.raises(UsageError, match="a template of a task did not end"):
+        process.listed(ASKED)
+
+
+def test_what_is_made_of_a_task_and_its_data_lies_in_the_directory_of_the_pass(
+    scripted: Any, tmp_path: Path
+) -> None:
+    started = scripted()
+    process.listed(LmEvalBlock(lm_eval=(str(write_task(tmp_path, TASK, "t")), "arc_easy"), limit=50))
+    ((given, environment),) = started
+    own, named = given["tasks"]
+    place = Path(own["dataset_kwargs"].pop("cache_dir")).parent
+    assert named == "arc_easy"
+    assert {Path(environment[name]).parent for name in process.WRITTEN} == {place}
+    assert own["dataset_kwargs"] == {"data_files": {"test": [str(tmp_path / "items.jsonl")]}}
+    assert not place.exists()
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", "more than 0.2 s"),
+        ("{{ ('a' * 10000000000)|length }}", "needs more than 1024 MiB"),
+        ("{{ text * 100 }}", "writes 10,000,000 letters, and 1,000,000 is the limit"),
+        ("{{ text.__class__.__mro__ }}", "SecurityError: access to attribute '__class__'"),
+        ("{{ other }}", "UndefinedError: 'other' is undefined"),
+        ("{{ text|other }}", "TemplateAssertionError: No filter named 'other'"),
+    ],
+)
+def test_a_template_has_limits_and_its_error_is_a_sentence(
+    monkeypatch: Patch, template: str, words: str
+) -> None:
+    monkeypatch.setattr(jinja2, "Environment", jinja2.Environment)
+    monkeypatch.setattr(child, "RENDER_S", 0.2)
+    child._render_within_limits()
+    with pytest.raises(child.Refused) as caught, Explained(lambda bad: child._refused(bad, "mine")):
+        jinja2.Environment(undefined=jinja2.StrictUndefined).from_string(template).render(text="a" * 100_000)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_guess_has_its_chance_where_there_are_choices(scripted: Any) -> None:
