@@ -23,6 +23,7 @@ class Against(StrEnum):
 
 
 Record = TypeVar("Record")
+LONGEST_LIMIT_MS = 86_400_000.0  # a day
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 LISTS = "models,optimisations,runtimes,workloads,texts,metrics,drift,probes,prices,reports"
 Configs = Annotated[list[Path], typer.Argument(help="one or more YAML configs")]
@@ -88,7 +89,7 @@ def limits_of(slo: str, known: Sequence[str]) -> dict[str, float]:
     """Parse limits such as ``ttft:500,tpot:50`` to milliseconds by name.
 
     Spaces are accepted instead of commas, as in vLLM. Raises UsageError for a name that is not ``known``, for
-    a name that occurs twice, and for a limit that is not above 0.
+    a name that occurs twice, and for a limit that is not above 0 and at most a day.
     """
     limits: dict[str, float] = {}
     for part in slo.replace(",", " ").split():
@@ -98,6 +99,8 @@ def limits_of(slo: str, known: Sequence[str]) -> dict[str, float]:
         except ValueError:
             value = 0.0
         if name not in known or not colon or name in limits or not 0 < value < math.inf:
-            raise UsageError(f"--slo: {part!r} is not one of {', '.join(f'{each}:MS' for each in known)}")
+            raise UsageError(f"--slo: {part!r:.40} is not one of {', '.join(f'{each}:MS' for each in known)}")
+        if value > LONGEST_LIMIT_MS:
+            raise UsageError(f"--slo: {part!r:.40} is more than a day; limits are in milliseconds")
         limits[name] = value
     return limits

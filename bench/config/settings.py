@@ -19,6 +19,7 @@ from bench.formatting import MIB, parse_percent, parse_size
 Dtype = Literal["float32", "bfloat16", "float16"]
 Attention = Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Wait = Annotated[float, Field(gt=0, le=86_400_000, allow_inf_nan=False)]  # milliseconds, at most a day
 Bound = Annotated[float, Field(ge=0, allow_inf_nan=False)]  # no figure is ever negative
 LEAST_MEMORY = 64 * MIB
 LONGEST_WAIT_S = 7 * 86_400.0
@@ -85,9 +86,9 @@ class PriceBlock(Block):
 class SloBlock(Block):
     """What a good request is: it meets every limit that is given."""
 
-    ttft_ms: Positive | None = Field(None, description="most milliseconds to the first token")
-    tpot_ms: Positive | None = Field(None, description="most milliseconds for a further token, on average")
-    e2el_ms: Positive | None = Field(None, description="most milliseconds for the whole request")
+    ttft_ms: Wait | None = Field(None, description="most milliseconds to the first token")
+    tpot_ms: Wait | None = Field(None, description="most milliseconds for a further token, on average")
+    e2el_ms: Wait | None = Field(None, description="most milliseconds for the whole request")
 
     @property
     def limits(self) -> dict[str, float]:

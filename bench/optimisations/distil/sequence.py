@@ -30,6 +30,16 @@ class Params(training.TrainingParams):
         super().__post_init__()
         if not 0 < self.prompt < 1:
             raise ValueError("prompt must be above 0 and below 1, such as 0.25")
+        if not 1 <= self.given < self.tokens:
+            raise ValueError(
+                f"prompt must leave a token on both sides: {self.prompt:g} of {self.tokens} tokens "
+                f"is {self.given}"
+            )
+
+    @property
+    def given(self) -> int:
+        """Return how many tokens of a window the baseline is given."""
+        return round(self.prompt * self.tokens)
 
 
 def unsupported(device: str, dtype: str) -> str | None:
@@ -48,7 +58,7 @@ def _losses(model: Any, params: Params, baseline: Teacher) -> tuple[training.Los
     import torch
 
     teacher = distillation.teacher_of(model, baseline)
-    given = max(1, round(params.prompt * params.tokens))
+    given = params.given
     written = 0
 
     def loss(student: Any, window: Any) -> Any:

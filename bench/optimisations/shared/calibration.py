@@ -13,6 +13,9 @@ from bench.engine.template_limits import encoding, within
 from bench.errors import Unsupported
 
 SHORTEST = 16
+MOST_SEED = 2**63 - 1
+MOST_WINDOWS = 100_000
+MOST_TOKENS = 100_000_000  # of all windows, which are in memory together
 
 
 @dataclass(frozen=True)
@@ -29,10 +32,20 @@ class CalibrationParams:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 1 <= self.samples <= 100_000:
-            raise ValueError("samples must be from 1 to 100000")
         if not SHORTEST <= self.tokens <= 131_072:
             raise ValueError(f"tokens must be from {SHORTEST} to 131072")
+        must_fit("samples", self.samples, self.tokens)
+        if not 0 <= self.seed <= MOST_SEED:
+            raise ValueError(f"seed must be from 0 to {MOST_SEED}")
+
+
+def must_fit(what: str, windows: int, tokens: int) -> None:
+    """Raise ValueError for no window, for more windows than are ever needed, and for more tokens in them than
+    memory has room for: all are drawn before the first is used."""
+    if not 1 <= windows <= MOST_WINDOWS:
+        raise ValueError(f"{what} must be from 1 to {MOST_WINDOWS} windows, not {windows}")
+    if windows * tokens > MOST_TOKENS:
+        raise ValueError(f"{what} times tokens must be at most {MOST_TOKENS}, not {windows * tokens}")
 
 
 OF_TEXT = ("text", "samples", "tokens", "seed")  # the settings that choose the calibration text

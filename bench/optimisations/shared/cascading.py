@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
@@ -13,6 +12,7 @@ from bench.records.json_form import Json
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 LEAST_USD, MOST_USD = 1e-9, 1000.0  # of an hour; the least is the power of a few microwatts
+MOST_SCORE = 1000.0  # nats: a model whose scores are infinite in theory never gets near
 LEAST_USD_PER_1M, MOST_USD_PER_1M = 1e-4, 1e5
 NO_LINK = LinkSettings()
 COMMON = ("edge", "threshold", "link", "egress_usd_per_gb", "cloud")  # settings of every rule
@@ -116,10 +116,9 @@ class CascadeParams:
         self._must_fit_a_server()
         if not 0 <= self.egress_usd_per_gb <= MOST_USD:
             raise ValueError(f"egress_usd_per_gb must be 0 to {MOST_USD:g}, not {self.egress_usd_per_gb:g}")
-        low, high = self.rule.range
-        if not (math.isfinite(self.threshold) and low <= self.threshold <= high):
-            most = "" if math.isinf(high) else f" to {high:g}"
-            words = f"at most {high:g}" if math.isinf(low) else f"{low:g}{most or ' or more'}"
+        low, high = max(self.rule.range[0], -MOST_SCORE), min(self.rule.range[1], MOST_SCORE)
+        if not low <= self.threshold <= high:
+            words = f"{low:g} to {high:g}"
             raise ValueError(f"threshold must be {words}, not {self.threshold:g}: no score is beyond it")
 
     def _must_fit_a_server(self) -> None:

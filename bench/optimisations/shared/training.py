@@ -27,6 +27,8 @@ PACKAGES = ("torch", "transformers", "accelerate")
 HELD_OUT = 0.05  # the share at the end of the text that is never trained on
 WARMUP = 0.05
 CLIP = 1.0
+_MOST_STEPS, _MOST_OTHERS = ("steps", "evaluate_every", "patience"), ("batch", "held_out", "lora_rank")
+MOST = {**dict.fromkeys(_MOST_STEPS, 50_000), **dict.fromkeys(_MOST_OTHERS, 4096)}
 
 
 @dataclass(frozen=True)
@@ -53,13 +55,14 @@ class TrainingParams(calibration.CalibrationParams):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("steps", "batch", "held_out", "evaluate_every", "patience"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1")
+        for name, most in MOST.items():
+            value = getattr(self, name)
+            if value is not None and not 1 <= value <= most:
+                raise ValueError(f"{name} must be from 1 to {most}, not {value}")
+        calibration.must_fit("steps times batch", self.steps * self.batch, self.tokens)
+        calibration.must_fit("held_out", self.held_out, self.tokens)
         if not 0 < self.learning_rate < 1:
             raise ValueError("learning_rate must be above 0 and below 1, such as 0.0001")
-        if self.lora_rank is not None and self.lora_rank < 1:
-            raise ValueError("lora_rank must be at least 1")
         if not 0 < self.max_minutes <= 10_000:
             raise ValueError("max_minutes must be above 0 and at most 10000")
 
