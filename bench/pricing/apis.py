@@ -16,11 +16,11 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
 from bench.errors import UsageError
-from bench.formatting import did_you_mean
+from bench.formatting import did_you_mean, short_name
 from bench.pricing.mix import TokenMix as TokenMix
 
 if TYPE_CHECKING:
-    from genai_prices.types import ModelInfo, Provider
+    from genai_prices.types import ModelInfo, ModelPrice, Provider
 
 FORMULA_API: Final = (
     "n_in * input price + n_out * output price; input that is read from a cache or written to it, and hours "
@@ -38,6 +38,7 @@ POPULAR: Final = (
 )  # the APIs that a run is compared with if the user names none
 BATCH: Final = {"processing": "batch"}
 FREE: Final = ":free"
+_ANY_DAY: Final = dt.date(2000, 1, 1)  # of a model with a single price
 _BETWEEN_DIGITS: Final = re.compile(r"(?<=\d)p(?=\d)")  # some providers write 2p5 for 2.5
 
 
@@ -79,10 +80,22 @@ def offer(ref: str, mix: TokenMix, day: dt.date) -> ApiOffer:
 
 
 def must_be_known(ref: str) -> None:
-    """Raise UsageError, which suggests the nearest name, if the list does not have this provider or model."""
+    """Raise UsageError, which suggests the nearest name, if the list does not have this provider or model,
+    and for a model that is never billed for text in and out, such as one of embeddings."""
     if ref.lower() not in _known():
         hint = did_you_mean(ref.lower(), _known(), "write it as provider/model")
-        raise UsageError(f"no API called {ref!r} in {list_version()} ({hint})")
+        raise UsageError(f"no API called {short_name(ref)!r} in {list_version()} ({hint})")
+    if not any(price.input_mtok and price.output_mtok for price in _prices(_known()[ref.lower()][1])):
+        raise UsageError(
+            f"{ref} has no price for text that it writes in {list_version()}: it is free, or a model of "
+            "embeddings, images or speech"
+        )
+
+
+def _prices(model: ModelInfo) -> list[ModelPrice]:
+    """Return every price that a model has on some day or at some hour."""
+    listed = model.prices if isinstance(model.prices, list) else ()
+    return [conditional.prices for conditional in listed] if listed else [model.get_prices(_noon(_ANY_DAY))]
 
 
 def token_usd(ref: str, day: dt.date) -> tuple[float, float]:

@@ -92,11 +92,13 @@ def address(url: str) -> Address:
     """Read an address such as ``http://127.0.0.1:8000`` or ``https://api.example/v1``.
 
     The prefix is ``/v1`` if none is given, and a whole path of an endpoint is cut. Raises UsageError for
-    another scheme, for a user or a password in it and for a query; what was given is not shown then, because
-    it may hold a secret.
+    another scheme, for a user or a password in it, for a query and for a line break; what was given is not
+    shown then, because it may hold a secret.
     """
+    if not url.isprintable() or re.search(r"\s", url.strip(" ")):  # urlsplit takes tabs and line breaks out
+        raise UsageError("an address must hold no space, no line break and no other control character")
     try:
-        parts = urlsplit(url.strip())
+        parts = urlsplit(url.strip(" "))
         port = parts.port
     except ValueError:
         raise UsageError("the address of the server cannot be read: is the port a number?") from None
