@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,7 +25,7 @@ def cells(source: YamlSource, sweep: object, homes: Mapping[str, str]) -> list[t
             raise source.error(("sweep", key), "must be a list with at least one value")
         if key == WHOLE and not all(isinstance(value, dict) and value for value in values):
             raise source.error(("sweep", key), "must be a list of blocks, such as [{name: offline}]")
-        if len({str(value) for value in values}) < len(values):
+        if len({json.dumps(value, sort_keys=True, default=str) for value in values}) < len(values):
             raise source.error(("sweep", key), "a value is given twice", "keep one of them")
         count *= len(values)
     if count > MAX_CELLS:
@@ -43,7 +45,15 @@ def cells(source: YamlSource, sweep: object, homes: Mapping[str, str]) -> list[t
 
 
 def _label(key: str, value: object) -> str:
-    """Return what names a cell: ``users=4``, or a workload by its own name and settings."""
+    """Return what names a cell: ``users=4``, or a workload by its own name and settings. A text is quoted
+    where it could be read as something else: ``file="p q"``."""
     if key != WHOLE or not isinstance(value, dict):
-        return f"{key}={value}"
-    return " ".join(str(one) if name == "name" else f"{name}={one}" for name, one in value.items())
+        return f"{key}={_shown(value)}"
+    return " ".join(_shown(one) if name == "name" else f"{name}={_shown(one)}" for name, one in value.items())
+
+
+def _shown(value: object) -> str:
+    """Return a value as it stands in a label."""
+    if isinstance(value, str) and (not value or not value.isprintable() or re.search(r"[\s\"'=]", value)):
+        return json.dumps(value)
+    return str(value)

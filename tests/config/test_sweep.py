@@ -34,6 +34,11 @@ def test_a_sweep_is_the_product_of_its_lists_each_cell_with_a_baseline(write: Wr
         ("{batch_size: 4}", "sweep.batch_size", "must be a list"),
         ("{batch_size: []}", "sweep.batch_size", "at least one"),
         ("{batch_size: [1, 2, 1]}", "sweep.batch_size", "given twice"),
+        (
+            "{workload: [{name: chat, requests: 6}, {requests: 6, name: chat}]}",
+            "sweep.workload",
+            "given twice",
+        ),
         ("{batchsize: [1, 2]}", "sweep.batchsize", "did you mean 'batch_size'?"),
         ("{model: [a, b]}", "sweep.model", "unknown key"),
         ("{batch_size: [1, 0]}", "sweep.batch_size", "greater than or equal to 1, not 0"),
@@ -77,6 +82,16 @@ def test_a_cell_is_named_by_its_values_and_changes_their_blocks() -> None:
     assert found[-1][1] == {
         "workload": {"name": "closed-loop", "users": 4, "requests": 3}, "runtime": {"dtype": "float16"},
     }  # fmt: skip
+
+
+def test_a_text_that_could_be_read_as_two_is_quoted_in_the_name_of_its_cell() -> None:
+    source: Any = None
+    values = ["p", "p q", "p requests=3", "a\nb", ""]
+    found = cells(source, {"file": values, "requests": [3]}, {"file": "workload", "requests": "workload"})
+    assert [label for label, _overlay in found] == [
+        "file=p requests=3", 'file="p q" requests=3', 'file="p requests=3" requests=3',
+        'file="a\\nb" requests=3', 'file="" requests=3',
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("count", "fits"), [(MAX_CELLS // 2, True), (MAX_CELLS // 2 + 1, False)])
