@@ -26,7 +26,7 @@ from bench.models.gguf_format import is_gguf
 from bench.models.reference import LocalPath, Named, Random
 from bench.models.registry import find_model
 from bench.models.templates import has_template
-from bench.pricing.book import default_book, price_called
+from bench.pricing.book import price_called, whole_book
 from bench.pricing.cards import misfit_of_card, price_of_card
 from bench.pricing.hourly_price import cautions
 from bench.pricing.reprice import plain
@@ -140,5 +140,5 @@ def _other_card(spec: Spec, arms: Sequence[Arm]) -> Iterator[str]:
     gpus = [gpu for device in {arm.runtime.device for arm in arms} if isinstance(gpu := gpu_for(device), Gpu)]
     for gpu in gpus[:1]:
         if reason := misfit_of_card(price, gpu.name):
-            better = price_of_card(gpu.name, gpu.memory_bytes / GIB, default_book())
+            better = price_of_card(gpu.name, gpu.memory_bytes / GIB, whole_book()[0])
             yield reason + (f": did you mean {better}?" if better else "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -16,7 +17,7 @@ from bench.cli.tables import terminal_width as terminal_width
 from bench.config.spec import Arm, Optimisation
 from bench.config.support import device_here, missing
 from bench.errors import UsageError
-from bench.formatting import count, did_you_mean, printable, with_ordinals
+from bench.formatting import count, did_you_mean, one_line, printable, with_ordinals
 from bench.models.reference import Hub, LocalPath, ModelRef, Random
 from bench.optimisations import verbs
 
@@ -163,9 +164,12 @@ def _metrics() -> Iterator[Row]:
 
 
 def _prices() -> Iterator[Row]:
-    from bench.pricing.book import default_book
+    from bench.pricing.book import whole_book
 
-    for price in sorted(default_book().values(), key=lambda price: price.id):
+    book, errors = whole_book()
+    for error in errors:
+        print(f"bench: not in the list of prices: {one_line(str(error))}", file=sys.stderr)
+    for price in sorted(book.values(), key=lambda price: price.id):
         source = textwrap.shorten(price.source, 90, placeholder=" ...")
         yield price.id, f"{price.hourly_usd:.4f} USD/h", f"{price.date}", source
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from bench.cli.edited_results import showing
@@ -34,12 +34,39 @@ def plan(asked: PlanOptions) -> None:
     for. docs/cost.md derives a row by hand.
     """
     must_be_one_plan(asked)
+    _must_be_known(asked)
     if asked.run is None:
         shown = _answer(_of_card(asked), asked)
     else:
         with showing(asked.run):
             shown = _shown(asked)
     print(shown)
+
+
+def _must_be_known(asked: PlanOptions) -> None:
+    """Raise UsageError for a number out of range, and for a price or an API that is not known: all this is
+    said before a run is read and a queue simulated."""
+    from bench.plan.fleet import Stream
+    from bench.pricing.apis import must_be_known
+    from bench.pricing.book import price_called
+    from bench.pricing.mix import TokenMix
+
+    stream = Stream(asked.requests_per_day, asked.input_tokens or 1, asked.output_tokens or 1, asked.peak)
+    _ = asked.other_volumes(stream), asked.target, asked.bits, TokenMix(1, 1).scaled(asked.token_ratio)
+    for price_id in asked.hardware or ():
+        _looked_up("--hardware", price_called, price_id)
+    if asked.reserved is not None:
+        _looked_up("--reserved", price_called, asked.reserved)
+    for ref in asked.api or ():
+        _looked_up("--api", must_be_known, ref)
+
+
+def _looked_up(option: str, look_up: Callable[[str], object], name: str) -> None:
+    """Look up a name, and put its option before the words of an error."""
+    try:
+        look_up(name)
+    except UsageError as bad:
+        raise UsageError(f"{option}: {bad}") from None
 
 
 def _shown(asked: PlanOptions) -> str:

@@ -13,7 +13,7 @@ from bench.data_paths import data_directories
 from bench.errors import ConfigError, UsageError, together
 from bench.formatting import count, did_you_mean, printable
 from bench.pricing import hourly_price
-from bench.pricing.book import KIND, default_book, find_price, read_book
+from bench.pricing.book import KIND, default_book, price_called, read_book
 from bench.pricing.cost import FORMULA_ENERGY, FORMULA_RUN
 from bench.pricing.hardware import HardwarePrice
 from bench.pricing.reprice import plain
@@ -74,7 +74,7 @@ def page(price_id: str, today: str, *, as_json: bool) -> str:
 
     Raises UsageError, which suggests the nearest id, for an unknown one.
     """
-    price = find_price(default_book(), price_id)
+    price = price_called(price_id)
     if as_json:
         return json.dumps(as_data(price, today), indent=1)
     keys = {key: value for key, value in plain(price).items() if key not in ("id", "name") and value != ""}

@@ -31,7 +31,7 @@ from bench.metrics import all_metrics
 from bench.models.registry import all_models
 from bench.models.shrink import ALLOWED
 from bench.optimisations import routes, spellings, verbs
-from bench.pricing.book import default_book
+from bench.pricing.book import whole_book
 
 Schema = dict[str, Any]
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -47,7 +47,7 @@ def json_schema() -> Schema:
         "name": {**name, "maxLength": 200},
         **arm,
         "variants": {"type": "array", "items": variant, "description": "what differs from the file"},
-        "price": _of(PriceBlock, hardware=list(default_book())),
+        "price": _of(PriceBlock, hardware=list(whole_book()[0])),
         "slo": _of(SloBlock),
         "energy": _of(EnergyBlock),
         "drift": _of(

@@ -31,27 +31,41 @@ GPU_USD: Final = (0.05, 40.0)  # the same for a GPU
 Book = dict[str, HardwarePrice]
 
 
-def default_book(having: str = "") -> Book:
+def default_book() -> Book:
     """Return every price in ``configs/prices`` of the working directory, the repository and the package.
 
-    With ``having``, read only the files that contain this text.
+    Raises one ConfigError that lists all faulty prices.
     """
-    book: Book = {}
-    for directory in data_directories(KIND):
-        book = {**load_book(directory, having), **book}
+    book, errors = whole_book()
+    if errors:
+        raise together(errors)
     return book
 
 
-def load_book(directory: Path, having: str = "") -> Book:
+def whole_book() -> tuple[Book, list[ConfigError]]:
+    """Return (every valid price of these directories by id, the errors of the others)."""
+    book: Book = {}
+    wrong: list[ConfigError] = []
+    for directory in data_directories(KIND):
+        found, errors = read_book(directory)
+        book = {**found, **book}
+        wrong += errors
+    return book, wrong
+
+
+def load_book(directory: Path) -> Book:
     """Return every price in ``directory`` by id. Raises one ConfigError that lists all faulty prices."""
-    book, errors = read_book(directory, having)
+    book, errors = read_book(directory)
     if errors:
         raise together(errors)
     return book
 
 
 def read_book(directory: Path, having: str = "") -> tuple[Book, list[ConfigError]]:
-    """Read ``directory`` and return (the valid prices by id, the errors of the others)."""
+    """Read ``directory`` and return (the valid prices by id, the errors of the others).
+
+    With ``having``, read only the files that contain this id.
+    """
     book: Book = {}
     errors: list[ConfigError] = []
     homes: dict[str, str] = {}
@@ -81,12 +95,21 @@ def find_price(book: Mapping[str, HardwarePrice], price_id: str) -> HardwarePric
 def price_called(price_id: str) -> HardwarePrice:
     """Return one price of `default_book`. To be fast, it reads only the files that contain the id.
 
-    Raises UsageError, which suggests the nearest known id.
+    A broken file matters only if it holds the id. Raises UsageError, which suggests the nearest known id and
+    names the files that cannot be read.
     """
     for directory in data_directories(KIND) if PRICE_ID.fullmatch(price_id) else ():
-        if price := load_book(directory, having=price_id).get(price_id):
-            return price
-    return find_price(default_book(), price_id)
+        book, errors = read_book(directory, having=price_id)
+        if errors:
+            raise together(errors)
+        if price_id in book:
+            return book[price_id]
+    book, errors = whole_book()
+    try:
+        return find_price(book, price_id)
+    except UsageError as bad:
+        broken = f"; a file of prices is broken: {together(errors)}" if errors else ""
+        raise UsageError(f"{bad}{broken}") from None
 
 
 def check_range(price: HardwarePrice, file: str) -> None:
@@ -119,7 +142,7 @@ def _read(path: Path, having: str) -> Iterator[HardwarePrice | ConfigError]:
 
     try:
         content = read_bounded(path, MAX_BYTES)
-        if having.encode() not in content:
+        if having and not re.search(rf"(?<![a-z0-9.-]){re.escape(having)}(?![a-z0-9-])".encode(), content):
             return
         source = parse_yaml(content, str(path))
         assert isinstance(source.data, dict)  # parse_yaml refuses anything else

@@ -151,6 +151,13 @@ def test_a_wrong_file_is_in_the_way_of_its_own_prices_only(prices: Path) -> None
     assert price_called("aws-m7i-large") == BOOK["aws-m7i-large"]
     with pytest.raises(ConfigError):
         price_called("some-h100")
+    with pytest.raises(UsageError, match=r"no price called 'h10' \(did you mean.*broken: .*some.yaml"):
+        price_called("h10")
+    done = CliRunner().invoke(app, ["list", "prices"])
+    assert done.exit_code == 0
+    assert "some.yaml" in done.stderr
+    assert "aws-m7i-large" in done.stdout
+    assert CliRunner().invoke(app, ["schema"]).exit_code == 0
 
 
 @pytest.mark.parametrize(
