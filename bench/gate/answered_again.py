@@ -26,7 +26,7 @@ def doubted(found: Finding, units: Sequence[UnitRecord]) -> Finding:
     if not undecided and found.verdict != GateVerdict.PASS:
         return found
     reason = (
-        f"the same request was asked again and again, and answered {faster:.3g} times faster than at first: "
+        f"the same request was asked again and again, and answered {faster:,.0f} times faster than at first: "
         "a cache may have answered, or the first answer paid for a start. Give two or more different "
         "requests (workload.requests), so that each is timed when it is new"
     )

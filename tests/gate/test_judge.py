@@ -241,7 +241,7 @@ def test_answers_that_a_cache_may_have_given_are_no_pass(
     units = tuple(unit(n, 0.0, asked_again=again, cold=Sides(**starts)) for n in range(1, 10))
     found = judged(gate([], units=units))
     assert found.verdict == verdict
-    said = "answered 5.52 times faster than at first"
+    said = "answered 6 times faster than at first"
     assert (said in found.rules[0].reason) is (verdict == "SUSPECT")
     few = judged(gate([], units=units[:2])).rules[0]
     assert (few.verdict, said in few.reason) == ("INCONCLUSIVE", verdict == "SUSPECT")
