@@ -35,6 +35,7 @@ KNOWN = {
     ("environments", "run_whole"): "the look into an interpreter",
     ("machine.devices", "subprocess.run"): "nvidia-smi",
     ("machine.process_tree", "subprocess.Popen"): "whoever calls it says what",
+    ("__main__", "os.execv"): "this program itself, without PYTHONINSPECT",
     ("measure.lm_eval_tasks", "run_child"): "lm-eval, which writes and judges",
     ("measure.worker_process", "subprocess.Popen"): "worker",
     ("models.child", "subprocess.Popen"): "whoever calls it says what",

@@ -64,7 +64,8 @@ def test_a_gate_has_its_verdict_whatever_the_streams(
     "variable",
     ["PYTHONIOENCODING=idna", "PYTHONIOENCODING=undefined", "PYTHONIOENCODING=punycode",
      "PYTHONIOENCODING=utf-8:nonsense", "PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 LC_ALL=C",
-     "_BENCH_COMPLETE=complete_bash", "_BENCH_COMPLETE=source_zsh", "_BENCH_COMPLETE=nonsense"],
+     "PYTHONINSPECT=1", "_BENCH_COMPLETE=complete_bash",
+     "_BENCH_COMPLETE=source_zsh", "_BENCH_COMPLETE=nonsense"],
 )  # fmt: skip
 @pytest.mark.fault(34)
 def test_no_variable_of_python_or_of_a_shell_decides_an_exit_code(
