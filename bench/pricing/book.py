@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 KIND: Final = "configs/prices"
 LIST: Final = "prices"
 PRICE_ID: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,99}")
+LONGEST_TEXT: Final = 1000  # letters of a name or a source
 VCPU_USD: Final = (0.001, 1.0)  # plausible rents of a vCPU, in US dollars per hour: lowest, highest
 GPU_USD: Final = (0.05, 40.0)  # the same for a GPU
 
@@ -172,9 +173,11 @@ def _price(source: YamlSource, place: KeyPath, entry: object, path: Path) -> Har
     if not isinstance(entry, dict) or not isinstance(shared, dict):
         raise source.error(place, "not a mapping of keys to values")
     whole = {**{key: value for key, value in shared.items() if key != LIST}, **entry}
+    whole = {key: value.strip() if isinstance(value, str) else value for key, value in whole.items()}
     if place and not whole.get("name"):
         whole["name"] = _name(whole)
     try:
+        _must_be_lines(whole, source.file)
         price = parse_price(whole, source.file)
         check_range(price, source.file)
     except ConfigError as bad:
@@ -185,6 +188,13 @@ def _price(source: YamlSource, place: KeyPath, entry: object, path: Path) -> Har
     if not place and price.id != path.stem:
         raise source.error(("id",), f"is {price.id!r}, the file {path.stem!r}")
     return price
+
+
+def _must_be_lines(entry: Mapping[str, object], file: str) -> None:
+    """Raise ConfigError for a text that no table and no result can show: each is one line."""
+    for key, value in entry.items():
+        if isinstance(value, str) and (len(value) > LONGEST_TEXT or not value.isprintable()):
+            raise ConfigError(file, f"must be one line of at most {LONGEST_TEXT} letters", key=key)
 
 
 def _name(entry: Mapping[str, object]) -> str:

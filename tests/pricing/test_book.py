@@ -280,6 +280,15 @@ class TestFiles:
             load_book(write(tmp_path, "box.yaml", text))
         assert where in str(caught.value)
 
+    @pytest.mark.parametrize("key", ["name", "source", "id", "date", "currency"])
+    @pytest.mark.parametrize("text", ["x" * 1001, "a\nb", "\x1b[31m"])
+    def test_a_text_is_one_line_of_a_table(self, tmp_path: Path, key: str, text: str) -> None:
+        (tmp_path / "box.yaml").write_text(yaml.safe_dump({**RENTED, "id": "box", key: text}))
+        with pytest.raises(ConfigError, match="must be one line of at most 1000 letters") as bad:
+            load_book(tmp_path)
+        assert bad.value.key == key
+        assert len(str(bad.value)) < 400
+
     def test_a_directory_without_prices(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="no price files"):
             load_book(tmp_path / "nowhere")
