@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import bench
 from bench.config.settings import RuntimeBlock, WorkloadBlock
 from bench.pricing.reprice import price_block
 from bench.results.summarise import summarise
-from bench.results.summary import RUN_JSON, sealed
+from bench.results.summary import RUN_JSON, summary_bytes
 from bench.store.files import digest
 from bench.store.journal import Journal
 from bench.store.replay import JOURNAL, load_record
@@ -134,6 +133,6 @@ def write_run(directory: Path) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     write_journal(directory)
     (directory / "spec.yaml").write_text(yaml.safe_dump(SPEC, sort_keys=False))
-    content = json.dumps(sealed(summarise(load_record(directory)).to_json(), directory / JOURNAL), indent=1)
-    (directory / RUN_JSON).write_text(content + "\n")
+    content = summarise(load_record(directory)).to_json()
+    (directory / RUN_JSON).write_bytes(summary_bytes(content, directory / JOURNAL))
     return directory

@@ -24,7 +24,7 @@ from journals import HEAD, MACHINE, MODEL, SPEC, arm
 
 from bench.bounded import contents_of
 from bench.pricing.reprice import price_block
-from bench.results.summary import RUN_JSON, SEAL, from_journal
+from bench.results.summary import RUN_JSON, from_journal, summary_bytes
 from bench.store.chain import MOST_IN_ALL, Chain, seal
 from bench.store.files import digest
 from bench.store.replay import JOURNAL
@@ -60,6 +60,7 @@ def kinds(count: int = 12, rows: int = 1) -> list[Kind]:
         head = {
             **HEAD,
             "machine": {**MACHINE, "cpu_model": f"fake {index % 2}"},
+            "text": {**HEAD["text"], "sha256": digest("text")},  # has letters, as every real one
             "price": price_block(PRICES[index % len(PRICES)], None, 1.0 - index / 100, "2026-01-31"),
         }
         kept.append("run_started", head)
@@ -115,11 +116,7 @@ def write_one(out: Path, number: int, kind: Kind) -> Path:
     content = {
         **kind.content, "run_id": directory.name, "started_utc": _stamp(at), "finished_utc": ended,
     }  # fmt: skip
-    chain = Chain()
-    for line in lines:
-        chain = chain.then(line)
-    sealed = {**content, SEAL: {"content_sha256": digest(content), "journal_sha256": chain.digest}}
-    (directory / RUN_JSON).write_text(json.dumps(sealed, ensure_ascii=False))
+    (directory / RUN_JSON).write_bytes(summary_bytes(content, directory / JOURNAL))
     return directory
 
 

@@ -169,17 +169,17 @@ def recorded_price(mapping: Mapping[str, object], run_id: str) -> HardwarePrice:
     Raises IntegrityError for an invalid price: a price is checked before a run is written, so somebody
     changed it afterwards.
     """
-    return _recorded(
-        json.dumps({key: mapping[key] for key in mapping if key != "utilisation"}, default=str), run_id
-    )
-
-
-@functools.lru_cache(maxsize=256)  # every figure of every row needs the price
-def _recorded(block: str, run_id: str) -> HardwarePrice:
+    block = json.dumps({key: mapping[key] for key in mapping if key != "utilisation"}, default=str)
     try:
-        return parse_price(json.loads(block), f"run {run_id}")
+        return _recorded(block)
     except ConfigError as bad:
+        bad.file = f"run {run_id}"
         raise IntegrityError(f"{bad}: the price was changed after the run") from None
+
+
+@functools.lru_cache(maxsize=256)  # every figure of every row needs it, and many runs have the same
+def _recorded(block: str) -> HardwarePrice:
+    return parse_price(json.loads(block), "")
 
 
 @functools.cache

@@ -10,8 +10,8 @@ from bench.errors import UsageError
 from bench.measure.clock import utc_now
 from bench.results.run_summary import RunSummary
 from bench.results.summarise import summarise
-from bench.results.summary import RUN_JSON, must_be_readable, sealed
-from bench.store.files import slug, write_atomic
+from bench.results.summary import RUN_JSON, must_be_readable, summary_bytes
+from bench.store.files import slug, write_atomic_bytes
 from bench.store.replay import journal_of, load_record
 
 LOGS = "logs"
@@ -37,8 +37,7 @@ def write_summary(directory: Path) -> RunSummary:
     elsewhere is made within ``judging``.
     """
     summary = summarise(load_record(directory))
-    whole = sealed(json.loads(json.dumps(summary.to_json())), journal_of(directory))
-    content = json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False)
-    must_be_readable(directory / RUN_JSON, content.encode(errors="backslashreplace"))
-    write_atomic(directory / RUN_JSON, content + "\n")
+    content = summary_bytes(json.loads(json.dumps(summary.to_json())), journal_of(directory))
+    must_be_readable(directory / RUN_JSON, content)
+    write_atomic_bytes(directory / RUN_JSON, content)
     return summary

@@ -31,8 +31,10 @@ def _one_line(text: str) -> str:
 
 
 def _whole_letters(text: str) -> str:
-    if any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise ValueError("has half of a letter (a lone surrogate)")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("has half of a letter (a lone surrogate)") from None
     return text
 
 
