@@ -21,7 +21,7 @@ from bench.records import ArmRecord, ColdStart, Counted, LoadBlock, SaidTexts, S
 from bench.records.loads import ClientOverhead
 from bench.records.samples import Sample
 from bench.results.summarise import summarise
-from bench.results.summary import RUN_JSON, sealed
+from bench.results.summary import RUN_JSON, summary_bytes
 from bench.serving import record
 from bench.serving.load import Load
 from bench.serving.text_drift import TextDrift
@@ -126,10 +126,8 @@ def write(directory: Path, records: Records) -> Path:
         for kind, payload in records:
             journal.append(kind, payload)
     (directory / "spec.yaml").write_text(yaml.safe_dump(records[0][1]["spec"], sort_keys=False))
-    content = summarise(load_record(directory)).to_json()
-    (directory / RUN_JSON).write_text(
-        json.dumps(sealed(json.loads(json.dumps(content)), directory / JOURNAL))
-    )
+    content = json.loads(json.dumps(summarise(load_record(directory)).to_json()))
+    (directory / RUN_JSON).write_bytes(summary_bytes(content, directory / JOURNAL))
     return directory
 
 

@@ -129,7 +129,7 @@ class EnergyAsked(Block):
 class Spec(Block):
     """Hold a config; only the parts that later code reads are checked."""
 
-    drift: DriftAsked = DriftAsked()
+    drift: DriftAsked = Field(default_factory=DriftAsked)
     energy: EnergyAsked | None = None
     slo: dict[Name, Number] | None = None
     gate: Limits | None = None

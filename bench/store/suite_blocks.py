@@ -106,7 +106,7 @@ class Answers(Block):
     items: Annotated[list[Item], Field(max_length=MOST_ITEMS)] = Field(default_factory=list)
     both: OfBoth | None = None
     judged: Annotated[list[Values | None], Field(max_length=MOST_ITEMS)] = Field(default_factory=list)
-    about: OfHarness = OfHarness()
+    about: OfHarness = Field(default_factory=OfHarness)
 
     @model_validator(mode="after")
     def _says_what_is_judged(self) -> Answers:

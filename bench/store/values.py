@@ -71,7 +71,7 @@ Day = Annotated[str, Field(max_length=DAY_LETTERS), AfterValidator(_real_day)]
 class Block(BaseModel):
     """Ignore keys that are not fields, and require numbers to be numbers and not text."""
 
-    model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
+    model_config = ConfigDict(extra="ignore", strict=True, frozen=True, defer_build=True)
 
 
 def check_block(kind: type[BaseModel], value: object, where: str) -> None:
