@@ -119,3 +119,17 @@ def test_a_cache_with_a_window_is_refused(tmp_path: Path) -> None:
     model = engine(path).model
     with pytest.raises(Unsupported, match="the cache of MistralForCausalLM has DynamicSlidingWindowLayer"):
         prefill.apply(model, prefill.Params())
+
+
+def test_a_cache_with_other_keys_than_values_is_refused() -> None:
+    """Multi-head latent attention: 32 numbers of a key and 16 of a value."""
+    import transformers
+
+    config = transformers.DeepseekV3Config(
+        hidden_size=32, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2, vocab_size=96,
+        intermediate_size=32, q_lora_rank=16, kv_lora_rank=16, qk_nope_head_dim=16, qk_rope_head_dim=16,
+        v_head_dim=16, first_k_dense_replace=1,
+    )  # fmt: skip
+    model = transformers.AutoModelForCausalLM.from_config(config).eval()
+    with pytest.raises(Unsupported, match="holds other keys than values"):
+        prefill.apply(model, prefill.Params())

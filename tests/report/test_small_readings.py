@@ -32,10 +32,11 @@ def test_an_interval_without_an_end_is_not_drawn(
 
 @pytest.mark.parametrize("verdict", list(GateVerdict))
 def test_advice_is_on_what_decided(sample: ModuleType, verdict: GateVerdict) -> None:
-    """Only a change that was not measured has advice, and only where that is the gate's verdict."""
+    """Only a change that was not compared has advice, and only where that is the gate's verdict."""
     rules = [sample.finding("m", "max 1", one, "because") for one in (verdict, GateVerdict.UNREACHED)]
     gate = block(rules, Effort("commits"))
-    assert bool(advice_on(gate)) is (gate.verdict == GateVerdict.UNREACHED)
+    not_compared = (GateVerdict.UNREACHED, GateVerdict.BROKEN_BASE)
+    assert bool(advice_on(gate)) is (gate.verdict in not_compared)
 
 
 @pytest.mark.parametrize(("value", "left"), [(1.05, []), (None, [0.179])])

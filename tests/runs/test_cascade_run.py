@@ -28,7 +28,7 @@ from bench.runs.run import run_spec
 from bench.store.replay import load_record
 
 REQUESTS, TOKENS, ITEMS = 4, 4, 12
-NEVER, ALWAYS = -1e6, 0.0
+NEVER, ALWAYS = -1e3, 0.0
 
 
 def toy(path: Path, layers: int, words: tuple[str, ...] = ()) -> Path:

@@ -21,7 +21,7 @@ from bench.errors import ExitCode
 from bench.measure.worker_process import WorkerProcess
 from bench.worker import commands, loop
 from bench.worker.commands import Worker
-from bench.worker.duet import _Nobody
+from bench.worker.duet import Nobody
 from bench.worker.protocol import ChannelClosed
 
 __all__ = ["fake_runtime"]  # a fixture
@@ -87,7 +87,7 @@ def test_from_the_pipe_to_the_clock(
         return messages.pop(), [baton.detach()] if module == "duet" else []
 
     monkeypatch.setattr(Worker, "__init__", loaded)
-    monkeypatch.setattr(commands, "Baton", lambda _channel, spins: _Nobody())
+    monkeypatch.setattr(commands, "Baton", lambda _channel, spins: Nobody())
     monkeypatch.setattr(f"bench.worker.{module}.perf_counter_ns", clock)
     monkeypatch.setattr(loop, "receive", heard)
     monkeypatch.setattr(loop, "send", lambda _channel, reply: said.append(reply))

@@ -187,14 +187,23 @@ def check_prices(params: Any) -> None:
 
 
 def must_have_plain_cache(model: Any) -> None:
-    """Raise Unsupported unless the cache holds plain keys and values of every token in every layer."""
+    """Raise Unsupported unless the cache holds plain keys and values of every token in every layer, as many
+    numbers of both as ``cache_shape`` says. Multi-head latent attention holds other numbers of keys than of
+    values."""
+    import torch
     from transformers import DynamicCache
 
     decoder.blocks(model)
-    kinds = {type(layer).__name__ for layer in DynamicCache(config=model.config).layers}
+    cache, name = DynamicCache(config=model.config), type(model).__name__
+    kinds = {type(layer).__name__ for layer in cache.layers}
     if kinds - {"DynamicLayer"}:
-        name = type(model).__name__
         raise Unsupported(f"the cache of {name} has {', '.join(sorted(kinds))}: only plain ones can be sent")
+    with torch.inference_mode():
+        model(input_ids=torch.zeros((1, 1), dtype=torch.long, device=model.device), past_key_values=cache)
+    plain = cache_shape(model)
+    wanted = torch.Size((1, plain.heads, 1, plain.numbers))
+    if any(part.shape != wanted for layer in cache.layers for part in (layer.keys, layer.values)):
+        raise Unsupported(f"the cache of {name} holds other keys than values: only plain ones can be sent")
 
 
 def item_bytes(census: Census) -> int:
