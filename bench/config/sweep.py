@@ -37,8 +37,8 @@ def cells(source: YamlSource, sweep: object, homes: Mapping[str, str]) -> list[t
         for key, value in chosen.items():
             overlay.setdefault(homes[key], {}).update(value if key == WHOLE else {key: value})
         label = " ".join(_label(key, value) for key, value in chosen.items())
-        if len(label) > MOST_NAME or not label.isprintable():
-            problem = f"a combination needs a name of at most {MOST_NAME} characters, on one line"
+        if len(label) > MOST_NAME:
+            problem = f"a combination needs a name of at most {MOST_NAME} characters"
             raise source.error(("sweep",), f"{problem}, not {label[:60]!r} ({len(label)})")
         found.append((label, overlay))
     return found

@@ -83,7 +83,7 @@ def load_run(directory: Path, figures: Container[str] | None = None) -> RunSumma
         return from_journal(directory)
     data = _read(path)
     quick = quickly_parsed(data, MOST) if figures is not None else None
-    content = _parsed(path, data) if quick is None else quick
+    content = _parsed(path, data) if quick is None else dict(quick)
     seal = content.pop(SEAL, None)
     has_journal = any(os.path.lexists(directory / name) for name in (JOURNAL, f"{JOURNAL}.gz"))
     if seal is None and has_journal:

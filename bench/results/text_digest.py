@@ -9,11 +9,11 @@ what the file's owner does on purpose.
 from __future__ import annotations
 
 import hashlib
-from typing import Any
 
 from pydantic_core import from_json
 
 from bench.bounded import Contents, contents_of
+from bench.records.json_form import Json
 
 _CLOSING = b"\n }\n}\n"  # of the seal, which is the last key, and of the file
 _LENGTH = len(',\n  "text_sha256": ""') + 2 * hashlib.sha256().digest_size + len(_CLOSING)
@@ -25,7 +25,7 @@ def with_digest(data: bytes) -> bytes:
     return head + _ending(head)
 
 
-def quickly_parsed(data: bytes, most: Contents) -> dict[str, Any] | None:
+def quickly_parsed(data: bytes, most: Contents) -> Json | None:
     """Return the content of ``run.json`` if its text is the one that was written, else None.
 
     Unlike a strict parser, it takes the last one of two equal keys, and infinity for 1e999. Our writer writes

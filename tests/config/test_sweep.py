@@ -45,7 +45,6 @@ def test_a_sweep_is_the_product_of_its_lists_each_cell_with_a_baseline(write: Wr
         ("{dtype: [float32, int8]}", "sweep.dtype", "'bfloat16'"),
         ("{batch_size: [[1]]}", "sweep.batch_size", "integer"),
         (f"{{file: [{'long/' * 60}]}}", "sweep", "a name of at most 300 characters"),
-        ('{file: ["two\\nlines"]}', "sweep.file", "on one line"),
     ],
 )
 def test_a_sweep_is_refused(write: Write, sweep: str, key: str, words: str) -> None:
