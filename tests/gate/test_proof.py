@@ -151,7 +151,7 @@ def test_the_sides_made_of_a_real_model_can_be_gated(
     ratio = proof.models.models("real", plant, tmp_path)["work_ratio"]
     assert ratio == 1.0 if plant == "aa" else ratio > 1.0
     file, _ = proof.config_of(proof.setting_of("real", plant), plant, tmp_path, 0)
-    assert [row.name for row in read_config(file).rows] == ["baseline", "y"]
+    assert [arm.name for group in read_config(file).groups for arm in group.variants] == ["y"]
 
 
 def test_a_campaign_goes_on_where_it_stopped(campaign: Path) -> None:
