@@ -23,6 +23,7 @@ from bench.cli.main import app
 from bench.config.reader import FILE_KEYS, read_config
 from bench.errors import ConfigError, ExitCode, Outcome
 from bench.gate.findings import EXIT_CODES
+from bench.gate.sequential import least_cap
 from bench.metrics import families
 from bench.pricing.book import load_book
 
@@ -248,6 +249,12 @@ def test_the_exit_codes_are_those_of_the_program() -> None:
             for word in words.split(", ")
         }
         assert found == {str(verdict): int(code) for verdict, code in EXIT_CODES.items()}, page
+
+
+def test_the_units_that_a_fail_takes_are_those_of_the_test() -> None:
+    assert "FAIL takes at least 9 units" in NOW["docs/gate.md"]
+    assert "(10 for two or three, 11 for four or five," in NOW["docs/gate.md"]
+    assert [least_cap(limits) for limits in range(1, 6)] == [9, 10, 10, 11, 11]
 
 
 def test_the_guide_says_what_to_do_about_every_way_in_which_a_row_fails() -> None:
