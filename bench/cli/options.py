@@ -23,7 +23,6 @@ class Against(StrEnum):
 
 
 Record = TypeVar("Record")
-LONGEST_LIMIT_MS = 86_400_000.0  # a day
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 LISTS = "models,optimisations,runtimes,workloads,texts,metrics,drift,probes,prices,reports"
 Configs = Annotated[list[Path], typer.Argument(help="one or more YAML configs")]
@@ -91,6 +90,8 @@ def limits_of(slo: str, known: Sequence[str]) -> dict[str, float]:
     Spaces are accepted instead of commas, as in vLLM. Raises UsageError for a name that is not ``known``, for
     a name that occurs twice, and for a limit that is not above 0 and at most a day.
     """
+    from bench.config.settings import LONGEST_LIMIT_MS
+
     limits: dict[str, float] = {}
     for part in slo.replace(",", " ").split():
         name, colon, number = part.partition(":")

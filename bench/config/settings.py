@@ -19,7 +19,8 @@ from bench.formatting import MIB, parse_percent, parse_size
 Dtype = Literal["float32", "bfloat16", "float16"]
 Attention = Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Wait = Annotated[float, Field(gt=0, le=86_400_000, allow_inf_nan=False)]  # milliseconds, at most a day
+LONGEST_LIMIT_MS = 86_400_000.0  # of a request: a day
+Wait = Annotated[float, Field(gt=0, le=LONGEST_LIMIT_MS, allow_inf_nan=False)]
 Bound = Annotated[float, Field(ge=0, allow_inf_nan=False)]  # no figure is ever negative
 LEAST_MEMORY = 64 * MIB
 LONGEST_WAIT_S = 7 * 86_400.0

@@ -19,7 +19,7 @@ from dataclasses import replace
 
 import psutil
 
-from bench import plugins
+from bench.config.encoders import runs_own_code
 from bench.errors import Outcome, VariantFailed
 from bench.measure import designs, replies
 from bench.measure.arm import ArmUnderTest
@@ -35,13 +35,13 @@ REPEATS = 3  # of the answer alone; the shortest counts, because something may m
 ADVICE = "let each process choose a free port, and places below TMPDIR"
 
 
-def checked(pair: FreshPair, unit: UnitRecord) -> UnitRecord:
+def checked(pair: FreshPair, unit: UnitRecord, first: int = 0) -> UnitRecord:
     """Return the unit of a pair of the user's own code, void if its sides did less work because they shared a
-    processor. Units of other engines stay as they are.
+    processor. Units of other engines stay as they are. ``first`` is the batch that the pair warmed up with.
 
     Raises VariantFailed, or BaselineDied, if a side does not answer without the processes of the other one.
     """
-    if not all(_is_own_code(side) for side in pair.sides):
+    if not all(runs_own_code(side.arm.runtime) for side in pair.sides):
         return unit
     _must_listen_apart(pair.sides)
     less = False
@@ -50,13 +50,9 @@ def checked(pair: FreshPair, unit: UnitRecord) -> UnitRecord:
         (pair.base, pair.variant, unit.baseline_ns),
     ):
         with stopped(other.worker.tree()):
-            _must_answer(side, other, _fresh(side, unit.batches), _limit_s(pair, unit))
+            _must_answer(side, other, fresh(side.batches, (first, *unit.batches)), _limit_s(pair, unit))
             less |= _does_less(side, unit.batches[0], sum(times[0])) if unit.shared else False
     return replace(unit, void=unit.void or designs.DEADLINE) if less else unit
-
-
-def _is_own_code(side: ArmUnderTest) -> bool:
-    return bool(getattr(plugins.load("runtimes", side.arm.runtime.name), "WHOLE_ANSWERS", False))
 
 
 def _limit_s(pair: FreshPair, unit: UnitRecord) -> float:
@@ -66,10 +62,11 @@ def _limit_s(pair: FreshPair, unit: UnitRecord) -> float:
     return PATIENCE_S + MOST_TIMES * max(timed + cold)
 
 
-def _fresh(side: ArmUnderTest, batches: Sequence[int]) -> int:
-    """Return a batch that this process has not answered yet, if there is one: code may keep answers."""
-    known = {0, *(number % side.batches for number in batches)}
-    return max(set(range(side.batches)) - known, default=side.batches - 1)
+def fresh(batches: int, asked: Sequence[int]) -> int:
+    """Return one of ``batches`` that a process was not ``asked`` yet, if there is one: code may keep
+    answers."""
+    known = {number % batches for number in asked}
+    return max(set(range(batches)) - known, default=batches - 1)
 
 
 def _must_answer(side: ArmUnderTest, other: ArmUnderTest, batch: int, limit_s: float) -> None:

@@ -102,7 +102,7 @@ class Comparison:
         if extras.counters:
             unit = replace(unit, counters=self._count(pair))
         pair.record_reached()
-        unit = independence.checked(pair, unit) if extras.files_read else unit
+        unit = independence.checked(pair, unit, asked.first) if extras.files_read else unit
         for side, profile in zip(pair.sides, self._profiles(pair) if extras.row else (), strict=False):
             side.record(profile=profile)
         for side in pair.sides:

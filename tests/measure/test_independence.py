@@ -163,3 +163,14 @@ def test_stopped_processes_go_on_afterwards() -> None:
             fail()
         child.communicate(b"\n", timeout=60)
     assert listening([child.pid]) == set()
+
+
+@pytest.mark.parametrize(
+    ("batches", "asked", "found"),
+    [(8, (4, 0, 1, 2, 3), 7), (8, (7, 3, 4, 5, 6), 2), (2, (1, 0), 1), (1, (0, 0), 0), (3, (5, 3), 1)],
+)
+def test_the_other_side_is_stopped_for_a_request_that_is_new(
+    batches: int, asked: tuple[int, ...], found: int
+) -> None:
+    """The one that warmed the processes up has been answered too, and code may keep its answer."""
+    assert independence.fresh(batches, asked) == found
