@@ -149,15 +149,12 @@ def finishing(directory: Path, journal: Journal, interrupt: Interrupt) -> Iterat
         yield
         journal.append("run_finished", {})
         failed = False
-    except KeyboardInterrupt:
-        failed = False
-        raise InterruptedRun(f"interrupted; what was measured is in {directory}") from None
     except TerminatedRun:
         failed = False
         raise TerminatedRun(f"terminated; what was measured is in {directory}") from None
-    except InterruptedRun:
+    except (KeyboardInterrupt, InterruptedRun):
         failed = False
-        raise
+        raise InterruptedRun(f"interrupted; what was measured is in {directory}") from None
     finally:
         interrupt.settle()
         with suppress(BenchError) if failed else nullcontext():

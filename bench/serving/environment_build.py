@@ -83,13 +83,14 @@ class EnvironmentBuild:
         self._run([*self._pip, "--no-deps", self._recipe.package])
 
     def _requirements(self) -> None:
-        """Install what the package asks for; ``first`` stands beside it, so that nothing replaces that."""
+        """Install what the package asks for and imports; ``first`` stands beside it, so that nothing replaces
+        that."""
         one = self._recipe
         wanted = self._run(
             [*self._python, "-c", _REQUIREMENTS, one.distribution, one.extras, ",".join(one.without)]
         )
-        if wanted:
-            self._run([*self._pip, *one.first, *wanted])
+        if wanted or one.also:
+            self._run([*self._pip, *one.first, *wanted, *one.also])
 
     def _name(self) -> None:
         assert self._recipe.called is not None

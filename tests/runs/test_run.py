@@ -449,9 +449,10 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path, where: tupl
         if (who, what) == where:
             os.kill(os.getpid(), signal.SIGINT)
 
-    with pytest.raises(InterruptedRun):
+    with pytest.raises(InterruptedRun) as ended:
         run_spec(spec, tmp_path / "results", tell=hears(press_ctrl_c))
     (directory,) = (tmp_path / "results").iterdir()
+    assert str(ended.value) == f"interrupted; what was measured is in {directory}"
     before = summary(directory)
     assert before["status"] in ("partial", "invalid")
     between_pairs = where[1].startswith("pair 2")

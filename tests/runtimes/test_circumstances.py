@@ -368,6 +368,12 @@ def test_too_little_memory_stays_what_it_is(said: str) -> None:
         raise RuntimeError(said)
 
 
+def test_an_export_whose_recipe_ends_at_a_version_is_unsupported() -> None:
+    cannot, said = "optimum-intel cannot export", "Transformers does not allow for the export; it required 5"
+    with pytest.raises(Unsupported, match=f"{cannot}: {said}"), in_our_words("sdpa", cannot):
+        raise ValueError(said)
+
+
 # ---- an engine that would compute another model ---------------------------------------------------------
 
 

@@ -31,7 +31,7 @@ from bench.serving.target import Manner, begun
 
 RECIPE = Recipe(
     "toy-engine[fast]==1.0", "toy_engine", disk_bytes=1, first=("toy-base==2.0+cpu",),
-    without=("toy-heavy",), called=("toy", "1.0+cpu"), hint="look at the toy page",
+    without=("toy-heavy",), also=("toy-more",), called=("toy", "1.0+cpu"), hint="look at the toy page",
 )  # fmt: skip
 
 
@@ -66,6 +66,7 @@ def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     wheel(folder, "toy-engine", "1.0", *needs)
     wheel(folder, "toy-base", "2.0+cpu")
     wheel(folder, "toy-fast", "1")
+    wheel(folder, "toy-more", "1")
     for name, value in {"NO_INDEX": "1", "FIND_LINKS": str(folder), "CONFIG_FILE": "/dev/null"}.items():
         monkeypatch.setenv(f"PIP_{name}", value)
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
@@ -107,6 +108,7 @@ def test_made_by_steps_and_resumed_where_it_failed(wheels: Path, tmp_path: Path)
         "toy-base",
         "toy-engine",
         "toy-fast",
+        "toy-more",
         "toy-need",
     }
     said.clear()

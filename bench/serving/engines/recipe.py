@@ -10,8 +10,9 @@ class Recipe:
     """The packages of an engine, in the order in which they are installed.
 
     ``first`` comes before all else, as pip's requirements; ``hint`` is said if that fails. Then comes
-    ``package`` alone, then its own requirements, those named in ``without`` left out. ``called`` is the name
-    and version of an empty distribution that the engine looks for and does not ship. ``module`` must be
+    ``package`` alone, then its own requirements, those named in ``without`` left out and those in ``also``
+    added, which it imports and does not ask for. ``called`` is the name and version of an empty distribution
+    that the engine looks for and does not ship. ``module`` is what the server is started from; it must be
     importable at the end. ``disk_bytes`` is what all of it takes.
     """
 
@@ -21,6 +22,7 @@ class Recipe:
     first: tuple[str, ...] = ()
     hint: str = ""
     without: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
     called: tuple[str, str] | None = None
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from bench.machine.devices import cuda_device_count
@@ -18,10 +19,13 @@ def command(launch: Launch) -> tuple[str, ...]:
 
 def recipe() -> Recipe:
     """Return the packages: the CPU build of PyTorch where there is no GPU."""
-    package, module = "transformers[serving]==5.17.0", "transformers.cli.serve"
+    whole = Recipe(
+        "transformers[serving]==5.17.0", "transformers.cli.transformers",
+        disk_bytes=9_000_000_000, first=("torch",), also=("requests",),
+    )  # fmt: skip
     if cuda_device_count():
-        return Recipe(package, module, disk_bytes=9_000_000_000, first=("torch",))
-    return Recipe(package, module, disk_bytes=2_000_000_000, first=(CPU_TORCH,), hint=NO_CPU_TORCH)
+        return whole
+    return replace(whole, disk_bytes=2_000_000_000, first=(CPU_TORCH,), hint=NO_CPU_TORCH)
 
 
 ADAPTER = Adapter(
@@ -33,7 +37,7 @@ ADAPTER = Adapter(
     served_as=lambda launch: launch.model,  # loaded before the first request
     install="pip install 'transformers[serving]', or bench env make transformers-serve",
     recipe=recipe,
-    is_here=lambda: installed("transformers", "torch", "fastapi", "uvicorn"),
+    is_here=lambda: installed("transformers", "torch", "fastapi", "uvicorn", "requests"),
     extra={"frequency_penalty": 0.0},  # it makes a repetition penalty of it, in place of the model's own
     environment=OFFLINE,
 )

