@@ -50,10 +50,10 @@ def drift(base: ArmUnderTest, variant: ArmUnderTest) -> None:
 
 def why_no_drift(base: ArmUnderTest, variant: ArmUnderTest) -> str | None:
     """Return why nothing is scored, as far as it is known before the text is read; None if it may be."""
-    if not variant.context.drift.tokens:
-        return "drift.tokens is 0"
     if base.known.random_weights or variant.known.random_weights:
         return "random weights have no quality to lose"
+    if not variant.context.drift.tokens:
+        return "drift.tokens is 0"
     if variant.cascade is not None:
         words = "a cascade has no distribution over the next token: one of two models answers each request"
         whose = "a server elsewhere" if variant.is_far else "the edge model"

@@ -3,6 +3,7 @@
 python table.py quickstart          every row as `bench report --format markdown` has it, with one interval
 python table.py quantisation        rows of quantisation-cpu, by cost
 python table.py pruning             every row of pruning-distillation, in its order
+python table.py speculative         and edge-cloud, serving: some columns of `bench report --format markdown`
 """
 
 import math
@@ -102,10 +103,28 @@ def quickstart(run):
     yield from (line for line in markdown.render([run]).split("\n") if line.startswith("- **"))
 
 
+def columns(*titles):
+    """Return the maker of a table with these columns of the report, and its sentences below."""
+
+    def make(run):
+        lines = markdown.render([run]).split("\n")
+        table = [line[2:-2].split(" | ") for line in lines if line.startswith("| ")]
+        places = [table[0].index(markdown.escape(title)) for title in ("variant", *titles)]
+        yield from ("| " + " | ".join(row[place] for place in places) + " |" for row in table)
+        yield ""
+        yield from (line for line in lines if line.startswith("- **"))
+
+    return make
+
+
 TABLES = {
     "quickstart": (quickstart, "quickstart"),
     "quantisation": (quantisation, "quantisation-cpu/2026-11-28-third"),
     "pruning": (pruning, "pruning-distillation"),
+    "speculative": (
+        columns("TPOT ms", "out tok/s", "$/1k tok", "cost ratio [95 %]", "verdict"),
+        "edge-cloud/speculative",
+    ),
 }
 
 
