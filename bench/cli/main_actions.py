@@ -83,7 +83,7 @@ def price_notes(run: RunSummary, day: str) -> Iterator[str]:
     from bench.pricing.hourly_price import cautions
     from bench.pricing.reprice import misfit
 
-    if wrong := misfit(run.price, [row.facts.device for row in run.rows if row.facts]):
+    if wrong := misfit(run.price, list(filter(None, map(run.device_of, run.rows)))):
         yield wrong
     yield from cautions(run.price, day)
 

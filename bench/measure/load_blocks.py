@@ -20,6 +20,7 @@ from bench.metrics.requests import Limits
 from bench.records import Json, LoadBlock
 from bench.serving.arrivals import Lengths, Planned
 from bench.serving.load import INTERRUPTED, Load, load, run
+from bench.serving.own_places import without_places
 from bench.serving.pinning import SHARED, Apart
 from bench.serving.prompts import Count, Prompts
 from bench.serving.reply import Asked
@@ -81,7 +82,8 @@ class Serving:
     def head(self) -> Json:
         """Return the record of the server for the journal: how it was started and how it is asked."""
         how = self.target.settings
-        said = {"api": how.api, "timeout_s": how.timeout_s, "retries": how.retries, "served_as": how.model}
+        said = {"api": how.api, "timeout_s": how.timeout_s, "retries": how.retries}
+        said["served_as"] = without_places(how.model)
         tokens_by = "its tokenizer" if self.count else "words"
         return {**self.target.head, **said, "tokens_by": tokens_by, **self.cores.said()}
 

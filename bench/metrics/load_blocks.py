@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -107,6 +108,25 @@ def sides(unit: UnitRecord, metric: str, limits: Limits) -> tuple[float, float] 
             return None
         values.append(above / below)
     return values[0], values[1]
+
+
+def counting_variance(blocks: Sequence[LoadBlock], limits: Limits) -> float:
+    """Return the variance of ln(share of good requests): k good ones of n leave (1 − k/n) ÷ k to chance
+    (delta method). The result is 0 without a good request, because then there is nothing to divide by."""
+    of_side = sums(blocks, limits)
+    return (1 - of_side.good / (of_side.ok + of_side.failed)) / of_side.good if of_side.good else 0.0
+
+
+def share_good_sd(units: Sequence[UnitRecord], limits: Limits) -> float:
+    """Return the standard deviation of ln(variant's share of good requests ÷ the baseline's), over all pairs.
+
+    Both sides get the same prompts, so they do not vary independently; adding their variances is on the safe
+    side.
+    """
+    loads = [unit.loads for unit in units if unit.loads is not None]
+    of_variant = [block for one in loads for block in one.variant]
+    of_baseline = [block for one in loads for block in one.baseline]
+    return math.sqrt(counting_variance(of_variant, limits) + counting_variance(of_baseline, limits))
 
 
 def more_errors(units: Sequence[UnitRecord], limits: Limits) -> bool:

@@ -26,7 +26,7 @@ from bench.metrics import (
 )
 from bench.records import ArmRecord, RunRecord, TimedBatch, UnitRecord
 from bench.stats.figure import Metric
-from bench.stats.intervals import LEAST_SAMPLES, Interval, widened
+from bench.stats.intervals import LEAST_SAMPLES, NORMAL_95, Interval, widened
 from bench.stats.pairs import FIRST_TOKEN, OTHER_KERNELS, Kernels, pair_ratio, prior_of
 from bench.stats.ratio_verdict import RatioDesign
 
@@ -34,7 +34,6 @@ from bench.stats.ratio_verdict import RatioDesign
 # layouts and from changes of the machine.
 APART_IN_TIME_SD = 0.05
 PEAKS_DIFFER_BY = 1.05  # the largest measured difference between peaks of identical processes was 3.4 %
-NORMAL_95 = 1.959964  # half of a 95 % interval is this many standard errors
 TIMED = (cost.PER_1K, cost.PER_REQUEST, latency.E2EL, latency.TTFT, latency.TPOT, throughput.OUTPUT)
 OF_CASCADES = (cost.PER_1K, cost.PER_REQUEST, latency.E2EL, throughput.OUTPUT)  # answers come all at once
 OF_ENCODERS = (cost.PER_1K, cost.PER_REQUEST, latency.E2EL, throughput.TOTAL)  # no token is written
@@ -134,7 +133,7 @@ def _from_blocks(run: RunRecord, variant: ArmRecord) -> Iterator[Ratio]:
 
     Blocks are long, so the machine may change between the two sides. This spreads the ratios about as much
     as different kernels do. So all pairs of servers use the prior of other kernels, and a wider one for the
-    time to the first token.
+    time to the first token. What counts good requests has the error of counting as well.
     """
     units, limits = run.valid_units_of(variant), load_blocks.limits_of(run)
     if run.gate is not None or not units:
@@ -146,6 +145,9 @@ def _from_blocks(run: RunRecord, variant: ArmRecord) -> Iterator[Ratio]:
         if len(measured) == len(units):
             of_variant, of_baseline = zip(*measured, strict=True)
             prior = FIRST_TOKEN if metric is latency.TTFT else OTHER_KERNELS
+            if metric in (goodput.PER_GOOD, goodput.GOODPUT):
+                by_chance = load_blocks.share_good_sd(units, limits)
+                prior = replace(prior, between_runs=math.hypot(prior.between_runs, by_chance))
             estimate = pair_ratio(of_variant, of_baseline, prior)
             yield Ratio(
                 metric,

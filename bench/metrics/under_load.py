@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from bench.metrics import cost, goodput, latency, requests, throughput
-from bench.metrics.load_blocks import limits_of, processes_of, sums
+from bench.metrics.load_blocks import counting_variance, limits_of, processes_of, sums
 from bench.metrics.requests import (
     CACHED,
     E2EL_SCHED,
@@ -29,6 +29,7 @@ from bench.stats.figure import Figure, Figures, Metric
 from bench.stats.intervals import (
     ENOUGH_FOR,
     LEAST_SAMPLES,
+    NORMAL_95,
     Interval,
     quantile_interval,
     share_interval,
@@ -60,6 +61,7 @@ CAPACITY = Metric(
     "highest rate that a search found",
 )
 PLACE = 6
+OF_GOOD = (goodput.PER_GOOD.key, goodput.GOODPUT.key, TOKEN_GOODPUT.key)  # they count good requests
 METRICS = (
     TTFT_SCHED, E2EL_SCHED, TTFO, ICL, LATE, ERRORS, TOKEN_GOODPUT, CACHED, RUN_USD, CAPACITY,
     *PERCENTILES.values(),
@@ -86,22 +88,25 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
         for group in groups
     ]
     between = _between(arm, run)
+    counted = NORMAL_95 * math.sqrt(counting_variance(blocks, limits))
     for key, figure in result.items():
         if figure is not None and key not in (RUN_USD.key, LATE.key):
             prior = FIRST_TOKEN if key.startswith(_FIRST) else OTHER_KERNELS
-            result[key] = _bounded(figure, [of_group.get(key) for of_group in each], between, prior)
+            beside = math.hypot(between, counted) if key in OF_GOOD else between
+            result[key] = _bounded(figure, [of_group.get(key) for of_group in each], beside, prior)
     result |= _shares(pooled, limits, result)
     result[CACHED.key] = CACHED.scalar(_cached(pooled))
     result[CAPACITY.key] = CAPACITY.scalar(_capacity(blocks))
     return result | _percentiles(pooled, result)
 
 
-def _bounded(figure: Figure, each: Sequence[Figure | None], between: float, prior: Prior) -> Figure:
-    """Return the figure with bounds from the spread of the row's processes (or of its blocks)."""
+def _bounded(figure: Figure, each: Sequence[Figure | None], beside: float, prior: Prior) -> Figure:
+    """Return the figure with bounds from the spread of the row's processes (or of its blocks), and from a
+    half-width ``beside`` it (log scale)."""
     values = [of_group.value for of_group in each if of_group is not None]
     if len(values) < len(each) or min(values) <= 0:
         return replace(figure, ci_low=None, ci_high=None) if figure.sample is None else figure
-    half = math.hypot(_half(values, prior), between)
+    half = math.hypot(_half(values, prior), beside)
     low, high = figure.value * math.exp(-half), figure.value * math.exp(half)
     return replace(figure, ci_low=low, ci_high=high)
 

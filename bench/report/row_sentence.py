@@ -26,6 +26,7 @@ from bench.stats.figure import Figure, value_of
 from bench.stats.intervals import Interval
 from bench.stats.ratio_verdict import Verdict
 
+FEW_GOOD = "not compared, because in too few pairs both sides had one"
 WORTH_SAYING_S = 10.0  # seconds of one-off work below which the sentence does not mention it
 
 
@@ -55,7 +56,7 @@ def sentence(run: RunSummary, row: Row) -> str:
     if cheaper and a_different_model(row):
         money, drift = f"{money}, but {drift}", ""
     if money and row.headline is goodput.PER_GOOD:
-        money = f"a good request: {money}"
+        money = f"a good request: {money if ratio else FEW_GOOD}"
     parts = [judged, money, answer_words(run, row), drift, behaviour_words(run, row), good_words(run, row)]
     parts += [*row.flags, error_words(row), once_words(row)]
     parts += [speculation_words(row, run.comparison(row, latency.TPOT))]

@@ -33,6 +33,7 @@ LEFT_OUT_FIRST = (
     *("total_throughput", "ranks", "cosine_p01", "e2el"),  # of encoders
 )
 OF_SERVERS = ("peak", "e2el", "ttft_p90", "output_throughput", "errors", "tpot")
+OF_LIMITS = ("cost", "ttft")  # where the dollars of a good request are there
 VERDICT = "verdict"
 MAY_WRAP = ("variant", "ratio", VERDICT)
 
@@ -79,7 +80,8 @@ def render(run: RunSummary, console: Console, keys: str = "") -> None:
 def _fitting(run: RunSummary, console: Console, every: Sequence[Column]) -> tuple[Table, list[Column]]:
     """Return (the widest table that fits, the columns it leaves out); cells wrap if no table fits."""
     known = {column.key for column in every}
-    order = [key for key in (OF_SERVERS if run.served else (*OF_GPUS, *LEFT_OUT_FIRST)) if key in known]
+    of_servers = (*OF_SERVERS, *(OF_LIMITS if "cost_good" in known else ()))
+    order = [key for key in (of_servers if run.served else (*OF_GPUS, *LEFT_OUT_FIRST)) if key in known]
     for dropped in range(len(order) + 1):
         left_out = [column for column in every if column.key in order[:dropped]]
         columns = [column for column in every if column not in left_out]

@@ -17,7 +17,7 @@ from bench.results.paired_figures import in_turns
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
 from bench.stats.figure import Figure, Metric, ratio_bounds, value_of
-from bench.stats.intervals import LEAST_SAMPLES, Interval, mean_interval, ratio_interval
+from bench.stats.intervals import LEAST_SAMPLES, NORMAL_95, Interval, mean_interval, ratio_interval
 from bench.stats.ratio_verdict import Verdict, verdict_of
 
 Sides = tuple[tuple[RunSummary, Row], tuple[RunSummary, Row]]  # before and after
@@ -33,7 +33,6 @@ RATIO, ALONE, WINDOWS = "ratio to the baseline", "alone", "window by window"
 # (tests/results/test_no_false_alarm.py).
 ALONE_APART_SD = 0.07
 RATIOS_APART_SD = 0.03
-_Z = 1.959964
 
 
 @dataclass(frozen=True)
@@ -67,14 +66,14 @@ def change(metric: Metric, sides: Sides) -> Change | None:
     if metric not in TIMES:
         return Change(values[0], values[1], ratio, *ratio_bounds(figures[0], figures[1]), ALONE)
     note = "; ".join(alone_notes(sides))
-    bounds = (None, None) if note else ratio_bounds(figures[0], figures[1], _Z * ALONE_APART_SD)
+    bounds = (None, None) if note else ratio_bounds(figures[0], figures[1], NORMAL_95 * ALONE_APART_SD)
     return Change(values[0], values[1], ratio, *bounds, ALONE, note)
 
 
 def _of_ratios(before: Comparison, after: Comparison, note: str) -> Change:
     """Return the change of a row's ratio to its baseline: the ratio of the two ratios."""
     intervals = [Interval(side.ratio, side.ci_low, side.ci_high) for side in (before, after)]
-    bounds = ratio_bounds(intervals[0], intervals[1], _Z * RATIOS_APART_SD)
+    bounds = ratio_bounds(intervals[0], intervals[1], NORMAL_95 * RATIOS_APART_SD)
     return Change(before.ratio, after.ratio, after.ratio / before.ratio, *bounds, RATIO, note)
 
 

@@ -118,7 +118,7 @@ def _row(run: RunSummary, row: Row) -> IndexedRow:
         status=str(row.status),
         steps=_text(" + ".join(row.optimisations))[:MOST_STEPS],
         threads=min(row.facts.threads, MOST_THREADS) if row.facts and row.facts.threads else None,
-        device=_text(row.facts.device)[:LONGEST] if row.facts else "",
+        device=_text(run.device_of(row))[:LONGEST],
         tokens_per_s=_number(tokens, "value"),
         tokens_low=_number(tokens, "ci_low"),
         tokens_high=_number(tokens, "ci_high"),

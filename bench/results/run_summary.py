@@ -120,6 +120,14 @@ class RunSummary:
         """Return whether the rows are servers that were measured under load."""
         return any(row.is_served for row in self.rows)
 
+    def device_of(self, row: Row) -> str:
+        """Return where a row ran, or nothing if that is not known. A server that the run has started is known
+        to have run on the CPU if the machine has no GPU."""
+        if row.facts:
+            return row.facts.device
+        started = "port" in row.runtime  # a setting that only such a server has
+        return "cpu" if started and self.machine.get("gpus") == [] else ""
+
     @property
     def groups(self) -> tuple[str, ...]:
         """Return the names of the sweep's cells in order; without a sweep there is one cell called ''."""

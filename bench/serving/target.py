@@ -20,6 +20,7 @@ from bench.serving.client import Api, Client, Settings, fetch
 from bench.serving.distributions import Asker
 from bench.serving.engines.adapter import Adapter, Launch
 from bench.serving.load import run
+from bench.serving.own_places import without_places
 from bench.serving.reply import Asked
 from bench.serving.server import Server, started
 
@@ -93,8 +94,8 @@ def begun(adapter: Adapter, launch: Launch, log: Path, wait_s: float, manner: Ma
         if adapter.keeps is not None:
             said = replace(said, prefix_caching=bool(settings.extra.get(adapter.keeps)))
         head = {
-            "target": adapter.name, "command": list(adapter.command(launch)),
-            "settings": said.to_json(), "evidence": up.evidence, "ready_s": up.ready_s,
+            "target": adapter.name, "command": without_places(adapter.command(launch)),
+            "settings": said.to_json(), "evidence": without_places(up.evidence), "ready_s": up.ready_s,
         }  # fmt: skip
         yield Target(settings, head, up)
 

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 CONFIDENCE = 0.95
+NORMAL_95 = 1.959964  # half of a 95 % interval is this many standard errors
 BOOTSTRAP_RESAMPLES = 2000
 AT_ONCE = 1_000_000  # windows drawn at a time, so that the arrays fit into memory
 FEW_WINDOWS = 200  # resamples of at most this many windows are kept for reuse (3 MB)
