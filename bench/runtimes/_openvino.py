@@ -10,21 +10,25 @@ from __future__ import annotations
 import math
 import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from bench.engine import Options
 from bench.engine.evidence import Census, Matrix
+from bench.engine.stepping import MOST_BELOW, MOST_BELOW_ROUNDED, probe
 from bench.errors import Unsupported
 from bench.models.json_files import json_object, packing
 from bench.runtimes._checkpoint import in_our_words
 from bench.runtimes._export import kept_export
 from bench.runtimes._whole import must_be_whole
 
-RECIPE = 1  # part of the cache key: raise it when the same weights are written differently
+RECIPE = 2  # part of the cache key: raise it when the same weights are written differently
 FILE = "model.xml"
+PROBED = 24  # tokens of the text with which a new graph is compared with its model
+LogitsOf = Callable[[Path, Sequence[int]], Any]  # of a graph and of token ids: [tokens, vocabulary]
 END = 2**31 - 1
 QUANTISED_ACTIVATIONS = "DYNAMIC_QUANTIZATION_GROUP_SIZE"
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
@@ -65,15 +69,45 @@ def settings_for(options: Options) -> dict[str, object]:
     }
 
 
-def exported(directory: Path, dtype: str) -> Path:
+def exported(directory: Path, dtype: str, logits_of: LogitsOf) -> Path:
     """Return the graph of the model in ``directory`` with weights in ``dtype``.
 
-    It comes from the cache if it was written before. Raises Unsupported for an architecture that cannot be
-    exported.
+    It comes from the cache if it was written before. ``logits_of`` runs a new graph, which must compute what
+    the model computes. Raises Unsupported for an architecture that cannot be exported, or that is exported
+    as another model.
     """
     packages = " ".join(version(name) for name in ("openvino", "optimum-intel", "transformers"))
     by = f"{packages} {RECIPE}"
-    return kept_export(directory, f"openvino {dtype}", by, lambda to: _write(directory, to, dtype)) / FILE
+
+    def write(to: Path) -> None:
+        _write(directory, to, dtype)
+        _must_be_the_model(directory, dtype, partial(logits_of, to / FILE))
+
+    return kept_export(directory, f"openvino {dtype}", by, write) / FILE
+
+
+def _must_be_the_model(directory: Path, dtype: str, logits: Callable[[Sequence[int]], Any]) -> None:
+    """Raise Unsupported if a new graph computes other logits than the model that it was traced from.
+
+    A trace keeps the path that its example took through the model, such as the experts that it chose.
+    """
+    import torch
+    import transformers
+
+    with in_our_words("sdpa", "transformers cannot load this model"):
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            str(directory), dtype=getattr(torch, dtype), local_files_only=True, use_safetensors=True
+        )
+    ids = probe(PROBED, model.config.get_text_config().vocab_size)
+    with torch.inference_mode():
+        right = model.eval()(torch.tensor([ids])).logits[0].float()
+    apart = float((right - torch.as_tensor(logits(ids))).abs().mean() / right.std())
+    most = MOST_BELOW if dtype == "float32" else MOST_BELOW_ROUNDED
+    if not apart <= most:
+        raise Unsupported(
+            f"optimum-intel {version('optimum-intel')} exports another model: its logits are {apart:.2g} sd "
+            f"from those of transformers {version('transformers')} (at most {most})"
+        )
 
 
 def _write(directory: Path, to: Path, dtype: str) -> None:

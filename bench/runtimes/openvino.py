@@ -47,7 +47,11 @@ def load(directory: Path, options: Options) -> OpenVinoEngine:
     """
     settings = _openvino.settings_for(options)
     settings |= dict.fromkeys(CACHES, _openvino.precision(options.dtype))
-    return OpenVinoEngine(Model(_openvino.exported(directory, options.dtype), settings), directory, options)
+
+    def engine(graph: Path) -> OpenVinoEngine:
+        return OpenVinoEngine(Model(graph, settings), directory, options)
+
+    return engine(_openvino.exported(directory, options.dtype, lambda graph, ids: engine(graph).logits(ids)))
 
 
 def compressed(model: Model, to: Path, mode: str, **options: Any) -> None:

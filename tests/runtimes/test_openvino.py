@@ -103,6 +103,19 @@ def test_logits_and_tokens(directory: Path) -> None:
 
 
 @inside
+def test_a_graph_of_another_model_is_refused(
+    llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trace that took one path through the model, as through experts, gives other logits than the model."""
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
+    plain = openvino.OpenVinoEngine.logits
+    monkeypatch.setattr(openvino.OpenVinoEngine, "logits", lambda self, ids: plain(self, ids).roll(1, -1))
+    with pytest.raises(Unsupported, match=r"exports another model: its logits are 1\.\d+ sd from those"):
+        openvino.load(llama, Options(device="cpu", threads=1))
+    assert not list(tmp_path.rglob("model.xml")), "what was refused is not kept"
+
+
+@inside
 def test_what_was_loaded(directory: Path) -> None:
     ours, theirs = both(directory)
     assert ours.parameters() == sum(one.numel() for one in theirs.model.parameters())
