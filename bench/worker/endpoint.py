@@ -1,8 +1,9 @@
 """Ask a server of the OpenAI kind in the place of a cascade's large model, one request after the other.
 
 A request that the server refuses (429, 5xx, no such model) is not computed and costs nothing but the wait.
-One that it began to answer is paid, whole or not. Where the connection broke before anything came back
-nobody knows, so the request is counted as if all of its answer had been computed.
+One that it began to answer is paid, whole or not: for the tokens that came, or for more if its usage says
+so, as tokens of thinking may stay hidden. Where the connection broke before anything came back, or what came
+back is no stream, nobody knows. Then the request is counted as if all of its answer had been computed.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from bench.engine.api_cascade import ApiAnswer
 from bench.records import Json
 
 NANOSECONDS = 1e9
+HTTP_OK = 200
 MOST_LETTERS = 120  # of a reason
 MOST_TEXT = 20_000  # letters of an answer
 
@@ -53,8 +55,9 @@ def _answer(trip: Any, key: Any, input_tokens: int, output_tokens: int) -> ApiAn
         said = "".join(one.event.text for one in reply.arrivals)
         text = _plain(key.hidden_in(said, whole=True) if key else said) if whole else None
         reason = "" if whole else f"the answer broke off: {sample.reason}"
-        return ApiAnswer(text, seconds, n_in, sample.n_out, reason[:MOST_LETTERS])
-    if reply.status is None and trip.connected:
+        n_out = max(sample.n_out, (reply.usage or (None, None))[1] or 0)
+        return ApiAnswer(text, seconds, n_in, n_out, reason[:MOST_LETTERS])
+    if reply.status == HTTP_OK or (reply.status is None and trip.connected):
         return ApiAnswer(None, seconds, n_in, output_tokens, f"no answer: {sample.reason}"[:MOST_LETTERS])
     return ApiAnswer(None, seconds, reason=sample.reason[:MOST_LETTERS])
 

@@ -141,6 +141,8 @@ class Stub(asyncio.Protocol):
             self.transport.write(whole(int(how.get("status", 500)), said))
         elif mode == "redirect":
             self.transport.write(whole(307, {}, "Location: http://elsewhere.example/v1/completions"))
+        elif mode == "json":  # the whole answer, though a stream was asked for
+            self.transport.write(whole(200, {"choices": [{"index": 0, "text": "t"}]}))
         elif mode == "reset":
             self.transport.abort()
         elif mode == "hang":

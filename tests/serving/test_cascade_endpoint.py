@@ -67,6 +67,7 @@ def test_an_answer_is_paid_by_the_servers_own_count(stub: Address, api: str) -> 
         ("mode=redirect", (0, 0), "redirects to elsewhere.example"),
         ("mode=reset", (GUESSED_IN, ASKED_OUT), "before it answered"),
         ("mode=hang", (GUESSED_IN, ASKED_OUT), "no answer: no end within 0.3 s"),
+        ("mode=json", (GUESSED_IN, ASKED_OUT), "no answer: the reply is application/json, not a stream"),
         ("mode=cut", (GUESSED_IN, 2), "the answer broke off: "),
         ("mode=error", (GUESSED_IN, 2), "the answer broke off: "),
     ],
@@ -79,6 +80,13 @@ def test_what_a_server_may_have_computed_is_never_free(
     assert found.text is None
     assert (found.billed_in, found.billed_out) == billed
     assert reason in found.reason
+
+
+@pytest.mark.parametrize("tokens", [0, 2])
+def test_tokens_that_a_server_bills_and_does_not_show_are_paid(stub: Address, tokens: int) -> None:
+    """Thinking may stay hidden, all of the answer too. A usage below what came does not make it cheaper."""
+    assert asked(stub.url, f"tokens={tokens},mode=hugeusage").billed_out == 10**6
+    assert asked(stub.url, f"tokens={tokens},mode=zerousage").billed_out == tokens
 
 
 def test_a_server_that_is_not_there_had_nothing_to_compute() -> None:
