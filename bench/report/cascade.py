@@ -26,9 +26,15 @@ def _sent(rate: Figure) -> str:
     if not sent:
         return "no request went on, so the large model answered nothing"
     lost = _lost(rate, offline)
-    if sent == n:
-        return f"every request went on{lost}, so the edge model's work comes on top"
-    return f"{sent} of {n} requests went on to the large model{lost}"
+    if offline == sent and rate.notes.get("reached") == 0:
+        return f"{_of_all(sent, n)} went on{lost}, so the large model answered nothing"
+    if sent == n and not offline:
+        return "every request went on, so the edge model's work comes on top"
+    return f"{_of_all(sent, n)} went on to the large model{lost}"
+
+
+def _of_all(sent: int, n: int) -> str:
+    return "every request" if sent == n else f"{sent} of {n} requests"
 
 
 def _lost(rate: Figure, offline: int) -> str:

@@ -125,6 +125,8 @@ def test_two_cascades_beside_each_other_are_both_paid_by_their_two_prices() -> N
         ((WENT, WENT), "every request went on"),
         ((STAYED, WENT), "1 of 2 requests went on"),
         ((STAYED, replace(WENT, offline=True)), "the link was down for 1"),
+        ((replace(WENT, cloud_s=0.0, offline=True),) * 2, "for 2, so the large model answered nothing"),
+        ((WENT, replace(WENT, offline=True)), "to the large model, and the link was down for 1; "),
     ],
 )
 def test_a_row_says_plainly_what_its_rule_did(requests: tuple[Cascaded, ...], said: str) -> None:
