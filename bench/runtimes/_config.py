@@ -30,6 +30,9 @@ SIZES = frozenset({
 PLAIN: Mapping[str, Collection[Any]] = {"hidden_act": ("silu", "swish"), "pretraining_tp": (1,)}
 ROPE = frozenset({"rope_type", "type", "rope_theta", "factor", "partial_rotary_factor"})
 USUAL_BASE = 10_000.0
+WITH_A_SWITCH = ("qwen2", "qwen3")  # in other classes ``use_sliding_window`` does nothing
+# What transformers takes for a key that a config does not have, where the engines here would take another.
+ASSUMED: Mapping[str, Mapping[str, int]] = {"mistral": {"sliding_window": 4096}}
 SCALED = ROPE | {"low_freq_factor", "high_freq_factor", "original_max_position_embeddings"}  # of Llama 3
 
 
@@ -45,15 +48,16 @@ def must_be_known(
     ``more`` has further keys with the values that this engine computes. With ``scaled_rotation`` it also
     computes the rotary embedding of Llama 3, which slows the low frequencies down.
     """
-    computed = {**PLAIN, **more}
-    for key, value in config.items():
+    computed, kind = {**PLAIN, **more}, str(config.get("model_type"))
+    for key, value in {**ASSUMED.get(kind, {}), **config}.items():
         if key in MEANINGLESS or key in SIZES or key.startswith("_") or value in (None, False, "", 0, [], {}):
             continue
         if key in computed and value in computed[key]:
             continue
         if key == "layer_types" and set(value) == {"full_attention"}:
             continue
-        if key == "sliding_window" and config.get("use_sliding_window", True) is False:
+        off = kind in WITH_A_SWITCH and config.get("use_sliding_window") is False
+        if key == "sliding_window" and off:
             continue
         turns = _plain_rotation(value) or (scaled_rotation and _scaled_rotation(value))
         if key in ("rope_parameters", "rope_scaling") and turns:

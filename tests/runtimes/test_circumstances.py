@@ -391,6 +391,15 @@ def test_an_engine_refuses_a_key_that_it_does_not_compute(key: str, value: Any) 
         must_be_known("numpy", config)
 
 
+@pytest.mark.parametrize("window", [{"sliding_window": 16, "use_sliding_window": False}, {}])
+def test_a_window_of_mistral_has_no_switch_and_a_default(window: dict[str, Any]) -> None:
+    config = transformers.MistralConfig(**LLAMA).to_dict()
+    del config["sliding_window"]
+    with pytest.raises(Unsupported, match="does not compute sliding_window: "):
+        must_be_known("llama-cpp", {**config, **window})
+    must_be_known("llama-cpp", {**config, "sliding_window": None})
+
+
 def test_an_engine_computes_what_transformers_writes_for_a_plain_llama() -> None:
     must_be_known("numpy", transformers.LlamaConfig(**LLAMA).to_dict())
     off = {"use_sliding_window": False, "sliding_window": 4096}
