@@ -94,8 +94,8 @@ class Engine(ABC):
         return census.take(self.model, count_zeros=count_zeros)
 
     def parameters(self) -> int:
-        """Return the number of parameters; tied ones are counted once."""
-        return sum(parameter.numel() for parameter in self.model.parameters())
+        """Return the number of parameters; tied ones are counted once, and packed ones as before packing."""
+        return census.parameters(self.model)
 
     def change(self, changed: Changed) -> None:
         """Use the model that a scheme returned."""

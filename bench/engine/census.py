@@ -39,6 +39,38 @@ def take(model: Any, *, count_zeros: bool = True) -> Census:
     )  # fmt: skip
 
 
+def parameters(model: Any) -> int:
+    """Return the number of parameters; tied ones are counted once, and packed weights as before packing.
+
+    A packed element may hold several weights, or be no parameter at all, so a packed linear layer counts by
+    its sizes.
+    """
+    import torch
+
+    count, seen = 0, set[int]()
+    for module in model.modules():
+        if sizes := _packed_sizes(module):
+            bias = getattr(module, "bias", None)
+            bias = bias() if callable(bias) and not isinstance(bias, torch.Tensor) else bias
+            count += sizes[0] * sizes[1] + (0 if bias is None else bias.numel())
+            continue
+        for one in module._parameters.values():
+            if one is not None and id(one) not in seen:
+                seen.add(id(one))
+                count += one.numel()
+    return count
+
+
+def _packed_sizes(module: Any) -> tuple[int, int] | None:
+    """Return (outputs, inputs) of a linear layer whose weights are packed; None for any other module."""
+    outputs, inputs = (getattr(module, name, None) for name in ("out_features", "in_features"))
+    if type(outputs) is not int or type(inputs) is not int:
+        return None
+    weight = module._parameters.get("weight")
+    plain = weight is not None and weight.numel() == outputs * inputs
+    return None if plain or _weight(module, _unpacked(module)) is None else (outputs, inputs)
+
+
 def linear_layers(model: Any) -> Iterator[tuple[str, Any]]:
     """Yield (name, module) of every module with a weight matrix, packed or not.
 

@@ -80,7 +80,7 @@ def described(engine: Any, as_loaded: Mixture | None, chosen: int = 0) -> Mixtur
         return None
     count = sum(module.num_experts for module in modules)
     if as_loaded is None:
-        parameters = sum(weight.numel() for module in modules for weight in module.parameters())
+        parameters = sum(map(census.parameters, modules))
     else:
         parameters = as_loaded.parameters * count // as_loaded.experts
     return Mixture(

@@ -54,10 +54,12 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
 def total(arm: ArmRecord, base: Loaded | None) -> int:
     """Return the parameters of a row.
 
-    Packed weights cannot be counted: one stored element may hold several weights, or may not be a parameter
-    at all. So a row with packed weights has as many parameters as its baseline, unless a step pruned some.
+    Older journals count stored elements, and one may hold several weights, or may not be a parameter at all.
+    There, a row with packed weights has as many parameters as its baseline, unless a step pruned some.
     """
     assert arm.loaded is not None
+    if arm.loaded.as_unpacked:
+        return arm.loaded.parameters
     packed = any("float" not in dtype for dtype in arm.loaded.bytes_by_dtype)
     whole = not any(step.startswith("prune") for step in arm.optimise)
     return base.parameters if packed and whole and base is not None else arm.loaded.parameters

@@ -70,7 +70,8 @@ class Loaded:
     """Record what a worker found in its loaded model.
 
     ``evidence`` has one entry for the runtime and one for each optimisation. ``mixture`` is None for a model
-    without experts.
+    without experts. ``as_unpacked`` says that ``parameters`` counts packed weights as before packing; older
+    journals count what is stored.
     """
 
     facts: Facts
@@ -82,6 +83,7 @@ class Loaded:
     parameters: int
     evidence: tuple[Json, ...]
     mixture: Mixture | None = None
+    as_unpacked: bool = False
 
     def one_off_bills(self) -> tuple[Json, ...]:
         """Return the one-off costs (calibration, training) of all optimisations."""

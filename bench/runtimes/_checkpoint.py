@@ -141,9 +141,7 @@ def _explained(
         )
     if "Unrecognized configuration class" in said or "does not recognize this architecture" in said:
         return Unsupported(f"transformers has no {kind} of this architecture")
-    if (
-        "does not allow for the export" in said
-    ):  # optimum-intel, whose recipes end at a version of transformers
+    if "does not allow for the export" in said:  # optimum-intel, made for a version of transformers
         return Unsupported(f"{cannot}: {one_line(said)[:MOST_SAID]}")
     if type(bad) is KeyError and bad.args and (key := _holder(directory, bad.args[0])):
         return VariantFailed(

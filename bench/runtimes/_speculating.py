@@ -68,7 +68,7 @@ class Speculating(Engine):
     def parameters(self) -> int:
         """Return the number of parameters, those of a drafting model included."""
         drafting = self._drafting()
-        more = sum(one.numel() for one in drafting.parameters()) if drafting is not None else 0
+        more = census.parameters(drafting) if drafting is not None else 0
         return super().parameters() + more
 
     def _drafting(self) -> Any:

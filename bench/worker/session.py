@@ -23,8 +23,7 @@ from bench.worker.steps import DENSE, all_steps, apply, decode_a_little, enforce
 def load(message: Json) -> tuple[Engine, Loaded]:
     """Load the model and apply its optimisations. Return the engine and what was read back from it.
 
-    Raises Unsupported if a scheme cannot run on this device and dtype, before that scheme is applied. Raises
-    NotApplied if a check of the evidence does not hold.
+    Raises Unsupported before a scheme that cannot run here is applied, and NotApplied if a check fails.
     """
     options = Options(**message["options"])
     runtime = importlib.import_module(message["runtime"])
@@ -59,6 +58,7 @@ def load(message: Json) -> tuple[Engine, Loaded]:
         parameters=engine.parameters(),
         evidence=(as_loaded, *steps, *beside),
         mixture=expert_counts.described(engine, mixture),
+        as_unpacked=True,
     )
 
 

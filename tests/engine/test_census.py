@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ LINEAR = sum(MATRICES)
 VOCABULARY = 512 * 64
 NORMS = 5 * 64
 ROPE = 2 * 8 * 4  # inv_freq and original_inv_freq, head_dim/2 float32 each
+PACKED = ("bnb_nf4", "bnb_int8", "hqq", "quanto_int4", "torch_int8_dynamic", "torchao_int8")
 ALL = (LINEAR + 2 * VOCABULARY + NORMS) * 4 + ROPE
 
 
@@ -194,3 +196,19 @@ def test_the_census_changes_nothing() -> None:
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     assert census.take(model) == census.take(model)
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("scheme", PACKED)
+def test_packed_weights_are_as_many_parameters_as_before(scheme: str) -> None:
+    """Of every way to pack: two weights in a byte, in a buffer, in a tensor's subclass, behind a method."""
+    packs = importlib.import_module(f"bench.optimisations.quantise.{scheme}")
+    model = tiny()
+    assert census.parameters(model) == LINEAR + 2 * VOCABULARY + NORMS
+    assert census.parameters(packs.apply(model, packs.Params())) == LINEAR + 2 * VOCABULARY + NORMS
+
+
+def test_a_tied_head_is_one_matrix_of_parameters_and_a_packed_bias_counts() -> None:
+    embedding, head = torch.nn.Embedding(100, 8), torch.nn.Linear(8, 100)
+    head.weight = embedding.weight
+    packed = torch.ao.nn.quantized.dynamic.Linear(8, 4)
+    assert census.parameters(Small(head, embedding=embedding, packed=packed)) == 800 + 100 + 8 * 4 + 4

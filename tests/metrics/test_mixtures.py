@@ -51,6 +51,15 @@ def test_packed_weights_are_as_many_as_before() -> None:
     assert found["weights_read_bytes_per_token"] == 280 + 105
 
 
+def test_what_was_counted_before_packing_is_not_taken_from_another_model() -> None:
+    """A row of another, smaller model; one that was pruned before it was packed; a packed baseline."""
+    base, smaller = arm_record(loaded=MIXED), replace(PACKED, parameters=200, as_unpacked=True)
+    for optimise in (("quantise: bnb-nf4",), ("prune: magnitude", "quantise: bnb-nf4")):
+        row = arm_record("v", loaded=replace(smaller, mixture=None), optimise=optimise)
+        assert figures(row, base)["parameters"] == figures(row, base)["active_parameters"] == 200
+    assert figures(arm_record(loaded=replace(smaller, mixture=None)))["parameters"] == 200
+
+
 def test_more_sequences_read_more_experts() -> None:
     """As if each chose at random: three of four are left out by one, 9 of 16 by both of two."""
     read = [parameters.read_bytes(MIXED, sequences) for sequences in (1, 2, 100)]
