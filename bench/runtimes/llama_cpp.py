@@ -22,6 +22,7 @@ from bench.runtimes._text import TextModel
 
 REQUIRES = ("llama_cpp", "gguf")
 ENVIRONMENT = ("llama-cpp-python==0.3.36", "gguf==0.19.0")
+USES = ("name", "device", "dtype", "threads", "task", "python")  # it has one attention
 DTYPES = ("float32", "bfloat16", "float16")
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bench.runtimes._llama import Weights
 
 REQUIRES = ("numpy", "safetensors")
+USES = ("name", "device", "dtype", "threads", "task", "python")  # it has one attention
 DTYPES = ("float32",)
 
 

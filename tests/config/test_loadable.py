@@ -65,6 +65,18 @@ def test_the_attention_of_a_directory(tmp_path: Path, llama: Path) -> None:
     read(tmp_path, {"path": str(llama)}, runtime={"python": "/usr/bin/python3"})  # another transformers
 
 
+@pytest.mark.parametrize("engine", ["numpy", "llama-cpp"])
+def test_an_engine_with_one_attention_has_no_choice_of_it(tmp_path: Path, llama: Path, engine: str) -> None:
+    """Its row would bear the name of an attention that nothing computes."""
+    with pytest.raises(ConfigError, match=f"runtime.attention: does nothing for {engine}"):
+        read(tmp_path, {"path": str(llama)}, runtime={"name": engine, "attention": "eager"})
+    rows = read(
+        tmp_path, {"path": str(llama)}, runtime={"attention": "eager"},
+        variants=[{"name": "other", "runtime": {"name": engine}}],
+    )  # fmt: skip
+    assert rows.groups[0].variants[0].runtime.attention == "sdpa"  # a variant does not take it over
+
+
 def test_a_directory_without_a_tokenizer(tmp_path: Path, llama: Path) -> None:
     for file in llama.glob("*token*"):
         file.unlink()
