@@ -98,6 +98,8 @@ def test_the_proof_in_the_readme_is_what_the_journals_say(printed: Callable[...,
         ("quantisation", "docs/results.md"),
         ("pruning", "docs/results.md"),
         ("speculative", "docs/optimisations.md"),
+        ("serving", "docs/serving.md"),
+        ("cascade", "docs/edge-cloud.md"),
     ],
 )
 def test_a_table_is_what_its_run_says(name: str, page: str, printed: Callable[..., str]) -> None:
@@ -114,8 +116,9 @@ def test_no_table_stands_anywhere_else() -> None:
         for name in re.findall(r"<!-- (\w+):begin -->", page.read_text())
     ]
     assert sorted(found) == [
-        ("proof", "README.md"), ("pruning", "docs/results.md"), ("quantisation", "docs/results.md"),
-        ("quickstart", "README.md"), ("speculative", "docs/optimisations.md"),
+        ("cascade", "docs/edge-cloud.md"), ("proof", "README.md"), ("pruning", "docs/results.md"),
+        ("quantisation", "docs/results.md"), ("quickstart", "README.md"), ("serving", "docs/serving.md"),
+        ("speculative", "docs/optimisations.md"),
     ]  # fmt: skip
 
 

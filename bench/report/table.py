@@ -31,6 +31,7 @@ OF_GPUS = ("mfu", "mbu", "busy")
 LEFT_OUT_FIRST = (
     *("peak", "weights", "output_throughput", "ttft", "tpot"),
     *("total_throughput", "ranks", "cosine_p01", "e2el"),  # of encoders
+    *("edge_usd", "cloud_usd", "sent_on"),  # of cascades, whose sentence says them
 )
 OF_SERVERS = ("peak", "e2el", "ttft_p90", "output_throughput", "errors", "tpot")
 OF_LIMITS = ("cost", "ttft")  # where the dollars of a good request are there

@@ -3,7 +3,7 @@
 python table.py quickstart          every row as `bench report --format markdown` has it, with one interval
 python table.py quantisation        rows of quantisation-cpu, by cost
 python table.py pruning             every row of pruning-distillation, in its order
-python table.py speculative         and edge-cloud, serving: some columns of `bench report --format markdown`
+python table.py speculative         and cascade, serving: some columns of `bench report --format markdown`
 """
 
 import math
@@ -124,6 +124,16 @@ TABLES = {
     "speculative": (
         columns("TPOT ms", "out tok/s", "$/1k tok", "cost ratio [95 %]", "verdict"),
         "edge-cloud/speculative",
+    ),
+    "cascade": (
+        columns("TPOT ms", "sent on", "edge $/req", "cloud $/req", "cost ratio [95 %]", "verdict", "KL nat"),
+        "edge-cloud/cascade",
+    ),
+    "serving": (
+        columns(
+            "TTFT ms", "TPOT ms", "out tok/s", "errors", "good", "$/good req", "cost ratio [95 %]", "verdict"
+        ),
+        "serving",
     ),
 }
 

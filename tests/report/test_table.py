@@ -16,11 +16,16 @@ from rich.console import Console
 from bench.errors import UsageError
 from bench.report.formats import html, markdown
 from bench.report.table import LEFT_OUT_FIRST, render
-from bench.report.table_columns import COLUMNS
+from bench.report.table_columns import COLUMNS, columns_of
 from bench.results.run_summary import RunSummary
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
-RUNS = sorted(str(path.parent.relative_to(REFERENCE)) for path in REFERENCE.rglob("run.json"))
+SERVED = "serving"  # its columns are other ones, and its names are long
+RUNS = sorted(
+    name
+    for path in REFERENCE.rglob("run.json")
+    if (name := str(path.parent.relative_to(REFERENCE))) != SERVED
+)
 NEVER_LEFT_OUT = [column for column in COLUMNS if column.key not in LEFT_OUT_FIRST]
 
 
@@ -108,6 +113,19 @@ def test_where_the_least_does_not_fit_either_it_wraps(name: str, width: int) -> 
                 assert column.cell(run, variant) in text
         for number in re.findall(r"[\d.]+", COLUMNS[7].cell(run, variant)):
             assert number in text
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120, 400])
+def test_a_table_of_servers_keeps_the_dollars_of_a_good_request_and_the_ratio(width: int) -> None:
+    run = run_called(SERVED)
+    printed = lines(run, width)
+    text = re.sub(r"\s+", " ", " ".join(printed))
+    (column,) = (one for one in columns_of(run) if one.key == "cost_good")
+    for row in run.rows:
+        ratio = run.comparison(row, "cost_per_good_request_usd")
+        assert column.cell(run, row).split()[0] in text
+        assert ratio is None or f"{ratio.ratio:.3f}" in text
+    assert ("$/1k tok" in titles_left_out(printed)) == (width <= 100)
 
 
 def test_names_fold_in_a_narrow_terminal_and_stay_whole() -> None:
