@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 (TABLE,) = (ROOT / "results" / "reference" / "architectures").glob("transformers-*.jsonl")
 ROWS: list[dict[str, Any]] = [json.loads(line) for line in TABLE.read_text().splitlines()]
 MEASURED = [row for row in ROWS if row["end"] == "measured"]
+(CONTROLS,) = TABLE.parent.glob("controls-*.jsonl")
 SAMPLE = ("falcon_mamba", "openai-gpt")  # one that is measured and one that is refused
 STABLE = ("class", "attention", "end", "parameters", "weights_bytes", "matrices", "kv_formula", "kv_added")
 
@@ -91,3 +92,10 @@ def test_a_sample_is_what_the_table_says(warm: Warm) -> None:
         again = found[row["model_type"]]
         assert {key: again.get(key) for key in STABLE} == {key: row.get(key) for key in STABLE}
     assert found["falcon_mamba"]["padded_batch"] != "as alone"
+
+
+def test_no_engine_computes_another_model_than_transformers() -> None:
+    """A cell is refused in words, or its distributions are those of transformers up to rounding."""
+    for cell in map(json.loads, CONTROLS.read_text().splitlines()):
+        assert cell["end"] != "crash"
+        assert cell["reason"] if cell["end"] != "compared" else cell["kld"] < 1e-6, cell
