@@ -69,11 +69,11 @@ def by_steps(engine: Engine, facts: Facts) -> tuple[list[Check], float | None]:
     except NotImplementedError:  # an engine that is never scored
         return [], a_token
     below = _all_below(whole[length - 1 :], chosen)
-    apart = [_apart(*rows) for rows in zip(alone, whole[:length], strict=True)]
-    if not all(map(math.isfinite, (*below, *apart))):
+    moves = [apart(*rows) for rows in zip(alone, whole[:length], strict=True)]
+    if not all(map(math.isfinite, (*below, *moves))):
         return [], a_token
     most = _most(facts)
-    mean, moved = math.fsum(below) / len(below), math.fsum(apart) / len(apart)
+    mean, moved = math.fsum(below) / len(below), math.fsum(moves) / len(moves)
     found = f"{mean:.2g} sd of the logits below the best, over {len(below)} tokens"
     return [
         check(CAUSAL, f"moved by {moved:.2g} sd of the logits", moved <= most, f"at most {most}"),
@@ -131,7 +131,7 @@ def _below(row: Any, token: int) -> float:
     return float(row.max() - row[token]) / spread if spread else 0.0  # of NaN, NaN
 
 
-def _apart(row: Any, other: Any) -> float:
+def apart(row: Any, other: Any) -> float:
     """Return the mean absolute difference of two rows of logits, in standard deviations of the first."""
     spread = float(row.std())
     return float(abs(row - other).mean()) / spread if spread else 0.0  # of NaN, NaN
