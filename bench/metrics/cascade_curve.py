@@ -74,15 +74,11 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     All figures but the gap are None if the large model is not shown to be better on these items, because
     there is then no gap to recover.
     """
-    terms, by = arm.cascade, cascade_bills.rates_of(arm, cost.price_of(arm, run))
-    result: Figures = {metric.key: None for metric in METRICS}
-    if terms is None or by is None:
+    terms, result = arm.cascade, Figures({metric.key: None for metric in METRICS})
+    suite, answered = _of_curve(arm, run)
+    items = items_of_curve(arm, run)
+    if terms is None or suite is None or not items:
         return result
-    suite = next((suite for suite in _suites(run) if suite.name in arm.suites), None)
-    answered = [] if suite is None else _answered(arm, run, suite)
-    if suite is None or not answered:
-        return result
-    items = tuple(_item(both, suite, by, terms) for both in answered)
     notes = {"suite": suite.name, "n": len(items)}
     result[GAP.key] = GAP.scalar(
         cascade_curve.gap(items),
@@ -119,6 +115,21 @@ def _held_out(pick: Chosen, terms: Mapping[str, Any], notes: Mapping[str, Any]) 
             right, **_of_choice(pick, pick.promised_quality, terms), kept=quality, **notes
         ),
     }
+
+
+def items_of_curve(arm: ArmRecord, run: RunRecord) -> tuple[Item, ...]:
+    """Return the items from which the curve of a cascade is made; none for a row without a curve."""
+    terms, by = arm.cascade, cascade_bills.rates_of(arm, cost.price_of(arm, run))
+    suite, answered = _of_curve(arm, run)
+    if terms is None or by is None or suite is None:
+        return ()
+    return tuple(_item(both, suite, by, terms) for both in answered)
+
+
+def _of_curve(arm: ArmRecord, run: RunRecord) -> tuple[Suite | None, list[Both]]:
+    """Return the suite that gives the curve, which is the first one with right answers, and its answers."""
+    suite = next((suite for suite in _suites(run) if suite.name in arm.suites), None)
+    return suite, [] if suite is None else _answered(arm, run, suite)
 
 
 @lru_cache(maxsize=8)
