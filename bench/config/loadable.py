@@ -30,7 +30,9 @@ EAGER_ONLY = frozenset({
 
 
 # Engines that read text with the tokenizer beside the weights; others, of a user too, may need none.
-WITH_TOKENIZER = ("transformers", "onnxruntime", "openvino")
+WITH_TOKENIZER = ("transformers", "onnxruntime", "openvino", "llama-cpp", "numpy")
+ONE_FORM = ("numpy", "command", "callable")  # these read it from this file only
+TOKENIZER = "tokenizer.json"
 WRAPPERS = ("_orig_mod.", "module.", "_fsdp_wrapped_module.", "base_model.model.")
 
 
@@ -48,11 +50,9 @@ def check_loadable(
     have another transformers, so its attention is not judged.
     """
     reads_text = runtime.name in WITH_TOKENIZER
-    if isinstance(model, LocalPath) and model.path.is_dir() and reads_text and not has_tokenizer(model.path):
+    if isinstance(model, LocalPath) and model.path.is_dir() and (said := _unread(model.path, runtime.name)):
         raise source.error(
-            places[0],
-            f"{model.path}: no tokenizer beside the weights, so what the model reads would not be its text",
-            "add its tokenizer files, or measure speed alone with {random: NAME}",
+            places[0], said, "add its tokenizer files, or measure speed alone with {random: NAME}"
         )
     here = isinstance(model, LocalPath) and model.path.is_dir() and reads_text
     if isinstance(model, LocalPath) and here and (said := _of_directory(config_directory(model.path))):
@@ -68,6 +68,15 @@ def check_loadable(
             f"{kind} has no sdpa attention in transformers",
             "set runtime.attention to eager, for the baseline and its variants",
         )
+
+
+def _unread(directory: Path, engine: str) -> str | None:
+    """Return why an engine does not find the tokenizer of a model directory; None if it does."""
+    if engine in WITH_TOKENIZER and not has_tokenizer(directory):
+        return f"{directory}: no tokenizer beside the weights, so what the model reads would not be its text"
+    if engine in ONE_FORM and not has_tokenizer(directory, (TOKENIZER,)):
+        return f"{directory}: no {TOKENIZER}, and {engine} reads no other file of a tokenizer"
+    return None
 
 
 def _of_directory(directory: Path) -> str | None:

@@ -146,6 +146,20 @@ def within(vocabulary: int, ids: list[int], word: Callable[[int], object], lette
     return ids
 
 
+def as_bytes(vocabulary: int, text: str, *, random: bool) -> list[int]:
+    """Return the bytes of a text modulo the vocabulary, for a model without a tokenizer.
+
+    With ``random`` weights it does not matter what the model reads. Raises VariantFailed for any others.
+    """
+    if random:
+        return [byte % vocabulary for byte in text.encode()]
+    raise VariantFailed(
+        Outcome.LOAD_ERROR,
+        "there is no tokenizer beside the weights, so what the model reads would not be its text; "
+        "add its tokenizer files, or measure speed alone with {random: NAME}",
+    )
+
+
 def encoding(letters: int) -> AbstractContextManager[None]:
     """Limit the block in which a tokenizer encodes a text of ``letters`` characters."""
     return bounded("the tokenizer", TOKENS_S + letters / TOKENS_A_S, TOKENS_BYTES + BYTES_A_LETTER * letters)

@@ -29,10 +29,10 @@ def has_template(path: Path) -> bool:
     return any(_beside(place) for place in places)
 
 
-def has_tokenizer(directory: Path) -> bool:
-    """Return whether a model directory has the files of a tokenizer, or the base of an adapter has them."""
+def has_tokenizer(directory: Path, files: tuple[str, ...] = TOKENIZERS) -> bool:
+    """Return whether a model directory has one of the files of a tokenizer, or the base of an adapter has."""
     places = {directory, config_directory(directory)}
-    return any((place / name).exists() for place in places for name in TOKENIZERS)
+    return any((place / name).exists() for place in places for name in files)
 
 
 def _beside(directory: Path) -> bool:

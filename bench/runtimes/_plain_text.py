@@ -1,4 +1,4 @@
-"""Convert text for engines without transformers: ``tokenizer.json`` or bytes, and no chat templates."""
+"""Convert text for engines without transformers: they read ``tokenizer.json``, and no chat templates."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.engine import Engine
-from bench.engine.template_limits import decoded, encoding, loading, whole_texts, within
+from bench.engine.template_limits import as_bytes, decoded, encoding, loading, whole_texts, within
+from bench.formatting import one_line
 
 
 class PlainText(Engine):
@@ -16,17 +17,18 @@ class PlainText(Engine):
 
     _tokenizer: Any = None
 
-    def __init__(self, directory: Path, vocabulary: int) -> None:
-        self._directory, self._vocabulary = directory, vocabulary
+    def __init__(self, directory: Path, vocabulary: int, *, random: bool) -> None:
+        self._directory, self._vocabulary, self._bytes_will_do = directory, vocabulary, random
 
     def encode(self, text: str) -> list[int]:
-        """Encode with ``tokenizer.json``; a model without one reads bytes modulo its vocabulary.
+        """Encode with ``tokenizer.json``; a model of random weights without one reads bytes.
 
-        Raises VariantFailed if the tokenizer cannot be read, or has more tokens than the model.
+        Raises VariantFailed if other weights have none, and if it cannot be read, or has more tokens than the
+        model.
         """
         tokenizer = self._text_model()
         if tokenizer is None:
-            return [byte % self._vocabulary for byte in text.encode()]
+            return as_bytes(self._vocabulary, text, random=self._bytes_will_do)
         with encoding(len(text)):
             ids = list(tokenizer.encode(text, add_special_tokens=False).ids)
         return within(self._vocabulary, ids, tokenizer.id_to_token, len(text))
@@ -42,6 +44,16 @@ class PlainText(Engine):
         places = range(len(whole) - len(bare) + 1)
         place = next((n for n in places if whole[n : n + len(bare)] == bare), 0)
         return tuple(within(self._vocabulary, whole[:place], tokenizer.id_to_token, 0))
+
+    def reads(self) -> str | None:
+        """Say that a chat message is read as plain text, whether or not the model has a template."""
+        if self._text_model() is None:
+            return None
+        begins = [str(self._tokenizer.id_to_token(one)) for one in self.begin_ids()]
+        first = " ".join(begins) or "no special token"
+        return one_line(
+            f"chat messages as plain text: the engine has no templates; plain text begins with {first}"
+        )[:200]
 
     def encode_chat(self, message: str) -> list[int]:
         """Encode the message as plain text: this engine has no chat templates."""

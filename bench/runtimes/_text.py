@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.engine import Engine
-from bench.engine.template_limits import bounded, decoded, encoding, loading, must_not_draw, within
+from bench.engine.template_limits import as_bytes, bounded, decoded, encoding, loading, must_not_draw, within
 from bench.errors import Outcome, VariantFailed
 from bench.formatting import one_line
 from bench.models.json_files import json_object
@@ -47,14 +47,8 @@ class TextModel(Engine):
 
         Raises VariantFailed without a tokenizer, and if it has more tokens than the model.
         """
-        if self.tokenizer is None and not self._bytes_will_do:
-            raise VariantFailed(
-                Outcome.LOAD_ERROR,
-                "there is no tokenizer beside the weights, so what the model reads would not be its text; "
-                "add its tokenizer files, or measure speed alone with {random: NAME}",
-            )
         if self.tokenizer is None:
-            return [byte % self.vocabulary for byte in text.encode()]
+            return as_bytes(self.vocabulary, text, random=self._bytes_will_do)
         with encoding(len(text)):
             ids = list(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
         return self._known(ids, len(text))

@@ -66,7 +66,7 @@ class NumpyEngine(PlainText):
     TORCH = False
 
     def __init__(self, shape: Shape, weights: Weights, directory: Path, options: Options) -> None:
-        super().__init__(directory, shape.vocabulary)
+        super().__init__(directory, shape.vocabulary, random=options.random)
         self.shape, self.model, self.options = shape, weights, options
         self._calls = self._flops = 0
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -98,10 +97,26 @@ def work_a_token(config: dict[str, Any]) -> int:
     return config["num_hidden_layers"] * layer + hidden * config["vocab_size"]
 
 
+def real_tokenizer() -> str:
+    """Return the tokenizer.json of SmolLM2-135M."""
+    return (ensure(Named("smollm2-135m")).directory / "tokenizer.json").read_text()
+
+
+def byte_tokenizer() -> str:
+    """Return the tokenizer.json of the toy: each byte of a text is a token."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    letters = {letter: number for number, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    tokenizer: Any = Tokenizer(models.BPE(vocab=letters, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return str(tokenizer.to_str())
+
+
 def models(engine: str, plant: str, at: Path) -> dict[str, Any]:
     """Write a model into each of ``x`` and ``y``, and return how much more work ``y`` is, counted."""
     config, weights = real_weights() if engine == "real" else toy_weights()
-    tokenizer = ensure(Named("smollm2-135m")).directory / "tokenizer.json" if engine == "real" else None
+    tokenizer = real_tokenizer() if engine == "real" else byte_tokenizer()
     sides = {"x": (config, weights), "y": (config, weights)}
     if plant in ("plus3", "layer"):
         sides["y"] = (
@@ -111,6 +126,5 @@ def models(engine: str, plant: str, at: Path) -> dict[str, Any]:
         (at / name).mkdir(parents=True)
         (at / name / "config.json").write_text(json.dumps(its_config))
         save_file(its_weights, at / name / "model.safetensors", metadata={"format": "pt"})
-        if tokenizer is not None:
-            shutil.copyfile(tokenizer, at / name / tokenizer.name)
+        (at / name / "tokenizer.json").write_text(tokenizer)
     return {"work_ratio": work_a_token(sides["y"][0]) / work_a_token(sides["x"][0])}

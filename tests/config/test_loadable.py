@@ -14,7 +14,7 @@ from byte_tokenizer import write_tokenizer
 from safetensors.torch import load_file, save_file
 
 from bench.cli.check import describe
-from bench.config.loadable import EAGER_ONLY
+from bench.config.loadable import EAGER_ONLY, ONE_FORM, WITH_TOKENIZER
 from bench.config.reader import read_config
 from bench.errors import ConfigError
 from bench.models import templates
@@ -77,11 +77,22 @@ def test_an_engine_with_one_attention_has_no_choice_of_it(tmp_path: Path, llama:
     assert rows.groups[0].variants[0].runtime.attention == "sdpa"  # a variant does not take it over
 
 
-def test_a_directory_without_a_tokenizer(tmp_path: Path, llama: Path) -> None:
+@pytest.mark.parametrize("engine", WITH_TOKENIZER)
+def test_a_directory_without_a_tokenizer(tmp_path: Path, llama: Path, engine: str) -> None:
     for file in llama.glob("*token*"):
         file.unlink()
     with pytest.raises(ConfigError, match="no tokenizer beside the weights"):
-        read(tmp_path, {"path": str(llama)})
+        read(tmp_path, {"path": str(llama)}, runtime={"name": engine})
+
+
+@pytest.mark.parametrize("engine", ONE_FORM)
+def test_a_tokenizer_in_a_form_that_the_engine_does_not_read(
+    tmp_path: Path, llama: Path, engine: str
+) -> None:
+    (llama / "tokenizer.json").rename(llama / "tokenizer.model")
+    more = {"command": {"command": ["cat"]}, "callable": {"target": "a:b"}}.get(engine, {})
+    with pytest.raises(ConfigError, match=f"no tokenizer.json, and {engine} reads no other file"):
+        read(tmp_path, {"path": str(llama)}, runtime={"name": engine, **more})
 
 
 @pytest.mark.parametrize("name", templates.FILES)

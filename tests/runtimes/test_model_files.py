@@ -110,8 +110,15 @@ def test_a_chat_template_that_is_broken(model: Path, template: str) -> None:
 
 def test_the_sound_model_loads_and_chats(model: Path) -> None:
     change(model / "tokenizer_config.json", chat_template="<{{ messages[0].content }}>")
-    for load in ENGINES.values():
-        assert load(model, Options(device="cpu")).encode_chat("Hello")
+    chat = {}
+    for name, load in ENGINES.items():
+        engine = load(model, Options(device="cpu"))
+        assert engine.encode_chat("Hello")
+        chat[name] = engine.reads().partition(";")[0]
+    assert chat == {
+        "transformers": "chat messages in its chat template",
+        "numpy": "chat messages as plain text: the engine has no templates",
+    }
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -122,6 +129,16 @@ def test_a_tokenizer_that_is_none(model: Path, engine: str, content: str) -> Non
         ENGINES[engine](model, Options(device="cpu")).encode("Hello")
     assert caught.value.reason.startswith(f"the tokenizer files in {model} cannot be read (")
     assert "\n" not in caught.value.reason
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_trained_weights_without_a_tokenizer(model: Path, engine: str) -> None:
+    """One engine read bytes as tokens and compared their drift; bytes will do for random weights only."""
+    for file in model.glob("*token*"):
+        file.unlink()
+    with pytest.raises(VariantFailed, match="there is no tokenizer beside the weights"):
+        ENGINES[engine](model, Options(device="cpu")).encode("Hello")
+    assert ENGINES[engine](model, Options(device="cpu", random=True)).encode("Hi") == [72, 105]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
