@@ -18,7 +18,7 @@ def take(model: Any, *, count_zeros: bool = True) -> Census:
     matrices: list[Matrix] = []
     bytes_by_dtype: Counter[str] = Counter()
     stored: set[object] = set()
-    others: dict[int, int] = {}
+    others: dict[int, tuple[int, bool]] = {}
     for name, module in model.named_modules():
         packed = _unpacked(module)
         held = list(_tensors_in(module, packed))
@@ -35,7 +35,8 @@ def take(model: Any, *, count_zeros: bool = True) -> Census:
     }
     return Census(
         tuple(matrices), sum(bytes_by_dtype.values()), dict(bytes_by_dtype), norms=norms,
-        others=sum(others.values()),
+        others=sum(count for count, packed in others.values() if not packed),
+        packed_others=sum(count for count, packed in others.values() if packed),
     )  # fmt: skip
 
 
@@ -67,8 +68,9 @@ def _packed_sizes(module: Any) -> tuple[int, int] | None:
     if type(outputs) is not int or type(inputs) is not int:
         return None
     weight = module._parameters.get("weight")
-    plain = weight is not None and weight.numel() == outputs * inputs
-    return None if plain or _weight(module, _unpacked(module)) is None else (outputs, inputs)
+    if weight is not None and weight.numel() == outputs * inputs:
+        return None
+    return (outputs, inputs) if _unpacks(module) or _weight(module, ()) is not None else None
 
 
 def linear_layers(model: Any) -> Iterator[tuple[str, Any]]:
@@ -81,24 +83,33 @@ def linear_layers(model: Any) -> Iterator[tuple[str, Any]]:
             yield name, module
 
 
-def _other_tensors(module: Any, weight: Any | None) -> dict[int, int]:
-    """Return {id: elements} of a module's other floating-point tensors of two or more dimensions.
+def _other_tensors(module: Any, weight: Any | None) -> dict[int, tuple[int, bool]]:
+    """Return {id: (elements, whether packed)} of a module's other parameters of two or more dimensions.
 
-    The ids prevent a shared tensor from being counted twice. The weight matrix itself and embeddings are left
-    out.
+    The ids prevent a shared tensor from being counted twice. The weight matrix itself, embeddings and the
+    scales of packed weights are left out.
     """
     import torch
 
     if isinstance(module, torch.nn.Embedding):
         return {}
-    others = (tensor for tensor in module._parameters.values() if tensor is not None and tensor is not weight)
     return {
-        id(tensor): tensor.numel() for tensor in others if tensor.dim() > 1 and tensor.is_floating_point()
+        id(tensor): (tensor.numel(), tensor.dtype.itemsize == 1 or not tensor.is_floating_point())
+        for name, tensor in module._parameters.items()
+        if tensor is not None and tensor is not weight and tensor.dim() > 1 and "scale" not in name
     }
 
 
-# The names of packed weights in layers that have no ``weight``: HQQ, compressed-tensors.
-PACKED = ("W_q", "weight_packed")
+# The names of packed weights in layers that have no ``weight``: HQQ, compressed-tensors, GPTQ and AWQ.
+PACKED = ("W_q", "weight_packed", "qweight")
+
+
+def _unpacks(module: Any) -> bool:
+    """Return whether the ``weight`` of a module is a method that unpacks, as that of a torch.ao layer is."""
+    import torch
+
+    weight = getattr(module, "weight", None)
+    return callable(weight) and not isinstance(weight, torch.Tensor)
 
 
 def _unpacked(module: Any) -> tuple[Any, ...]:
@@ -106,13 +117,10 @@ def _unpacked(module: Any) -> tuple[Any, ...]:
 
     Unpacking copies both and is slow, so it is done once per module.
     """
-    import torch
-
-    weight = getattr(module, "weight", None)
-    if not callable(weight) or isinstance(weight, torch.Tensor):
+    if not _unpacks(module):
         return ()
     both = getattr(module, "_weight_bias", None)
-    return tuple(both()) if both is not None else (weight(),)
+    return tuple(both()) if both is not None else (module.weight(),)
 
 
 def _weight(module: Any, packed: tuple[Any, ...]) -> Any | None:
@@ -147,10 +155,11 @@ def _matrix(
         for key, value in module._buffers.items()
         if value is not None and value.dim() == 0 and type(value) is torch.Tensor
     }
-    kind = module._get_name()
+    kind, sizes = module._get_name(), _packed_sizes(module)
     return Matrix(
         name, kind, _dtype(largest), weight.numel(), stored, zeros, is_head, scalars,
         tuple(weight.shape), magnitude, zeros is not None and zeros >= 0.5 and _two_of_four(weight),
+        sizes[0] * sizes[1] if sizes else weight.numel(),
     )  # fmt: skip
 
 

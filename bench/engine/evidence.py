@@ -22,7 +22,8 @@ class Matrix:
     ``shape`` is [outputs, inputs] as stored. ``zero_fraction`` is None for packed values. ``magnitude`` is
     the sum of |weights| if they are floats. ``two_of_four`` says that every group of four weights in a row
     has at least two zeros (2:4 sparsity). ``is_head`` marks the output projection, which most schemes do not
-    change. ``scalars`` are single numbers of the same module, such as the scale of its input.
+    change. ``scalars`` are single numbers of the same module, such as the scale of its input. ``weights`` is
+    the number of weights that the ``elements`` hold: as many as before packing.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Matrix:
     shape: tuple[int, int] = (0, 0)
     magnitude: float | None = None
     two_of_four: bool = False
+    weights: int = 0
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,8 @@ class Census:
 
     ``norms`` maps each one-dimensional weight to the sum of its magnitudes. ``others`` counts the weights in
     tensors of two or more dimensions that are not the matrix of a layer, such as stacked experts; embeddings
-    do not count. ``decoding`` is there only for schemes that ask for it (``DECODING = True``).
+    do not count, and those that are packed are ``packed_others``. ``decoding`` is there only for schemes that
+    ask for it (``DECODING = True``).
     """
 
     matrices: tuple[Matrix, ...]
@@ -79,6 +82,7 @@ class Census:
     decoding: Decoding | None = None
     norms: Mapping[str, float] = field(default_factory=dict)
     others: int = 0
+    packed_others: int = 0
 
     def of(self, module: str) -> tuple[Matrix, ...]:
         """Return the matrices held by modules of this class name."""
@@ -120,8 +124,9 @@ def replaced(before: Census, after: Census, module: str, *dtypes: str, was: str 
     ]
 
 
-def touched(weights: int, left: int) -> list[Check]:
-    """Check that a scheme changed at least half of the weights; it did not change ``left`` of them.
+def touched(weights: int, left: int, what: str = "were changed") -> list[Check]:
+    """Check that a scheme changed at least half of the weights; it did not change ``left`` of them. ``what``
+    says it of a checkpoint that came packed.
 
     The check finds schemes that change linear layers only, and so miss the experts of a mixture, which lie in
     tensors of three dimensions and are most of the weights. There is no check if ``left`` is 0.
@@ -130,7 +135,7 @@ def touched(weights: int, left: int) -> list[Check]:
         return []
     share = weights / (weights + left)
     found = f"{share:.1%}, and {left:,} weights as they were"
-    return [check("share of the weights that were changed", found, share >= LEAST_TOUCHED, "at least 50%")]
+    return [check(f"share of the weights that {what}", found, share >= LEAST_TOUCHED, "at least 50%")]
 
 
 def left_alone(after: Census, module: str) -> int:
@@ -138,7 +143,8 @@ def left_alone(after: Census, module: str) -> int:
 
     The head and embeddings do not count.
     """
-    return after.others + sum(m.elements for m in after.matrices if m.module != module and not m.is_head)
+    others = after.others + after.packed_others
+    return others + sum(m.elements for m in after.matrices if m.module != module and not m.is_head)
 
 
 def bits_a_weight(

@@ -207,6 +207,40 @@ def test_packed_weights_are_as_many_parameters_as_before(scheme: str) -> None:
     assert census.parameters(packs.apply(model, packs.Params())) == LINEAR + 2 * VOCABULARY + NORMS
 
 
+def test_weights_are_counted_as_before_packing_whatever_holds_them() -> None:
+    """The share that is packed counts weights, and not what holds them: integers of eight weights each, and
+    stacks of experts in eight bits beside their scales."""
+
+    class Integers(torch.nn.Module):  # type: ignore[misc]
+        in_features, out_features = 64, 16
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("qweight", torch.zeros(8, 16, dtype=torch.int32))
+
+    class Experts(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            stack = torch.zeros(4, 8, 8).to(torch.float8_e4m3fn)
+            self.up_proj = torch.nn.Parameter(stack, requires_grad=False)
+            self.up_proj_scale_inv = torch.nn.Parameter(torch.ones(4, 1, 1))
+            self.down_proj = torch.nn.Parameter(torch.zeros(4, 8, 8))
+
+    found = census.take(Small(layer=Integers(), experts=Experts(), dense=torch.nn.Linear(4, 2)))
+    assert [(m.dtype, m.weights) for m in found.matrices] == [("int32", 64 * 16), ("float32", 8)]
+    assert (found.packed_others, found.others) == (256, 256)
+
+
+def test_packed_weights_are_not_unpacked_to_count_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only whether there is a bias is not seen from outside: each layer was unpacked twice."""
+    unpacked: list[object] = []
+    kind = torch.ao.nn.quantized.dynamic.Linear
+    both = kind._weight_bias
+    monkeypatch.setattr(kind, "_weight_bias", lambda layer: [unpacked.append(layer), both(layer)][1])
+    assert census.parameters(Small(one=kind(8, 4), two=kind(8, 4, bias_=False))) == 32 + 4 + 32
+    assert len(unpacked) == 2
+
+
 def test_a_tied_head_is_one_matrix_of_parameters_and_a_packed_bias_counts() -> None:
     embedding, head = torch.nn.Embedding(100, 8), torch.nn.Linear(8, 100)
     head.weight = embedding.weight

@@ -61,6 +61,24 @@ def test_a_bitsandbytes_checkpoint_stays_packed(dense: Path, tmp_path: Path) -> 
     assert engine.logits([1, 2, 3]).isfinite().all()
 
 
+def test_a_checkpoint_whose_experts_stay_dense_is_not_a_packed_one(tmp_path: Path) -> None:
+    """bitsandbytes packs linear layers, and the experts of a mixture are none: one packed matrix was enough
+    for the evidence, with most of the weights in float32."""
+    config = transformers.Qwen3MoeConfig(
+        hidden_size=64, intermediate_size=64, moe_intermediate_size=64, num_hidden_layers=1, head_dim=16,
+        num_attention_heads=4, num_key_value_heads=4, num_experts=8, num_experts_per_tok=2, vocab_size=64,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    transformers.Qwen3MoeForCausalLM(config).save_pretrained(tmp_path / "dense")
+    settings = transformers.BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")
+    packing = transformers.AutoModelForCausalLM.from_pretrained
+    packing(tmp_path / "dense", quantization_config=settings).save_pretrained(tmp_path / "packed")
+    packed, dense = 4 * 64 * 64, 8 * 3 * 64 * 64 + 8 * 64  # attention; experts and what chooses them
+    said = f"that are packed: .* found {packed / (packed + dense):.1%}, and {dense:,} weights as they were"
+    with pytest.raises(NotApplied, match=said):
+        load(tmp_path / "packed")
+
+
 def test_a_checkpoint_that_its_loader_unpacks_is_not_believed(dense: Path, tmp_path: Path) -> None:
     """transformers makes dense weights of compressed-tensors when they are first used: it would be measured
     as a quantised model and be a dense one."""
