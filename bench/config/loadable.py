@@ -33,6 +33,7 @@ EAGER_ONLY = frozenset({
 WITH_TOKENIZER = ("transformers", "onnxruntime", "openvino", "llama-cpp", "numpy")
 ONE_FORM = ("numpy", "command", "callable")  # these read it from this file only
 TOKENIZER = "tokenizer.json"
+ONE_ATTENTION = ("onnxruntime", "openvino")  # for decoders; an encoder is traced with that of transformers
 WRAPPERS = ("_orig_mod.", "module.", "_fsdp_wrapped_module.", "base_model.model.")
 
 
@@ -59,6 +60,12 @@ def check_loadable(
         raise source.error(places[0], f"{model.path}: {printable(said)}")
     if reads_text and not runtime.task and (said := _half(config_of(model, find))):
         raise source.error(places[0], printable(said))
+    if runtime.name in ONE_ATTENTION and not runtime.task and runtime.attention != "sdpa":
+        raise source.error(
+            places[1],
+            f"does nothing for {runtime.name}, which has one attention",
+            "leave it out, or set it to sdpa for a variant",
+        )
     if runtime.name != "transformers" or runtime.python is not None or runtime.attention != "sdpa":
         return
     kind = config_of(model, find).get("model_type")

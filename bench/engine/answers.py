@@ -64,7 +64,6 @@ class AnsweringEngine(Engine):
             device="cpu",
             device_name="cpu",
             dtype=self.options.dtype,
-            attention=self.options.attention,
             threads=self.options.threads,
             vocabulary=self._tokenizer.get_vocab_size(),
             random_weights=False,

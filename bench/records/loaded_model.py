@@ -16,8 +16,9 @@ class Facts:
     """Describe a loaded model as its engine reports it.
 
     ``device`` is ``cpu`` or ``cuda:0``. ``context`` is the longest sequence in tokens, or None if the model
-    has no limit. ``quantised_checkpoint`` names the method that quantised the checkpoint before it was
-    loaded. ``loaded`` is anything else that the engine can report, such as the operators it uses.
+    has no limit. ``attention`` is empty if the engine has only one. ``quantised_checkpoint`` names the method
+    that quantised the checkpoint before it was loaded. ``loaded`` is anything else that the engine can
+    report, such as the operators it uses.
     """
 
     device: str

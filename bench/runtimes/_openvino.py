@@ -58,8 +58,8 @@ def settings_for(options: Options) -> dict[str, object]:
         raise Unsupported("the openvino engine runs on the CPU")
     if options.random:
         raise Unsupported("the openvino engine needs a model's weights, not random ones")
-    if options.attention != "sdpa":
-        raise Unsupported(f"the openvino engine has sdpa attention, not {options.attention}")
+    if options.attention != "sdpa" and not options.task:
+        raise Unsupported(f"the openvino engine has sdpa attention for decoders, not {options.attention}")
     threads = {} if options.threads is None else {"INFERENCE_NUM_THREADS": options.threads}
     return {
         "INFERENCE_PRECISION_HINT": precision(options.dtype),

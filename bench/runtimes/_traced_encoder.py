@@ -41,6 +41,8 @@ def _write(directory: Path, options: Options, write: Callable[[Any, Any, Path], 
     import torch
 
     encoder = _transformers_encoder.load(directory, options)
+    if (traced := encoder.facts().attention) != options.attention:  # the graph says no more of it
+        raise Unsupported(f"transformers computes this encoder with {traced} attention")
     module = _traceable(encoder.model, embeds=encoder.embeds)
     ids = torch.tensor([[2, 5, 4, 3], [2, 6, 3, encoder.pad]])
     mask = torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]])

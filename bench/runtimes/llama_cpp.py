@@ -125,7 +125,6 @@ class LlamaCppEngine(TextModel):
             device="cpu",
             device_name="cpu",
             dtype=self.options.dtype,
-            attention=self.options.attention,
             threads=int(llama_cpp.llama_n_threads(context)),
             vocabulary=self.vocabulary,
             context=int(llama_cpp.llama_model_n_ctx_train(handle)),

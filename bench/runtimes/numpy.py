@@ -79,7 +79,6 @@ class NumpyEngine(PlainText):
             device="cpu",
             device_name="cpu",
             dtype=str(self.model["embed"].dtype),
-            attention=self.options.attention,
             threads=blas_threads(),
             vocabulary=self.shape.vocabulary,
             context=self.shape.context,

@@ -102,7 +102,6 @@ class OnnxRuntimeEngine(TextModel):
             device="cpu",
             device_name="cpu",
             dtype="float32" if dtypes == {"float"} else ", ".join(sorted(dtypes)),
-            attention=self.options.attention,
             threads=self.model.threads,
             vocabulary=self.vocabulary,
             context=self._config.get("max_position_embeddings"),

@@ -14,7 +14,7 @@ from byte_tokenizer import write_tokenizer
 from safetensors.torch import load_file, save_file
 
 from bench.cli.check import describe
-from bench.config.loadable import EAGER_ONLY, ONE_FORM, WITH_TOKENIZER
+from bench.config.loadable import EAGER_ONLY, ONE_ATTENTION, ONE_FORM, WITH_TOKENIZER
 from bench.config.reader import read_config
 from bench.errors import ConfigError
 from bench.models import templates
@@ -63,6 +63,17 @@ def test_the_attention_of_a_directory(tmp_path: Path, llama: Path) -> None:
     with pytest.raises(ConfigError, match="bloom has no sdpa attention"):
         read(tmp_path, {"path": str(llama)})
     read(tmp_path, {"path": str(llama)}, runtime={"python": "/usr/bin/python3"})  # another transformers
+
+
+@pytest.mark.parametrize("engine", ONE_ATTENTION)
+def test_a_graph_of_a_decoder_has_one_attention(tmp_path: Path, llama: Path, engine: str) -> None:
+    """One engine repeated the asked attention as evidence, whatever its graph computes."""
+    with pytest.raises(ConfigError, match=f"runtime.attention: does nothing for {engine}, which has one"):
+        read(tmp_path, {"path": str(llama)}, runtime={"name": engine, "attention": "eager"})
+    config = llama / "config.json"
+    said = {**json.loads(config.read_text()), "architectures": ["BertModel"], "model_type": "bert"}
+    config.write_text(json.dumps(said))
+    read(tmp_path, {"path": str(llama)}, runtime={"name": engine, "attention": "eager"})
 
 
 @pytest.mark.parametrize("engine", ["numpy", "llama-cpp"])

@@ -56,8 +56,10 @@ def test_each_way_to_trace_a_graph_has_a_file_of_its_own(
     assert len(keys) == len(ways)
 
 
-def load(name: str, path: Path, *steps: tuple[str, str], task: str = "embedding") -> Any:
-    options = {"device": "cpu", "dtype": "float32", "threads": 1, "attention": "sdpa", "random": False}
+def load(
+    name: str, path: Path, *steps: tuple[str, str], task: str = "embedding", attention: str = "sdpa"
+) -> Any:
+    options = {"device": "cpu", "dtype": "float32", "threads": 1, "attention": attention, "random": False}
     return session.load(
         {
             "directory": str(path), "runtime": plugins.load("runtimes", name).ENCODER, "step_by_step": True,
@@ -85,6 +87,16 @@ def test_vectors_are_those_of_transformers(tmp_path: Path, name: str, pooling: s
     assert torch.allclose(torch.cat([encoded(engine, text) for text in TEXTS]), wanted, atol=1e-4)
     assert (found.facts.dtype, found.facts.threads, found.facts.context) == ("float32", 1, 64)
     assert len(engine.census().matrices) >= 12
+
+
+@every_engine
+def test_an_encoder_is_traced_with_the_attention_that_is_asked_for(tmp_path: Path, name: str) -> None:
+    """Some encoders have no sdpa attention in transformers: one engine told them to take eager, and refused
+    it."""
+    path = write_encoder(tmp_path, pooling={"pooling_mode_mean_tokens": True})
+    engine, found = load(name, path, attention="eager")
+    assert torch.allclose(encoded(engine, *TEXTS), encoded(reference(path), *TEXTS), atol=1e-4)
+    assert found.facts.attention == "eager"
 
 
 @every_engine

@@ -67,6 +67,8 @@ def test_what_it_reports(directory: Path) -> None:
     facts, wanted = ours.facts(), theirs.facts()
     for key in ("dtype", "vocabulary", "kv_bytes_per_token", "random_weights", "device"):
         assert getattr(facts, key) == getattr(wanted, key), key
+    claims = {one.claim for one in ours.as_asked(ours.options)}  # with one attention there is nothing to ask
+    assert (facts.attention, claims) == ("", {"dtype", "threads"})
     assert ours.parameters() == sum(p.numel() for p in theirs.model.parameters())
     assert ours.census().weights_bytes == 4 * ours.parameters()
     assert ours.end_ids() == theirs.end_ids() == (2,)
