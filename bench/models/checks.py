@@ -18,7 +18,7 @@ from bench.models.safetensors_header import TensorEntry
 from bench.models.shards import check_shards, read_headers
 from bench.models.sizes import BITS_MIN, Weights, misfit, unnamed
 from bench.models.tokenizer_sizes import check_tokenizers
-from bench.models.weight_files import INDEX
+from bench.models.weight_files import INDEX, weight_files
 from bench.models.weight_files import WHOLE as WHOLE_FILE
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
@@ -158,19 +158,21 @@ def check_directory(directory: Path) -> None:
 
 
 def _check_weights(directory: Path, weights: Sequence[Path]) -> None:
-    """Refuse weights that do not agree with each other, with their index or with the config."""
-    config = directory / "config.json"
-    by_file = read_headers(weights)
-    headers = list(by_file.values())
-    stored = {one.dtype for header in headers for one in header.values()}
-    sizes = json_object(config)
+    """Refuse weights that do not agree with each other, with their index or with the config.
+
+    Only those that are loaded: nobody reads an index beside a whole file, or files that it does not name.
+    """
+    config, index = directory / "config.json", directory / INDEX
+    sizes, by_file = json_object(config), read_headers(weights)
+    read = WHOLE_FILE not in by_file and os.path.lexists(index)
+    listed = json_object(index, TEXT_MAX_BYTES) if read else None
     packed = packing(sizes)
+    check_shards(directory, by_file, listed, packed=bool(packed))
+    headers = [by_file[path.name] for path in weight_files(directory)]
+    stored = {one.dtype for header in headers for one in header.values()}
     _check_packed(config, packed, stored, [name for header in headers for name in header])
     if not packed:
         _check_floats(directory, headers)
-    index = directory / INDEX
-    listed = json_object(index, TEXT_MAX_BYTES) if os.path.lexists(index) else None
-    check_shards(directory, by_file, listed, packed=bool(packed))
     size = sum(tensor.end - tensor.begin for header in headers for tensor in header.values())
     names = (name for header in headers for name in header)
     if missing := unnamed(sizes):

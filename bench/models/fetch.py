@@ -192,7 +192,7 @@ def _from_path(path: Path, on_progress: OnProgress) -> LocalModel:
     check_directory(path)
     found = model_files(path)
     files = tuple((file.relative_to(path).as_posix(), _digest(file, on_progress)) for file in found)
-    record = SourceRecord("path", path.name, str(path), None, weights_digest(files))
+    record = SourceRecord("path", path.name, str(path), None, weights_digest(path, files))
     return LocalModel(path, record, files)
 
 
@@ -246,5 +246,5 @@ def _from_cache(directory: Path, record: SourceRecord, gguf: Path | None = None)
     disk_cache.check_entry(directory)
     files = disk_cache.recorded_digests(directory)
     grid = None if gguf is None else recorded_grid(directory)  # else somebody's own file has that name
-    record = replace(record, weights_sha256=weights_digest(files), grid=grid)
+    record = replace(record, weights_sha256=weights_digest(directory, files), grid=grid)
     return LocalModel(directory, record, files, gguf)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from bench.models.shrink import Size
+from bench.models.weight_files import weight_files
 from bench.records.grid import Grid
 
 Stage = Literal["download", "check", "convert"]
@@ -123,10 +124,12 @@ def is_commit(text: str) -> bool:
     return re.fullmatch(r"[0-9a-f]{40}", text) is not None
 
 
-def weights_digest(files: Iterable[tuple[str, str]]) -> str | None:
-    """Return one SHA-256 for the weights. For one safetensors file it is the file's own; for several it is
-    that of the list of shards with their digests."""
-    shards = sorted((name, digest) for name, digest in files if name.endswith(".safetensors"))
+def weights_digest(directory: Path, files: Iterable[tuple[str, str]]) -> str | None:
+    """Return one SHA-256 for the weights that are loaded from a directory, of whose files the digests are
+    given. For one safetensors file it is the file's own; for several it is that of the list of shards with
+    their digests."""
+    loaded = {path.relative_to(directory).as_posix() for path in weight_files(directory)}
+    shards = sorted((name, digest) for name, digest in files if name in loaded)
     if len(shards) < 2:
         return shards[0][1] if shards else None
     return hashlib.sha256(os.fsencode("".join(f"{name} {digest}\n" for name, digest in shards))).hexdigest()

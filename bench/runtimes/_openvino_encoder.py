@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.engine import Options
 from bench.engine.evidence import Census
+from bench.models.weight_files import weight_files
 from bench.records import Facts
 from bench.runtimes import _openvino, openvino
 from bench.runtimes._openvino import FILE, QUANTISED_ACTIVATIONS
@@ -28,7 +29,7 @@ class OpenVinoEncoder(GraphEncoder):
     def __init__(self, model: openvino.Model, directory: Path, options: Options) -> None:
         super().__init__(directory, options)
         self.model = model
-        self._weights = sorted(directory.glob("*.safetensors"))
+        self._weights = weight_files(directory)
         self._tensor = _openvino.library().Tensor
         self._request: Any = None
         self._of: Any = None  # the model whose request it is: a scheme may replace the model

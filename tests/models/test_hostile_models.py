@@ -67,6 +67,7 @@ def test_a_text_file_of_any_size(model: Path) -> None:
     ],
 )  # fmt: skip
 def test_an_index_that_is_no_map_to_files(model: Path, index: object) -> None:
+    (model / "model.safetensors").rename(model / "model-00001-of-00001.safetensors")
     (model / "model.safetensors.index.json").write_text(json.dumps(index))
     said = refused(model)
     assert "weight_map does not give a file for each tensor" in said or "not one JSON object" in said

@@ -14,7 +14,9 @@ from small_model import SIZED, refused, shard
 
 from bench.errors import UsageError
 from bench.models.checks import check_directory
+from bench.models.fetch import ensure
 from bench.models.gguf_header import check_gguf
+from bench.models.reference import LocalPath
 from bench.models.safetensors_header import safetensors_header
 from bench.models.weight_files import INDEX, WHOLE, weight_files
 
@@ -78,6 +80,26 @@ def test_files_that_belong_to_no_model_may_hold_what_they_like(model: Path) -> N
     write(model / WHOLE, "a", "b", "c")
     check_directory(model)
     assert [file.name for file in weight_files(model)] == [WHOLE]
+
+
+@pytest.mark.parametrize("content", ["lost", "none"])
+def test_nobody_reads_an_index_beside_a_whole_file(model: Path, content: str) -> None:
+    """transformers loads the whole file, and so do the engines here; the digest is that of what is loaded."""
+    write(model / WHOLE, "a", "b", "c")
+    index(model, {"a": "lost.safetensors"})
+    if content == "none":
+        (model / INDEX).write_text("no JSON")
+    found = ensure(LocalPath(model))
+    assert found.source.weights_sha256 == dict(found.files)[WHOLE]
+    (model / WHOLE).unlink()
+    assert "which is not there" in refused(model) or "JSON" in refused(model)
+
+
+def test_files_that_no_loader_reads_are_in_no_digest_and_no_check(model: Path) -> None:
+    digest = ensure(LocalPath(model)).source.weights_sha256
+    packed = {"q.weight": {"dtype": "U8", "shape": [0], "data_offsets": [0, 0]}}
+    (model / "other.safetensors").write_bytes(shard(packed))
+    assert ensure(LocalPath(model)).source.weights_sha256 == digest
 
 
 def test_without_an_index_all_files_are_the_model(model: Path) -> None:

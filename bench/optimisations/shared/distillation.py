@@ -7,6 +7,7 @@ from typing import Any
 from bench.engine import Teacher
 from bench.engine.evidence import Census, Check, check
 from bench.errors import Unsupported
+from bench.models.weight_files import weight_files
 from bench.optimisations.shared.training import Loss
 
 
@@ -36,7 +37,7 @@ def teacher_digest(baseline: Teacher) -> str:
     """Return a digest of the files of the teacher's weights and config, without loading them."""
     from bench.models.disk_cache import file_sha256
 
-    files = sorted((*baseline.directory.glob("*.safetensors"), baseline.directory / "config.json"))
+    files = sorted((*weight_files(baseline.directory), baseline.directory / "config.json"))
     return " ".join(file_sha256(path) for path in files)
 
 
