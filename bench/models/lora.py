@@ -24,7 +24,7 @@ from bench.models.json_files import json_object, packing
 from bench.models.safetensors_header import safetensors_header
 from bench.models.weight_files import INDEX, WHOLE, weight_files
 
-RECIPE = 2  # part of the cache key: raise it when the same adapter is merged differently
+RECIPE = 3  # part of the cache key: raise it when the same adapter is merged differently
 WEIGHTS = "adapter_model.safetensors"
 _PREFIX = "base_model.model."
 _A, _B = ".lora_A.weight", ".lora_B.weight"
@@ -33,7 +33,7 @@ _HARMLESS = frozenset({
     "auto_mapping", "base_model_name_or_path", "revision", "peft_version", "task_type", "inference_mode", "r",
     "target_modules", "exclude_modules", "lora_alpha", "lora_dropout", "use_rslora", "layers_to_transform",
     "layers_pattern", "loftq_config", "eva_config", "corda_config", "lora_ga_config", "megatron_core",
-    "qalora_group_size",
+    "qalora_group_size", "fan_in_fan_out",  # peft sets the last by the class of the layer, whatever it is
 })  # fmt: skip
 # Some initialisations change the base as well (PiSSA, OLoRA, LoftQ); these do not.
 _KNOWN: Mapping[str, tuple[object, ...]] = {
@@ -42,6 +42,8 @@ _KNOWN: Mapping[str, tuple[object, ...]] = {
 }  # fmt: skip
 FLOATS = frozenset({"F64", "F32", "F16", "BF16"})  # others are packed, and nothing says how
 _OFF: tuple[object, ...] = (None, False, {}, [])
+# Layers that keep [inputs, outputs] (Conv1D of transformers); linear layers keep [outputs, inputs].
+SIDEWAYS = {"gpt2": ("c_attn", "c_proj", "c_fc"), "openai-gpt": ("c_attn", "c_proj", "c_fc")}
 MOST_RANK, MOST_ALPHA = 65_536, 1e9
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "chat_template.jinja",
               "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt")  # fmt: skip
@@ -136,8 +138,9 @@ def _modules(file: Path, base: Path, rank: int) -> Iterator[str]:
         if tensor.dtype not in FLOATS:
             raise UsageError(f"{file}: {printable(name)[:120]} is {tensor.dtype}, and LoRA has floats")
     found = {name: tuple(tensor.shape) for name, tensor in held.items()}
+    sideways = _sideways(base)
     shapes = {
-        name: tuple(tensor.shape)
+        name: tuple(tensor.shape[::-1] if _layer(name) in sideways else tensor.shape)
         for path in weight_files(base)
         for name, tensor in safetensors_header(path).items()
     }
@@ -164,6 +167,15 @@ def _modules(file: Path, base: Path, rank: int) -> Iterator[str]:
             yield target
 
 
+def _sideways(base: Path) -> tuple[str, ...]:
+    return SIDEWAYS.get(str(json_object(base / "config.json").get("model_type")), ())
+
+
+def _layer(weight: str) -> str:
+    """Return the name of the layer of a weight, without the modules that it is in."""
+    return weight.removesuffix(".weight").rpartition(".")[2]
+
+
 def tokenizer_files(directory: Path) -> list[Path]:
     """Return the files of a tokenizer that lies beside an adapter; fine-tuning may have added a template."""
     return sorted(directory / name for name in _TOKENIZER if (directory / name).is_file())
@@ -183,12 +195,13 @@ def merge(adapter: Adapter, out: Path) -> int:
     """
     from safetensors.torch import load_file, save_file
 
-    parts, changed = load_file(adapter.directory / WEIGHTS), 0
+    parts, changed, sideways = load_file(adapter.directory / WEIGHTS), 0, _sideways(adapter.base)
     for path in weight_files(adapter.base):
         tensors = load_file(path)
         for name in set(tensors) & set(adapter.modules):
             module = _PREFIX + name.removesuffix(".weight")
             more = adapter.scale * (parts[module + _B].float() @ parts[module + _A].float())
+            more = more.T if _layer(name) in sideways else more
             merged = (tensors[name].float() + more).to(tensors[name].dtype)
             changed += not bool((merged == tensors[name]).all())
             tensors[name] = merged.contiguous()

@@ -27,6 +27,8 @@ SIZES: dict[str, Any] = {
     "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 512, "bos_token_id": 0,
     "eos_token_id": 1,
 }  # fmt: skip
+MODELS = Path(transformers.models.__file__).parent
+MODULES = transformers.models.auto.configuration_auto.SPECIAL_MODEL_TYPE_TO_MODULE_NAME
 TARGETS = {"self_attn.q_proj": (64, 64), "mlp.down_proj": (64, 128)}
 
 
@@ -98,6 +100,49 @@ def test_an_adapter_is_merged_into_a_copy_of_its_base(
         assert torch.allclose(after[name], expected, atol=1e-5), name
     loaded = transformers.AutoModelForCausalLM.from_pretrained(found.directory)
     assert torch.isfinite(loaded(torch.tensor([[5, 6, 7]])).logits).all()
+
+
+@pytest.mark.usefixtures("no_child")
+@pytest.mark.parametrize("said", [True, False])
+@pytest.mark.parametrize("kind", lora.SIDEWAYS)
+def test_layers_that_keep_inputs_first(tmp_path: Path, kind: str, said: bool) -> None:
+    """peft looks at the class of a layer, whatever the adapter says. In a square matrix the shapes fit both
+    ways, and the product was added the wrong way round."""
+    torch.manual_seed(0)
+    sizes = {"n_embd": 32, "n_layer": 1, "n_head": 2, "vocab_size": 260, "n_positions": 64}
+    ends = {"bos_token_id": 0, "eos_token_id": 1}
+    config = transformers.AutoConfig.for_model(kind, **sizes, **ends, initializer_range=0.2)
+    model = transformers.AutoModelForCausalLM.from_config(config).eval()
+    model.save_pretrained(tmp_path / "base")
+    on = tmp_path / "tuned"
+    adapter(on, tmp_path / "base", fan_in_fan_out=said)
+    tensors, add = {}, {}
+    for name, layer in model.named_modules():
+        if type(layer).__name__ == "Conv1D":
+            into, out = layer.weight.shape
+            low, high = torch.randn(R, into) / 8, torch.randn(out, R) / 8
+            tensors |= {
+                f"base_model.model.{name}.lora_{part}.weight": one
+                for part, one in zip("AB", (low, high), strict=True)
+            }
+            add[layer] = lambda _, x, y, low=low, high=high: y + ALPHA / R * (x[0] @ low.T @ high.T)
+    assert len(add) == 4
+    save_file(tensors, on / "adapter_model.safetensors", {"format": "pt"})
+    merged = transformers.AutoModelForCausalLM.from_pretrained(ensure(LocalPath(on)).directory)
+    for layer, more in add.items():
+        layer.register_forward_hook(more)
+    ids = torch.tensor([[5, 6, 7, 200]])
+    assert torch.allclose(merged(ids).logits, model(ids).logits, atol=1e-4)
+
+
+def test_which_decoders_have_such_layers() -> None:
+    decoders = transformers.models.auto.modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    homes = {kind: one.partition(".")[0] for kind, one in MODULES.items()}
+    files = {kind: MODELS / homes.get(kind, kind.replace("-", "_")) for kind in decoders}
+    sources = {
+        kind: "".join(one.read_text() for one in place.glob("modeling_*.py")) for kind, place in files.items()
+    }
+    assert {kind for kind, text in sources.items() if "= Conv1D(" in text} == set(lora.SIDEWAYS)
 
 
 def test_the_result_names_adapter_and_base(tmp_path: Path) -> None:
