@@ -58,7 +58,8 @@ JUDGING = ("report", "results", "gate", "metrics", "probes", "drift", "pricing",
 # Runs in the worker's interpreter, which has the standard library and the engine and nothing else (D2).
 WORKER_SIDE = ("worker", "optimisations", "runtimes", "engine")
 WORKER_MAY_IMPORT = (
-    *("errors", "records", "formatting", "bounded", "plugins", "machine.proc", "machine.nvml", "link"),
+    *("errors", "records", "formatting", "bounded", "plugins", "link"),
+    *(f"machine.{name}" for name in ("proc", "nvml", "noise", "cpu_quota")),
     "models.weight_files",
     "models.json_files",
     *WORKER_SIDE,
@@ -251,7 +252,8 @@ def test_a_worker_needs_the_standard_library_and_its_engine_only() -> None:
 
 
 SHARED = (
-    *("", "errors", "formatting", "machine.proc", "link", "link.settings", "link.waiting", "records"),
+    *("", "errors", "formatting", "link", "link.settings", "link.waiting", "records"),
+    *("machine.proc", "machine.noise", "machine.cpu_quota"),
     *(f"records.{name}" for name in ("cascades", "drift", "encodings", "json_form", "loaded_model", "loads")),
     *(f"records.{name}" for name in ("replies", "run", "samples", "splits", "thinking")),
 )

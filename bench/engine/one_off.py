@@ -16,6 +16,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from bench.engine import memory
+from bench.machine import noise
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,6 +33,8 @@ class Spent:
     ``peak_bytes`` is the peak memory of the process until the end of the work, including loading (on CUDA, of
     the allocator). ``reused`` says that an earlier run did the work; the figures are then from that run.
     ``details`` are figures from the work itself, with ``processors`` if it used more processors than the row.
+    ``others`` is the share of the machine's processor time that others took meanwhile, and ``texts`` are the
+    SHA-256 of the texts that were read, by their names. A bill that an earlier version kept has neither.
     """
 
     what: str
@@ -39,10 +42,13 @@ class Spent:
     peak_bytes: int
     reused: bool = False
     details: Mapping[str, float] = field(default_factory=dict)
+    others: float | None = None
+    texts: Mapping[str, str] = field(default_factory=dict)
 
 
 _bill: list[Spent] = []
 _details: dict[str, float] = {}
+_texts: dict[str, str] = {}
 
 
 def detail(**figures: float) -> None:
@@ -51,6 +57,11 @@ def detail(**figures: float) -> None:
     ``earlier_s`` is the time that the work took before it was interrupted; it is added to the time now.
     """
     _details.update(figures)
+
+
+def has_read(name: str, sha256: str) -> None:
+    """Add a text to the bill of the current work."""
+    _texts[name] = sha256
 
 
 def take_bill() -> list[dict[str, object]]:
@@ -69,12 +80,14 @@ def clock() -> float:
 def spent(what: str) -> Iterator[None]:
     """Time the block and bill it; its memory peak is that of the process so far."""
     _details.clear()
-    started = clock()
+    _texts.clear()
+    started, before = clock(), noise.read_ticks()
     yield
     took_s = clock() - started + _details.pop("earlier_s", 0.0)
     peaks = memory.read_peak()
     peak = peaks["peak_allocated_bytes"] or peaks["peak_rss_bytes"] or 0
-    _bill.append(Spent(what, took_s, peak, details=dict(_details)))
+    others = round(noise.others(before, noise.read_ticks()), 5)
+    _bill.append(Spent(what, took_s, peak, details=dict(_details), others=others, texts=dict(_texts)))
 
 
 def kept(

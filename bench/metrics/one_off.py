@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bench.metrics import cost
 from bench.metrics.comparisons import compare
 from bench.pricing import cost as model
@@ -19,6 +21,8 @@ USD = Metric(
 BREAK_EVEN = Metric(
     "break_even_requests", "1", "lower", model.FORMULA_BREAK_EVEN, "requests after which this cost is saved"
 )
+# The same where the work used another number of processors than the row does.
+WITH_PROCESSORS = USD.formula.replace(" · R", " · their processors / the row's · R")
 PLACE = 6
 METRICS = (USD, BREAK_EVEN)
 
@@ -50,8 +54,12 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     spent = seconds(arm)
     if not spent or arm.loaded is None:
         return result
-    usd = _paid_seconds(arm.loaded) * cost.hourly_usd(arm, run) / 3600
-    result[USD.key] = USD.scalar(usd, seconds=spent)
+    paid_s = _paid_seconds(arm.loaded)
+    usd = paid_s * cost.hourly_usd(arm, run) / 3600
+    known = [share for bill in arm.loaded.one_off_bills() if (share := bill.get("others")) is not None]
+    beside = {"others": max(known)} if known else {}
+    by = USD if paid_s == spent else replace(USD, formula=WITH_PROCESSORS)
+    result[USD.key] = by.scalar(usd, seconds=spent, **beside)
     base = run.baseline_of(arm)
     paid = value_of(cost.figures(base, run)[cost.PER_REQUEST.key]) if base else None
     ratio = next((each for each in compare(run, arm) if each.metric == cost.PER_REQUEST.key), None)

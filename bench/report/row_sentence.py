@@ -178,7 +178,9 @@ def once_words(row: Row) -> str:
     back = "not shown to be earned back"
     if requests is not None:
         back = f"earned back after {requests:,.0f} requests"
-    return f"made once in {seconds:.0f} s for {format_significant(spent.value)} USD, {back}"
+    others = spent.notes.get("others") or 0.0
+    beside = f", while others had {others:.0%} of the processors" if others > OTHERS_SHARE else ""
+    return f"made once in {seconds:.0f} s{beside} for {format_significant(spent.value)} USD, {back}"
 
 
 def _own_time(run: RunSummary, row: Row) -> str:

@@ -61,6 +61,7 @@ class FigureBlock(Block):
     asked: Count | None = None
     text: str | None = None
     seconds: Number | None = None
+    others: Annotated[float, Field(ge=0, le=1)] | None = None
     gamma: Number | None = None
     draft_cost: Number | None = None
     verify_cost: Number | None = None

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from bench.records.json_form import Json
-from bench.store.values import Above0, Amount, Block, Count, Name, Number, Seconds, Small, Whole
+from bench.store.values import Above0, Amount, Block, Count, Hex, Name, Number, Seconds, Small, Whole
 
 MOST_KERNELS = 20  # per row; this version stores six
 
@@ -99,6 +99,8 @@ class Bill(Block):
 
     took_s: Amount
     details: dict[str, Any] = Field(default_factory=dict)
+    others: Annotated[float, Field(ge=0, le=1)] | None = None
+    texts: dict[str, Hex] = Field(default_factory=dict)
 
 
 class Learnt(Block):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from copy import deepcopy
 from pathlib import Path
@@ -46,7 +47,40 @@ def test_time_and_memory_of_what_is_done_inside() -> None:
     assert 0.05 <= float(str(bill["took_s"])) < 60
     assert int(str(bill["peak_bytes"])) > 1e6
     assert bill["reused"] is False
+    assert 0 <= float(str(bill["others"])) <= 1
     assert one_off.take_bill() == []
+
+
+def test_what_others_took_and_what_was_read_are_kept_with_the_bill(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine had other work while this was made, and has none when it is used again."""
+    monkeypatch.setattr(one_off.noise, "others", lambda _before, _after: 0.71)
+
+    def make() -> dict[str, torch.Tensor]:
+        one_off.has_read("mine.txt", "ab" * 32)
+        return {"scale": torch.ones(1)}
+
+    one_off.kept("gptq", model(), {}, PACKAGES, make)
+    monkeypatch.setattr(one_off.noise, "others", lambda _before, _after: 0.0)
+    one_off.kept("gptq", model(), {}, PACKAGES, make)
+    with one_off.spent("training"):
+        pass
+    made, reused, other = one_off.take_bill()
+    assert (made["others"], reused["others"], other["others"]) == (0.71, 0.71, 0.0)
+    assert made["texts"] == reused["texts"] == {"mine.txt": "ab" * 32}
+    assert other["texts"] == {}
+
+
+def test_a_bill_that_an_earlier_version_kept_is_read(cache: Path) -> None:
+    one_off.kept("gptq", model(), {}, PACKAGES, Maker())
+    (file,) = cache.rglob(one_off.BILL)
+    earlier = {
+        key: one for key, one in json.loads(file.read_text()).items() if key not in ("others", "texts")
+    }
+    file.write_text(json.dumps(earlier).ljust(file.stat().st_size))
+    one_off.take_bill()
+    one_off.kept("gptq", model(), {}, PACKAGES, Maker())
+    (bill,) = one_off.take_bill()
+    assert (bill["reused"], bill["others"], bill["texts"]) == (True, None, {})
 
 
 def test_made_once_and_billed_the_same_every_time() -> None:

@@ -62,6 +62,18 @@ def test_what_was_spent_is_the_sum_of_the_bills() -> None:
     assert found["one_off_usd"] == pytest.approx(0.05)
 
 
+def test_the_most_that_others_took_meanwhile_is_beside_the_figure() -> None:
+    """A bill that an earlier version kept does not say it."""
+    for bills, notes in (
+        ([bill(600.0, others=0.02), bill(400.0, others=0.7), bill(1.0)], {"seconds": 1001.0, "others": 0.7}),
+        ([bill(600.0)], {"seconds": 600.0}),
+    ):
+        arm = variant(*bills)
+        found = one_off.figures(arm, run_record(BASE, arm, units=turns(0.5)))[one_off.USD.key]
+        assert found is not None
+        assert found.notes == notes
+
+
 def test_idle_hours_are_paid_for_too() -> None:
     assert figures(0.5, bill(1000.0), utilisation=0.5)["one_off_usd"] == pytest.approx(0.1)
 
@@ -84,3 +96,8 @@ def test_more_processors_cost_more_where_they_are_what_is_paid_for(device: str, 
     assert arm.loaded is not None
     placed = replace(arm.loaded, facts=replace(arm.loaded.facts, device=device))
     assert one_off._paid_seconds(placed) * 0.05 / 1000 == pytest.approx(usd)
+    found = one_off.figures(arm, run_record(BASE, arm, units=turns(0.5)))[one_off.USD.key]
+    assert found is not None
+    assert found.formula == (
+        "seconds of calibration and training · their processors / the row's · R · G/u / 3600"
+    )

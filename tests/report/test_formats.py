@@ -267,7 +267,12 @@ class TestHtml:
         assert "[0.00130 to 0.00158] · n 13515 · 53 windows of 256 (mixed)" in text
 
     def test_evidence_with_what_does_not_hold(self, sample: ModuleType) -> None:
-        text = squeezed(Page(html.render(sample.read(sample.rich_run()))).text)
+        run = sample.rich_run()
+        read = {"what": "gptq", "took_s": 3.0, "texts": {"docstrings": "ab" * 32}}
+        run["variants"][1]["evidence"]["steps"][0]["one_off"] = [read]
+        text = squeezed(Page(html.render(sample.read(run))).text)
+        assert f"read docstrings, SHA-256 {'ab' * 32}" in text
+        assert f"drift text {run['text']['sha256']}" in text
         assert "dtype float32 float32 ✓ yes" in text
         assert "zeros >= 50 % 0.03 % ✗ no" in text
         assert "aten::mm" in text

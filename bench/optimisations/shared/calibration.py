@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from bench.engine import one_off
 from bench.engine.template_limits import encoding, within
 from bench.errors import Unsupported
 
@@ -106,7 +107,9 @@ def windows(model: Any, params: CalibrationParams, part: tuple[float, float] = (
     from bench.texts import read_text
 
     vocabulary = model.config.get_text_config().vocab_size
-    ids = _encode(Path(model.config.name_or_path), vocabulary, read_text(params.text))
+    text = read_text(params.text)
+    one_off.has_read(params.text, hashlib.sha256(text.encode()).hexdigest())
+    ids = _encode(Path(model.config.name_or_path), vocabulary, text)
     ids = ids[int(part[0] * len(ids)) : int(part[1] * len(ids))]
     begin = list(begin_ids(model))
     size = params.tokens - len(begin)

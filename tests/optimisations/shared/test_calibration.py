@@ -13,6 +13,7 @@ import transformers
 from byte_tokenizer import write_tokenizer
 
 from bench import plugins
+from bench.engine import one_off
 from bench.errors import Unsupported, UsageError
 from bench.models.fetch import ensure
 from bench.models.reference import Random
@@ -39,6 +40,16 @@ def test_windows_are_drawn_by_the_seed(toy: transformers.PreTrainedModel) -> Non
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     other = windows(toy, CalibrationParams(samples=3, tokens=32, seed=1))
     assert not all(torch.equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+def test_the_bill_names_the_text_that_was_read(toy: transformers.PreTrainedModel) -> None:
+    """A name alone cannot be repeated: the docstrings are those of the Python that runs."""
+    one_off.take_bill()
+    with one_off.spent("calibration"):
+        windows(toy, CalibrationParams(samples=1, tokens=16))
+    (bill,) = one_off.take_bill()
+    read = plugins.load("texts", "docstrings").read()
+    assert bill["texts"] == {"docstrings": hashlib.sha256(read.encode()).hexdigest()}
 
 
 def test_a_text_of_ones_own(toy: transformers.PreTrainedModel, tmp_path: Path) -> None:
