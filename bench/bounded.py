@@ -73,7 +73,8 @@ def _keep_if_regular(descriptor: int, path: Path) -> None:
 
 def must_be_the_file(file: BufferedReader, path: Path) -> None:
     """Raise OSError for what Git LFS leaves in the place of a file that was not fetched."""
-    if is_pointer(file.peek(len(POINTER)), os.fstat(file.fileno()).st_size):
+    size = os.fstat(file.fileno()).st_size
+    if size <= MOST_POINTER and is_pointer(file.peek(len(POINTER)), size):
         raise OSError(errno.EINVAL, f"is {IS_POINTER}", str(path))
 
 
@@ -119,9 +120,12 @@ def state_of(path: Path) -> tuple[int, int] | None:
 def read_bounded(path: Path, most_bytes: int, *, follow: bool = True) -> bytes:
     """Return the content of a regular file. Raises OSError for a larger one, or if it cannot be read."""
     with open_regular(path, follow=follow) as file:
-        content: bytes | None = file.read(most_bytes + 1)
-    if content is None:  # a file of the kernel that has nothing to say now
-        raise OSError(errno.EAGAIN, "is not ready to be read", str(path))
+        expected = min(os.fstat(file.fileno()).st_size, most_bytes) + 1
+        content: bytes | None = file.read(expected)  # a buffer of ``most_bytes`` takes longer than to read
+        if content is None:  # a file of the kernel that has nothing to say now
+            raise OSError(errno.EAGAIN, "is not ready to be read", str(path))
+        if len(content) == expected:  # it has grown, or the kernel did not know its size
+            content += file.read(most_bytes + 1 - expected) or b""
     if len(content) > most_bytes:
         raise OSError(errno.EFBIG, f"is larger than {_amount(most_bytes)}", str(path))
     return content

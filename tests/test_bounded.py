@@ -31,6 +31,12 @@ def test_up_to_the_bound(tmp_path: Path) -> None:
     assert refused(file) == "is larger than 100 bytes"
 
 
+def test_a_file_whose_size_is_not_known(tmp_path: Path) -> None:
+    """The kernel says that its own files have no bytes, and a file can grow after it was opened."""
+    assert b"\nPid:\t" in read_bounded(Path("/proc/self/status"), 100_000)
+    assert refused(Path("/proc/self/status")) == "is larger than 100 bytes"
+
+
 def test_a_bound_in_mib(tmp_path: Path) -> None:
     with (tmp_path / "file").open("wb") as file:
         file.truncate(3 << 20)

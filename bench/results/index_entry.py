@@ -21,7 +21,7 @@ from bench.results.summarise import STEP_PAIRS
 from bench.results.summary import RUN_JSON, is_run, load_run
 from bench.stats.figure import Figure
 from bench.stats.ratio_verdict import RatioDesign
-from bench.store.journal import last_digest
+from bench.store.journal_end import last_digest
 from bench.store.replay import journal_of
 from bench.store.run_files import LOAD_JSON as LOAD_JSON
 

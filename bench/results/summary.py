@@ -22,7 +22,7 @@ from bench.results.schema import Summary
 from bench.results.summarise import summarise
 from bench.results.text_digest import quickly_parsed, with_digest
 from bench.store.files import digest, strict_json
-from bench.store.journal import last_digest, records_up_to
+from bench.store.journal_end import last_digest, records_up_to
 from bench.store.replay import JOURNAL, journal_of, judging, load_record
 from bench.store.run_files import RUN_JSON as RUN_JSON
 from bench.store.values import check_block

@@ -20,7 +20,8 @@ from bench.results.run_summary import RunStatus
 from bench.results.summary import load_run
 from bench.runs.directory import new_directory
 from bench.scale.pieces import Piece
-from bench.store.journal import Journal, last_digest, read_journal
+from bench.store.journal import Journal, read_journal
+from bench.store.journal_end import last_digest
 from bench.store.replay import journal_of
 from bench.store.run_lock import run_lock
 from bench.store.source import source_digest

@@ -10,7 +10,6 @@ against the owner. ``bench/store/chain.py`` seals a line, checks it, and limits 
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
@@ -49,7 +48,7 @@ def _read(
 ) -> tuple[JournalRead, Chain]:
     """Read the lines from the position of ``file``, which is right after the last line of ``chain``."""
     records, notices = list[Mapping[str, object]](), []
-    for number, line in enumerate(_lines(file, path), start=chain.count + 1):
+    for number, line in enumerate(lines_of(file, path), start=chain.count + 1):
         if not line.endswith(b"\n"):
             notices.append(f"{path}:{number}: dropped a torn last line ({len(line)} bytes, no end)")
             break
@@ -63,7 +62,7 @@ def _read(
     return JournalRead(tuple(records), tuple(notices), chain.digest), chain
 
 
-def _lines(file: BinaryIO, path: Path) -> Iterator[bytes]:
+def lines_of(file: BinaryIO, path: Path) -> Iterator[bytes]:
     """Yield the lines of a journal. Raises IntegrityError for a too long line, and for too many lines."""
     size = 0
     for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES), b""), start=1):
@@ -78,7 +77,7 @@ def _lines(file: BinaryIO, path: Path) -> Iterator[bytes]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
+def opened(path: Path) -> Iterator[BinaryIO]:
     """Open a journal, compressed or not.
 
     Raises IntegrityError if it is not a regular file, cannot be read, or cannot be decompressed.
@@ -92,24 +91,6 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         raise IntegrityError(f"{path}: {why(bad)}") from None
 
 
-def last_digest(path: Path) -> str:
-    """Return the digest of a journal's last complete line, without checking the lines before it."""
-    last = b""
-    with _opened(path) as file:
-        for line in _lines(file, path):
-            last = line if line.endswith(b"\n") else last
-    return hashlib.sha256(last[:-1]).hexdigest()
-
-
-def records_up_to(path: Path, digest: object) -> int | None:
-    """Return the number of the line that has this digest, which is how many records it confirms; or None."""
-    with _opened(path) as file:
-        for number, line in enumerate(_lines(file, path), start=1):
-            if line.endswith(b"\n") and hashlib.sha256(line[:-1]).hexdigest() == digest:
-                return number
-    return None
-
-
 def read_journal(path: Path, kinds: Container[object] | None = None) -> JournalRead:
     """Read all records of the journal at ``path``, oldest first, and verify its chain.
 
@@ -117,7 +98,7 @@ def read_journal(path: Path, kinds: Container[object] | None = None) -> JournalR
     notice. A ``.gz`` is an archived journal, which is never written to. Raises IntegrityError with file and
     line for other damage, and for a file that cannot be read.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         return _read(file, path, kinds)[0]
 
 

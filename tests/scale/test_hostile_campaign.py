@@ -12,7 +12,8 @@ from bench.results.summary import load_run
 from bench.scale import campaign as campaigns
 from bench.scale.campaign import FILE, Campaign, Ending, complete
 from bench.scale.pieces import Piece
-from bench.store.journal import Journal, last_digest
+from bench.store.journal import Journal
+from bench.store.journal_end import last_digest
 from bench.store.replay import JOURNAL
 
 

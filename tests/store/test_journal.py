@@ -21,10 +21,11 @@ from hypothesis import strategies as st
 
 from bench.bounded import is_pointer
 from bench.errors import BenchError, IntegrityError
-from bench.store import chain
+from bench.store import chain, journal_end
 from bench.store import journal as journals
 from bench.store.files import _may_have_a_huge_number, canonical_json, digest
-from bench.store.journal import Journal, JournalRead, last_digest, read_journal
+from bench.store.journal import Journal, JournalRead, read_journal
+from bench.store.journal_end import last_digest
 
 KINDS = ("run_started", "slices", "unit_closed")
 ROOT = Path(__file__).resolve().parents[2]
@@ -124,6 +125,7 @@ def test_torn_at_every_byte_of_the_last_record(tmp_path: Path) -> None:
         put(path, data[:end])
         read = read_journal(path)
         assert kinds(read) == KINDS[:2]
+        assert last_digest(path) == read.digest
         assert len(read.notices) == (end > start), end
         assert all(f"{path}:3: dropped a torn last line" in notice for notice in read.notices)
 
@@ -511,6 +513,25 @@ def test_what_nothing_reads_is_not_kept(tmp_path: Path) -> None:
         set(), {"arm", "seconds"}, set(),
     ]  # fmt: skip
     assert read.digest == read_journal(tmp_path / "j").digest
+
+
+@pytest.mark.parametrize("tail", [b"", b"torn", b"x" * 200_000])
+def test_the_last_line_is_found_from_the_end(tmp_path: Path, tail: bytes) -> None:
+    """Only the end is read, further back for lines longer than one reading; an empty journal has no line."""
+    path = tmp_path / "j"
+    for length in (0, 1, journal_end.FIRST_REACH - 1, journal_end.FIRST_REACH, 1_000_000):
+        for before in (b"", b"one\n", b"\n", b"y" * 100_000 + b"\n"):
+            put(path, before + b"z" * length + b"\n" + tail)
+            assert last_digest(path) == hashlib.sha256(b"z" * length).hexdigest()
+    put(path, tail)
+    assert last_digest(path) == hashlib.sha256(b"").hexdigest()
+
+
+@pytest.mark.parametrize("content", [b"a\n" + b"x" * (9 << 20) + b"\n", b"a\n" * (25 << 20)])
+def test_what_is_too_long_has_no_last_line(tmp_path: Path, content: bytes) -> None:
+    put(tmp_path / "j", content)
+    with pytest.raises(IntegrityError, match="is longer than"):
+        last_digest(tmp_path / "j")
 
 
 @pytest.mark.parametrize("bound", ["MAX_RECORDS", "MAX_BYTES"])
