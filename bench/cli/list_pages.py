@@ -117,7 +117,8 @@ def _workload(arm: Arm) -> str:
         return str(kind.words(load))
     given = "" if load.input_tokens is None else f"{load.input_tokens} tokens in, "
     asked = count(load.requests, "request")
-    return f"{load.name}, {asked}, {given}{load.output_tokens} out, batch {load.batch_size}"
+    written = "" if arm.runtime.task else f"{load.output_tokens} out, "  # an encoder writes no token
+    return f"{load.name}, {asked}, {given}{written}batch {load.batch_size}"
 
 
 def _optimisations() -> Iterator[Row]:

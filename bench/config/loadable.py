@@ -56,7 +56,7 @@ def check_loadable(
             places[0], said, "add its tokenizer files, or measure speed alone with {random: NAME}"
         )
     here = isinstance(model, LocalPath) and model.path.is_dir() and reads_text
-    if isinstance(model, LocalPath) and here and (said := _of_directory(config_directory(model.path))):
+    if isinstance(model, LocalPath) and here and (said := _of_directory(model.path, runtime.task)):
         raise source.error(places[0], f"{model.path}: {printable(said)}")
     if reads_text and not runtime.task and (said := _half(config_of(model, find))):
         raise source.error(places[0], printable(said))
@@ -86,10 +86,11 @@ def _unread(directory: Path, engine: str) -> str | None:
     return None
 
 
-def _of_directory(directory: Path) -> str | None:
+def _of_directory(path: Path, task: str | None) -> str | None:
+    directory = config_directory(path)
     held = [directory / "config.json", directory / INDEX, *sorted(directory.glob("*.safetensors"))]
     state = ((path.name, one.st_size, one.st_mtime_ns, one.st_ctime_ns) for path, one in _stats(held))
-    return _made_up(directory.resolve(), tuple(state))
+    return _made_up(directory.resolve(), tuple(state), writes=task is None)
 
 
 def _stats(paths: Iterable[Path]) -> Iterator[tuple[Path, os.stat_result]]:
@@ -97,10 +98,11 @@ def _stats(paths: Iterable[Path]) -> Iterator[tuple[Path, os.stat_result]]:
 
 
 @lru_cache  # for all rows of a config: a header has up to 24 MiB
-def _made_up(directory: Path, _state: object) -> str | None:
+def _made_up(directory: Path, _state: object, *, writes: bool) -> str | None:
     """Return what is plain of weights that a loader would not find, or would make up; None if nothing is.
 
-    That are files that it does not look for, the prefix of a wrapper, and untied embeddings without a head.
+    That are files that it does not look for, the prefix of a wrapper, and untied embeddings without a head
+    of a model that ``writes`` text: an encoder made from such a model has no head.
     """
     if not any((directory / name).exists() for name in (WHOLE, INDEX)):
         return f"no {WHOLE} and no {INDEX}: a loader looks for no other names of weights"
@@ -111,7 +113,7 @@ def _made_up(directory: Path, _state: object) -> str | None:
     config = json_object(directory / "config.json")
     embedded = any(name.endswith("embed_tokens.weight") for name in names)
     headed = any("head" in name or "output" in name for name in names)
-    if embedded and not headed and config.get("tie_word_embeddings") is False:
+    if writes and embedded and not headed and config.get("tie_word_embeddings") is False:
         return "no tensor is a head, and tie_word_embeddings is false: a loader would make one up"
     return None
 

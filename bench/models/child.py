@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -25,6 +26,7 @@ from bench.store.directories import files_below
 OUR_PACKAGE = {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
 POLL_S = 0.2
 MOST_SAID = 200  # letters of what a library says
+BAR = re.compile(r"\d%\|")  # a line of tqdm
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,8 @@ def size_on_disk(directory: Path) -> int:
 
 
 def last_words(said: str) -> str:
-    """Return the last lines of a child's stderr, suitable for an error message."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    """Return the last lines of a child's stderr that are no progress bars, suitable for an error message."""
+    lines = [line.strip() for line in said.splitlines() if line.strip() and not BAR.search(line)]
     return printable(without_passwords(" / ".join(lines[-3:])))[-500:] or "nothing"
 
 

@@ -85,6 +85,8 @@ def test_what_all_rows_share_is_said_once(make: Make) -> None:
     text = describe(make("variants=[{name: other, model: {random: tiny-llama, layers: 1}}]"))
     assert re.search(r"baseline +smollm2-135m", text)
     assert re.search(r"other +tiny-llama, random weights, 1 layer\n", text)
+    encoder = describe(make(text="model: all-minilm-l6-v2\nworkload: {name: chat, requests: 10}\n"))
+    assert "chat, 10 requests, batch 1" in encoder  # it writes no token
 
 
 def test_no_line_ends_in_spaces(make: Make) -> None:

@@ -161,6 +161,14 @@ def test_a_head_that_is_not_there(tmp_path: Path, llama: Path) -> None:
     read(tmp_path, {"path": str(llama)})
 
 
+def test_an_encoder_made_from_a_decoder_needs_no_head(tmp_path: Path, llama: Path) -> None:
+    file, config = llama / "model.safetensors", llama / "config.json"
+    save_file({name: one for name, one in load_file(file).items() if name != "lm_head.weight"}, file)
+    as_classifier = {"architectures": ["LlamaForSequenceClassification"]}
+    config.write_text(json.dumps({**json.loads(config.read_text()), **as_classifier}))
+    read(tmp_path, {"path": str(llama)})  # its head is called ``score``
+
+
 def test_the_context_of_a_directory(tmp_path: Path, llama: Path) -> None:
     config = llama / "config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), "max_position_embeddings": 128}))
