@@ -11,11 +11,13 @@ from bench.models.lora import config_directory, is_adapter
 
 FILES = ("chat_template.jinja", "chat_template.json", f"{TEMPLATES}/default.jinja")
 SETTINGS = "tokenizer_config.json"
-# The files of which a tokenizer has at least one, in any of the formats that transformers reads.
+# The files of which a tokenizer has at least one, in any of the formats that transformers reads. Its settings
+# are not enough: transformers makes a tokenizer without words of them.
 TOKENIZERS = (
-    "tokenizer.json", "tokenizer_config.json", "vocab.json", "vocab.txt", "merges.txt", "tokenizer.model",
-    "spiece.model", "sentencepiece.bpe.model", "tekken.json",
+    "tokenizer.json", "vocab.json", "vocab.txt", "merges.txt", "tokenizer.model", "spiece.model",
+    "sentencepiece.bpe.model", "sentencepiece.model", "spm.model", "prophetnet.tokenizer", "tekken.json",
 )  # fmt: skip
+WITHOUT_FILES = ("ByT5Tokenizer", "CanineTokenizer", "DiaTokenizer", "PerceiverTokenizer")  # they read bytes
 
 
 def has_template(path: Path) -> bool:
@@ -32,7 +34,15 @@ def has_template(path: Path) -> bool:
 def has_tokenizer(directory: Path, files: tuple[str, ...] = TOKENIZERS) -> bool:
     """Return whether a model directory has one of the files of a tokenizer, or the base of an adapter has."""
     places = {directory, config_directory(directory)}
-    return any((place / name).exists() for place in places for name in files)
+    if any((place / name).exists() for place in places for name in files):
+        return True
+    return files == TOKENIZERS and any(_class(place / SETTINGS) in WITHOUT_FILES for place in places)
+
+
+def _class(settings: Path) -> object:
+    if not settings.is_file():
+        return None
+    return json_object(settings, TEXT_MAX_BYTES).get("tokenizer_class")
 
 
 def _beside(directory: Path) -> bool:

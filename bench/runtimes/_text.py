@@ -18,11 +18,14 @@ from bench.errors import Outcome, VariantFailed
 from bench.formatting import one_line
 from bench.models.json_files import json_object
 
-# The files of which a tokenizer has at least one, in any of the formats that transformers reads.
+# The files of which a tokenizer has at least one, in any of the formats that transformers reads; those of a
+# class that reads bytes are its settings alone.
 TOKENIZERS = (
-    "tokenizer.json", "tokenizer_config.json", "vocab.json", "vocab.txt", "merges.txt", "tokenizer.model",
-    "spiece.model", "sentencepiece.bpe.model", "tekken.json",
+    "tokenizer.json", "vocab.json", "vocab.txt", "merges.txt", "tokenizer.model", "spiece.model",
+    "sentencepiece.bpe.model", "sentencepiece.model", "spm.model", "prophetnet.tokenizer", "tekken.json",
+    "tokenizer_config.json",
 )  # fmt: skip
+SURELY_WORDS = 1000  # tokens, of which a tokenizer without words has no hundred but special ones
 # What a chat template may take for one message, and the most that it may make of it. Real ones take a
 # millisecond, and add some hundred characters or a system prompt.
 TEMPLATE_S = 10.0
@@ -160,7 +163,22 @@ def tokenizer_of(directory: Path) -> Any | None:
             directory, local_files_only=True, trust_remote_code=False
         )
     must_not_draw(getattr(getattr(found, "backend_tokenizer", None), "model", None))
+    if not _has_words(found):
+        raise VariantFailed(
+            Outcome.LOAD_ERROR,
+            f"{directory}: transformers makes a {type(found).__name__} without words of the tokenizer files "
+            "there: add its tokenizer.json",
+        )
     return found
+
+
+def _has_words(tokenizer: Any) -> bool:
+    """Return whether a tokenizer has more than special tokens. transformers makes one of settings alone, with
+    at most a word for the space, and every text becomes the same unknown tokens, or none."""
+    if tokenizer.vocab_size >= SURELY_WORDS:
+        return True
+    special = {*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()}
+    return len(tokenizer.get_vocab().keys() - special) > 1
 
 
 def _end_ids(directory: Path) -> tuple[int, ...]:

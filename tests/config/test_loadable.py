@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from bench.cli.check import describe
 from bench.config.loadable import EAGER_ONLY, ONE_ATTENTION, ONE_FORM, WITH_TOKENIZER
 from bench.config.reader import read_config
-from bench.errors import ConfigError
+from bench.errors import ConfigError, VariantFailed
 from bench.models import templates
 from bench.runtimes import _text
 
@@ -140,7 +140,29 @@ class _Reads(_text.TextModel):
 
 
 def test_harness_and_worker_know_the_same_tokenizers() -> None:
-    assert templates.TOKENIZERS == _text.TOKENIZERS
+    assert (*templates.TOKENIZERS, templates.SETTINGS) == _text.TOKENIZERS
+    kinds = {one for one in dir(transformers) if one.endswith("Tokenizer")}
+    files = {
+        one: set(vars(kind).get("vocab_files_names", ())) and set(kind.vocab_files_names.values())
+        for one in kinds
+        if isinstance(kind := getattr(transformers, one), type)
+    }
+    unknown = {one for one, names in files.items() if names and not names & set(templates.TOKENIZERS)}
+    assert unknown <= {"FSMTTokenizer", "MyT5Tokenizer"}  # encoder-decoders
+
+
+@pytest.mark.parametrize("kind", ["LlamaTokenizer", "GemmaTokenizer", "BertTokenizer", "T5Tokenizer"])
+def test_settings_of_a_tokenizer_are_none(tmp_path: Path, llama: Path, kind: str) -> None:
+    """transformers makes a tokenizer without words of them, so each text became the same unknown tokens."""
+    (llama / "tokenizer.json").unlink()
+    (llama / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": kind}))
+    with pytest.raises(ConfigError, match="no tokenizer beside the weights"):
+        read(tmp_path, {"path": str(llama)})
+    with pytest.raises(VariantFailed, match=f"transformers makes a {kind} without words"):
+        _text.tokenizer_of(llama)
+    (llama / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "ByT5Tokenizer"}))
+    read(tmp_path, {"path": str(llama)})
+    assert _text.tokenizer_of(llama) is not None
 
 
 @pytest.mark.parametrize("prefix", ["_orig_mod.", "module.", "_fsdp_wrapped_module."])
