@@ -37,7 +37,6 @@ class Shape:
     epsilon: float
     theta: float
     tied: bool
-    ends: tuple[int, ...]
 
     @staticmethod
     def of(config: Json) -> Shape:
@@ -56,7 +55,6 @@ class Shape:
         if heads % kv_heads or head_dim < 2 or head_dim % 2:
             said = f"{heads} heads cannot share {kv_heads} keys of {head_dim} numbers, turned in pairs"
             raise VariantFailed(Outcome.LOAD_ERROR, f"config.json: {said}")
-        ends = config.get("eos_token_id")
         return Shape(
             layers=config["num_hidden_layers"],
             hidden=config["hidden_size"],
@@ -69,7 +67,6 @@ class Shape:
             epsilon=1e-6 if config.get("rms_norm_eps") is None else config["rms_norm_eps"],
             theta=rotary_base(config),
             tied=bool(config.get("tie_word_embeddings")),
-            ends=() if ends is None else (ends,) if isinstance(ends, int) else tuple(ends),
         )
 
     def matrix(self, name: str) -> tuple[int, int]:

@@ -43,7 +43,7 @@ class TextModel(Engine):
         self.tokenizer = tokenizer_of(directory)
         self._bytes_will_do = random
         self.vocabulary = vocabulary
-        self._ends = _end_ids(directory)
+        self._ends = end_ids_of(directory)
 
     def encode(self, text: str) -> list[int]:
         """Return token ids without special tokens; for random weights, bytes modulo the vocabulary.
@@ -181,7 +181,8 @@ def _has_words(tokenizer: Any) -> bool:
     return len(tokenizer.get_vocab().keys() - special) > 1
 
 
-def _end_ids(directory: Path) -> tuple[int, ...]:
+def end_ids_of(directory: Path) -> tuple[int, ...]:
+    """Return the end tokens of the generation config beside a model, or else of its config."""
     for name in ("generation_config.json", "config.json"):
         file = directory / name
         ends = json_object(file).get("eos_token_id") if file.is_file() else None

@@ -20,6 +20,7 @@ from bench.records import Facts
 from bench.runtimes._config import must_be_known
 from bench.runtimes._llama import Shape, blas_threads, random_weights, read_weights, rotate, rotation
 from bench.runtimes._plain_text import PlainText
+from bench.runtimes._text import end_ids_of
 
 if TYPE_CHECKING:
     from bench.runtimes._llama import Weights
@@ -68,6 +69,7 @@ class NumpyEngine(PlainText):
     def __init__(self, shape: Shape, weights: Weights, directory: Path, options: Options) -> None:
         super().__init__(directory, shape.vocabulary, random=options.random)
         self.shape, self.model, self.options = shape, weights, options
+        self._ends = end_ids_of(directory)
         self._calls = self._flops = 0
 
     def facts(self) -> Facts:
@@ -87,8 +89,8 @@ class NumpyEngine(PlainText):
         )
 
     def end_ids(self) -> tuple[int, ...]:
-        """Return the end tokens of the model's config."""
-        return self.shape.ends
+        """Return the end tokens, as the engines with transformers find them."""
+        return self._ends
 
     # ---- decoding --------------------------------------------------------------------------------
 

@@ -168,9 +168,9 @@ class TransformersEngine(Watching, Scoring, Speculating, TextModel):
         )
 
     def end_ids(self) -> tuple[int, ...]:
-        """Return the end tokens of the generation config, which may name several."""
+        """Return the end tokens of the generation config, which may name several, or else of the config."""
         ends = self.model.generation_config.eos_token_id
-        return () if ends is None else (ends,) if isinstance(ends, int) else tuple(ends)
+        return super().end_ids() if ends is None else (ends,) if isinstance(ends, int) else tuple(ends)
 
     def as_decoded(self) -> tuple[list[Check], float | None]:
         """Check the steps; an architecture that cannot decode so is refused in one sentence."""

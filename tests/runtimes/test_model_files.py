@@ -164,6 +164,21 @@ def test_what_stands_before_a_text_is_in_the_vocabulary_too(model: Path, engine:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    ("generation", "ends"), [({"eos_token_id": [5, 7]}, (5, 7)), ({}, (3,)), (None, (3,))], ids=str
+)
+def test_every_engine_ends_at_the_same_tokens(
+    model: Path, engine: str, generation: dict[str, Any] | None, ends: tuple[int, ...]
+) -> None:
+    """One engine did not look into the generation config, and one looked nowhere else if there was one."""
+    change(model / "config.json", eos_token_id=3)
+    (model / "generation_config.json").unlink(missing_ok=True)
+    if generation is not None:
+        (model / "generation_config.json").write_text(json.dumps(generation))
+    assert ENGINES[engine](model, Options(device="cpu")).end_ids() == ends
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 def test_both_engines_read_the_same_files(model: Path, engine: str) -> None:
     """One read all files with the ending, and a stranger's file beside the weights changed its model."""
     before = ENGINES[engine](model, Options(device="cpu")).logits([1, 2, 3])

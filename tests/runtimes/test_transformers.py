@@ -277,7 +277,7 @@ def test_plain_text_gets_no_special_tokens(real: Any) -> None:
 def test_the_ends_of_a_reply(real: Any, toy: Any) -> None:
     assert real.end_ids() == (real.tokenizer.convert_tokens_to_ids("<|im_end|>"),)
     before = toy.model.generation_config.eos_token_id
-    for given, expected in ((None, ()), (7, (7,)), ([7, 9], (7, 9))):
+    for given, expected in ((None, (before,)), (7, (7,)), ([7, 9], (7, 9))):
         toy.model.generation_config.eos_token_id = given
         assert toy.end_ids() == expected
     toy.model.generation_config.eos_token_id = before
