@@ -9,7 +9,8 @@ from bench.models.gguf_header import read_header
 from bench.models.json_files import json_object
 from bench.models.lora import config_directory, is_adapter
 
-FILES = ("chat_template.jinja", "chat_template.json", f"{TEMPLATES}/default.jinja")
+# A tokenizer reads no chat_template.json: that is the file of a processor.
+FILES = ("chat_template.jinja", f"{TEMPLATES}/default.jinja")
 SETTINGS = "tokenizer_config.json"
 # The files of which a tokenizer has at least one, in any of the formats that transformers reads. Its settings
 # are not enough: transformers makes a tokenizer without words of them.

@@ -118,6 +118,15 @@ def test_a_missing_chat_template_is_said(tmp_path: Path, llama: Path, name: str)
     assert said not in describe(read(tmp_path, {"path": str(llama)}))
 
 
+@pytest.mark.parametrize("name", [*templates.FILES, "chat_template.json"])
+def test_a_template_is_one_if_the_tokenizer_reads_it(llama: Path, name: str) -> None:
+    (llama / name).parent.mkdir(exist_ok=True)
+    (llama / name).write_text('{"chat_template": "{{ messages }}"}')
+    found = _text.tokenizer_of(llama)
+    assert found is not None
+    assert templates.has_template(llama) == bool(found.chat_template)
+
+
 def test_a_template_within_the_settings_of_the_tokenizer(tmp_path: Path, llama: Path) -> None:
     file = llama / "tokenizer_config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "chat_template": "{{ messages }}"}))
