@@ -10,6 +10,8 @@ from typing import Any
 
 from bench.config.settings import RuntimeBlock
 from bench.formatting import printable
+from bench.models.gguf_architectures import why_not_converted
+from bench.models.gguf_format import is_gguf
 from bench.models.json_files import json_object
 from bench.models.lora import config_directory
 from bench.models.reference import LocalPath, ModelRef, Named, Random
@@ -34,6 +36,7 @@ WITH_TOKENIZER = ("transformers", "onnxruntime", "openvino", "llama-cpp", "numpy
 ONE_FORM = ("numpy", "command", "callable")  # these read it from this file only
 TOKENIZER = "tokenizer.json"
 ONE_ATTENTION = ("onnxruntime", "openvino")  # for decoders; an encoder is traced with that of transformers
+OTHER_HEADS = ("v_head.", "qa_outputs.")  # of values and of answers: neither writes tokens
 WRAPPERS = ("_orig_mod.", "module.", "_fsdp_wrapped_module.", "base_model.model.")
 
 
@@ -44,8 +47,8 @@ def check_loadable(
     places: tuple[KeyPath, KeyPath],
     find: FindModel,
 ) -> None:
-    """Raise ConfigError without a tokenizer, for an encoder-decoder, and for an attention that the
-    architecture does not have.
+    """Raise ConfigError without a tokenizer, for an encoder-decoder, for a GGUF that cannot be converted, and
+    for an attention that the architecture does not have.
 
     ``places`` are those of the keys ``model`` and ``runtime.attention``. An engine in another interpreter may
     have another transformers, so its attention is not judged.
@@ -58,6 +61,9 @@ def check_loadable(
     here = isinstance(model, LocalPath) and model.path.is_dir() and reads_text
     if isinstance(model, LocalPath) and here and (said := _of_directory(model.path, runtime.task)):
         raise source.error(places[0], f"{model.path}: {printable(said)}")
+    converted = isinstance(model, LocalPath) and is_gguf(model.path) and reads_text
+    if isinstance(model, LocalPath) and converted and (said := why_not_converted(model.path)):
+        raise source.error(places[0], f"{model.path}: {said}", "give the model as safetensors")
     if reads_text and not runtime.task and (said := _half(config_of(model, find))):
         raise source.error(places[0], printable(said))
     if runtime.name in ONE_ATTENTION and not runtime.task and runtime.attention != "sdpa":
@@ -112,7 +118,10 @@ def _made_up(directory: Path, _state: object, *, writes: bool) -> str | None:
             return f"all tensors are called {prefix}..., as a wrapper of training names them: rename them"
     config = json_object(directory / "config.json")
     embedded = any(name.endswith("embed_tokens.weight") for name in names)
-    headed = any("head" in name or "output" in name for name in names)
+    headed = any(
+        ("head" in name or "output" in name) and not any(other in name for other in OTHER_HEADS)
+        for name in names
+    )
     if writes and embedded and not headed and config.get("tie_word_embeddings") is False:
         return "no tensor is a head, and tie_word_embeddings is false: a loader would make one up"
     return None

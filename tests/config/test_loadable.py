@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
+import ggufs
 import pytest
 import torch
 import transformers
@@ -17,7 +19,8 @@ from bench.cli.check import describe
 from bench.config.loadable import EAGER_ONLY, ONE_ATTENTION, ONE_FORM, WITH_TOKENIZER
 from bench.config.reader import read_config
 from bench.errors import ConfigError, VariantFailed
-from bench.models import templates
+from bench.models import gguf_architectures, templates
+from bench.models.gguf_architectures import architecture_of
 from bench.runtimes import _text
 
 TABLE = Path(__file__).parents[2] / "results" / "reference" / "architectures"
@@ -185,8 +188,10 @@ def test_the_names_of_a_wrapper(tmp_path: Path, llama: Path, prefix: str) -> Non
 def test_a_head_that_is_not_there(tmp_path: Path, llama: Path) -> None:
     file = llama / "model.safetensors"
     save_file({name: one for name, one in load_file(file).items() if name != "lm_head.weight"}, file)
-    with pytest.raises(ConfigError, match="no tensor is a head"):
-        read(tmp_path, {"path": str(llama)})
+    for other in ("", "v_head.summary.weight", "qa_outputs.weight"):  # heads that write no tokens
+        save_file({**load_file(file), **({other: torch.ones(1)} if other else {})}, file)
+        with pytest.raises(ConfigError, match="no tensor is a head"):
+            read(tmp_path, {"path": str(llama)})
     config = llama / "config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), "tie_word_embeddings": True}))
     read(tmp_path, {"path": str(llama)})
@@ -198,6 +203,39 @@ def test_an_encoder_made_from_a_decoder_needs_no_head(tmp_path: Path, llama: Pat
     as_classifier = {"architectures": ["LlamaForSequenceClassification"]}
     config.write_text(json.dumps({**json.loads(config.read_text()), **as_classifier}))
     read(tmp_path, {"path": str(llama)})  # its head is called ``score``
+
+
+@pytest.mark.parametrize(
+    ("engine", "architecture", "said"),
+    [
+        *(("transformers", known, None) for known in ("llama", "qwen2moe", "gpt-oss", "gemma3", "t5encoder")),
+        ("transformers", "rwkv6", "reads no GGUF of the architecture rwkv6"),
+        ("numpy", "rwkv6", "reads no GGUF of the architecture rwkv6"),
+        ("llama-cpp", "x\ny", "architecture x y"),
+    ],
+)
+def test_a_gguf_of_an_architecture_that_cannot_be_converted(
+    tmp_path: Path, engine: str, architecture: str, said: str | None
+) -> None:
+    about = ggufs.text("general.architecture") + struct.pack("<I", 8) + ggufs.text(architecture)
+    (tmp_path / "m.gguf").write_bytes(ggufs.gguf(about=about))
+    assert architecture_of(tmp_path / "m.gguf") == architecture
+    assert "llama-cpp-server" not in WITH_TOKENIZER  # it serves the file as it is
+    blocks = {"runtime": {"name": engine}, "workload": {"name": "fixed", "input_tokens": 8}}
+    if said is None:
+        read(tmp_path, {"path": str(tmp_path / "m.gguf")}, **blocks)
+        return
+    with pytest.raises(ConfigError, match=said):
+        read(tmp_path, {"path": str(tmp_path / "m.gguf")}, **blocks)
+
+
+def test_a_gguf_is_not_judged_without_the_sources_that_read_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    about = ggufs.text("general.architecture") + struct.pack("<I", 8) + ggufs.text("rwkv6")
+    (tmp_path / "m.gguf").write_bytes(ggufs.gguf(about=about))
+    monkeypatch.setattr(gguf_architectures, "_names", frozenset)
+    assert gguf_architectures.why_not_converted(tmp_path / "m.gguf") is None
 
 
 def test_the_context_of_a_directory(tmp_path: Path, llama: Path) -> None:
