@@ -25,10 +25,12 @@ METRICS = (IN, OUT, CALLS, FLOPS, CACHE)
 
 
 def figures(arm: ArmRecord, _run: RunRecord) -> Figures:
-    """Return the counts; None for what was not counted, or what this engine cannot count."""
+    """Return the counts; None for what was not counted, or what this engine cannot count. The KV cache of a
+    batch is read in the pass for memory too."""
     counted = arm.counters
     if counted is None:
-        return {metric.key: None for metric in METRICS}
+        held = None if arm.memory is None else arm.memory.cache
+        return {**{metric.key: None for metric in METRICS}, CACHE.key: CACHE.scalar(held)}
     requests = counted.requests
     per_request = {
         IN: counted.input_tokens,

@@ -152,12 +152,14 @@ class Solo:
 class MemoryPeaks:
     """Record the peak memory (bytes) of prefill and of decode, by kind of memory; None if it cannot be read.
 
-    A server has no such phases: ``served`` is what its processes held after its blocks of load.
+    A server has no such phases: ``served`` is what its processes held after its blocks of load. ``cache`` are
+    the bytes of keys and values after the batch.
     """
 
     prefill: Mapping[str, int | None]
     decode: Mapping[str, int | None]
     served: Mapping[str, int | None] = field(default_factory=dict)
+    cache: int | None = None
 
     def by_phase(self, kind: str) -> dict[str, float | None]:
         """Return the peak of each phase of one kind of memory, such as ``peak_rss_bytes``."""

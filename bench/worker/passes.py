@@ -152,7 +152,8 @@ def _device_laps(engine: Engine, prompts: Sequence[Sequence[int]], new_tokens: i
 
 
 def memory_pass(engine: Engine, batch: Sequence[Sequence[int]], new_tokens: int) -> MemoryPeaks:
-    """Measure the peak memory of prefill and of decode, each with its own high-water mark; untimed."""
+    """Measure the peak memory of prefill and of decode, each with its own high-water mark, and the KV cache
+    at the end; untimed."""
     memory.reset_peak(engine)
     generation = engine.prefill(batch, new_tokens)
     engine.synchronise()
@@ -161,4 +162,4 @@ def memory_pass(engine: Engine, batch: Sequence[Sequence[int]], new_tokens: int)
     for _ in range(1, new_tokens):
         engine.step(generation)
     engine.synchronise()
-    return MemoryPeaks(prefill, decode=memory.read_peak(engine))
+    return MemoryPeaks(prefill, decode=memory.read_peak(engine), cache=engine.cache_bytes(generation))

@@ -17,6 +17,7 @@ from bench.metrics import (
     all_metrics,
     comparisons,
     cost,
+    counters,
     device,
     drift_keys,
     encoded,
@@ -153,6 +154,12 @@ def test_memory_by_hand() -> None:
     assert found.value == 900
     assert found.notes["phases"] == {"prefill": 900, "decode": 700}
     assert figure(memory, "peak_allocated_bytes") is None
+
+
+def test_the_cache_of_a_batch_is_read_where_nothing_is_counted() -> None:
+    assert figure(counters, "kv_cache_bytes") is None
+    read = replace(BASE, memory=MemoryPeaks({}, {}, cache=131_072))
+    assert value(counters, "kv_cache_bytes", read) == 131_072
 
 
 # ---- 4.5 energy ------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from bench.runtimes._checkpoint import in_our_words
 from bench.runtimes._config import must_be_known
 from bench.runtimes._gguf import write
 from bench.runtimes._whole import is_tied
-from bench.worker import session, steps
+from bench.worker import passes, session, steps
 from bench.worker.commands import Worker
 from bench.worker.prompt_tokens import encoded
 
@@ -305,6 +305,18 @@ def test_a_state_is_carried_from_step_to_step_and_does_not_grow(tmp_path: Path, 
     generation = found.prefill([[5, 6, 7]], 2)
     found.step(generation)
     assert found.cache_bytes(generation) > 0
+
+
+@pytest.mark.parametrize(("window", "held"), [(16, 15), (128, 127), (None, 203)])
+def test_the_cache_of_a_batch_is_what_its_own_length_holds(
+    tmp_path: Path, window: int | None, held: int
+) -> None:
+    """A window of 128 tokens is not full in the short prompt after which a token's bytes are measured."""
+    config = transformers.MistralConfig(**LLAMA, sliding_window=window)
+    found = engine.load(saved(transformers.MistralForCausalLM(config), tmp_path), CPU)
+    peaks = passes.memory_pass(found, [stepping.probe(200, 260)], 4)
+    assert peaks.cache is not None
+    assert 0 <= peaks.cache - held * 2 * 2 * 2 * 16 * 4 <= 2 * 8  # a window counts its tokens in 8 bytes
 
 
 def test_linear_layers_with_a_cache_of_their_own(tmp_path: Path) -> None:

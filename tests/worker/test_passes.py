@@ -143,6 +143,9 @@ def test_memory_is_read_phase_by_phase(monkeypatch: pytest.MonkeyPatch) -> None:
         def step(self, generation: Any) -> None:
             events.append("step")
 
+        def cache_bytes(self, _generation: Any) -> int:
+            return 10 * len(events)
+
     def read(engine: object) -> dict[str, int | None]:
         events.append("read")
         return {"peak_rss_bytes": len(events)}
@@ -151,7 +154,7 @@ def test_memory_is_read_phase_by_phase(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "read_peak", read)
     found = passes.memory_pass(Noting(), [[1]], 3)
     assert events == ["reset", "prefill", "read", "reset", "step", "step", "read"]
-    assert found == MemoryPeaks({"peak_rss_bytes": 3}, {"peak_rss_bytes": 7})
+    assert found == MemoryPeaks({"peak_rss_bytes": 3}, {"peak_rss_bytes": 7}, cache=70)
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")
