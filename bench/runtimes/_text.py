@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Sequence
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,9 @@ SURELY_WORDS = 1000  # tokens, of which a tokenizer without words has no hundred
 # What a chat template may take for one message, and the most that it may make of it. Real ones take a
 # millisecond, and add some hundred characters or a system prompt.
 TEMPLATE_S = 10.0
+# What a template that asks for the time is told, as those of Llama 3 do: the prompts of two rows, and of runs
+# on two days, are the same.
+TEMPLATE_DAY = datetime(2024, 7, 26)
 MOST_AROUND = 64  # tokens that a tokenizer may make of one letter, with those before and behind it
 TEMPLATE_BYTES = 512 << 20
 TEMPLATE_CHARACTERS, TEMPLATE_TIMES = 20_000, 8
@@ -103,7 +107,9 @@ class TextModel(Engine):
         before = random.getstate()
         random.seed(0)  # a template may draw numbers: all rows must read the same
         try:
-            text = self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+            text = self.tokenizer.apply_chat_template(
+                turns, add_generation_prompt=True, tokenize=False, strftime_now=TEMPLATE_DAY.strftime
+            )
             str(text).encode()  # half of a letter is no text
             return str(text)
         except RecursionError:

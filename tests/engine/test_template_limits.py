@@ -222,6 +222,12 @@ def test_a_template_that_draws_numbers_draws_the_same_in_every_row() -> None:
     assert drawing._in_template(turns) == drawing._in_template(turns)
 
 
+def test_a_template_that_reads_the_clock_reads_the_same_in_every_run() -> None:
+    """Those of Llama 3 write the date, so prompts of yesterday would not be those of today."""
+    dated = model("{{ strftime_now('%d %b %Y %H:%M:%S') }}")
+    assert dated._in_template([{"role": "user", "content": "a"}]) == "26 Jul 2024 00:00:00"
+
+
 class PanicException(BaseException):
     """As the binding of Rust names what Rust ends with."""
 
