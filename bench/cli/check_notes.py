@@ -16,7 +16,9 @@ from bench.config.served import is_server, serves
 from bench.config.spec import Arm, Spec
 from bench.config.steps import HOME_ENGINE
 from bench.config.support import device_here
+from bench.errors import UsageError
 from bench.formatting import count
+from bench.gate.limits import rules
 from bench.machine.devices import cpu_count
 from bench.machine.gpus import cautions as cautions_of_gpus
 from bench.machine.gpus import gpu_for
@@ -31,6 +33,7 @@ from bench.pricing.cards import misfit_of_card, price_of_card
 from bench.pricing.hourly_price import cautions
 from bench.pricing.reprice import plain
 from bench.records.grid import MAY_BE_CONFOUNDED, quantises
+from bench.runs.meters import check_meters
 from bench.stats.intervals import LEAST_SAMPLES
 from bench.texts import read_text
 
@@ -47,6 +50,15 @@ def notes(spec: Spec) -> Iterator[str]:
     yield from _of_machine(spec)
     yield from _of_ratios(spec)
     yield from _of_models(spec)
+    yield from _of_meters(spec)
+
+
+def _of_meters(spec: Spec) -> Iterator[str]:
+    """Yield why ``bench gate`` would refuse a limit on energy on this machine; nothing if it would not."""
+    try:
+        check_meters(list(rules({key: limit.model_dump() for key, limit in spec.gate})), spec)
+    except UsageError as bad:
+        yield f"bench gate would refuse this here: {str(bad).removeprefix(f'{spec.file}: ')}"
 
 
 def _of_machine(spec: Spec) -> Iterator[str]:

@@ -20,9 +20,11 @@ from bench.config.cascade_questions import trains
 from bench.config.reader import read_config
 from bench.config.spec import Arm, Optimisation, Spec
 from bench.drift.behaviour import suites_of
+from bench.engine.energy_counters import NoCounter
 from bench.models.reference import Random
 from bench.plan.roofline import Ceilings
 from bench.records.grid import MAY_BE_CONFOUNDED
+from bench.runs import meters
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = """\
@@ -419,6 +421,20 @@ def test_a_text_with_too_few_tokens_is_noted(make: Make, tmp_path: Path, letters
     said = "drift.text has 2,000 bytes, in which may be fewer than the 1,024 tokens asked for"
     found = describe(make("drift.tokens=1024", "drift.window=128", f"drift.text={file}"))
     assert (said in " ".join(found.split())) == noted
+
+
+def test_a_limit_on_energy_that_nothing_measures_is_noted(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        meters, "find", lambda device, gpu=None: NoCounter("no_energy_counter", f"none of {device}")
+    )
+    grid = "energy={g_co2_per_kwh: 349.0, date: 2026-06-01, source: grid}"
+    said = "bench gate would refuse this here: a limit on energy, which cannot be measured here: none of cpu"
+    limit = "gate={co2_per_request_g: {max: 1}}"
+    assert said in " ".join(describe(make(limit, grid)).split())
+    assert "bench gate would refuse" not in describe(make(limit, grid, "energy.modelled_watts=65"))
+    assert "bench gate would refuse" not in describe(make(grid))
 
 
 def test_quantising_a_gguf_is_noted(make: Make, tmp_path: Path) -> None:

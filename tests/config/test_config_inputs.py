@@ -44,6 +44,37 @@ def test_a_line_that_no_tokenizer_takes(write: Write, tmp_path: Path, line: str,
     assert f"p.jsonl:2: {words}" in str(error)
 
 
+@pytest.mark.parametrize("step", ["prune: wanda", "quantise: smoothquant", "distil: logits"])
+@pytest.mark.parametrize("copied", [False, True])
+def test_a_scheme_is_not_judged_on_the_text_that_it_has_seen(
+    write: Write, tmp_path: Path, step: str, copied: bool
+) -> None:
+    """By the content of the text: a copy has another name."""
+    (tmp_path / "eval.txt").write_text("one two three " * 900)
+    seen = tmp_path / ("copy.txt" if copied else "eval.txt")
+    seen.write_text("one two three " * 900)
+    variant = f"variants: [{{name: v, optimise: [{{{step}, text: {seen}}}]}}]"
+    text = (
+        f"model: smollm2-135m\nprice: {{usd_per_hour: 1}}\ndrift: {{text: {tmp_path}/eval.txt}}\n{variant}\n"
+    )
+    error = refusal(write(text))
+    assert error.key == "drift.text"
+    assert "is calibrated on this text" in str(error)
+    seen.write_text("four five six " * 900)
+    (tmp_path / "eval.txt").write_text("one two three " * 901)
+    if copied:
+        read_config(write(text))
+
+
+def test_a_batch_that_the_requests_do_not_fill(write: Write) -> None:
+    error = refusal(write(
+        "model: smollm2-135m\nprice: {usd_per_hour: 1}\nvariants: [{name: v}]\n"
+        "workload: {name: chat, requests: 6, batch_size: 32}\n"
+    ))  # fmt: skip
+    assert error.key == "workload.batch_size"
+    assert "32 requests at a time, and there are 6 in all" in str(error)
+
+
 def test_more_requests_than_prompts(write: Write, tmp_path: Path) -> None:
     error = refusal(write(own_prompts(tmp_path, '{"prompt": "a"}\n')))
     assert (error.line, error.key) == (10, "workload.requests")
