@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from bench.machine import fingerprint
 from bench.machine.installed import found, name_and_version, sources
 
 FILES = {
@@ -113,3 +114,8 @@ def test_a_changed_version_or_file_is_seen(
     assert found() == {**first, "packages": ["own==2"]}
     (project / "a.py").write_text("changed")
     assert found()["sources"] != first["sources"]
+
+
+def test_a_result_keeps_the_versions_of_all_that_quantises() -> None:
+    quantisers = {"torchao", "hqq", "llmcompressor", "compressed-tensors", "optimum-quanto", "bitsandbytes"}
+    assert quantisers <= set(fingerprint.PACKAGES)

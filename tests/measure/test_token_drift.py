@@ -162,6 +162,13 @@ def test_no_drift_has_a_reason(facts: dict[str, object], drift: dict[str, int], 
     assert expected in reason(Table(scores, scores, facts, drift=drift))
 
 
+def test_a_window_may_be_as_long_as_the_context() -> None:
+    """A position beyond it was an IndexError after all the timing, as of a GPT-2."""
+    table = Table(scores, scores, {"context": 16})
+    token_drift.drift(table.base, table.variant)
+    assert len(table.notes.of("variant", "drift")) > 0
+
+
 def test_another_tokenizer_has_no_token_level_drift() -> None:
     table = Table(
         scores, lambda do, a: {"tokens": 90, "digest": "other"} if do == "corpus" else scores(do, a)
