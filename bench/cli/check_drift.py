@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from bench.config.encoders import CLASSIFICATION, encodes
+from bench.config.encoders import CLASSIFICATION, encodes, labels_of
 from bench.config.served import serves
 from bench.config.spec import Spec
 from bench.config.suite_reader import lm_eval_of
 from bench.drift.behaviour import suites_of
+from bench.drift.encoded import ONE_SCORE
 from bench.drift.retrieval import MOST_RANKED, set_for
 from bench.measure.lm_eval_tasks import counts, listed
 from bench.models.reference import Random
+from bench.models.registry import find_model
 
 NOT_MEASURED = "not measured: drift.tokens is 0"
 
@@ -30,6 +32,8 @@ def drift_words(spec: Spec) -> str:
 def _of_encoders(spec: Spec, task: str) -> str:
     texts = set_for(task, spec.drift.items)
     on = f"{len(texts.texts)} texts ({texts.source})"
+    if task == CLASSIFICATION and len(labels_of(spec.groups[0].baseline.model, find_model)) == 1:
+        return f"not measured: {ONE_SCORE}"
     if task == CLASSIFICATION:
         return f"the labels of {on}, against the baseline's"
     queries, documents = min(len(texts.queries), MOST_RANKED), len(texts.documents)

@@ -12,6 +12,7 @@ from bench.drift.retrieval import MOST_RANKED, TextSet, places_of
 from bench.records import EncodedTexts, Encodings
 
 Vector = Sequence[float]
+ONE_SCORE = "its one output is a score, and no label to compare"
 DIGITS = 9  # decimals of a stored cosine; float32 has about seven digits
 
 
@@ -41,8 +42,11 @@ def embedded(texts: TextSet, base: Encodings, variant: Encodings) -> EncodedText
 def labelled(texts: TextSet, base: Encodings, variant: Encodings) -> EncodedTexts:
     """Return the likeliest label of each text on both sides.
 
-    Raises ValueError if the two models have different labels, or if the model lacks a right label.
+    Raises ValueError if the two models have different labels, if the model lacks a right label, and for a
+    model with one output (a regression, a reranker): the largest of one number is always the same.
     """
+    if any(len(row) == 1 for row in base.outputs[:1]):
+        raise ValueError(ONE_SCORE)
     if base.labels != variant.labels:
         raise ValueError("its labels differ from the baseline's")
     return EncodedTexts(

@@ -82,6 +82,9 @@ def test_labels_by_name_and_by_number() -> None:
         encoded.labelled(TextSet("mine", documents=("a",), labels=("awful",)), base, variant)
     with pytest.raises(ValueError, match="its labels differ from the baseline's"):
         encoded.labelled(TextSet("mine"), base, Encodings(variant.outputs, labels=("x", "y")))
+    score = Encodings(((2.0,), (-3.0,)), labels=("LABEL_0",))
+    with pytest.raises(ValueError, match="its one output is a score"):
+        encoded.labelled(TextSet("mine"), score, score)
 
 
 # ---- texts ---------------------------------------------------------------------------------------
