@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 from bench.engine.evidence import Census, Check, bits_a_weight, replaced
 from bench.errors import Unsupported
 from bench.optimisations.shared.linear import replace_linears
 
 TABLES_BYTES = 4 * (16 + 256 + 2)  # values of the 4-bit codes and, with double_quant, of the 8-bit scales
+ROWS = 32  # that the kernel for a CPU with AVX-512 bf16 computes together
 KERNEL = r"bitsandbytes::.*(4bit|gemv)|gemm_4bit"
 
 
@@ -58,6 +59,13 @@ def pack(model: Any, params: FourBitParams, quant_type: str) -> Any:
     return replace_linears(model, packed)
 
 
+def _smaller(rows: int, columns: int, block_size: int) -> str:
+    """Return the largest smaller block that takes the matrix, as the end of a sentence, if there is one."""
+    sizes = get_args(get_type_hints(FourBitParams)["block_size"])
+    fitting = [size for size in sizes if size < block_size and not rows % ROWS and not columns % size]
+    return f": block_size {max(fitting)} fits" if fitting else ""
+
+
 def _rearrange(layer: Any, params: FourBitParams) -> None:
     """Make bitsandbytes rearrange the weights now, for its kernel on a CPU with AVX-512 bf16.
 
@@ -68,10 +76,10 @@ def _rearrange(layer: Any, params: FourBitParams) -> None:
     import torch
 
     rows, columns = layer.weight.quant_state.shape
-    if rows % 32 or columns % params.block_size:
+    if rows % ROWS or columns % params.block_size:
         raise Unsupported(
-            f"bitsandbytes' kernel for this CPU wants rows in 32s and columns in blocks of "
-            f"{params.block_size}, not {rows} x {columns}: a smaller block_size may do"
+            f"bitsandbytes' kernel for this CPU wants rows in {ROWS}s and columns in blocks of "
+            f"{params.block_size}, not {rows} x {columns}{_smaller(rows, columns, params.block_size)}"
         )
     if params.double_quant:
         raise Unsupported(
