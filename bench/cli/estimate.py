@@ -1,9 +1,9 @@
 """Estimate how much time and memory a config would take, before anything is loaded.
 
-A model is described by the facts in its file (``models/*.yaml``), and a machine by the ceilings that
-`bench doctor --ceilings` stored, or else by the rates below. The rates of a CPU come from SmolLM2-135M under
-transformers on two cores (42 ms per float32 token, 26 ms in bfloat16); those of a GPU are a guess. Optimised
-rows are estimated as if they were not optimised.
+A model is described by the facts in its file (``models/*.yaml``) or in its directory, and a machine by the
+ceilings that `bench doctor --ceilings` stored, or else by the rates below. The rates of a CPU come from
+SmolLM2-135M under transformers on two cores (42 ms per float32 token, 26 ms in bfloat16); those of a GPU are
+a guess. Optimised rows are estimated as if they were not optimised.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from bench.config.support import device_here
 from bench.machine.devices import cpu_count
 from bench.measure.arm import models_of
 from bench.models.architecture import Architecture
+from bench.models.directory_facts import facts_of
 from bench.models.reference import Hub, LocalPath, ModelRef, Random
 from bench.models.registry import find_model
 from bench.optimisations import routes
@@ -113,8 +114,10 @@ def _rates(device: str, threads: int | None, dtype: str) -> Ceilings:
 
 
 def _facts(model: ModelRef) -> Architecture | None:
-    """Return the facts of a known model, at the configured size, or None for any other model."""
-    if isinstance(model, Hub | LocalPath):
+    """Return the facts of a known model at the configured size, or of a directory; None if there are none."""
+    if isinstance(model, LocalPath):
+        return facts_of(model.path)
+    if isinstance(model, Hub):
         return None
     known = find_model(model.name)
     return (known.sized(model.size) if isinstance(model, Random) else known).architecture
