@@ -37,6 +37,13 @@ ONE_FORM = ("numpy", "command", "callable")  # these read it from this file only
 TOKENIZER = "tokenizer.json"
 ONE_ATTENTION = ("onnxruntime", "openvino")  # for decoders; an encoder is traced with that of transformers
 OTHER_HEADS = ("v_head.", "qa_outputs.")  # of values and of answers: neither writes tokens
+# Ends of the names of classes whose output is none that is compared here.
+OTHER_CLASSES = (
+    "ForTokenClassification",
+    "ForQuestionAnswering",
+    "ForMultipleChoice",
+    "ForNextSentencePrediction",
+)
 WRAPPERS = ("_orig_mod.", "module.", "_fsdp_wrapped_module.", "base_model.model.")
 
 
@@ -53,34 +60,41 @@ def check_loadable(
     ``places`` are those of the keys ``model`` and ``runtime.attention``. An engine in another interpreter may
     have another transformers, so its attention is not judged.
     """
+    if (of_model := _of_model(model, runtime, find)) is not None:
+        raise source.error(places[0], *of_model)
+    if (of_attention := _of_attention(model, runtime, find)) is not None:
+        raise source.error(places[1], *of_attention)
+
+
+def _of_model(model: ModelRef, runtime: RuntimeBlock, find: FindModel) -> tuple[str, str | None] | None:
+    """Return (what is wrong with a model, what helps), or None."""
     reads_text = runtime.name in WITH_TOKENIZER
-    if isinstance(model, LocalPath) and model.path.is_dir() and (said := _unread(model.path, runtime.name)):
-        raise source.error(
-            places[0], said, "add its tokenizer files, or measure speed alone with {random: NAME}"
-        )
-    here = isinstance(model, LocalPath) and model.path.is_dir() and reads_text
-    if isinstance(model, LocalPath) and here and (said := _of_directory(model.path, runtime.task)):
-        raise source.error(places[0], f"{model.path}: {printable(said)}")
-    converted = isinstance(model, LocalPath) and is_gguf(model.path) and reads_text
-    if isinstance(model, LocalPath) and converted and (said := why_not_converted(model.path)):
-        raise source.error(places[0], f"{model.path}: {said}", "give the model as safetensors")
-    if reads_text and not runtime.task and (said := _half(config_of(model, find))):
-        raise source.error(places[0], printable(said))
+    if isinstance(model, LocalPath) and model.path.is_dir():
+        if said := _unread(model.path, runtime.name):
+            return said, "add its tokenizer files, or measure speed alone with {random: NAME}"
+        if reads_text and (said := _of_directory(model.path, runtime.task)):
+            return f"{model.path}: {printable(said)}", None
+    if not reads_text:
+        return None
+    if isinstance(model, LocalPath) and is_gguf(model.path) and (said := why_not_converted(model.path)):
+        return f"{model.path}: {said}", "give the model as safetensors"
+    config = config_of(model, find)
+    said = _other_use(config) or (None if runtime.task else _half(config))
+    return None if said is None else (printable(said), None)
+
+
+def _of_attention(model: ModelRef, runtime: RuntimeBlock, find: FindModel) -> tuple[str, str] | None:
+    """Return (what is wrong with the attention of a row, what helps), or None."""
     if runtime.name in ONE_ATTENTION and not runtime.task and runtime.attention != "sdpa":
-        raise source.error(
-            places[1],
-            f"does nothing for {runtime.name}, which has one attention",
-            "leave it out, or set it to sdpa for a variant",
-        )
+        said = f"does nothing for {runtime.name}, which has one attention"
+        return said, "leave it out, or set it to sdpa for a variant"
     if runtime.name != "transformers" or runtime.python is not None or runtime.attention != "sdpa":
-        return
+        return None
     kind = config_of(model, find).get("model_type")
-    if kind in EAGER_ONLY:
-        raise source.error(
-            places[1],
-            f"{kind} has no sdpa attention in transformers",
-            "set runtime.attention to eager, for the baseline and its variants",
-        )
+    if kind not in EAGER_ONLY:
+        return None
+    said = f"{kind} has no sdpa attention in transformers"
+    return said, "set runtime.attention to eager, for the baseline and its variants"
 
 
 def _unread(directory: Path, engine: str) -> str | None:
@@ -127,13 +141,27 @@ def _made_up(directory: Path, _state: object, *, writes: bool) -> str | None:
     return None
 
 
+def _other_use(config: Mapping[str, Any]) -> str | None:
+    """Return a sentence if a model is for something that is not measured; None if it is not known to be."""
+    for name in _architectures(config)[:1]:
+        if name.endswith(OTHER_CLASSES):
+            return f"{name} neither writes text nor labels whole texts, and nothing else is measured"
+        if name.endswith("EncoderModel"):
+            return f"{name} is the encoder of an encoder-decoder, whose other half a loader would make up"
+    return None
+
+
+def _architectures(config: Mapping[str, Any]) -> list[str]:
+    named = config.get("architectures")
+    return [str(one)[:60] for one in named] if isinstance(named, list) else []
+
+
 def _half(config: Mapping[str, Any]) -> str | None:
     """Return a sentence if a model writes with one stack of layers what it has read with another; else None.
 
     transformers would load the half that writes, if there is such a class, and make up what it reads.
     """
-    named = config.get("architectures")
-    names = [str(one)[:60] for one in named] if isinstance(named, list) else []
+    names = _architectures(config)
     if config.get("is_encoder_decoder") is not True or any(one.endswith("CausalLM") for one in names):
         return None
     kind = f" ({names[0]})" if names else ""

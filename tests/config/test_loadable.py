@@ -238,6 +238,20 @@ def test_a_gguf_is_not_judged_without_the_sources_that_read_it(
     assert gguf_architectures.why_not_converted(tmp_path / "m.gguf") is None
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("LlamaForTokenClassification", "neither writes text"),
+        ("T5EncoderModel", "the encoder of an encoder-dec"),
+    ],
+)
+def test_a_model_for_something_else(tmp_path: Path, llama: Path, name: str, said: str) -> None:
+    config = llama / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "architectures": [name]}))
+    with pytest.raises(ConfigError, match=f"{name}.* {said}"):
+        read(tmp_path, {"path": str(llama)})
+
+
 def test_the_context_of_a_directory(tmp_path: Path, llama: Path) -> None:
     config = llama / "config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), "max_position_embeddings": 128}))
