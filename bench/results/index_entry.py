@@ -15,6 +15,7 @@ from bench.formatting import one_line
 from bench.metrics import cost, energy, throughput
 from bench.metrics.comparisons import Comparison
 from bench.results.index_records import NO_RUN, UNREADABLE, IndexedRow, IndexedRun, files_of
+from bench.results.listed import FIGURES, listed_run
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
 from bench.results.summarise import STEP_PAIRS
@@ -25,10 +26,6 @@ from bench.store.journal_end import last_digest
 from bench.store.replay import journal_of
 from bench.store.run_files import LOAD_JSON as LOAD_JSON
 
-# The figures that are read of each row. Leaving out all others saves a third of the time.
-FIGURES = frozenset(
-    metric.key for metric in (cost.PER_1K, throughput.TOTAL, throughput.REQUESTS, energy.PER_REQUEST)
-)
 LONGEST, MOST_STEPS, MOST_PRICE = 400, 4000, 20_000  # characters of a text, of the steps, of a price block
 MOST_THREADS = 2**31
 
@@ -43,10 +40,10 @@ def read_run(directory: bytes) -> IndexedRun:
     state = (place, status.st_ctime_ns, files_of(directory))
     if not os.access(path, os.R_OK | os.X_OK):  # it belongs to another user
         return IndexedRun(*state, UNREADABLE, "this user may not look into it")
-    if not is_run(path) or (is_file(path / LOAD_JSON) and not is_file(path / RUN_JSON)):
+    if not is_file(path / RUN_JSON) and (is_file(path / LOAD_JSON) or not is_run(path)):
         return IndexedRun(*state, NO_RUN)
     try:
-        return _entry(state, load_run(path, FIGURES), _last_digest(path))
+        return _entry(state, *(listed_run(path) or (load_run(path, FIGURES), _last_digest(path))))
     except BenchError as bad:
         return IndexedRun(*state, UNREADABLE, _text(str(bad))[:LONGEST])
 

@@ -20,7 +20,7 @@ from bench.pricing.hardware import recorded_price
 from bench.results.run_summary import Json, RunSummary
 from bench.results.schema import Summary
 from bench.results.summarise import summarise
-from bench.results.text_digest import quickly_parsed, with_digest
+from bench.results.text_digest import with_digest
 from bench.store.files import digest, strict_json
 from bench.store.journal_end import last_digest, records_up_to
 from bench.store.replay import JOURNAL, journal_of, judging, load_record
@@ -75,21 +75,18 @@ def load_run(directory: Path, figures: Container[str] | None = None) -> RunSumma
     file is ignored if there is a journal; without a journal, the ``reasons`` of the run say that it cannot be
     checked. Raises UsageError if there is no run, and IntegrityError if the file is damaged.
 
-    With ``figures``, only these figures of each row are read, without evidence and drift, and a file whose
-    text is the one that was written is believed without a digest of its content.
+    With ``figures``, only these figures of each row are read, without evidence and drift.
     """
     path = directory / RUN_JSON
     if not os.path.lexists(path):
         return from_journal(directory)
-    data = _read(path)
-    quick = quickly_parsed(data, MOST) if figures is not None else None
-    content = _parsed(path, data) if quick is None else dict(quick)
+    content = read_summary(path)
     seal = content.pop(SEAL, None)
     has_journal = any(os.path.lexists(directory / name) for name in (JOURNAL, f"{JOURNAL}.gz"))
     if seal is None and has_journal:
         return from_journal(directory)
     journal = journal_of(directory) if has_journal else None
-    if seal is not None and not check_seal(path, digest(content) if quick is None else None, seal, journal):
+    if seal is not None and not check_seal(path, digest(content), seal, journal):
         return from_journal(directory)
     if figures is not None:
         content = without_evidence(content, figures)
@@ -165,14 +162,14 @@ def _parsed(path: Path, data: bytes) -> dict[str, Any]:
     return content
 
 
-def check_seal(path: Path, content_sha256: str | None, seal: object, journal: Path | None) -> bool:
+def check_seal(path: Path, content_sha256: str, seal: object, journal: Path | None) -> bool:
     """Check the seal of ``run.json``, and return whether the file summarises all records of the journal.
 
-    ``content_sha256`` is the digest of the content without the seal, or None if that of the text is right.
-    Returns False if the run was continued after the file was written, and True without a journal. Raises
-    IntegrityError if the file was changed, or belongs to another journal.
+    ``content_sha256`` is the digest of the content without the seal. Returns False if the run was continued
+    after the file was written, and True without a journal. Raises IntegrityError if the file was changed, or
+    belongs to another journal.
     """
-    if not isinstance(seal, dict) or content_sha256 not in (None, seal.get("content_sha256")):
+    if not isinstance(seal, dict) or seal.get("content_sha256") != content_sha256:
         raise IntegrityError(f"{path}: was changed after it was written; {MADE_AGAIN}")
     if journal is None or seal.get("journal_sha256") == last_digest(journal):
         return True
