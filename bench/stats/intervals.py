@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from bench.stats.t_table import AT_97_5_PERCENT
+
 CONFIDENCE = 0.95
 NORMAL_95 = 1.959964  # half of a 95 % interval is this many standard errors
 BOOTSTRAP_RESAMPLES = 2000
@@ -60,6 +62,8 @@ class Distribution:
 
 def t_quantile(degrees: int) -> float:
     """Return Student's t at 97.5 % for ``degrees`` degrees of freedom."""
+    if 1 <= degrees <= len(AT_97_5_PERCENT):
+        return AT_97_5_PERCENT[degrees - 1]
     from scipy.special import stdtrit
 
     return float(stdtrit(degrees, 1 - (1 - CONFIDENCE) / 2))
