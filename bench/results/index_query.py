@@ -56,9 +56,12 @@ class Wanted:
             raise UsageError(f"cannot show {self.most} runs")
         where, values = self._conditions()
         ordered = (self._steps,) if self.sort in _OF_ROWS else ()
-        limit = (self.most or -1,)
-        text = f"SELECT {columns} FROM runs WHERE {where} ORDER BY {_ORDERS[self.sort]} LIMIT ?"
-        return text, (*values, *ordered, *limit)
+        order = f"ORDER BY {_ORDERS[self.sort]}"
+        chosen = f"SELECT id FROM runs WHERE {where} {order} LIMIT ?"  # so that others' columns are not read
+        return (
+            f"SELECT {columns} FROM runs WHERE id IN ({chosen}) {order}",
+            (*values, *ordered, self.most or -1, *ordered),
+        )
 
     def count(self) -> tuple[str, tuple[object, ...]]:
         """Return (query for the number of these runs, its values)."""

@@ -70,7 +70,7 @@ def write_database(directory: Path, database: sqlite3.Connection) -> bool:
     return False
 
 
-def _content(path: Path) -> bytes | None:
+def _content(path: Path) -> memoryview | None:
     """Return the bytes of the database if the file is this user's own and undamaged; None otherwise."""
     try:
         with open_regular(path, follow=False) as file:
@@ -78,14 +78,14 @@ def _content(path: Path) -> bytes | None:
             others = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
             if status.st_uid != os.geteuid() or others or not 0 < status.st_size <= MOST_BYTES:
                 return None
-            content = file.read(MOST_BYTES)
+            content = memoryview(file.read(status.st_size))  # its parts are not copied
     except OSError:
         return None
     database, checksum = content[:-CHECKSUM], content[-CHECKSUM:]
     return database if checksum == _checksum(database) else None
 
 
-def _checksum(database: bytes) -> bytes:
+def _checksum(database: bytes | memoryview) -> bytes:
     return zlib.crc32(database).to_bytes(CHECKSUM, "big")
 
 
