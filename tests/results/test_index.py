@@ -110,6 +110,19 @@ def test_what_is_new_changed_or_gone_since(out: Path) -> None:
     assert len(reading.read) == 3
 
 
+def test_a_run_that_is_written_anew_is_seen_though_it_is_not_shown(out: Path) -> None:
+    """It may have become one of those that are shown, and counts in any case."""
+    oldest = shown(out)[-1].place
+    directory = out / os.fsdecode(oldest)
+    (directory / "new").write_text("[]")
+    (directory / "new").rename(directory / RUN_JSON)
+    reading = Reading()
+    index = Index(out, reading)
+    assert [run.place for run in index.runs(Wanted(most=1))] != [oldest]
+    assert reading.read == [directory.name]
+    assert index.count(Wanted(status=UNREADABLE)) == 1
+
+
 def test_an_edit_in_place_with_the_old_times_is_seen(out: Path) -> None:
     (newest, *_) = shown(out)
     path = out / os.fsdecode(newest.place) / RUN_JSON
