@@ -1,0 +1,79 @@
+"""scripts/peer-serving and scripts/queue-fidelity without a server: their arithmetic, and how they go on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from loaded_script import loaded_script
+from peer_serving import ours, tables, vllm_bench
+from peer_serving.block import Block, from_first, matched
+from queue_fidelity import beside
+from serving_trials.rows import Rows
+
+from bench.plan.pass_times import MeasuredSteps
+from bench.plan.queue_simulation import poisson, simulate
+
+TIMES = [(10.0, (10.5, 10.6, 10.8), 10.9, 4, 3), (10.1, (10.9, 11.0, 11.1), 11.2, 4, 3)]
+
+
+def test_the_figures_of_a_block_are_those_of_its_times() -> None:
+    """TTFT 500 and 800 ms, gaps of 100, 200, 100 and 100 ms, six tokens in 1.1 s; also without the gaps."""
+    found = matched(from_first(TIMES, every=True))
+    wanted = {"ttft_ms": 650, "tpot_ms": 125, "itl_ms": 125, "itl_p50_ms": 100, "tok_per_s": 6 / 1.1}
+    assert found == pytest.approx(wanted)
+    ends = [(sent, (events[0], events[-1]), *more) for sent, events, *more in TIMES]
+    assert matched(from_first(ends, every=False)) == pytest.approx(found | {"itl_p50_ms": None})
+
+
+def test_a_measurement_goes_on_and_refuses_other_settings(tmp_path: Path) -> None:
+    path = tmp_path / "place" / "rows.jsonl.gz"
+    Rows(path, {"requests": 16}).add({"round": 0, "client": "ours"})
+    again = Rows(path, {"requests": 16})
+    assert again.find(round=0, client="ours") == again.rows[0]
+    assert again.find(round=1, client="ours") is None
+    with pytest.raises(SystemExit, match="another requests"):
+        Rows(path, {"requests": 8})
+
+
+def test_rounds_are_reversed_in_turns() -> None:
+    found = list(loaded_script("peer-serving").order([ours, vllm_bench], 2))
+    assert found == [(0, ours.NAME), (0, vllm_bench.NAME), (1, vllm_bench.NAME), (1, ours.NAME)]
+
+
+def test_a_ratio_is_of_the_blocks_of_one_round(capsys: pytest.CaptureFixture[str]) -> None:
+    """The machine becomes twice as slow; the other client is 10 % above ours in each round."""
+    rows = []
+    for number, speed in enumerate((1.0, 2.0)):
+        for client, more in ((vllm_bench.NAME, 1.1), (ours.NAME, 1.0)):
+            events = tuple(speed * more * at for at in (0.5, 0.6))
+            block = Block({"ttft_ms": 1.0}, from_first([(0.0, events, events[-1], 4, 2)], every=True))
+            seen = {"time_to_first_token_seconds_count": 1.0, "time_to_first_token_seconds_sum": events[0]}
+            rows.append({"round": number, "client": client, "client_cpu_s": 1.0, "server_counters": seen,
+                         "noise": {"foreign_share": 0.01, "steal_share": 0.0}}
+                        | block.to_json())  # fmt: skip
+    assert tables.against(rows, tables.matched, "ttft_ms", vllm_bench.NAME).startswith("1.100 [1.100, 1.100]")
+    assert tables.against(rows, tables.beyond_server, "ttft_ms", vllm_bench.NAME) == "1.000 [1.000, 1.000]"
+    tables.show(rows, {ours.NAME: ours.DEFINED})
+    assert "to be explained" in capsys.readouterr().out
+
+
+def test_a_simulated_load_is_beside_itself() -> None:
+    steps = MeasuredSteps(1e-3, 0.02, 0.01, 4, beside.CHUNK)
+    asked = poisson(1.0, 150, 64, 8)
+    replies = simulate(asked, steps).replies
+    skipped = [[one.arrival_s] * 5 for one in asked[: len(asked) - len(replies)]]
+    seen = [[one.request.arrival_s] * 2 + [one.first_s, one.last_s, one.last_s] for one in replies]
+    cells = beside.compared([*skipped, *seen], steps, (64, 8))
+    assert cells == ["1.00 [1.00, 1.00]"] * 4
+    row = {"steps_s": [[1, 0.03], [2, 0.04], [4, 0.06]], "prompt_token_s": 1e-3}
+    found = beside.between(row, row)
+    assert (found.fixed_s, found.each_s, found.most) == pytest.approx((0.02, 0.01, 4))
+
+
+def test_a_step_is_timed_while_all_sequences_are_there() -> None:
+    """Gaps of 50 ms before the other's first token and after its last do not count."""
+    early = SimpleNamespace(events_ns=[0, 50_000_000, 70_000_000, 90_000_000])
+    late = SimpleNamespace(events_ns=[50_000_000, 70_000_000, 90_000_000, 140_000_000])
+    assert loaded_script("queue-fidelity").step_s([SimpleNamespace(samples=[early, late])]) == 0.02
