@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from client_accuracy import capacity
 from loaded_script import loaded_script
 from peer_serving import ours, tables, vllm_bench
 from peer_serving.block import Block, from_first, matched
@@ -77,3 +78,34 @@ def test_a_step_is_timed_while_all_sequences_are_there() -> None:
     early = SimpleNamespace(events_ns=[0, 50_000_000, 70_000_000, 90_000_000])
     late = SimpleNamespace(events_ns=[50_000_000, 70_000_000, 90_000_000, 140_000_000])
     assert loaded_script("queue-fidelity").step_s([SimpleNamespace(samples=[early, late])]) == 0.02
+
+
+@pytest.mark.parametrize("limit", [137.0, 30.0, 3.0])
+def test_the_capacity_is_the_highest_rate_on_time(limit: float) -> None:
+    """Found from below and from above, within 9 %."""
+
+    def probe(rate: float) -> dict[str, float]:
+        return {"late_p99_ms": 1.0 if rate <= limit else 6.0, "sent": capacity.requests_at(rate)}
+
+    found = capacity.searched(probe, 50.0)["requests_per_s"]
+    assert limit / 1.0906 <= found <= limit
+
+
+@pytest.mark.parametrize(
+    ("late", "rate"),
+    [(None, 0.0), (6.0, 0.0), (1.0, capacity.FASTEST)],
+    ids=["nothing sent", "late", "never late"],
+)
+def test_a_capacity_beyond_what_is_looked_at(late: float | None, rate: float) -> None:
+    def probe(rate: float) -> dict[str, float | None]:
+        return {"late_p99_ms": late, "sent": 0 if late is None else capacity.requests_at(rate)}
+
+    found = capacity.searched(probe, 50.0)
+    assert found["requests_per_s"] == rate
+
+
+def test_lateness_is_from_the_most_punctual_request() -> None:
+    starts = [100 + number / 10 for number in range(200)]
+    assert capacity.late_p99_ms(starts, 10) == pytest.approx(0, abs=1e-6)
+    late = [at + 0.007 * (number % 50 == 7) for number, at in enumerate(starts)]  # 4 of 200
+    assert capacity.late_p99_ms(late, 10) == pytest.approx(7)

@@ -27,6 +27,7 @@ from functools import partial
 from typing import ClassVar
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+KINDS = {True: "chat.completion.chunk", False: "text_completion"}  # without it AIPerf reads nothing
 TAKEN = {
     *("ttft", "gap", "tokens", "mode", "per", "fail", "status", "think", "service", "vocabulary", "tilt"),
     *("other", "noisy", "says"),
@@ -195,7 +196,12 @@ class Stub(asyncio.Protocol):
         thinking = number < int(how.get("think", 0))
         delta = {"reasoning_content" if thinking else "content": text}
         choice = {"index": 0, "delta": delta} if chat else {"index": 0, "text": text}
-        event: dict = {"choices": [choice], "got_ns": got_ns, "sent_ns": time.monotonic_ns()}
+        event: dict = {
+            "object": KINDS[chat],
+            "choices": [choice],
+            "got_ns": got_ns,
+            "sent_ns": time.monotonic_ns(),
+        }
         if mode == "ids":
             choice["token_ids"] = list(range(size))
         if mode == "huge" and number == 2:
@@ -226,12 +232,16 @@ class Stub(asyncio.Protocol):
         reason = "length" if mode != "nofinish" else None
         choice = {"index": 0, "delta": {}, "finish_reason": reason} if chat else \
             {"index": 0, "text": "", "finish_reason": reason}  # fmt: skip
-        out = b"data: " + json.dumps({"choices": [choice]}).encode() + b"\n\n"
+        out = b"data: " + json.dumps({"object": KINDS[chat], "choices": [choice]}).encode() + b"\n\n"
         if mode != "nousage":
             prompt = asked.get("prompt") or asked["messages"][-1]["content"]
             counted = {"wrongusage": 1, "zerousage": 0, "hugeusage": 10**6}.get(mode, tokens)
             usage = {"prompt_tokens": len(prompt.split()), "completion_tokens": counted}
-            out += b"data: " + json.dumps({"choices": [], "usage": usage}).encode() + b"\n\n"
+            out += (
+                b"data: "
+                + json.dumps({"object": KINDS[chat], "choices": [], "usage": usage}).encode()
+                + b"\n\n"
+            )
         if mode != "nodone":
             out += b"data: [DONE]\n\n"
         if self.plain:
