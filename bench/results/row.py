@@ -166,8 +166,9 @@ class Row:
             runtime=stored["runtime"],
             workload=stored["workload"],
             optimisations=tuple(stored["optimisations"]),
-            evidence=evidence
-            and Evidence(
+            evidence=None
+            if evidence is None
+            else Evidence(
                 tuple(evidence.get("steps", ())),
                 evidence.get("bytes_by_dtype", {}),
                 tuple(Kernel(**kernel) for kernel in evidence.get("kernels", ())),

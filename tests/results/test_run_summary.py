@@ -146,6 +146,15 @@ def test_a_run_of_earlier_code_has_defaults() -> None:
     assert (read.gate, read.calibration) == (None, None)
 
 
+def test_evidence_without_a_key_is_evidence_of_nothing() -> None:
+    """The schema takes it, so a page must find a record there and no dict."""
+    found = json.loads((REFERENCE / RUNS[0] / RUN_JSON).read_text())
+    found["variants"][0]["evidence"] = {}
+    read = RunSummary.from_json(found)
+    assert read.rows[0].evidence == Evidence((), {}, ())
+    assert not read.rows[0].is_served
+
+
 def test_facts_of_other_code_that_are_not_known_here_are_left_out() -> None:
     found = written(rich())
     found["variants"][0]["facts"]["colour"] = "green"
