@@ -66,21 +66,21 @@ def check_loadable(
         raise source.error(places[1], *of_attention)
 
 
-def _of_model(model: ModelRef, runtime: RuntimeBlock, find: FindModel) -> tuple[str, str | None] | None:
+def _of_model(model: ModelRef, runtime: RuntimeBlock, find: FindModel) -> tuple[str, str] | None:
     """Return (what is wrong with a model, what helps), or None."""
     reads_text = runtime.name in WITH_TOKENIZER
     if isinstance(model, LocalPath) and model.path.is_dir():
         if said := _unread(model.path, runtime.name):
             return said, "add its tokenizer files, or measure speed alone with {random: NAME}"
         if reads_text and (said := _of_directory(model.path, runtime.task)):
-            return f"{model.path}: {printable(said)}", None
+            return f"{model.path}: {printable(said)}", ""
     if not reads_text:
         return None
     if isinstance(model, LocalPath) and is_gguf(model.path) and (said := why_not_converted(model.path)):
         return f"{model.path}: {said}", "give the model as safetensors"
     config = config_of(model, find)
     said = _other_use(config) or (None if runtime.task else _half(config))
-    return None if said is None else (printable(said), None)
+    return None if said is None else (printable(said), "")
 
 
 def _of_attention(model: ModelRef, runtime: RuntimeBlock, find: FindModel) -> tuple[str, str] | None:

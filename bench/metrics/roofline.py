@@ -73,8 +73,7 @@ def _used(arm: ArmRecord, run: RunRecord) -> _Used | None:
     sequences = max((len(batch.tokens) for batch in arm.solo), default=1)
     context = (sums.input_tokens + sums.output_tokens / 2) / len(arm.solo)
     return _Used(
-        read_bytes=parameters.read_bytes(arm.loaded, sequences)
-        + context * float(arm.loaded.facts.kv_bytes_per_token or 0),
+        read_bytes=parameters.read_bytes(arm.loaded, sequences) + context * _bytes_a_token(arm),
         steps=sum(len(batch.stamps_ns) - 1 for batch in arm.solo),
         decode_s=sums.decode_s,
         bytes_per_s=base.ceilings["memory_bytes_per_s"],
@@ -82,3 +81,16 @@ def _used(arm: ArmRecord, run: RunRecord) -> _Used | None:
         prefill_s=sums.prefill_s or math.inf,
         flop_per_s=base.ceilings["matmul_flop_per_s"],
     )
+
+
+def _bytes_a_token(arm: ArmRecord) -> float:
+    """Return the bytes of keys and values that a step reads for each token before it.
+
+    They are those that the first batch held, so that windows and packed caches count as they are at the
+    length of this workload. Without them they are the bytes that one more token adds.
+    """
+    first, held = arm.solo[0], None if arm.memory is None else arm.memory.cache
+    tokens = sum(first.input_tokens) + sum(len(reply) - 1 for reply in first.tokens)  # the last is not read
+    if held is None or tokens <= 0:
+        return float(arm.loaded.facts.kv_bytes_per_token or 0) if arm.loaded else 0.0
+    return held / tokens

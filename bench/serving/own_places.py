@@ -6,6 +6,7 @@ says nothing about the server.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -31,8 +32,8 @@ def _places() -> tuple[tuple[str, str], ...]:
 
 def _replaced(value: Any, places: tuple[tuple[str, str], ...]) -> Any:
     if isinstance(value, str):
-        for place, name in places:
-            value = value.replace(place, name)
+        for place, name in places:  # and not in the name of a directory beside it
+            value = name.join(re.split(rf"{re.escape(place)}(?![\w.-])", value))
         return value
     if isinstance(value, Mapping):
         return {key: _replaced(one, places) for key, one in value.items()}

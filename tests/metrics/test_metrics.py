@@ -386,6 +386,10 @@ def test_roofline_by_hand() -> None:
     base = replace(BASE, ceilings={"memory_bytes_per_s": 1e6, "matmul_flop_per_s": 1e6})
     context = (40 + 6 / 2) / 2
     assert value(roofline, "mbu", base) == pytest.approx((4000 + context * 100) * 4 / 0.07 / 1e6)
+    first = base.solo[0]
+    tokens = sum(first.input_tokens) + sum(len(reply) - 1 for reply in first.tokens)
+    window = replace(base, memory=MemoryPeaks({}, {}, cache=30 * tokens))  # as held, whatever a token adds
+    assert value(roofline, "mbu", window) == pytest.approx((4000 + context * 30) * 4 / 0.07 / 1e6)
     assert value(roofline, "mfu", base) == pytest.approx(2 * 1000 * 40 / 0.3 / 1e6)
 
 

@@ -21,7 +21,8 @@ def test_cache_package_and_home_have_names_of_their_own(
     assert without_places(said) == {
         "a": ["CACHE/envs/python", "BENCH/bench/serving/x.py"], "b": {"c": "not read: ~/m"}, "n": 3,
     }  # fmt: skip
-    assert without_places(("--model", "/data/m")) == ["--model", "/data/m"]
+    beside = f"{cache}-2/m"  # begins alike, and is another directory
+    assert without_places(("--model", "/data/m", beside)) == ["--model", "/data/m", "~/.cache-2/m"]
 
 
 def test_a_home_at_the_root_replaces_no_slash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
