@@ -134,6 +134,7 @@ class OpenVinoEngine(TextModel):
         model = self.model
         hint, cache = model.setting("INFERENCE_PRECISION_HINT"), model.setting("KV_CACHE_PRECISION")
         kinds = {_openvino.of(one, "layerType") for one in model.operators()}
+        attention = "one operator" if "ScaledDotProductAttention" in kinds else "several operators"
         states = model.compiled.create_infer_request().query_state()  # they hold no sequence and no token yet
         a_token = sum(math.prod(size for size in one.state.shape if size) for one in states)
         names = {precision: dtype for dtype, precision in _openvino.PRECISIONS.items()}
@@ -142,13 +143,13 @@ class OpenVinoEngine(TextModel):
             device="cpu",
             device_name="cpu",
             dtype=names.get(str(hint), str(hint)),
-            attention="sdpa" if "ScaledDotProductAttention" in kinds else "eager",
             threads=model.setting("INFERENCE_NUM_THREADS"),
             vocabulary=self.vocabulary,
             context=self._config.get("max_position_embeddings"),
             kv_bytes_per_token=a_token * self._cache_item(),
             random_weights=False,
-            loaded=f"{hint}, KV cache {cache}, {_openvino.activations(model.setting(QUANTISED_ACTIVATIONS))}",
+            loaded=f"{hint}, attention of {attention}, KV cache {cache}, "
+            f"{_openvino.activations(model.setting(QUANTISED_ACTIVATIONS))}",
         )
 
     # ---- decoding --------------------------------------------------------------------------------

@@ -135,8 +135,8 @@ def test_facts(llama: Path) -> None:
     ours, theirs = both(llama)
     found = ours.facts()
     assert found.engine.startswith("OpenVINO ")
-    said = "f32, KV cache f32, activations not quantised"
-    assert found == dataclasses.replace(theirs.facts(), engine=found.engine, loaded=said)
+    said = "f32, attention of one operator, KV cache f32, activations not quantised"
+    assert found == dataclasses.replace(theirs.facts(), engine=found.engine, attention="", loaded=said)
     assert openvino.load(llama, Options(device="cpu", threads=2)).facts().threads == 2
 
 
@@ -306,7 +306,7 @@ def test_on_bfloat16(in_bfloat16: Path, name: str) -> None:
     except Unsupported as here:
         pytest.skip(here.reason)
     assert engine.finite(WINDOW)
-    assert str(engine.facts().loaded).startswith("bf16, KV cache bf16")
+    assert str(engine.facts().loaded).startswith("bf16, attention of one operator, KV cache bf16")
 
 
 @inside
