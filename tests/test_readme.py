@@ -99,6 +99,7 @@ def test_the_proof_in_the_readme_is_what_the_journals_say(printed: Callable[...,
         ("pruning", "docs/results.md"),
         ("speculative", "docs/optimisations.md"),
         ("serving", "docs/serving.md"),
+        ("users", "docs/serving.md"),
         ("cascade", "docs/edge-cloud.md"),
     ],
 )
@@ -118,7 +119,7 @@ def test_no_table_stands_anywhere_else() -> None:
     assert sorted(found) == [
         ("cascade", "docs/edge-cloud.md"), ("proof", "README.md"), ("pruning", "docs/results.md"),
         ("quantisation", "docs/results.md"), ("quickstart", "README.md"), ("serving", "docs/serving.md"),
-        ("speculative", "docs/optimisations.md"),
+        ("speculative", "docs/optimisations.md"), ("users", "docs/serving.md"),
     ]  # fmt: skip
 
 

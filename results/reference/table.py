@@ -3,7 +3,8 @@
 python table.py quickstart          every row as `bench report --format markdown` has it, with one interval
 python table.py quantisation        rows of quantisation-cpu, by cost
 python table.py pruning             every row of pruning-distillation, in its order
-python table.py speculative         and cascade, serving: some columns of `bench report --format markdown`
+python table.py speculative         and cascade, serving, users: some columns of
+                                    `bench report --format markdown`
 """
 
 import math
@@ -134,6 +135,10 @@ TABLES = {
             "TTFT ms", "TPOT ms", "out tok/s", "errors", "good", "$/good req", "cost ratio [95 %]", "verdict"
         ),
         "serving",
+    ),
+    "users": (
+        columns("TTFT ms", "TPOT ms", "good", "$/good req", "cost ratio [95 %]", "verdict"),
+        "serving/users",
     ),
 }
 
