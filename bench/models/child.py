@@ -89,10 +89,11 @@ def size_on_disk(directory: Path) -> int:
     return total
 
 
-def last_words(said: str) -> str:
-    """Return the last lines of a child's stderr that are no progress bars, suitable for an error message."""
-    lines = [line.strip() for line in said.splitlines() if line.strip() and not BAR.search(line)]
-    return printable(without_passwords(" / ".join(lines[-3:])))[-500:] or "nothing"
+def last_words(said: str, lines: int = 3) -> str:
+    """Return the last lines of a child's stderr that are no progress bars, suitable for an error message. The
+    last one alone is the sentence of a child that refused its file; libraries may have warned before it."""
+    found = [line.strip() for line in said.splitlines() if line.strip() and not BAR.search(line)]
+    return printable(without_passwords(" / ".join(found[-lines:])))[-500:] or "nothing"
 
 
 def settings_of(*prefixes: str) -> dict[str, str]:

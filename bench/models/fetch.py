@@ -122,7 +122,7 @@ def _convert(gguf: Path, out: Path, on_progress: OnProgress, *, off_grid: bool =
     command += [OFF_GRID] if off_grid else []
     code, said = _offline(f"converting {gguf.name}", command, watch, weights)
     if code == CANNOT_READ:
-        raise BenchError(f"{gguf.name} cannot be converted: {last_words(said)}")
+        raise BenchError(f"{gguf.name} cannot be converted: {last_words(said, 1)}")
     if code != 0:
         hint = "install the extra 'transformers', and have memory for its weights twice over in float32"
         raise BenchError(f"converting {gguf.name} failed; {hint}. It said: {last_words(said)}")

@@ -303,9 +303,9 @@ def test_a_failing_conversion_reports_the_child(
 def test_a_file_in_which_something_is_wrong_is_no_fault_of_the_installation(
     own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing has to be installed, and there is memory enough. Bars of progress are no words."""
+    """Nothing has to be installed, and there is memory. Bars and warnings of libraries are no words."""
     (tmp_path / "m.gguf").write_bytes(GGUF)
-    words = "\rLoading weights:   0%|   | 0/30\rLoading weights: 100%|###| 30/30\n1 tensor is made up\n"
+    words = "W1 torch: deprecated\n\rLoading weights:  0%|  | 0/30\r100%|#| 30/30\n1 tensor is made up\n"
     monkeypatch.setattr(fetch, "run_child", lambda *_arguments: (convert.CANNOT_READ, words))
     with pytest.raises(BenchError) as caught:
         ensure(LocalPath(tmp_path / "m.gguf"))
