@@ -20,11 +20,11 @@ from bench.report.table_columns import COLUMNS, columns_of
 from bench.results.run_summary import RunSummary
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
-SERVED = "serving"  # its columns are other ones, and its names are long
+SERVED = ("serving", "serving/users")  # their columns are other ones, and their names are long
 RUNS = sorted(
     name
     for path in REFERENCE.rglob("run.json")
-    if (name := str(path.parent.relative_to(REFERENCE))) != SERVED
+    if (name := str(path.parent.relative_to(REFERENCE))) not in SERVED
 )
 NEVER_LEFT_OUT = [column for column in COLUMNS if column.key not in LEFT_OUT_FIRST]
 
@@ -115,9 +115,10 @@ def test_where_the_least_does_not_fit_either_it_wraps(name: str, width: int) -> 
             assert number in text
 
 
-@pytest.mark.parametrize("width", [60, 80, 100, 120, 400])
-def test_a_table_of_servers_keeps_the_dollars_of_a_good_request_and_the_ratio(width: int) -> None:
-    run = run_called(SERVED)
+@pytest.mark.parametrize("width", [60, 80, 100, 140, 400])
+@pytest.mark.parametrize("name", SERVED)
+def test_a_table_of_servers_keeps_the_dollars_of_a_good_request_and_the_ratio(name: str, width: int) -> None:
+    run = run_called(name)
     printed = lines(run, width)
     text = re.sub(r"\s+", " ", " ".join(printed))
     (column,) = (one for one in columns_of(run) if one.key == "cost_good")
