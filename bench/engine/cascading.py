@@ -15,6 +15,7 @@ from typing import Any
 
 from bench.engine import Engine
 from bench.engine.confidence import Rule
+from bench.engine.decoding import in_full
 from bench.engine.evidence import Census
 from bench.errors import NonFiniteOutput
 from bench.link import Link, LinkDown
@@ -91,7 +92,7 @@ class Cascade(Engine):
     def _try(self, prompts: Sequence[Sequence[int]], tokens: int) -> _Tried:
         """Let the edge model answer, and score each answer up to its end token."""
         started = perf_counter_ns()
-        generation = _decode(self.edge, prompts, tokens)
+        generation = in_full(self.edge, prompts, tokens)
         whole, ends = self.edge.tokens(generation), set(self.edge.end_ids())
         cut = [list(before_end(ids, ends)) for ids in whole]
         steps = self.edge.watched(generation)
@@ -125,7 +126,7 @@ class Cascade(Engine):
             link_s += self.link.carry(sum(sizes), "up")
             crossed = sizes
             started = perf_counter_ns()
-            generation = _decode(self.cloud, prompts, tokens)
+            generation = in_full(self.cloud, prompts, tokens)
             answers, ends = self.cloud.tokens(generation), set(self.cloud.end_ids())
             coming = [len(self.cloud.text(before_end(ids, ends)).encode()) for ids in answers]
             cloud_s = (perf_counter_ns() - started) / 1e9
@@ -239,11 +240,3 @@ class Cascade(Engine):
     def compiled_graphs(self) -> int:
         """Return the number of graphs compiled in this process so far, by either model."""
         return max(self.edge.compiled_graphs(), self.cloud.compiled_graphs())
-
-
-def _decode(engine: Engine, prompts: Sequence[Sequence[int]], tokens: int) -> Any:
-    generation = engine.prefill(prompts, tokens)
-    for _ in range(1, tokens):
-        engine.step(generation)
-    engine.synchronise()
-    return generation

@@ -1,4 +1,4 @@
-"""Decode a batch of replies until every one of them has ended."""
+"""Decode a batch of replies: all tokens that were asked for, or until every reply has ended."""
 
 from __future__ import annotations
 
@@ -9,6 +9,15 @@ if TYPE_CHECKING:
     from bench.engine import Engine
 
 CHECK_EVERY = 4  # steps; checking whether all replies have ended costs time
+
+
+def in_full(engine: Engine, prompts: Sequence[Sequence[int]], tokens: int) -> Any:
+    """Decode ``tokens`` tokens of each reply, past its end too, and return the generation when it is done."""
+    generation = engine.prefill(prompts, tokens)
+    for _ in range(1, tokens):
+        engine.step(generation)
+    engine.synchronise()
+    return generation
 
 
 def until_ended(

@@ -76,7 +76,7 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     """
     terms, result = arm.cascade, Figures({metric.key: None for metric in METRICS})
     suite, answered = _of_curve(arm, run)
-    items = items_of_curve(arm, run)
+    items = _items(arm, run, suite, answered)
     if terms is None or suite is None or not items:
         return result
     notes = {"suite": suite.name, "n": len(items)}
@@ -119,8 +119,11 @@ def _held_out(pick: Chosen, terms: Mapping[str, Any], notes: Mapping[str, Any]) 
 
 def items_of_curve(arm: ArmRecord, run: RunRecord) -> tuple[Item, ...]:
     """Return the items from which the curve of a cascade is made; none for a row without a curve."""
+    return _items(arm, run, *_of_curve(arm, run))
+
+
+def _items(arm: ArmRecord, run: RunRecord, suite: Suite | None, answered: Sequence[Both]) -> tuple[Item, ...]:
     terms, by = arm.cascade, cascade_bills.rates_of(arm, cost.price_of(arm, run))
-    suite, answered = _of_curve(arm, run)
     if terms is None or by is None or suite is None:
         return ()
     return tuple(_item(both, suite, by, terms) for both in answered)

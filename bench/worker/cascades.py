@@ -14,6 +14,7 @@ from bench.engine import Engine, one_off
 from bench.engine.api_cascade import ApiCascade
 from bench.engine.cascading import Cascade
 from bench.engine.confidence import LearningRule, Rule
+from bench.engine.decoding import in_full
 from bench.engine.evidence import Check, check
 from bench.engine.stepping import probe
 from bench.link import Link, LinkSettings
@@ -141,10 +142,7 @@ def _decides(cascade: Cascade) -> list[Check]:
 
 
 def _alone(engine: Engine, prompt: Sequence[int]) -> list[int]:
-    generation = engine.prefill([prompt], PROBE_TOKENS)
-    for _ in range(1, PROBE_TOKENS):
-        engine.step(generation)
-    return engine.tokens(generation)[0]
+    return engine.tokens(in_full(engine, [prompt], PROBE_TOKENS))[0]
 
 
 def _forced(cascade: Cascade, prompt: Sequence[int], *, escalate: bool) -> tuple[list[int], Cascaded]:

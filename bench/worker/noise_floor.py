@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from bench.engine import Engine
+from bench.engine.decoding import in_full
 from bench.errors import Unsupported
 from bench.records import DriftWindow, Together, Windows
 from bench.worker.score import compared, predictions
@@ -91,8 +92,4 @@ def _why_not(engine: Engine, prompts: Sequence[Sequence[int]]) -> str:
 
 
 def _decoded(engine: Engine, prompts: Sequence[Sequence[int]], tokens: int) -> list[list[int]]:
-    generation = engine.prefill(prompts, tokens)
-    for _ in range(tokens - 1):
-        engine.step(generation)
-    engine.synchronise()
-    return engine.tokens(generation)
+    return engine.tokens(in_full(engine, prompts, tokens))
