@@ -8,6 +8,7 @@ from bench import plugins
 from bench.cli.estimate import most_pairs
 from bench.cli.expected import batches
 from bench.cli.list_pages import model_words
+from bench.config.devices import devices_of
 from bench.config.encoders import encodes
 from bench.config.gpu_memory import one_after_other
 from bench.config.inputs import is_file_of_text
@@ -67,7 +68,8 @@ def _of_machine(spec: Spec) -> Iterator[str]:
     if spec.price.hardware is not None:
         yield from cautions(plain(price_called(spec.price.hardware)), utc_now()[:10])
     yield from _other_card(spec, arms)
-    yield from cautions_of_gpus({arm.runtime.device for arm in arms if not arm.unsupported})
+    runnable = (arm for arm in arms if not arm.unsupported)
+    yield from cautions_of_gpus({device for arm in runnable for device in devices_of(arm.runtime)})
     yield from one_after_other(spec.groups, find_model)
     for threads in sorted({arm.runtime.threads or 0 for arm in arms}):
         if threads > cpu_count():

@@ -32,7 +32,8 @@ EAGER_ONLY = frozenset({
 
 
 # Engines that read text with the tokenizer beside the weights; others, of a user too, may need none.
-WITH_TOKENIZER = ("transformers", "onnxruntime", "openvino", "llama-cpp", "numpy")
+WITH_TOKENIZER = ("transformers", "transformers-parallel", "onnxruntime", "openvino", "llama-cpp", "numpy")
+OF_TRANSFORMERS = ("transformers", "transformers-parallel")
 ONE_FORM = ("numpy", "command", "callable")  # these read it from this file only
 TOKENIZER = "tokenizer.json"
 ONE_ATTENTION = ("onnxruntime", "openvino")  # for decoders; an encoder is traced with that of transformers
@@ -88,7 +89,7 @@ def _of_attention(model: ModelRef, runtime: RuntimeBlock, find: FindModel) -> tu
     if runtime.name in ONE_ATTENTION and not runtime.task and runtime.attention != "sdpa":
         said = f"does nothing for {runtime.name}, which has one attention"
         return said, "leave it out, or set it to sdpa for a variant"
-    if runtime.name != "transformers" or runtime.python is not None or runtime.attention != "sdpa":
+    if runtime.name not in OF_TRANSFORMERS or runtime.python is not None or runtime.attention != "sdpa":
         return None
     kind = config_of(model, find).get("model_type")
     if kind not in EAGER_ONLY:

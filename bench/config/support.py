@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Literal, get_args
 
 from bench import plugins
+from bench.config.devices import devices_of
 from bench.config.settings import Dtype, RuntimeBlock
 from bench.config.spec import Optimisation
 from bench.config.steps import engines_of
@@ -46,7 +47,7 @@ def why_unsupported(
     """
     swept = any(("sweep", key) in source.lines for key in ("device", "dtype"))
     needed = is_baseline and not swept
-    absent = _no_device(runtime.device)
+    absent = next(filter(None, map(_no_device, devices_of(runtime))), None)
     if absent and needed:
         raise source.error(device_path, absent)
     if runtime.python is not None:

@@ -20,6 +20,7 @@ from bench.errors import Unsupported
 from bench.records import Cascaded, Facts, Speculated, SplitWork
 
 if TYPE_CHECKING:
+    from bench.engine.ranks import Ranks
     from bench.engine.speculation import Drafter
     from bench.engine.splitting import Rest
 
@@ -79,6 +80,7 @@ class Engine(ABC):
     TORCH: ClassVar[bool] = True
     WHOLE_ANSWERS: ClassVar[bool] = False  # see ``bench.engine.answers``
     programs: tuple[int, ...] = ()  # process numbers of what computes for the engine while it waits
+    ranks: Ranks | None = None  # the other processes of a model that is split over several devices
     ENCODES: ClassVar[bool] = False  # an encoder, see ``bench.runtimes._encoder``
     model: Any
     runs_on: Device = Cpu()

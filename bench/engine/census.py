@@ -193,14 +193,17 @@ def _tensors_in(module: Any, packed: tuple[Any, ...]) -> Iterator[Keyed]:
 
 
 def _plain(tensor: Any) -> Iterator[Keyed]:
-    """Yield the tensor itself, or the tensors that a wrapper subclass consists of."""
+    """Yield the tensor itself, or the tensors that a wrapper subclass consists of: of one that is split over
+    devices, this process's part."""
+    import torch
+
     inner = getattr(tensor, "__tensor_flatten__", None)
     names = inner()[0] if inner is not None else ()
     if not names:
         yield _storage(tensor), tensor
     for name in names:
         part = getattr(tensor, name)
-        if part is not None:
+        if isinstance(part, torch.Tensor):
             yield from _plain(part)
 
 

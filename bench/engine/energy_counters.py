@@ -6,7 +6,7 @@ it has no counter, its power is integrated. RAPL counts microjoules and wraps ar
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,28 @@ def find(device: str, gpu: Gpu | NoNvml | None = None) -> Counter | NoCounter:
     if not device.startswith("cuda"):
         return _rapl()
     return _nvml(gpu_of_torch(int(device.partition(":")[2] or 0)) if gpu is None else gpu)
+
+
+def of_all(devices: Sequence[str]) -> Counter | NoCounter:
+    """Return one counter for several devices, whose energy and power are added up, or the first reason why
+    there is none."""
+    found = [find(device) for device in devices]
+    absent = next((one for one in found if isinstance(one, NoCounter)), None)
+    if absent is not None or len(found) == 1:
+        return absent or found[0]
+    counters = [one for one in found if isinstance(one, Counter)]
+    reads = [one.read for one in counters if one.read is not None]
+    powers = [one.power for one in counters if one.power is not None]
+
+    def power() -> float | None:
+        watts = [one() for one in powers]
+        return sum(one or 0.0 for one in watts) if None not in watts else None
+
+    return Counter(
+        f"{len(counters)} × {counters[0].boundary}",
+        (lambda: sum(one() for one in reads)) if len(reads) == len(counters) else None,
+        power if len(powers) == len(counters) else None,
+    )
 
 
 # ---- RAPL ----------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.engine.energy_counters import gpu_of_torch
+from bench.engine.ranks import Op
 from bench.machine import nvml
 from bench.machine.nvml import NoNvml
 from bench.machine.proc import descendants, numbers_in, text_of
@@ -30,6 +31,8 @@ def reset_peak(engine: Any | None = None) -> None:
     cuda = _cuda(engine)
     if cuda is not None:
         cuda.reset_peak_memory_stats()
+        if engine is not None and engine.ranks is not None:
+            engine.ranks.ask(Op.RESET)
     try:
         _CLEAR.write_text("5")
     except OSError as refused:
@@ -58,6 +61,7 @@ def read_peak(engine: Any | None = None) -> dict[str, int | None]:
     of the GPU memory that the allocator has reserved. ``peak_device_bytes`` is what this process holds now by
     the driver: context, kernels and reserved memory, which stays reserved until the next reset. It never
     includes other processes, and it is None if the driver does not know this process, as in most containers.
+    What the other processes of a model hold that is split over several GPUs is added.
     """
     peaks: dict[str, int | None] = {
         "peak_rss_bytes": _high_water() + _programs(),
@@ -70,7 +74,15 @@ def read_peak(engine: Any | None = None) -> dict[str, int | None]:
         peaks["peak_allocated_bytes"] = cuda.max_memory_allocated()
         peaks["peak_reserved_bytes"] = cuda.max_memory_reserved()
         peaks["peak_device_bytes"] = held_on_gpu(cuda.current_device())
+        for others in engine.ranks.ask(Op.PEAKS) if engine is not None and engine.ranks is not None else ():
+            for kind in ("peak_allocated_bytes", "peak_reserved_bytes", "peak_device_bytes"):
+                peaks[kind] = _sum(peaks[kind], others.get(kind))
     return peaks
+
+
+def _sum(ours: int | None, theirs: int | None) -> int | None:
+    """Return the sum of two peaks; None if one of them is not known."""
+    return None if ours is None or theirs is None else ours + theirs
 
 
 def held_on_gpu(index: int) -> int | None:

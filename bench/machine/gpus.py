@@ -80,6 +80,12 @@ def gpu_for(device: str) -> Gpu | NoNvml | None:
     return found[index] if index < len(found) else None
 
 
+def spread(device: str, count: int) -> tuple[str, ...]:
+    """Return the devices of a model that is split over ``count`` of them: the first GPUs, or one CPU."""
+    on_gpu = device.startswith("cuda") or (device == "auto" and cuda_device_count() > 0)
+    return tuple(f"cuda:{index}" for index in range(count)) if on_gpu and count > 1 else (device,)
+
+
 def lock_names(devices: Iterable[str]) -> list[str]:
     """Return a name for each GPU that these devices stand for, by which a lock knows it. If a GPU is not
     known, all GPUs of the machine are meant, by the name ``every-gpu``."""

@@ -11,6 +11,7 @@ from typing import Any
 from bench import plugins
 from bench.config.cascade_questions import questions
 from bench.config.cascades import edge_runtime
+from bench.config.devices import devices_of
 from bench.config.encoders import in_one_turn, module_of
 from bench.config.spec import Arm, Optimisation, Place
 from bench.environments import interpreter
@@ -136,7 +137,7 @@ class ArmUnderTest:
 
 def watch_of(*sides: ArmUnderTest) -> GpuWatch:
     """Begin to watch the GPUs of these rows; a row on a CPU has none."""
-    gpus = (gpu_for(device) for device in sorted({side.arm.runtime.device for side in sides}))
+    gpus = map(gpu_for, sorted({device for side in sides for device in devices_of(side.arm.runtime)}))
     return GpuWatch([gpu for gpu in gpus if isinstance(gpu, Gpu)])
 
 

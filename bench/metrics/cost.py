@@ -9,6 +9,7 @@ from bench.metrics.throughput import Totals, totals
 from bench.pricing import cost as model
 from bench.pricing.cascade_cost import bill
 from bench.records import ArmRecord, RunRecord
+from bench.records.devices_used import devices_used
 from bench.stats.figure import Figure, Figures, Metric
 from bench.stats.intervals import Interval, positive_mean, widened
 
@@ -49,8 +50,9 @@ METRICS = (PER_1K, PER_1K_IN, PER_1K_OUT, PER_REQUEST, ALL_ON_INPUT, ALL_ON_OUTP
 
 
 def price_of(arm: ArmRecord, run: RunRecord) -> model.Price:
-    """Return the price of an hour of what this arm occupies; a CPU instance counts by its share of vCPUs."""
-    return model.kept_price(run.price, run.run_id, _threads(arm, run))
+    """Return the price of an hour of what this arm occupies; a CPU instance counts by its share of vCPUs,
+    and a model that is split over several devices by all of them."""
+    return model.kept_price(run.price, run.run_id, _threads(arm, run), devices_used(arm.runtime))
 
 
 def _threads(arm: ArmRecord, run: RunRecord) -> int | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from bench.metrics import parameters
 from bench.metrics.throughput import totals
 from bench.records import ArmRecord, RunRecord
+from bench.records.devices_used import devices_used
 from bench.stats.figure import Figures, Metric
 
 MBU = Metric(
@@ -71,15 +72,16 @@ def _used(arm: ArmRecord, run: RunRecord) -> _Used | None:
     if base is None or base.ceilings is None or arm.loaded is None or sums is None or not sums.decode_s:
         return None
     sequences = max((len(batch.tokens) for batch in arm.solo), default=1)
+    devices = devices_used(arm.runtime)  # the ceilings are those of one
     context = (sums.input_tokens + sums.output_tokens / 2) / len(arm.solo)
     return _Used(
         read_bytes=parameters.read_bytes(arm.loaded, sequences) + context * _bytes_a_token(arm),
         steps=sum(len(batch.stamps_ns) - 1 for batch in arm.solo),
         decode_s=sums.decode_s,
-        bytes_per_s=base.ceilings["memory_bytes_per_s"],
+        bytes_per_s=base.ceilings["memory_bytes_per_s"] * devices,
         flop=2 * parameters.active(arm, base.loaded) * sums.input_tokens,
         prefill_s=sums.prefill_s or math.inf,
-        flop_per_s=base.ceilings["matmul_flop_per_s"],
+        flop_per_s=base.ceilings["matmul_flop_per_s"] * devices,
     )
 
 

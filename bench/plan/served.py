@@ -10,6 +10,7 @@ from bench.metrics import cascade, energy, latency, requests, throughput
 from bench.pricing.apis import TokenMix
 from bench.pricing.break_even import OwnServing, place_of, servers_of
 from bench.pricing.cost import Price, kept_price, power_hours
+from bench.records.devices_used import devices_used
 from bench.report.bands import band
 from bench.report.encoders import is_encoder
 from bench.results.paired_figures import shown
@@ -137,7 +138,8 @@ def own_serving(run: RunSummary, row: Row) -> tuple[OwnServing, Price]:
     """
     rate = shown(run, row, throughput.REQUESTS)
     assert rate is not None, "only a row with requests a second is a server"
-    price = kept_price(run.price, run.run_id, row.facts.threads if row.facts else None)
+    threads = row.facts.threads if row.facts else None
+    price = kept_price(run.price, run.run_id, threads, devices_used(row.runtime))
     return _own(row, price, rate.inverse()), price
 
 

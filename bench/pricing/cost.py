@@ -179,11 +179,13 @@ def split_by_phase(run_usd: float, usage: Usage) -> tuple[float | None, float | 
     return input_usd, run_usd - input_usd
 
 
-def price_of(hardware: HardwarePrice, threads: int | None = None, utilisation: float = 1.0) -> Price:
-    """Return the price of a run that occupies ``threads`` of the instance's vCPUs (None means all)."""
+def price_of(
+    hardware: HardwarePrice, threads: int | None = None, utilisation: float = 1.0, devices: int = 1
+) -> Price:
+    """Return the price of a run that occupies ``threads`` vCPUs (None: all) on each of ``devices``."""
     return Price(
         hourly_usd=hardware.hourly_usd,
-        devices=device_share(hardware, threads),
+        devices=device_share(hardware, threads, devices),
         utilisation=utilisation,
         usd_per_kwh=hardware.usd_per_kwh,
         pue=hardware.pue or 1.0,
@@ -193,14 +195,14 @@ def price_of(hardware: HardwarePrice, threads: int | None = None, utilisation: f
     )
 
 
-def kept_price(block: Mapping[str, Any], run_id: str, threads: int | None) -> Price:
-    """Return the price of a run from its stored price block, for ``threads`` of a CPU instance's vCPUs.
+def kept_price(block: Mapping[str, Any], run_id: str, threads: int | None, devices: int = 1) -> Price:
+    """Return the price of a run from its stored price block; see ``price_of``.
 
     Raises IntegrityError for a block that ``bench`` cannot have written.
     """
     hardware = recorded_price(block, run_id)
     utilisation = float(block.get("utilisation", 1.0))
-    return price_of(hardware, threads if hardware.kind == "cpu" else None, utilisation)
+    return price_of(hardware, threads if hardware.kind == "cpu" else None, utilisation, devices)
 
 
 def power_hours(price: Price, watts: float | None = None) -> tuple[float, float]:
@@ -216,18 +218,18 @@ def power_hours(price: Price, watts: float | None = None) -> tuple[float, float]
     return idle_watts * usd, (watts - idle_watts) * usd
 
 
-def device_share(price: HardwarePrice, threads: int | None) -> float:
+def device_share(price: HardwarePrice, threads: int | None, devices: int = 1) -> float:
     """Return G, the number of devices that a run is charged for.
 
-    For a GPU price it is the number of GPUs, times the share of a GPU if the run used a slice (MIG). For a
-    CPU price it is the share of the instance's vCPUs that ``threads`` occupy, at most 1.
+    For a GPU price it is the number of GPUs (the price's or the run's, whichever is larger), times the share
+    of a slice (MIG). For a CPU price it is the share of the vCPUs that ``threads`` of each process occupy.
     """
     if price.kind == "gpu":
-        return float(price.gpus or 1) * (price.share or 1.0)
+        return float(max(price.gpus or 1, devices)) * (price.share or 1.0)
     if threads is None or price.vcpus is None:
         return 1.0
     _require_positive("threads", threads)
-    return min(threads / price.vcpus, 1.0)
+    return min(threads * devices / price.vcpus, 1.0)
 
 
 def break_even_requests(one_off_usd: float, base_per_request: float, opt_per_request: float) -> float | None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import bench
+from bench.config.devices import devices_of
 from bench.config.inputs import digests
 from bench.config.spec import Spec
 from bench.environments import installed_beside
@@ -131,7 +132,8 @@ def the_machine(spec: Spec, tell: Tell) -> Iterator[None]:
     def say(text: str) -> None:
         tell(Noted(text, urgent=True))
 
-    devices = {arm.runtime.device for group in spec.groups for arm in group.arms if not arm.unsupported}
+    arms = (arm for group in spec.groups for arm in group.arms if not arm.unsupported)
+    devices = {device for arm in arms for device in devices_of(arm.runtime)}
     with machine_lock(say), device_locks(lock_names(devices), say):
         yield
 

@@ -196,6 +196,7 @@ def into_own_memory(model: Any) -> None:
     import torch
 
     own: dict[tuple[int, torch.Size, tuple[int, ...]], Any] = {}  # tied weights stay one tensor
-    for tensor in (*model.parameters(), *model.buffers()):
+    for whole in (*model.parameters(), *model.buffers()):
+        tensor = getattr(whole, "_local_tensor", whole)  # of a model that is split, this process's part
         key = (tensor.data_ptr(), tensor.shape, tensor.stride())
         tensor.data = own.setdefault(key, tensor.data.clone())

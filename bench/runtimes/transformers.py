@@ -40,10 +40,11 @@ def load(directory: Path, options: Options) -> TransformersEngine:
         return TransformersEngine(model, directory, options)
 
 
-def loaded(directory: Path, options: Options, auto: str = DECODERS, unread: Any | None = None) -> Any:
+def loaded(directory: Path, options: Options, auto: str = DECODERS, unread: Any = None, **more: Any) -> Any:
     """Return the model in ``directory`` (safetensors only) on the device and in the dtype asked for.
 
-    ``auto`` is the class that loads it, ``unread`` a pattern of tensors that may be missing or left over.
+    ``auto`` is the class that loads it, ``unread`` a pattern of tensors that may be missing or left over,
+    ``more`` further arguments of ``from_pretrained``.
     Raises Unsupported if the device is not there, or a package that a packed checkpoint needs.
     """
     import torch
@@ -57,7 +58,7 @@ def loaded(directory: Path, options: Options, auto: str = DECODERS, unread: Any 
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     dtype = getattr(torch, options.dtype)
-    wanted: dict[str, Any] = {"dtype": dtype, "attn_implementation": options.attention}
+    wanted: dict[str, Any] = {"dtype": dtype, "attn_implementation": options.attention, **more}
     with in_our_words(options.attention, directory=directory, auto=auto):
         if options.random:
             config = transformers.AutoConfig.from_pretrained(directory)

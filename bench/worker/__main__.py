@@ -1,4 +1,6 @@
-"""Entry point of a worker: ``python path/to/bench/worker/__main__.py [cloud] FD PARENT_PID [MEMORY_LIMIT]``.
+"""Entry point of a worker: ``python path/to/bench/worker/__main__.py FD PARENT_PID [MEMORY_LIMIT]``.
+
+With ``cloud`` or ``rank`` before FD it is a further process of a worker, and not one of the harness.
 
 The file is run by path, so that any Python interpreter can be a worker. It registers the package ``bench``
 from its own location and takes nothing else from the harness's environment. The worker's environment needs
@@ -58,15 +60,15 @@ def _limit_memory(most_bytes: int) -> None:
 
 
 def main() -> None:
-    """Serve the channel whose file descriptor is the first argument, as a worker or as the cloud's half of
-    one: then ``cloud`` stands before it."""
+    """Serve the channel whose file descriptor is the first argument, as a worker. With ``cloud`` before it,
+    be the cloud's half of one, and with ``rank`` a further process of a model that is split."""
     gc.disable()  # it would search what is imported for garbage, again and again
     _register_package()
     from bench.engine import processors  # noqa: F401 - counted before a library binds its threads
     from bench.machine.proc import be_killed_first
 
-    is_cloud = sys.argv[1] == "cloud"
-    descriptor, parent, *limit = sys.argv[2 if is_cloud else 1 :]
+    part = sys.argv[1] if sys.argv[1] in ("cloud", "rank") else ""
+    descriptor, parent, *limit = sys.argv[2 if part else 1 :]
     _die_with_parent(int(parent))
     be_killed_first()
     if limit:
@@ -74,8 +76,10 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # The socket is not closed by a context manager: the excepthook needs it after the stack has unwound.
     channel = socket.socket(fileno=int(descriptor))
-    if is_cloud:
+    if part == "cloud":
         from bench.worker.cloud import serve
+    elif part == "rank":
+        from bench.worker.rank import serve
     else:
         from bench.worker.loop import serve
     gc.enable()

@@ -36,7 +36,7 @@ def measure(
 
     With ``idle_s`` the power of the idle device is measured first, for so many seconds.
     """
-    counter = energy_counters.find(engine.facts().device)
+    counter = energy_counters.of_all(_devices(engine))
     if isinstance(counter, NoCounter):
         return EnergyReading(None, energy_valid=False, code=counter.code, reason=counter.reason)
     idle_w = _idle_watts(counter, idle_s) if idle_s else None
@@ -61,6 +61,13 @@ def measure(
         integrated_j=window.integrated_j,
         update_s=window.update_s,
     )
+
+
+def _devices(engine: Engine) -> list[str]:
+    """Return the devices whose energy a request takes: all that the model is split over."""
+    facts, ranks = engine.facts(), engine.ranks
+    several = facts.on_gpu and ranks is not None
+    return [f"cuda:{index}" for index in range(ranks.size)] if several and ranks else [facts.device]
 
 
 @dataclass(frozen=True)

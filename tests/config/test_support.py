@@ -10,6 +10,7 @@ from bench import plugins
 from bench.config import support
 from bench.config.reader import read_config
 from bench.errors import ExitCode
+from bench.machine import gpus
 
 __all__ = ["gpu_machine"]
 pytestmark = pytest.mark.usefixtures("cpu_machine")
@@ -129,3 +130,31 @@ def test_a_gpu_that_takes_no_pair_is_refused(
     assert error.exit_code == ExitCode.USAGE
     assert error.key == "runtime.device"
     assert words in str(error)
+
+
+SPLIT = "    runtime: {name: transformers-parallel, devices: 3}"
+
+
+def test_a_model_that_is_split_over_more_gpus_than_there_are(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (support, gpus):
+        monkeypatch.setattr(module, "cuda_device_count", lambda: 2)
+    text = BASE.replace("    runtime: {dtype: bfloat16}", SPLIT, 1)
+    text = text.replace("{random: tiny-llama}", "smollm2-135m").replace("device: cpu", "device: cuda")
+    arm = read_config(write(text)).groups[0].variants[0]
+    assert "2 CUDA device" in str(arm.unsupported)
+
+
+@pytest.mark.parametrize(
+    ("model", "devices", "words"),
+    [
+        ("{random: tiny-llama}", 2, "random weights are made whole"),
+        ("tiny-qwen3-moe", 3, "which 3 devices cannot share evenly"),
+        ("tiny-qwen3-moe", 1, "devices must be from 2 to 64"),
+    ],
+)
+def test_a_model_that_cannot_be_split(write: Write, model: str, devices: int, words: str) -> None:
+    split = SPLIT.replace("3", str(devices))
+    text = BASE.replace("    runtime: {dtype: bfloat16}", split, 1)
+    assert words in str(refusal(write(text.replace("{random: tiny-llama}", model))))

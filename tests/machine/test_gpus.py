@@ -58,6 +58,14 @@ def test_a_device_is_the_same_card_under_either_numbering(gpu_machine: Machine, 
     assert gpus.lock_names(["cuda", "auto", "cuda:1", "cpu"]) == ["GPU-aa-1", "GPU-cc-1"]
 
 
+def test_a_model_that_is_split_holds_every_gpu_of_it(gpu_machine: Machine) -> None:
+    gpu_machine(*cards("H100", "H100", "H100"))
+    assert gpus.spread("auto", 2) == ("cuda:0", "cuda:1")
+    assert gpus.lock_names(gpus.spread("cuda", 2)) == ["GPU-aa-1", "GPU-bb-1"]
+    assert gpus.spread("cuda:2", 1) == ("cuda:2",)
+    assert gpus.spread("cpu", 2) == ("cpu",)
+
+
 def test_different_cards_in_the_order_of_their_speed_are_not_known(
     gpu_machine: Machine, monkeypatch: Patch
 ) -> None:

@@ -287,6 +287,15 @@ class TestDeviceShare:
     def test_gpus_are_counted_whatever_the_threads(self, threads: int | None) -> None:
         assert device_share(parse_price(CARD, "x"), threads) == 2.0
 
+    @pytest.mark.parametrize(("devices", "share"), [(1, 2.0), (2, 2.0), (4, 4.0)])
+    def test_a_model_that_is_split_pays_for_all_its_gpus(self, devices: int, share: float) -> None:
+        """The price is of two GPUs, which a run of two does not pay twice."""
+        assert device_share(parse_price(CARD, "x"), None, devices) == share
+
+    def test_a_model_that_is_split_over_processes_pays_for_the_threads_of_each(self) -> None:
+        assert device_share(parse_price(CLOUD, "x"), 2, 2) == 0.5
+        assert device_share(parse_price(CLOUD, "x"), 8, 2) == 1.0
+
     @pytest.mark.parametrize("threads", [0, -2])
     def test_no_threads(self, threads: int) -> None:
         with pytest.raises(UsageError, match="threads"):

@@ -13,7 +13,7 @@ from fakes import DataClock, FakeEngine
 
 from bench.engine import energy_counters
 from bench.engine.energy_counters import Counter, CounterReset, NoCounter
-from bench.records import EnergyReading
+from bench.records import EnergyReading, Facts
 from bench.worker import counter_windows, joules, passes
 
 __all__ = ["gpu_machine"]
@@ -351,3 +351,51 @@ def test_a_slice_has_no_energy_of_its_own(gpu_machine: Machine, torch_gpu: Calla
     assert isinstance(found, NoCounter)
     assert found.code == "mig_slice"
     assert "1g.10gb" in found.reason
+
+
+class Stub(FakeEngine):
+    """An engine of two processes that names its device."""
+
+    def __init__(self, device: str, size: int | None) -> None:
+        super().__init__()
+        self._device = device
+        self.ranks = None if size is None else types.SimpleNamespace(size=size)  # type: ignore[assignment]
+
+    def facts(self) -> Facts:
+        return Facts(self._device, "float32", 32, random_weights=False)
+
+
+@pytest.mark.parametrize(
+    ("device", "size", "devices"),
+    [("cuda:0", 2, ["cuda:0", "cuda:1"]), ("cuda:1", None, ["cuda:1"]), ("cpu", 2, ["cpu"])],
+)
+def test_the_energy_of_a_model_that_is_split_is_that_of_all_its_gpus(
+    monkeypatch: Patch, device: str, size: int | None, devices: list[str]
+) -> None:
+    asked: list[list[str]] = []
+
+    def none(found: list[str]) -> NoCounter:
+        asked.append(list(found))
+        return NoCounter("no_energy_counter", "none")
+
+    monkeypatch.setattr(energy_counters, "of_all", none)
+    assert joules.measure(Stub(device, size), [[1]], 2).energy_j is None
+    assert asked == [devices]
+
+
+def test_several_counters_are_added_up(monkeypatch: Patch) -> None:
+    boards = {f"cuda:{n}": Counter("GPU board", lambda n=n: 10.0 * n, lambda n=n: 100.0 * n) for n in (1, 2)}
+    monkeypatch.setattr(energy_counters, "find", boards.__getitem__)
+    found = energy_counters.of_all(["cuda:1", "cuda:2"])
+    assert isinstance(found, Counter)
+    assert found.read is not None
+    assert found.power is not None
+    assert (found.boundary, found.read(), found.power()) == ("2 × GPU board", 30.0, 300.0)
+    boards["cuda:2"] = Counter("GPU board", None, lambda: None)
+    found = energy_counters.of_all(["cuda:1", "cuda:2"])
+    assert isinstance(found, Counter)
+    assert found.read is None
+    assert found.power is not None
+    assert found.power() is None
+    monkeypatch.setattr(energy_counters, "find", lambda _device: NoCounter("mig_slice", "one of seven"))
+    assert energy_counters.of_all(["cuda:1", "cuda:2"]) == NoCounter("mig_slice", "one of seven")
