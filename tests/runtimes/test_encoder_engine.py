@@ -117,13 +117,46 @@ def test_a_step_that_is_unknown_or_elsewhere_is_refused(
         engine_of(path)
 
 
-def test_small_letters_that_the_tokenizer_does_not_make_are_refused(tmp_path: Path) -> None:
-    (write_encoder(tmp_path) / "sentence_bert_config.json").write_text('{"do_lower_case": true}')
-    with pytest.raises(Unsupported, match="asks for small letters"):
+@pytest.mark.parametrize("name", ["sentence_bert_config.json", "sentence_roberta_config.json"])
+def test_small_letters_that_the_tokenizer_does_not_make_are_refused(tmp_path: Path, name: str) -> None:
+    (write_encoder(tmp_path) / name).write_text('{"do_lower_case": true}')
+    assert engine_of(tmp_path).reads()  # its tokenizer makes them by itself
+    file = tmp_path / "tokenizer.json"
+    file.write_text(file.read_text().replace('"lowercase": true', '"lowercase": false'))
+    with pytest.raises(Unsupported, match=f"{name} asks for small letters"):
         engine_of(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["modules.json", "1_Pooling/config.json", "sentence_bert_config.json"])
+def test_what_sentence_transformers_puts_before_a_text_is_read_too(tmp_path: Path) -> None:
+    """The vector was that of the bare text, and another one than the model's makers and users get."""
+    path = write_encoder(tmp_path, pooling=MEAN_NORMALISED)
+    settings = {"prompts": {"query": "find: ", "document": ""}, "default_prompt_name": None}
+    (path / "config_sentence_transformers.json").write_text(json.dumps(settings))
+    bare, wanted = engine_of(path), by_hand(path, "find: z", "mean", normalised=True)
+    assert encoded(bare, "z")[0] == pytest.approx(by_hand(path, "z", "mean", normalised=True), abs=1e-5)
+    (path / "config_sentence_transformers.json").write_text(
+        json.dumps({**settings, "default_prompt_name": "query"})
+    )
+    engine = engine_of(path)
+    assert encoded(engine, "z")[0] == pytest.approx(wanted, abs=1e-5)
+    assert "'find: ' before it" in engine.reads()
+    (path / "1_Pooling" / "config.json").write_text(json.dumps({**MEAN_NORMALISED, "include_prompt": False}))
+    with pytest.raises(Unsupported, match="leaves the prompt out of the vector"):
+        engine_of(path)
+    (path / "config_sentence_transformers.json").write_text('{"default_prompt_name": "query"}')
+    with pytest.raises(Unsupported, match="no text for its default prompt, 'query'"):
+        engine_of(path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "modules.json",
+        "1_Pooling/config.json",
+        "sentence_bert_config.json",
+        "config_sentence_transformers.json",
+    ],
+)
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -145,8 +178,9 @@ def test_a_long_text_is_cut_between_its_special_tokens(tmp_path: Path) -> None:
         assert (len(ids), ids[0], ids[-1]) == (length, 2, 3)
     found = encoders.encoded(engine, ["word " * 100, "word"], 1)
     assert found.cut == 1
-    (tmp_path / "sentence_bert_config.json").write_text('{"max_seq_length": 12}')
-    assert len(engine_of(tmp_path).read("word " * 100)) == 12
+    for name, length in (("sentence_xlm-roberta_config.json", 14), ("sentence_bert_config.json", 12)):
+        (tmp_path / name).write_text(json.dumps({"max_seq_length": length}))
+        assert len(engine_of(tmp_path).read("word " * 100)) == length
 
 
 def test_a_classifier_gives_the_logits_of_its_labels(tmp_path: Path) -> None:
@@ -163,6 +197,9 @@ def test_a_classifier_gives_the_logits_of_its_labels(tmp_path: Path) -> None:
         ]
     assert torch.allclose(torch.tensor(encoded(engine, *TEXTS)), torch.stack(wanted), atol=1e-5)
     assert engine.labels() == ("bad", "good", "neither")
+    assert engine.reads() == "a text of at most 64 tokens; its label is the likeliest"
+    reranker = write_encoder(tmp_path / "reranker", head=head, num_labels=1)
+    assert engine_of(reranker, "classification").reads().endswith("its one output is a score")
 
 
 def test_a_head_is_left_out_and_a_lost_layer_is_not_made_up(tmp_path: Path) -> None:
