@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,9 @@ _LOADING = (  # what a report says, and what it means
     ("mismatched_keys", "of another shape, so made up by the loader"),
     ("unexpected_keys", "in the files and left out by the loader"),
 )
+# What only a layer for multi-token prediction has (DeepSeek-V3 technical report, 2.2). It stands behind the
+# last layer, and nothing reads it when the next token is decoded.
+_PREDICTS = re.compile(r"(?:^|\.)layers\.(\d+)\.(?:eh_proj|enorm|hnorm)\.")
 READERS = {  # the package that unpacks a checkpoint of each method; for all others it is transformers
     "awq": "gptqmodel",
     "bitsandbytes": "bitsandbytes",
@@ -63,14 +67,14 @@ def pretrained(
     said = quantisation(directory)
     if not said:
         model, report = getattr(transformers, auto).from_pretrained(directory, **wanted)
-        _must_be_whole(type(model).__name__, report, unread)
+        _must_be_whole(type(model).__name__, report, unread or _predicting(directory, report))
         return model.to(device)
     method = method_of(said)
     _must_be_known(method)
     if importlib.util.find_spec(package := READERS.get(method, "transformers")) is None:
         raise Unsupported(f"a {method} checkpoint needs the package {package}, which is not installed")
     model, report = getattr(transformers, auto).from_pretrained(directory, device_map={"": device}, **wanted)
-    _must_be_whole(type(model).__name__, report, unread)
+    _must_be_whole(type(model).__name__, report, unread or _predicting(directory, report))
     if quantised_by(model.config) is None:
         raise Unsupported(
             f"transformers unpacks a {method} checkpoint as it loads it here ({device}), so a dense model "
@@ -152,6 +156,20 @@ def _explained(
         return None
     what = one_line(f"{type(bad).__name__}: {said}")[:MOST_SAID]
     return VariantFailed(Outcome.LOAD_ERROR, f"{cannot} ({what})")
+
+
+def _predicting(directory: Path, report: Mapping[str, Any]) -> re.Pattern[str] | None:
+    """Return a pattern of the tensors left over that are layers for multi-token prediction; None without any.
+
+    transformers knows them by the numbers that they have in the largest models, and not in smaller ones.
+    """
+    config = json_object(directory / "config.json")
+    first, more = config.get("num_hidden_layers"), config.get("num_nextn_predict_layers")
+    if type(first) is not int or type(more) is not int:
+        return None
+    found = {int(one[1]) for name in report.get("unexpected_keys") or () if (one := _PREDICTS.search(name))}
+    layers = sorted(found & set(range(first, first + min(more, len(found)))))
+    return re.compile(rf"(?:^|\.)layers\.(?:{'|'.join(map(str, layers))})\.") if layers else None
 
 
 def _must_be_whole(kind: str, report: Mapping[str, Any], unread: Any | None) -> None:

@@ -103,6 +103,49 @@ def test_a_tensor_that_nobody_reads(tmp_path: Path) -> None:
     assert "1 tensor in the files and left out by the loader: extra.weight" in found.reason
 
 
+def predicting(to: Path, **said: Any) -> Path:
+    """A model of the shape of DeepSeek-V3, with a layer for multi-token prediction behind its last one."""
+    config = transformers.DeepseekV3Config(
+        **{**LLAMA, "num_key_value_heads": 4}, first_k_dense_replace=1, moe_intermediate_size=32,
+        q_lora_rank=16, kv_lora_rank=16, qk_nope_head_dim=8, qk_rope_head_dim=8, v_head_dim=8,
+        n_routed_experts=4, num_experts_per_tok=2, n_group=1, topk_group=1,
+    )  # fmt: skip
+    saved(sharp(transformers.DeepseekV3ForCausalLM(config)), to)
+    file = to / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **said}))
+    return edited(
+        to,
+        lambda all_: {
+            **all_,
+            **{
+                key.replace("layers.1.", "layers.2."): v.clone()
+                for key, v in all_.items()
+                if "layers.1." in key
+            },
+            **{f"model.layers.2.{name}.weight": torch.ones(64) for name in ("enorm", "hnorm")},
+        },
+    )
+
+
+def test_a_layer_for_multi_token_prediction_is_left_out(tmp_path: Path) -> None:
+    """transformers knows it as number 61 only, so every smaller model of that shape was refused."""
+    loaded = engine.load(predicting(tmp_path, num_nextn_predict_layers=1), CPU)
+    plain = transformers.DeepseekV3ForCausalLM.from_pretrained(tmp_path).eval()
+    assert loaded.parameters() == sum(one.numel() for one in plain.parameters())
+    assert torch.equal(loaded.logits([1, 2, 3]), plain(torch.tensor([[1, 2, 3]])).logits[0])
+
+
+@pytest.mark.parametrize(
+    "said", [{"num_nextn_predict_layers": None}, {"num_nextn_predict_layers": 0}, {"num_hidden_layers": 1}]
+)
+def test_a_layer_that_the_config_does_not_call_one_of_prediction_is_missed(
+    tmp_path: Path, said: dict[str, int]
+) -> None:
+    """With one layer fewer in the config, the last layer of the model is none of prediction."""
+    more = {"num_nextn_predict_layers": 1} if "num_hidden_layers" in said else {}
+    assert "left out by the loader" in refused(predicting(tmp_path, **more, **said)).reason
+
+
 def test_a_whole_checkpoint_loads(tmp_path: Path) -> None:
     assert engine.load(llama(tmp_path), CPU).facts().vocabulary == 260
 
