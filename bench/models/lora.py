@@ -26,6 +26,7 @@ from bench.models.weight_files import INDEX, WHOLE, weight_files
 
 RECIPE = 3  # part of the cache key: raise it when the same adapter is merged differently
 WEIGHTS = "adapter_model.safetensors"
+_BY_PEFT = "merge it with peft (merge_and_unload, save_pretrained) and name the result"
 _PREFIX = "base_model.model."
 _A, _B = ".lora_A.weight", ".lora_B.weight"
 # Settings that say nothing about what is computed once training is over.
@@ -88,7 +89,7 @@ def read_adapter(directory: Path) -> Adapter:
         if key not in _HARMLESS and value not in _KNOWN.get(key, _OFF):
             raise UsageError(
                 f"{place}: {printable(key)[:60]} is {printable(str(value))[:60]}, which is not merged here; "
-                "merge it with peft (merge_and_unload, save_pretrained) and name the result"
+                f"{_BY_PEFT}"
             )
     rank: Any = config.get("r")
     alpha: Any = config.get("lora_alpha")
@@ -151,12 +152,14 @@ def _modules(file: Path, base: Path, rank: int) -> Iterator[str]:
         low, high = (found.get(f"{_PREFIX}{module}{part}") for part in (_A, _B))
         if low is None or high is None:
             raise UsageError(
-                f"{file}: {printable(name)[:120]} is no pair of LoRA matrices, so it would be left out"
+                f"{file}: {printable(name)[:120]} is no pair of LoRA matrices, so it would be left out; "
+                f"{_BY_PEFT}"
             )
         target = f"{module}.weight"
         if target not in shapes:
             raise UsageError(
-                f"{file}: changes {printable(target)[:120]}, which the base {base} does not have"
+                f"{file}: changes {printable(target)[:120]}, and in the files of the base {base} nothing has "
+                f"that name; {_BY_PEFT}"
             )
         if (low, high) != ((rank, shapes[target][-1]), (shapes[target][0], rank)) or len(shapes[target]) != 2:
             raise UsageError(
