@@ -29,6 +29,7 @@ PRICE_KEYS = (
     "overhead", "life_hours", "usd_per_kwh", "pue", "average_watts", "idle_watts",
     "utilisation",
 )  # fmt: skip
+OWN_FILES = "model.files_sha256"
 SHOWN = 60
 ALWAYS_RECORDED = ("torch", "transformers", "bitsandbytes", "accelerate", "numpy", "nvidia-ml-py")
 
@@ -120,17 +121,18 @@ def _of_rows(before: Row, after: Row) -> Iterator[tuple[str, object, object]]:
     if before.prompts_sha256 and after.prompts_sha256:
         prompts = [{"prompts_sha256": row.prompts_sha256} for row in (before, after)]
         yield from _differ(name, *prompts)
+    digests = [_digests(row) for row in (before, after)]
+    known = digests[0].keys() & digests[1].keys()  # earlier versions kept fewer
     parts = [
         {
             "model.weights_sha256": (row.model or {}).get("weights_sha256"),
-            "model.location": (row.model or {}).get("location"),
+            # The same files in another directory are the same model.
+            "model.location": None if OWN_FILES in known else (row.model or {}).get("location"),
             "optimisations": list(row.optimisations),
         }
         for row in (before, after)
     ]
     yield from _differ(name, *parts)
-    digests = [_digests(row) for row in (before, after)]
-    known = digests[0].keys() & digests[1].keys()  # earlier versions kept fewer
     yield from _differ(name, *({key: one[key] for key in sorted(known)} for one in digests))
 
 
@@ -138,7 +140,7 @@ def _digests(row: Row) -> dict[str, str]:
     """Return the digests of all files of the models that a row loads, tokenizers and templates included."""
     found = {f"{key}.files_sha256": digest for key, digest in row.models_sha256.items()}
     own = (row.model or {}).get("files_sha256")
-    return {**found, "model.files_sha256": own} if own else found
+    return {**found, OWN_FILES: own} if own else found
 
 
 def _by_name(inputs: Mapping[str, str]) -> dict[str, str]:

@@ -270,6 +270,17 @@ def test_another_model_that_drafts() -> None:
     assert changes(run(), drafting("aa"))
 
 
+def test_a_model_that_was_moved_is_the_same_if_all_of_its_files_are() -> None:
+    """A snapshot of the hub and a copy of it were two models, though every digest was the same."""
+    model = {"location": "/snapshots/1", "weights_sha256": "ab", "files_sha256": "cd"}
+    before = run(arm("baseline", model=model), arm("pruned", model=model))
+    moved = {**model, "location": "/models/mine"}
+    assert changes(before, run(arm("baseline", model=moved), arm("pruned", model=moved)))
+    for key in ("files_sha256", "weights_sha256"):
+        found = reasons(before, run(arm("baseline", model=moved), arm("pruned", model={**moved, key: "ce"})))
+        assert [line.partition(":")[0] for line in found] == [f"pruned.model.{key}"]
+
+
 @pytest.mark.parametrize(
     ("before", "after", "lines"),
     [
