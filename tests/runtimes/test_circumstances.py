@@ -647,3 +647,40 @@ def write_letter(directory: Path, letter: str, value: float) -> int:
 
     edited(directory, spoil)
     return int(token)
+
+
+# ---- texts that are rotated in two ways -----------------------------------------------------------------
+
+
+def longrope(to: Path) -> Path:
+    """A model with other factors beyond 32 tokens, as Phi-3 and Phi-4-mini have beyond 4096."""
+    rope = {"rope_type": "longrope", "short_factor": [1.0] * 8, "long_factor": [9.0] * 8}
+    config = transformers.Phi3Config(
+        **LLAMA, original_max_position_embeddings=32, pad_token_id=0, rope_parameters=rope,
+    )  # fmt: skip
+    return saved(sharp(transformers.Phi3ForCausalLM(config)), to)
+
+
+@pytest.mark.parametrize(("prompt", "reply"), [(20, 13), (33, 8), (60, 4)])
+def test_longrope_on_either_side_of_its_length_is_what_generate_writes(
+    tmp_path: Path, prompt: int, reply: int
+) -> None:
+    ids = list(range(3, 3 + prompt))
+    loaded = engine.load(longrope(tmp_path), CPU)
+    generation = loaded.prefill([ids], reply)
+    for _ in range(reply - 1):
+        loaded.step(generation)
+    written = loaded.model.generate(
+        torch.tensor([ids]), max_new_tokens=reply, do_sample=False, eos_token_id=None
+    )
+    assert loaded.tokens(generation)[0] == written[0, prompt:].tolist()
+
+
+@pytest.mark.parametrize(("prompts", "reply"), [((20,), 14), ((32,), 2), ((10, 20), 14)])
+def test_a_reply_that_crosses_the_length_of_longrope_is_refused(
+    tmp_path: Path, prompts: tuple[int, ...], reply: int
+) -> None:
+    """Its cache held keys of both rotations, and 11 of 16 tokens were others than those of ``generate``."""
+    loaded = engine.load(longrope(tmp_path), CPU)
+    with pytest.raises(Unsupported, match=r"texts of more than 32 tokens in another way \(LongRoPE\)"):
+        loaded.prefill([list(range(3, 3 + length)) for length in prompts], reply)
