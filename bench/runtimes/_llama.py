@@ -145,6 +145,8 @@ def _float32(name: str, dtype: str, data: bytes) -> Any:
 
 def read_weights(directory: Path, shape: Shape) -> Weights:
     """Read every weight in float32. Raises VariantFailed if the config and the files do not fit together."""
+    import numpy as np
+
     found = _stored(directory)
 
     def taken(name: str, size: tuple[int, ...]) -> Any:
@@ -167,6 +169,8 @@ def read_weights(directory: Path, shape: Shape) -> Weights:
     # A head of its own counts even if the config says that there is none: a fine-tune may have untied it.
     own_head = not shape.tied or "lm_head.weight" in found
     weights["head"] = taken("lm_head.weight", embedding) if own_head else weights["embed"]
+    if shape.tied and np.array_equal(weights["head"], weights["embed"]):  # stored twice, and one matrix
+        weights["head"] = weights["embed"]
     for layer in range(shape.layers):
         for name in (*MATRICES, "input_layernorm", "post_attention_layernorm"):
             part = "self_attn." if name[1:] == "_proj" else "mlp." if name.endswith("_proj") else ""
