@@ -33,6 +33,7 @@ USUAL_BASE = 10_000.0
 WITH_A_SWITCH = ("qwen2", "qwen3")  # in other classes ``use_sliding_window`` does nothing
 # What transformers takes for a key that a config does not have, where the engines here would take another.
 ASSUMED: Mapping[str, Mapping[str, int]] = {"mistral": {"sliding_window": 4096}}
+LONG = ("longrope", "su")  # the second is what the first Phi-3 called it
 SCALED = ROPE | {"low_freq_factor", "high_freq_factor", "original_max_position_embeddings"}  # of Llama 3
 
 
@@ -94,3 +95,22 @@ def rotary_base(config: Mapping[str, Any]) -> float:
     """
     block: Mapping[str, Any] = config.get("rope_scaling") or config.get("rope_parameters") or {}
     return float(block.get("rope_theta") or config.get("rope_theta") or USUAL_BASE)
+
+
+def must_keep_its_rotation(config: Mapping[str, Any], prompt: int, tokens: int) -> None:
+    """Raise Unsupported for a batch that grows from ``prompt`` tokens to ``tokens``, if the model rotates
+    longer texts in another way meanwhile: its cache would hold keys of both.
+
+    LongRoPE has some factors for texts up to a length, and others beyond it (Ding et al. 2024, arXiv
+    2402.13753, section 3.3). ``generate`` of transformers reads the whole text again at that length.
+    """
+    rope: Mapping[str, Any] = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    for block in (rope, *(one for one in rope.values() if isinstance(one, Mapping))):
+        length = "original_max_position_embeddings"
+        turn = block.get(length) or config.get(length)
+        if (block.get("rope_type") or block.get("type")) in LONG and turn and prompt <= turn < tokens:
+            raise Unsupported(
+                f"the model rotates texts of more than {turn} tokens in another way (LongRoPE), and a "
+                f"request would grow from {prompt} to {tokens} tokens: its cache would hold keys of both "
+                f"ways; keep prompt and reply at {turn} tokens together, or prompts above {turn}"
+            )

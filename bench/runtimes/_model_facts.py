@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.errors import Unsupported
 from bench.records import Facts
 from bench.runtimes._checkpoint import quantised_by
 
@@ -33,24 +32,6 @@ def kv_bytes_per_token(config: Any, item_bytes: int) -> int | None:
     if not all(type(size) is int for size in (layers, kv_heads, head_dim)):  # a list has one for each layer
         return None
     return int(2 * layers * kv_heads * head_dim * item_bytes)
-
-
-def must_keep_its_rotation(config: Any, prompt: int, tokens: int) -> None:
-    """Raise Unsupported for a batch that grows from ``prompt`` tokens to ``tokens``, if the model rotates
-    longer texts in another way meanwhile: its cache would hold keys of both.
-
-    LongRoPE has some factors for texts up to a length, and others beyond it (Ding et al. 2024, arXiv
-    2402.13753, section 3.3). ``generate`` of transformers reads the whole text again at that length.
-    """
-    rope = getattr(config, "rope_parameters", None) or {}
-    for block in (rope, *(one for one in rope.values() if isinstance(one, dict))):
-        turn = block.get("original_max_position_embeddings")
-        if block.get("rope_type") == "longrope" and turn and prompt <= turn < tokens:
-            raise Unsupported(
-                f"the model rotates texts of more than {turn} tokens in another way (LongRoPE), and a "
-                f"request would grow from {prompt} to {tokens} tokens: its cache would hold keys of both "
-                f"ways; keep prompt and reply at {turn} tokens together, or prompts above {turn}"
-            )
 
 
 def without_gradients(model: Any) -> Any:

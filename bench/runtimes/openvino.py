@@ -21,6 +21,7 @@ from bench.models.json_files import json_object
 from bench.models.weight_files import weight_files
 from bench.records import Facts, Json
 from bench.runtimes import _openvino
+from bench.runtimes._config import must_keep_its_rotation
 from bench.runtimes._openvino import FILE, QUANTISED_ACTIVATIONS
 from bench.runtimes._text import TextModel
 from bench.runtimes._whole import is_tied
@@ -159,6 +160,7 @@ class OpenVinoEngine(TextModel):
         import numpy as np
 
         width = max(len(prompt) for prompt in prompts)
+        must_keep_its_rotation(self._config, width, width + new_tokens - 1)
         ids = np.zeros((len(prompts), width), np.int64)
         mask = np.ones((len(prompts), width + new_tokens), np.int64)
         for row, prompt in enumerate(prompts):

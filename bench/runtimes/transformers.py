@@ -21,12 +21,8 @@ from bench.runtimes._checkpoint import (
     pretrained,
     quantisation,
 )
-from bench.runtimes._model_facts import (
-    facts_of,
-    kv_bytes_per_token,
-    must_keep_its_rotation,
-    without_gradients,
-)
+from bench.runtimes._config import must_keep_its_rotation
+from bench.runtimes._model_facts import facts_of, kv_bytes_per_token, without_gradients
 from bench.runtimes._scoring import Scoring
 from bench.runtimes._speculating import Speculating
 from bench.runtimes._text import TextModel
@@ -199,7 +195,7 @@ class TransformersEngine(Watching, Scoring, Speculating, TextModel):
         import torch
 
         width = max(len(prompt) for prompt in prompts)
-        must_keep_its_rotation(self._decoder_config(), width, width + new_tokens - 1)
+        must_keep_its_rotation(vars(self._decoder_config()), width, width + new_tokens - 1)
         padded = [[0] * (width - len(prompt)) + list(prompt) for prompt in prompts]
         ids = torch.tensor(padded, device=self.device)
         mask = positions = None

@@ -23,7 +23,7 @@ from bench.models.checks import check_directory
 from bench.runtimes import numpy as numpy_engine
 from bench.runtimes import transformers as engine
 from bench.runtimes._checkpoint import in_our_words
-from bench.runtimes._config import must_be_known
+from bench.runtimes._config import must_be_known, must_keep_its_rotation
 from bench.runtimes._gguf import write
 from bench.runtimes._whole import is_tied
 from bench.worker import passes, session, steps
@@ -688,3 +688,20 @@ def test_a_reply_that_crosses_the_length_of_longrope_is_refused(
     loaded = engine.load(longrope(tmp_path), CPU)
     with pytest.raises(Unsupported, match=r"texts of more than 32 tokens in another way \(LongRoPE\)"):
         loaded.prefill([list(range(3, 3 + length)) for length in prompts], reply)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"rope_scaling": {"type": "longrope"}, "original_max_position_embeddings": 32},
+        {"rope_scaling": {"type": "su", "original_max_position_embeddings": 32}},
+        {"rope_parameters": {"full": {"rope_type": "longrope", "original_max_position_embeddings": 32}}},
+    ],
+)
+def test_longrope_is_found_under_each_of_its_names(config: dict[str, Any]) -> None:
+    must_keep_its_rotation(config, 33, 40)
+    must_keep_its_rotation(
+        {"rope_parameters": {"rope_type": "yarn"}, **dict(list(config.items())[1:])}, 20, 40
+    )
+    with pytest.raises(Unsupported, match="grow from 20 to 33 tokens"):
+        must_keep_its_rotation(config, 20, 33)
