@@ -22,9 +22,7 @@ def export(engine: Any, to: str) -> Exported:
         raise Unsupported("only models of the transformers engine can be exported")
     if engine.split_work() is not None:
         raise Unsupported("one half of the model is in another process: export it before it is split")
-    packed = sorted(
-        {m.dtype for m in engine.census().matrices if m.module != "Linear" or m.dtype not in DENSE}
-    )
+    packed = sorted({matrix.dtype for matrix in engine.census().matrices if matrix.dtype not in DENSE})
     if packed:
         raise Unsupported(f"its weights are packed ({', '.join(packed)}): an export is of dense weights")
     engine.model.save_pretrained(to)

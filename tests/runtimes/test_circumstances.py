@@ -26,7 +26,7 @@ from bench.runtimes._checkpoint import in_our_words
 from bench.runtimes._config import must_be_known, must_keep_its_rotation
 from bench.runtimes._gguf import write
 from bench.runtimes._whole import is_tied
-from bench.worker import passes, session, steps
+from bench.worker import exporting, passes, session, steps
 from bench.worker.commands import Worker
 from bench.worker.prompt_tokens import encoded
 
@@ -705,3 +705,20 @@ def test_longrope_is_found_under_each_of_its_names(config: dict[str, Any]) -> No
     )
     with pytest.raises(Unsupported, match="grow from 20 to 33 tokens"):
         must_keep_its_rotation(config, 20, 33)
+
+
+# ---- written out again ----------------------------------------------------------------------------------
+
+
+def test_matrices_that_are_no_linear_layers_are_not_called_packed(tmp_path: Path) -> None:
+    """The router of DeepSeek-V3, stacks of experts and the matrices of GPT-2: export refused them."""
+    gpt2 = transformers.GPT2Config(vocab_size=260, n_embd=64, n_layer=1, n_head=4, n_positions=128)
+    places = [
+        predicting(tmp_path / "deepseek"),
+        saved(sharp(transformers.GPT2LMHeadModel(gpt2)), tmp_path / "gpt2"),
+    ]
+    edited(places[0], lambda all_: {key: one for key, one in all_.items() if "layers.2." not in key})
+    for place in places:
+        loaded = engine.load(place, CPU)
+        assert any(matrix.module != "Linear" for matrix in loaded.census().matrices)
+        assert exporting.export(loaded, str(place / "again")).logits_apart == 0
