@@ -25,14 +25,16 @@ MORE = (
 def chosen_columns(run: RunSummary, keys: str) -> tuple[Column, ...]:
     """Return the columns for ``keys``, which are separated by commas; the names of the rows come first.
 
-    A key names a column or any figure of the run. A ``+`` before the keys adds them to the usual table.
-    Raises UsageError for an unknown key, and suggests the nearest one.
+    A key names a column or any figure of the run. A ``+`` before the keys adds them to the usual table; one
+    before each further key says the same. Raises UsageError for an unknown key, and suggests the nearest one.
     """
     usual = columns_of(run)
     known = {column.key: column for column in (*MORE, *COLUMNS, *usual)}
     figures = {key for row in run.rows for key, figure in row.figures() if figure is not None}
-    chosen = dict.fromkeys(column.key for column in usual) if keys.startswith(ADD) else {"variant": None}
-    for key in (part.strip() for part in keys.removeprefix(ADD).split(",")):
+    adds = keys.lstrip().startswith(ADD)
+    chosen = dict.fromkeys(column.key for column in usual) if adds else {"variant": None}
+    for key in (part.strip() for part in keys.split(",")):
+        key = key.removeprefix(ADD).lstrip() if adds else key
         if key not in known and key not in figures:
             hint = did_you_mean(key, [*known, *sorted(figures)], f"columns: {', '.join(known)}")
             raise UsageError(f"no column and no figure of this run is called {key!r} ({hint})")

@@ -33,6 +33,11 @@ def test_a_plus_adds_to_the_usual_table(run: RunSummary) -> None:
     assert keys(run, "+bound,cost") == [*usual, "bound"]
 
 
+@pytest.mark.parametrize("asked", ["+bound,+mbu", "+bound,mbu", " +bound , + mbu", "+ bound,+mbu"])
+def test_a_plus_before_each_key_says_the_same(run: RunSummary, asked: str) -> None:
+    assert keys(run, asked) == [*(column.key for column in columns_of(run)), "bound", "mbu"]
+
+
 def test_any_figure_is_a_column_with_its_key_as_title(run: RunSummary) -> None:
     _names, column = chosen_columns(run, "e2el_ms")
     base, fast = run.rows[:2]
@@ -54,7 +59,9 @@ def test_a_column_of_money_is_the_baseline_s_times_the_ratio(sample: ModuleType)
     assert column.cell(found, found.rows[1]) == "0.000300"
 
 
-@pytest.mark.parametrize("asked", ["cots", "", "cost,,ttft", "+", "kld_men"])
+@pytest.mark.parametrize(
+    "asked", ["cots", "", "cost,,ttft", "+", "+cost,+", "cost,+ttft", "++cost", "kld_men"]
+)
 def test_an_unknown_key_is_refused(run: RunSummary, asked: str) -> None:
     with pytest.raises(UsageError, match="no column and no figure of this run is called"):
         chosen_columns(run, asked)
