@@ -62,8 +62,9 @@ def check_edge(
             raise source.error((*inner, place), "an edge model cannot be a cascade itself")
     check_questions(source, dict(steps[last].params), (*path, last))
     _check_cloud(source, dict(steps[last].params).get("cloud"), (*path, last, "cloud"))
-    check_order(source, edge.optimise, inner)
-    check_shapes(source, named_or_path(edge.model), edge.optimise, inner, find)
+    model = named_or_path(edge.model)
+    check_order(source, model, edge.optimise, inner, find)
+    check_shapes(source, model, edge.optimise, inner, find)
     device = edge_runtime(runtime, edge)
     why = why_unsupported(source, device, edge.optimise, ("runtime", "device"), inner, is_baseline=False)
     return f"the edge model: {why}" if why else None

@@ -87,28 +87,30 @@ def check_encoder(
     runtime: RuntimeBlock,
     workload: WorkloadBlock,
     steps: Sequence[Optimisation],
+    row: str,
     places: Mapping[str, KeyPath],
 ) -> None:
     """Refuse an engine, a workload or a step that needs a model which writes text, if the row is an encoder.
 
-    ``places`` says where ``name`` (of the runtime), ``workload``, ``output_tokens`` and ``optimise`` stand.
-    Raises ConfigError.
+    ``row`` is its name, because a key at the top of a file is for all rows. ``places`` says where ``name``
+    (of the runtime), ``workload``, ``output_tokens`` and ``optimise`` stand. Raises ConfigError.
     """
     if runtime.task is None:
         return
     if not hasattr(plugins.load("runtimes", runtime.name), "ENCODER"):
         able = [name for name, module in plugins.each("runtimes") if hasattr(module, "ENCODER")]
-        problem = f"{runtime.name} runs models that write text, and this one is for {runtime.task}"
+        problem = f"{runtime.name} runs models that write text, and that of {row} is for {runtime.task}"
         raise source.error(places["name"], problem, f"an encoder runs in {', '.join(able)}")
     if workload.name in WRITTEN:
-        problem = f"{workload.name!r} is about what a model writes, and an encoder writes nothing"
+        problem = f"{workload.name!r} is about what a model writes, and {row}, an encoder, writes nothing"
         raise source.error(places["workload"], problem, "one of chat, fixed, file")
     if workload.output_tokens != WorkloadBlock.model_fields["output_tokens"].default:
-        raise source.error(places["output_tokens"], "does nothing for an encoder", "leave it out")
+        problem = f"does nothing for {row}, whose model is an encoder ({runtime.task}) and writes no token"
+        raise source.error(places["output_tokens"], problem, "leave it out")
     for index, step in enumerate(steps):
         scheme = plugins.load(f"optimisations.{step.verb}", step.scheme)
         if runtime.name not in getattr(scheme, "ENCODERS", ()):
-            problem = f"{step.verb} {step.scheme} is for models that write text, not for an encoder"
+            problem = f"{step.verb} {step.scheme} is for models that write text, and {row} is an encoder"
             hint = f"for an encoder in {runtime.name}: {', '.join(schemes_of(runtime.name)) or 'nothing yet'}"
             raise source.error((*places["optimise"], index), problem, hint)
 
@@ -138,7 +140,7 @@ def check_drift_of_encoders(
     for key in OF_DECODERS:
         value, default = getattr(drift, key), DriftBlock.model_fields[key].default
         if value not in (default, ()):
-            problem = "does nothing for an encoder: its outputs for the same texts are compared"
+            problem = f"does nothing here: every row is an encoder ({task}), and its outputs are compared"
             raise source.error(("drift", key), problem, "give texts of your own as drift.items")
     if drift.items is None:
         return

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench import plugins
-from bench.config.loadable import context_of
+from bench.config.loadable import config_of, context_of
 from bench.config.settings import WorkloadBlock
 from bench.config.spec import Optimisation
-from bench.models.json_files import json_object
+from bench.models.json_files import json_object, method_of, packing
 from bench.models.lora import config_directory
 from bench.models.reference import LocalPath, ModelRef, Named, Random
 from bench.models.registry import FindModel
@@ -30,12 +30,15 @@ def check_fits(source: YamlSource, model: ModelRef, wanted: int, path: KeyPath, 
         raise source.error(path, f"{wanted} tokens in and out do not fit the model's context of {context}")
 
 
-def check_order(source: YamlSource, steps: Sequence[Optimisation], path: KeyPath) -> None:
-    """Refuse a step that cannot work after the steps before it.
+def check_order(
+    source: YamlSource, model: ModelRef, steps: Sequence[Optimisation], path: KeyPath, find: FindModel
+) -> None:
+    """Refuse a step that cannot work after the steps before it, or on a checkpoint that is packed already.
 
     Packed weights cannot be pruned, trained or packed again, only one of two KV caches would be used, drafts
     need a cache from which tokens can be taken, and a compiled model cannot be changed any more.
     """
+    came_packed = packing(config_of(model, find))
     packed = cached = ""
     for index, step in enumerate(steps):
         name, place = f"{step.verb} {step.scheme}", (*path, index)
@@ -45,6 +48,9 @@ def check_order(source: YamlSource, steps: Sequence[Optimisation], path: KeyPath
         if (last := next(closing, None)) is not None:
             problem = f"{name} comes after {verbs()[last.verb].CLOSES}"
             raise source.error(place, problem, f"{last.verb} last, and once")
+        if came_packed and weights != "any":
+            problem = f"{name} needs dense weights, and this checkpoint is packed ({method_of(came_packed)})"
+            raise source.error(place, problem, "name the dense checkpoint, or leave this step out")
         if packed and weights != "any":
             hint = "keep one of the two" if weights == "packs" else f"put {packed} after {name}"
             raise source.error(place, f"{name} needs dense weights, and {packed} has packed them", hint)

@@ -116,8 +116,8 @@ class RowReader(ServedRows):
         self._fits(model, runtime, workload, path)
         place = self.place(path, "optimise")
         steps = optimisations(self.source, raw.get("optimise", []), place, runtime.name)
-        self._encodes(runtime, workload, steps, path)
-        check_order(self.source, steps, place)
+        self._encodes(name, runtime, workload, steps, path)
+        check_order(self.source, model, steps, place, self.find_model)
         check_shapes(self.source, model, steps, place, self.find_model)
         why = self._why_not(model, runtime, workload, steps, path)
         return Arm(name, False, model, runtime, workload, steps, why)
@@ -163,7 +163,12 @@ class RowReader(ServedRows):
         check_fits(self.source, model, (workload.input_tokens or 1) + written, length, self.find_model)
 
     def _encodes(
-        self, runtime: RuntimeBlock, workload: WorkloadBlock, steps: tuple[Optimisation, ...], path: KeyPath
+        self,
+        name: str,
+        runtime: RuntimeBlock,
+        workload: WorkloadBlock,
+        steps: tuple[Optimisation, ...],
+        path: KeyPath,
     ) -> None:
         """Refuse, for an encoder, what is about a model that writes."""
         places = {
@@ -172,7 +177,7 @@ class RowReader(ServedRows):
             "output_tokens": self.place(path, "workload", "output_tokens"),
             "optimise": self.place(path, "optimise"),
         }
-        check_encoder(self.source, runtime, workload, steps, places)
+        check_encoder(self.source, runtime, workload, steps, name, places)
 
     def _why_not(
         self,

@@ -102,11 +102,15 @@ VARIANT = {"name": "other"}
     ("config", "key", "words"),
     [
         ({"runtime": {"name": "llama-cpp"}}, "runtime.name", "llama-cpp runs models that write text"),
-        ({"workload": {"output_tokens": 8}}, "workload.output_tokens", "does nothing for an encoder"),
+        (
+            {"workload": {"output_tokens": 8}},
+            "workload.output_tokens",
+            "does nothing for baseline, whose model is an encoder (embedding)",
+        ),
         (
             {"workload": {"name": "reasoning", "output_tokens": 64}},
             "workload.name",
-            "an encoder writes nothing",
+            "baseline, an encoder, writes nothing",
         ),
         (
             {"optimise": [{"speculate": "prompt-lookup"}]},
@@ -119,9 +123,9 @@ VARIANT = {"name": "other"}
             "kv-quanto is for models that write",
         ),
         ({"optimise": [{"prune": "depth", "keep_layers": 1}]}, "optimise[0]", "prune depth is for models"),
-        ({"drift": {"suites": ["factuality"]}}, "drift.suites", "does nothing for an encoder"),
-        ({"drift": {"statistics": ["reverse-kl"]}}, "drift.statistics", "does nothing for an encoder"),
-        ({"drift": {"window": 64}}, "drift.window", "does nothing for an encoder"),
+        ({"drift": {"suites": ["factuality"]}}, "drift.suites", "every row is an encoder"),
+        ({"drift": {"statistics": ["reverse-kl"]}}, "drift.statistics", "every row is an encoder"),
+        ({"drift": {"window": 64}}, "drift.window", "every row is an encoder"),
         ({"drift": {"items": "nowhere.jsonl"}}, "drift.items", "nowhere.jsonl"),
         (
             {"variants": [{**VARIANT, "model": {"random": "tiny-llama"}}]},
@@ -144,6 +148,36 @@ def test_what_needs_a_model_that_writes_is_refused(
         read(tmp_path, encoder, **config)
     assert (caught.value.key, words in caught.value.problem) == (key, True), caught.value
     assert caught.value.line is not None
+
+
+@pytest.mark.parametrize(
+    ("top", "words"),
+    [
+        (
+            {"workload": {"output_tokens": 8}},
+            "workload.output_tokens: does nothing for vectors, whose model is",
+        ),
+        (
+            {"workload": {"name": "reasoning", "output_tokens": 64}},
+            "workload.name: 'reasoning' is about what a model writes, and vec",
+        ),
+        (
+            {"runtime": {"name": "numpy"}},
+            "runtime.name: numpy runs models that write text, and that of vectors",
+        ),
+        ({"optimise": [{"quantise": "kv-float8"}]}, "models that write text, and vectors is an encoder"),
+    ],
+)
+def test_the_row_that_takes_over_a_key_is_named(
+    tmp_path: Path, encoder: Path, top: dict[str, Any], words: str
+) -> None:
+    """At the top of the file the key is right for the baseline, which writes."""
+    variant = {"name": "vectors", "model": {"path": str(encoder)}}
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump({"model": {"random": "tiny-llama"}, **top, "variants": [variant]}))
+    with pytest.raises(ConfigError) as caught:
+        read_config(file)
+    assert words in str(caught.value)
 
 
 def test_limits_on_vectors_and_on_labels(tmp_path: Path, encoder: Path, classifier: Path) -> None:

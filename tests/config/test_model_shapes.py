@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import pytest
+from byte_tokenizer import write_tokenizer
 from config_files import BASE, Write, changed, refusal
 
+from bench import plugins
+from bench.config.model_shapes import check_order
 from bench.config.reader import read_config
+from bench.config.spec import Optimisation
+from bench.errors import ConfigError
+from bench.models.reference import LocalPath
+from bench.models.registry import find_model
+from bench.optimisations import leaves_weights, verbs
 from bench.optimisations.shared import int4
+from bench.yaml_source import parse_yaml
 
 pytestmark = pytest.mark.usefixtures("cpu_machine")
 
@@ -35,6 +48,48 @@ def test_steps_that_cannot_follow_each_other(write: Write, steps: str, at: int, 
     error = refusal(write(f"{BASE}optimise: [{steps}]\n"))
     assert (error.line, error.key) == (16, f"optimise[{at}]")
     assert words in str(error)
+
+
+BLOCKS: tuple[dict[str, Any], ...] = (
+    {"quant_method": "gptq", "bits": 4, "group_size": 128},
+    {"quant_method": "awq", "bits": 4},
+    {"load_in_4bit": True, "quant_method": "bitsandbytes"},
+    {"load_in_8bit": True},
+    {"quant_method": "compressed-tensors", "config_groups": {}},
+    {"quant_method": "fp8", "weight_block_size": [128, 128]},
+    {"quant_method": "mxfp4"},
+)
+NAMES = ("gptq", "awq", "bitsandbytes", "bitsandbytes", "compressed-tensors", "fp8", "mxfp4")
+
+
+def packed(to: Path, block: dict[str, Any], *, inner: bool = False) -> Path:
+    """The files of a checkpoint that are read before a run: a config, a tokenizer and a header of weights."""
+    to.mkdir()
+    sizes = {"vocab_size": 260, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    about = {"text_config": {"quantization_config": block}} if inner else {"quantization_config": block}
+    said = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], **sizes, **about}
+    (to / "config.json").write_text(json.dumps(said))
+    write_tokenizer(to)
+    return to
+
+
+@pytest.mark.parametrize(("block", "method"), [*zip(BLOCKS, NAMES, strict=True)])
+@pytest.mark.parametrize("inner", [False, True])
+def test_a_checkpoint_that_came_packed_is_not_packed_again(
+    tmp_path: Path, block: dict[str, Any], method: str, inner: bool
+) -> None:
+    """After minutes of measuring it was a row that says "some, but no layer was dense before this step"."""
+    model = LocalPath(packed(tmp_path / "model", block, inner=inner))
+    source = parse_yaml("optimise:\n- {}\n", "c.yaml")
+    for verb in verbs():
+        for name in plugins.names(f"optimisations.{verb}"):
+            step = Optimisation(verb, name, ())
+            weights = leaves_weights(verb, plugins.load(f"optimisations.{verb}", name))
+            if weights == "any":
+                check_order(source, model, [step], ("optimise",), find_model)
+                continue
+            with pytest.raises(ConfigError, match=rf"this checkpoint is packed \({method}\)"):
+                check_order(source, model, [step], ("optimise",), find_model)
 
 
 @pytest.mark.parametrize("scheme", ["prompt-lookup", "layer-skip"])
