@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from bench import plugins
 from bench.config.settings import RuntimeBlock
 from bench.formatting import printable
 from bench.models.gguf_architectures import why_not_converted
@@ -45,6 +46,7 @@ OTHER_CLASSES = (
     "ForMultipleChoice",
     "ForNextSentencePrediction",
 )
+OWN_CODE = "runtime.name transformers runs the model's own code"
 WRAPPERS = ("_orig_mod.", "module.", "_fsdp_wrapped_module.", "base_model.model.")
 
 
@@ -55,8 +57,9 @@ def check_loadable(
     places: tuple[KeyPath, KeyPath],
     find: FindModel,
 ) -> None:
-    """Raise ConfigError without a tokenizer, for an encoder-decoder, for a GGUF that cannot be converted, and
-    for an attention that the architecture does not have.
+    """Raise ConfigError without a tokenizer, for an encoder-decoder, for a GGUF that cannot be converted, for
+    a key of the config that the engine does not compute, and for an attention that the architecture does not
+    have.
 
     ``places`` are those of the keys ``model`` and ``runtime.attention``. An engine in another interpreter may
     have another transformers, so its attention is not judged.
@@ -69,6 +72,9 @@ def check_loadable(
 
 def _of_model(model: ModelRef, runtime: RuntimeBlock, find: FindModel) -> tuple[str, str] | None:
     """Return (what is wrong with a model, what helps), or None."""
+    if isinstance(model, Random) and not getattr(plugins.load("runtimes", runtime.name), "RANDOM", True):
+        said = f"the {runtime.name} engine needs a model's weights, not random ones"
+        return said, "name a model in models/ with pinned weights, or {path}"
     reads_text = runtime.name in WITH_TOKENIZER
     if isinstance(model, LocalPath) and model.path.is_dir():
         if said := _unread(model.path, runtime.name):
@@ -81,7 +87,20 @@ def _of_model(model: ModelRef, runtime: RuntimeBlock, find: FindModel) -> tuple[
         return f"{model.path}: {said}", "give the model as safetensors"
     config = config_of(model, find)
     said = _other_use(config) or (None if runtime.task else _half(config))
-    return None if said is None else (printable(said), "")
+    if said is not None:
+        return printable(said), ""
+    said = _not_computed(config, runtime)
+    return None if said is None else (printable(said), OWN_CODE)
+
+
+def _not_computed(config: Mapping[str, Any], runtime: RuntimeBlock) -> str | None:
+    """Return what an engine with a reader of its own says of a config that it does not compute; None of one
+    that it does, or that is not known."""
+    refuse_model = getattr(plugins.load("runtimes", runtime.name), "refuse_model", None)
+    if refuse_model is None or runtime.task is not None or not config:
+        return None
+    said: str | None = refuse_model(config)
+    return said
 
 
 def _of_attention(model: ModelRef, runtime: RuntimeBlock, find: FindModel) -> tuple[str, str] | None:

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from bench.errors import Unsupported
-
 # Keys that change no logits: names, tokens, training, and what transformers keeps for itself.
 MEANINGLESS = frozenset({
     "architectures", "model_type", "transformers_version", "torch_dtype", "dtype", "use_cache", "id2label",
@@ -37,14 +35,15 @@ LONG = ("longrope", "su")  # the second is what the first Phi-3 called it
 SCALED = ROPE | {"low_freq_factor", "high_freq_factor", "original_max_position_embeddings"}  # of Llama 3
 
 
-def must_be_known(
+def unknown_key(
     engine: str,
     config: Mapping[str, Any],
     more: Mapping[str, Collection[Any]] = {},
     *,
     scaled_rotation: bool = False,
-) -> None:
-    """Raise Unsupported for the first key of a Llama-like config that ``engine`` does not compute.
+) -> str | None:
+    """Return a sentence about the first key of a Llama-like config that ``engine`` does not compute; None if
+    it computes all of them.
 
     ``more`` has further keys with the values that this engine computes. With ``scaled_rotation`` it also
     computes the rotary embedding of Llama 3, which slows the low frequencies down.
@@ -63,7 +62,8 @@ def must_be_known(
         turns = _plain_rotation(value) or (scaled_rotation and _scaled_rotation(value))
         if key in ("rope_parameters", "rope_scaling") and turns:
             continue
-        raise Unsupported(f"the {engine} engine does not compute {key}: {str(value)[:60]}")
+        return f"the {engine} engine does not compute {key}: {str(value)[:60]}"
+    return None
 
 
 def _plain_rotation(rope: Any) -> bool:

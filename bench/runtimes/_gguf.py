@@ -8,7 +8,7 @@ moved where the order differs.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from bench.errors import BenchError, Unsupported
 from bench.models.json_files import json_object
 from bench.models.weight_files import weight_files
 from bench.records.json_form import Json
-from bench.runtimes._config import must_be_known, rotary_base
+from bench.runtimes._config import rotary_base, unknown_key
 from bench.runtimes._export import kept_export
 from bench.runtimes._whole import is_tied, must_be_whole
 
@@ -38,6 +38,15 @@ def exported(directory: Path, dtype: str) -> Path:
     return kept_export(directory, begin, end, lambda to: write(directory, to / FILE, dtype)) / FILE
 
 
+def refuse_model(config: Mapping[str, Any]) -> str | None:
+    """Return why the model of a ``config.json`` cannot be written as GGUF here; None if it can."""
+    kind = ARCHITECTURES.get(str(config.get("model_type")))
+    if kind is None:
+        known = ", ".join(ARCHITECTURES)
+        return f"GGUF is written for {known} here, not for {str(config.get('model_type'))[:60]}"
+    return unknown_key("llama-cpp", config, {"attention_bias": (True,)} if kind == "qwen2" else {})
+
+
 def write(directory: Path, out: Path, dtype: str) -> None:
     """Write ``out`` with matrices in ``dtype`` and vectors in float32.
 
@@ -47,11 +56,9 @@ def write(directory: Path, out: Path, dtype: str) -> None:
 
     must_be_whole(directory)
     config = json_object(directory / "config.json")
-    kind = ARCHITECTURES.get(config.get("model_type", ""))
-    if kind is None:
-        known = ", ".join(ARCHITECTURES)
-        raise Unsupported(f"GGUF is written for {known} here, not for {config.get('model_type')}")
-    must_be_known("llama-cpp", config, {"attention_bias": (True,)} if kind == "qwen2" else {})
+    if reason := refuse_model(config):
+        raise Unsupported(reason)
+    kind = ARCHITECTURES[config["model_type"]]
     writer = gguf.GGUFWriter(out, kind)
     _describe(writer, config, dtype)
     names = gguf.get_tensor_name_map(getattr(gguf.MODEL_ARCH, kind.upper()), config["num_hidden_layers"])

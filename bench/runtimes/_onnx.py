@@ -9,14 +9,14 @@ from __future__ import annotations
 import contextlib
 import io
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.errors import Unsupported
 from bench.models.json_files import json_object
 from bench.runtimes._checkpoint import in_our_words
-from bench.runtimes._config import must_be_known
+from bench.runtimes._config import unknown_key
 from bench.runtimes._export import kept_export
 from bench.runtimes._whole import must_be_whole
 
@@ -57,25 +57,31 @@ def write(directory: Path, out: Path) -> None:
     _choose_positions(out / FILE)
 
 
+def refuse_model(config: Mapping[str, Any]) -> str | None:
+    """Return why the model of a ``config.json`` is not written as ONNX here; None if it is."""
+    architecture = str((config.get("architectures") or ["a model that names none"])[0])[:60]
+    if architecture not in BUILDERS:
+        return f"ONNX is written for {', '.join(BUILDERS)} here, not for {architecture}"
+    # Only the class of Llama slows down low frequencies, and it ignores every other kind of scaling.
+    scaled = architecture == "LlamaForCausalLM"
+    return unknown_key("onnxruntime", config, BIASES, scaled_rotation=scaled)
+
+
 def computed(directory: Path) -> tuple[Any, str]:
     """Return the config of a model, and the name of the builder's class that computes all of it.
 
-    Raises Unsupported for an architecture that is not known here, for sliding windows (with these the
-    operator needs prompts of one length, and masks differently), and for a key of the config that the builder
-    would ignore, or understand in another way than transformers.
+    Raises Unsupported for an architecture that is not known here, for a key of the config that the builder
+    would ignore, or understand in another way than transformers, and for sliding windows, even those that a
+    class has by default: with these the operator needs prompts of one length, and masks differently.
     """
     import transformers
 
     config = transformers.AutoConfig.from_pretrained(directory, local_files_only=True)
-    architecture = (config.architectures or ["a model that names none"])[0]
-    if architecture not in BUILDERS:
-        raise Unsupported(f"ONNX is written for {', '.join(BUILDERS)} here, not for {architecture}")
+    if reason := refuse_model(json_object(directory / "config.json")):
+        raise Unsupported(reason)
     if getattr(config, "sliding_window", None):
         raise Unsupported("ONNX is written here for models that attend to everything, not to a window")
-    said = json_object(directory / "config.json")
-    # Only the class of Llama slows down low frequencies, and it ignores every other kind of scaling.
-    must_be_known("onnxruntime", said, BIASES, scaled_rotation=architecture == "LlamaForCausalLM")
-    return config, BUILDERS[architecture]
+    return config, BUILDERS[config.architectures[0]]
 
 
 @contextlib.contextmanager

@@ -135,13 +135,19 @@ def _write(directory: Path, to: Path, dtype: str) -> None:
     shutil.rmtree(traced)
 
 
+def refuse_model(config: Mapping[str, Any]) -> str | None:
+    """Return why this engine does not take the checkpoint of a ``config.json``, as far as that says it."""
+    packed = "the openvino engine exports checkpoints in floating point, not packed ones"
+    return packed if packing(config) else None
+
+
 def _exportable(directory: Path) -> None:
     """Raise Unsupported for packed weights, and for a model type for which optimum-intel has no recipe."""
     from optimum.exporters.tasks import TasksManager
 
     config = json_object(directory / "config.json")
-    if packing(config):
-        raise Unsupported("the openvino engine exports checkpoints in floating point, not packed ones")
+    if reason := refuse_model(config):
+        raise Unsupported(reason)
     kind = config.get("model_type", "")
     try:
         tasks = TasksManager.get_supported_tasks_for_model_type(kind, "openvino", library_name="transformers")

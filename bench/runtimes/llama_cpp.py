@@ -8,7 +8,7 @@ engines.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,12 @@ REQUIRES = ("llama_cpp", "gguf")
 ENVIRONMENT = ("llama-cpp-python==0.3.36", "gguf==0.19.0")
 USES = ("name", "device", "dtype", "threads", "task", "python")  # it has one attention
 DTYPES = ("float32", "bfloat16", "float16")
+RANDOM = False  # what it loads is written from weights on the disk
+
+
+def refuse_model(config: Mapping[str, Any]) -> str | None:
+    """Return why this engine does not compute the model of a ``config.json``; None if it does."""
+    return _gguf.refuse_model(config)
 
 
 def load(directory: Path, options: Options) -> LlamaCppEngine:

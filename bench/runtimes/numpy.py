@@ -7,7 +7,7 @@ a batch must have one length.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from bench.engine.evidence import Census, Matrix
 from bench.errors import Unsupported
 from bench.models.json_files import json_object
 from bench.records import Facts
-from bench.runtimes._config import must_be_known
+from bench.runtimes._config import unknown_key
 from bench.runtimes._llama import Shape, blas_threads, random_weights, read_weights, rotate, rotation
 from bench.runtimes._plain_text import PlainText
 from bench.runtimes._text import end_ids_of
@@ -30,6 +30,13 @@ USES = ("name", "device", "dtype", "threads", "task", "python")  # it has one at
 DTYPES = ("float32",)
 
 
+def refuse_model(config: Mapping[str, Any]) -> str | None:
+    """Return why this engine does not compute the model of a ``config.json``; None if it does."""
+    if config.get("model_type") != "llama":
+        return f"the numpy engine knows llama, not {str(config.get('model_type'))[:60]}"
+    return unknown_key("numpy", config)
+
+
 def load(directory: Path, options: Options) -> NumpyEngine:
     """Load the model.
 
@@ -40,9 +47,8 @@ def load(directory: Path, options: Options) -> NumpyEngine:
         raise Unsupported("the numpy engine runs on the CPU")
     if options.dtype != "float32":
         raise Unsupported(f"the numpy engine computes in float32, not in {options.dtype}")
-    if config.get("model_type") != "llama":
-        raise Unsupported(f"the numpy engine knows llama, not {config.get('model_type')}")
-    must_be_known("numpy", config)
+    if reason := refuse_model(config):
+        raise Unsupported(reason)
     shape = Shape.of(config)
     weights = random_weights(shape) if options.random else read_weights(directory, shape)
     return NumpyEngine(shape, weights, directory, options)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -28,8 +28,14 @@ from bench.runtimes._whole import is_tied
 REQUIRES = ("onnxruntime", "onnxruntime_genai", "onnx", "onnx_ir")
 ENVIRONMENT = ("onnxruntime==1.32.0", "onnxruntime-genai==0.18.0", "onnx==1.23.2", "onnx-ir==1.1.0")
 DTYPES = ("float32",)
+RANDOM = False  # what it loads is written from weights on the disk
 ENCODER = "bench.runtimes._onnx_encoder"
 PAST, PRESENT = "past_key_values.", "present."
+
+
+def refuse_model(config: Mapping[str, Any]) -> str | None:
+    """Return why this engine does not compute the model of a ``config.json``; None if it does."""
+    return _onnx.refuse_model(config)
 
 
 def load(directory: Path, options: Options) -> OnnxRuntimeEngine:

@@ -38,6 +38,8 @@ ENVIRONMENT = (
     "datasets==4.8.5",  # optimum imports it if it is there; newer ones need a newer huggingface_hub
 )
 CACHES = ("KV_CACHE_PRECISION", "KEY_CACHE_PRECISION", "VALUE_CACHE_PRECISION")
+RANDOM = False  # what it loads is written from weights on the disk
+refuse_model = _openvino.refuse_model
 
 
 def load(directory: Path, options: Options) -> OpenVinoEngine:

@@ -15,6 +15,7 @@ import yaml
 from byte_tokenizer import write_tokenizer
 from safetensors.torch import load_file, save_file
 
+from bench import plugins
 from bench.cli.check import describe
 from bench.config.loadable import EAGER_ONLY, ONE_ATTENTION, ONE_FORM, WITH_TOKENIZER
 from bench.config.reader import read_config
@@ -24,6 +25,13 @@ from bench.models.gguf_architectures import architecture_of
 from bench.runtimes import _text
 
 TABLE = Path(__file__).parents[2] / "results" / "reference" / "architectures"
+OWN_READERS = ("numpy", "llama-cpp", "onnxruntime")  # of config.json: a key that one ignores is another model
+CONTROLS = [
+    (row["engine"], row["model_type"], row["end"])
+    for file in TABLE.glob("controls-*.jsonl")
+    for row in map(json.loads, file.read_text().splitlines())
+    if row["engine"] in OWN_READERS
+]
 SMALL: dict[str, Any] = {
     "vocab_size": 260, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1,
     "num_attention_heads": 2, "num_key_value_heads": 2,
@@ -107,6 +115,52 @@ def test_a_tokenizer_in_a_form_that_the_engine_does_not_read(
     more = {"command": {"command": ["cat"]}, "callable": {"target": "a:b"}}.get(engine, {})
     with pytest.raises(ConfigError, match=f"no tokenizer.json, and {engine} reads no other file"):
         read(tmp_path, {"path": str(llama)}, runtime={"name": engine, **more})
+
+
+@pytest.mark.parametrize("engine", OWN_READERS)
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("hidden_act", "gelu"), ("sliding_window", 16), ("soft_cap", 30.0),
+        ("rope_parameters", {"rope_type": "yarn", "factor": 8.0, "rope_theta": 1e4}),
+        ("quantization_config", {"quant_method": "gptq", "bits": 4}),
+    ],
+)  # fmt: skip
+def test_a_key_that_an_engine_does_not_compute(
+    tmp_path: Path, llama: Path, engine: str, key: str, value: object
+) -> None:
+    """Only the config is needed to know it, and the sentence is the one that loading would end with."""
+    read(tmp_path, {"path": str(llama)}, runtime={"name": engine})
+    file = llama / "config.json"
+    said = {**json.loads(file.read_text()), key: value}
+    file.write_text(json.dumps(said))
+    reason = plugins.load("runtimes", engine).refuse_model(said)
+    assert str(reason).startswith(f"the {engine} engine does not compute {key}: ")
+    if key == "quantization_config":  # whose weights would have to be packed too
+        return
+    with pytest.raises(ConfigError, match=f"engine does not compute {key}: .*runtime.name transformers runs"):
+        read(tmp_path, {"path": str(llama)}, runtime={"name": engine})
+    read(tmp_path, {"path": str(llama)})  # transformers runs the model's own code
+
+
+@pytest.mark.parametrize("engine", ["llama-cpp", "onnxruntime", "openvino"])
+def test_an_engine_that_takes_no_random_weights(tmp_path: Path, engine: str) -> None:
+    with pytest.raises(ConfigError, match=f"model: the {engine} engine needs a model's weights, not random"):
+        read(tmp_path, {"random": "tiny-llama"}, runtime={"name": engine})
+
+
+def test_an_engine_that_traces_takes_no_packed_checkpoint() -> None:
+    refuse_model = plugins.load("runtimes", "openvino").refuse_model
+    assert "not packed ones" in refuse_model({"quantization_config": {"quant_method": "awq"}})
+    assert refuse_model({"model_type": "llama"}) is None
+
+
+@pytest.mark.parametrize(("engine", "kind", "end"), CONTROLS)
+def test_the_models_that_an_engine_computes_are_those_of_the_table(engine: str, kind: str, end: str) -> None:
+    class_of = transformers.models.auto.modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    config = transformers.AutoConfig.for_model(kind).to_dict() | {"architectures": [class_of[kind]]}
+    found = plugins.load("runtimes", engine).refuse_model(config)
+    assert (found is None) == (end == "compared"), found
 
 
 @pytest.mark.parametrize("name", templates.FILES)
