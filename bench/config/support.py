@@ -58,6 +58,10 @@ def why_unsupported(
         if runtime.name not in engines:
             problem = f"{step.verb} {step.scheme} is for runtime {' or '.join(engines)}, not {runtime.name}"
             raise source.error(steps_path, problem)
+    if said := _no_dtype(runtime):
+        if needed:
+            raise source.error((*device_path[:-1], "dtype"), said)
+        return said
     if absent := absent or _not_installed(runtime.name, schemes):
         return absent
     device = device_here(runtime.device)
@@ -69,6 +73,14 @@ def why_unsupported(
             raise source.error(steps_path, reason)
         return reason
     return None
+
+
+def _no_dtype(runtime: RuntimeBlock) -> str | None:
+    """Return why an engine does not compute in the dtype of a row, or None if it does."""
+    known: Sequence[str] = getattr(plugins.load("runtimes", runtime.name), "DTYPES", ())
+    if not known or runtime.dtype in known:
+        return None
+    return f"the {runtime.name} engine computes in {' or '.join(known)}, not in {runtime.dtype}"
 
 
 def _not_installed(engine: str, schemes: Sequence[ModuleType]) -> str | None:

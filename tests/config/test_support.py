@@ -33,6 +33,21 @@ def test_a_device_that_is_not_here(write: Write, device: str, words: str) -> Non
     assert words in str(error)
 
 
+@pytest.mark.parametrize("engine", ["numpy", "onnxruntime"])
+def test_a_dtype_that_an_engine_does_not_compute_in(write: Write, engine: str) -> None:
+    """A baseline has to run; a variant, and all rows of a sweep over dtypes, say why they do not."""
+    said = f"the {engine} engine computes in float32, not in bfloat16"
+    text = BASE.replace("{random: tiny-llama}", "smollm2-135m")
+    own = text.replace("runtime: {dtype: bfloat16}", f"runtime: {{name: {engine}, dtype: bfloat16}}", 1)
+    assert read_config(write(own)).groups[0].variants[0].unsupported == said
+    alone = text.replace("device: cpu", f"name: {engine}\n  device: cpu")
+    error = refusal(write(alone.replace("dtype: float32", "dtype: bfloat16")))
+    assert error.key == "runtime.dtype"
+    assert said in str(error)
+    swept = alone.replace("  dtype: float32\n", "") + "sweep: {dtype: [bfloat16]}\n"
+    assert read_config(write(swept)).groups[0].baseline.unsupported == said
+
+
 def test_a_second_device_where_there_is_one(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(support, "cuda_device_count", lambda: 1)
     assert read_config(write(changed("device: cpu", "device: 'cuda:0'"))).groups[0].variants
