@@ -11,6 +11,7 @@ def text(value: str) -> bytes:
 
 
 LLAMA = text("general.architecture") + struct.pack("<I", 8) + text("llama")
+WORDS = text("tokenizer.ggml.tokens") + struct.pack("<IIQ", 9, 8, 1) + text("a")  # a vocabulary of one
 
 
 def entry(name: str, size: int = 8, kind: int = 0, begin: int = 0) -> bytes:

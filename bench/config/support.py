@@ -58,11 +58,8 @@ def why_unsupported(
         if runtime.name not in engines:
             problem = f"{step.verb} {step.scheme} is for runtime {' or '.join(engines)}, not {runtime.name}"
             raise source.error(steps_path, problem)
-    if said := _no_dtype(runtime):
-        if needed:
-            raise source.error((*device_path[:-1], "dtype"), said)
-        return said
-    if absent := absent or _not_installed(runtime.name, schemes):
+    no_dtype = _no_dtype(source, runtime, (*device_path[:-1], "dtype"), needed=needed)
+    if absent := no_dtype or absent or _not_installed(runtime.name, schemes):
         return absent
     device = device_here(runtime.device)
     for module in schemes:
@@ -75,12 +72,16 @@ def why_unsupported(
     return None
 
 
-def _no_dtype(runtime: RuntimeBlock) -> str | None:
-    """Return why an engine does not compute in the dtype of a row, or None if it does."""
+def _no_dtype(source: YamlSource, runtime: RuntimeBlock, path: KeyPath, *, needed: bool) -> str | None:
+    """Return why an engine does not compute in the dtype of a row, or None if it does. Raises ConfigError
+    instead if the row is ``needed``."""
     known: Sequence[str] = getattr(plugins.load("runtimes", runtime.name), "DTYPES", ())
     if not known or runtime.dtype in known:
         return None
-    return f"the {runtime.name} engine computes in {' or '.join(known)}, not in {runtime.dtype}"
+    said = f"the {runtime.name} engine computes in {' or '.join(known)}, not in {runtime.dtype}"
+    if needed:
+        raise source.error(path, said)
+    return said
 
 
 def _not_installed(engine: str, schemes: Sequence[ModuleType]) -> str | None:

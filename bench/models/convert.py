@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from bench.errors import Explained
+from bench.errors import BenchError, Explained
 from bench.machine.proc import be_killed_first
 from bench.models.child import Limits, of_libraries, reported
 from bench.models.gguf_header import check_gguf
@@ -28,6 +29,8 @@ from bench.records.grid import Grid, grid_of
 RECIPE = 2  # part of the cache key: increase it when the same GGUF converts to a different result
 GRID_FILE = "grid.json"  # stored beside the converted weights: their type in the GGUF
 OFF_GRID = "off-grid"
+# How transformers says that a file has no vocabulary, or not the id of a special token.
+_NOT_THERE = re.compile(r"'GGUFTokenizerSkeleton' object has no attribute '(\w+)'|(tokens) and scores need")
 CANNOT_READ = 3  # the exit code of the child for a file in which something is wrong
 CONVERT_S, CONVERT_BYTES = 300.0, 4 << 30
 PROBE_TOKENS, PROBE_CHARACTERS = (
@@ -148,14 +151,23 @@ def _alone(gguf: Path) -> Iterator[Path]:
         yield link
 
 
+def _explained(bad: BaseException) -> BenchError | None:
+    """Return what a library has raised about a file, in words of ours where they are known."""
+    if absent := _NOT_THERE.search(str(bad)):
+        name = (absent[1] or absent[2]).replace("unk_", "unknown_").replace("pad_", "padding_")
+        return BenchError(
+            f"tokenizer.ggml.{name} is not in the file, and transformers makes no tokenizer without it"
+        )
+    return of_libraries(bad, "transformers cannot read it, ")
+
+
 def main(arguments: list[str]) -> int:
     """Run the child's command line; it prints the number of parameters that it wrote."""
     gguf, out, *more = arguments
 
     def converted() -> int:
         check_gguf(Path(gguf), to_convert=True)
-        explained = Explained(lambda bad: of_libraries(bad, "transformers cannot read it, "))
-        with explained, _alone(Path(gguf)) as alone:
+        with Explained(_explained), _alone(Path(gguf)) as alone:
             return convert(alone, Path(out), off_grid=OFF_GRID in more)
 
     needs = "converting needs the packages torch, transformers and gguf"

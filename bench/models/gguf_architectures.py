@@ -4,18 +4,25 @@ architecture."""
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from bench.bounded import read_bounded
+from bench.bounded import read_bounded, state_of
 from bench.formatting import one_line
-from bench.models.gguf_format import ARCHITECTURE, STRING
+from bench.models import gguf_format as fmt
+from bench.models.gguf_header import Header, read_header
+from bench.models.gguf_vocabulary import TOKENS
 
-BEGINS = 1 << 16  # bytes in which the architecture stands: llama.cpp and gguf write it first
 SOURCES = ("integrations/ggml.py", "modeling_gguf_pytorch_utils.py")
 SOURCE_BYTES = 4 << 20
-_KEY = len(ARCHITECTURE).to_bytes(8, "little") + ARCHITECTURE.encode() + STRING.to_bytes(4, "little")
+# What transformers reads of a tokenizer without looking whether it is there: for an architecture, keys that
+# must be there if the first of them is, or always if the first is empty. A test calls its converters.
+NEEDED = {
+    "llama": (fmt.END, fmt.BEGIN),
+    "deci": (fmt.END, fmt.BEGIN),
+    "phi3": ("", fmt.BEGIN, fmt.END, fmt.PAD),
+}
 
 
 def why_not_converted(path: Path) -> str | None:
@@ -23,23 +30,29 @@ def why_not_converted(path: Path) -> str | None:
     is known against it.
 
     transformers compares architectures by parts of their names, so only one in which no name of its own
-    occurs is refused here; others may still be refused when they are converted.
+    occurs is refused here; others may still be refused when they are converted. A key of the tokenizer that
+    transformers needs is named. Raises UsageError for a file that is no sound GGUF.
     """
-    architecture, known = architecture_of(path), _names()
+    header, known = _header(path, state_of(path)), _names()
+    architecture = header.architecture
     if not architecture or not known:
         return None
     if any(name == architecture or (len(name) > 2 and name in architecture) for name in known):
-        return None
+        return _without_tokenizer(header)
     return f"the installed transformers reads no GGUF of the architecture {one_line(architecture)[:40]}"
 
 
-def architecture_of(path: Path) -> str:
-    """Return the architecture of a GGUF whose header is sound; empty if it does not stand near the front."""
-    with path.open("rb") as file:
-        content = file.read(BEGINS)
-    _before, found, behind = content.partition(_KEY)
-    size = int.from_bytes(behind[:8], "little") if found else 0
-    return behind[8 : 8 + size].decode(errors="replace")
+def _without_tokenizer(header: Header) -> str | None:
+    """Return which key of a tokenizer is missing without which transformers makes none; None if none is."""
+    given, *keys = NEEDED.get(header.architecture, ("",))
+    needed = [TOKENS, *(keys if not given or given in header.tokenizer else ())]
+    absent = next((key for key in needed if key not in header.tokenizer), None)
+    return f"{absent} is not in the file, and transformers makes no tokenizer without it" if absent else None
+
+
+@lru_cache  # for all rows of a config: a header has some hundred thousand tokens
+def _header(path: Path, _state: tuple[int, int] | None) -> Header:
+    return read_header(path)
 
 
 @cache

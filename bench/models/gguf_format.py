@@ -22,7 +22,9 @@ USUAL_ALIGNMENT = 32
 
 ALIGNMENT, ARCHITECTURE = "general.alignment", "general.architecture"
 PART, PARTS = "split.no", "split.count"  # which part of a model the file is, counted from 0, and of how many
-TEMPLATE = "tokenizer.chat_template"
+TOKENIZER = "tokenizer."  # how the keys of a tokenizer begin
+TEMPLATE = f"{TOKENIZER}chat_template"
+BEGIN, END, PAD = (f"{TOKENIZER}ggml.{name}_token_id" for name in ("bos", "eos", "padding"))
 
 STRING, ARRAY = 8, 9
 # The bytes of each scalar type of a value, by its number.

@@ -7,9 +7,6 @@ tensors behind them, aligned. Standard library only.
 from __future__ import annotations
 
 import math
-import os
-import struct
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -18,22 +15,28 @@ from bench.bounded import must_be_on_the_disk, open_regular, why
 from bench.errors import UsageError
 from bench.formatting import printable
 from bench.models import gguf_format as fmt
+from bench.models.gguf_bytes import HeaderBytes
 from bench.models.gguf_vocabulary import TOKENS, Vocabulary
 from bench.models.sizes import Weights, misfit
-
-CUT = "the file is cut short: it ends within its header"
 
 
 @dataclass(frozen=True)
 class Header:
-    """The header of a GGUF file: its number of weights, which part of a model it is, whether it has a chat
-    template, and which tensor is of a type that is not known here (a newer one, or none)."""
+    """The header of a GGUF file: its number of weights, which part of a model it is, the model's
+    architecture (empty in a later part), the keys of its tokenizer, and which tensor is of a type that is
+    not known here (a newer one, or none)."""
 
     weights: int
     part: int = 1
     parts: int = 1
-    chat_template: bool = False
+    architecture: str = ""
+    tokenizer: frozenset[str] = frozenset()
     unknown: str = ""
+
+    @property
+    def chat_template(self) -> bool:
+        """Return whether the file has a chat template."""
+        return fmt.TEMPLATE in self.tokenizer
 
 
 def check_gguf(path: Path, *, to_convert: bool = False) -> int:
@@ -68,20 +71,17 @@ def read_header(path: Path) -> Header:
     return found
 
 
-class _Header:
+class _Header(HeaderBytes):
     """A pass over a header. Every method raises ValueError for what cannot be."""
 
     def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._size = file.seek(0, os.SEEK_END)
+        super().__init__(file)
         self._alignment = fmt.USUAL_ALIGNMENT
-        self._items = self._numbers_held = self._letters = self._name_bytes = 0
+        self._items = self._numbers_held = 0
         self._sizes: dict[str, int] = {}
         self._split: dict[str, int] = {}
-        self._seen: set[str] = set()
-        self._weights, self._unknown = 0, ""
+        self._weights, self._unknown, self._architecture = 0, "", ""
         self._vocabulary = Vocabulary()
-        file.seek(0)
 
     def check(self) -> Header:
         if self._file.read(4) != fmt.MAGIC:
@@ -100,7 +100,8 @@ class _Header:
             self._must_be_a_model(keys)
         self._must_have_room(places)
         self._vocabulary.must_fit(self._sizes.get("vocab_size"))
-        return Header(self._weights, part, parts, fmt.TEMPLATE in keys, self._unknown)
+        tokenizer = frozenset(key for key in keys if key.startswith(fmt.TOKENIZER))
+        return Header(self._weights, part, parts, self._architecture, tokenizer, self._unknown)
 
     def _must_be_a_model(self, keys: set[str]) -> None:
         if not self._seen:
@@ -124,35 +125,6 @@ class _Header:
                 f"the file is cut short: its tensors need {start + place} bytes, and it has {self._size}"
             )
 
-    def _numbers(self, form: str) -> tuple[int, ...]:
-        size = struct.calcsize(form)
-        content = self._file.read(size)
-        if len(content) < size:
-            raise ValueError(CUT)
-        return struct.unpack(form, content)
-
-    def _skip(self, size: int) -> None:
-        if self._file.tell() + size > self._size:
-            raise ValueError(CUT)
-        self._file.seek(size, os.SEEK_CUR)
-
-    def _new_name(self, what: str) -> str:
-        """Read a name that none before it had: of two keys or tensors readers take one or the other."""
-        (length,) = self._numbers("<Q")
-        self._name_bytes += length
-        if length > fmt.MAX_NAME_BYTES or self._name_bytes > fmt.MAX_NAMES_BYTES:
-            raise ValueError(f"a name of {length} bytes in the header, or too many long ones")
-        content = self._file.read(length)
-        if len(content) < length:
-            raise ValueError(CUT)
-        name = content.decode(errors="replace")
-        if not name.isprintable():  # C++ ends a name at its first NUL, and Python does not
-            raise ValueError(f"the {what} {name[:60]!r} cannot be printed")
-        if name in self._seen:
-            raise ValueError(f"the {what} {name[:60]!r} occurs twice in the header")
-        self._seen.add(name)
-        return name
-
     def _pair(self) -> None:
         key = self._new_name("key")
         (kind,) = self._numbers("<I")
@@ -167,6 +139,8 @@ class _Header:
             self._split[key] = int(self._number(key, kind, fmt.WHOLE_FORMS, "a whole number"))
         elif key in (fmt.ARCHITECTURE, fmt.TEMPLATE) and kind != fmt.STRING:
             raise ValueError(f"the value of {key!r} is of type {kind}, not a text")
+        elif key == fmt.ARCHITECTURE:
+            self._architecture = self._text(key)
         elif setting in fmt.WHOLE:
             self._size_of_model(key, setting, kind)
         elif setting in fmt.REAL and kind != fmt.ARRAY:
@@ -188,22 +162,11 @@ class _Header:
         self._sizes[setting] = max(value, self._sizes.get(setting, 0))  # two architectures may name it
         return None
 
-    def _number(self, key: str, kind: int, forms: Mapping[int, str], words: str) -> float:
-        if kind not in forms:
-            raise ValueError(f"the value of {key[:60]!r} is of type {kind}, not {words}")
-        (value,) = self._numbers(f"<{forms[kind]}")
-        return value
-
     def _value(self, key: str, kind: int, *, in_array: bool = False) -> None:
         if kind in fmt.SCALARS:
             self._skip(fmt.SCALARS[kind])
         elif kind == fmt.STRING:
-            (length,) = self._numbers("<Q")
-            self._letters += length
-            if length > fmt.MAX_TEXT_BYTES or self._letters > fmt.MAX_TEXTS_BYTES:
-                self._skip(length)  # a file that is cut says so
-                raise ValueError(f"the texts in the header are longer than any model's, up to {key[:60]!r}")
-            self._skip(length)
+            self._skip(self._length_of_text(key))
         elif kind == fmt.ARRAY and in_array:
             raise ValueError(f"the array {key[:60]!r} holds arrays, which llama.cpp does not read")
         elif kind == fmt.ARRAY:

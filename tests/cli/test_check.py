@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ggufs import gguf
+from ggufs import WORDS, gguf
 
 from bench import plugins
 from bench.cli import estimate
@@ -438,7 +438,7 @@ def test_a_limit_on_energy_that_nothing_measures_is_noted(
 
 
 def test_quantising_a_gguf_is_noted(make: Make, tmp_path: Path) -> None:
-    (tmp_path / "mine.gguf").write_bytes(gguf())
+    (tmp_path / "mine.gguf").write_bytes(gguf(WORDS, 1))
     text = TEXT.replace("model: smollm2-135m", f"model: {{path: {tmp_path}/mine.gguf}}")
     plain = ("workload.name=fixed", "workload.input_tokens=8")  # no chat: this file has no template
     assert facts(describe(make(*plain, text=text)))["note"] == MAY_BE_CONFOUNDED

@@ -21,7 +21,7 @@ from bench.config.loadable import EAGER_ONLY, ONE_ATTENTION, ONE_FORM, WITH_TOKE
 from bench.config.reader import read_config
 from bench.errors import ConfigError, VariantFailed
 from bench.models import gguf_architectures, templates
-from bench.models.gguf_architectures import architecture_of
+from bench.models.gguf_header import read_header
 from bench.runtimes import _text
 
 TABLE = Path(__file__).parents[2] / "results" / "reference" / "architectures"
@@ -272,8 +272,8 @@ def test_a_gguf_of_an_architecture_that_cannot_be_converted(
     tmp_path: Path, engine: str, architecture: str, said: str | None
 ) -> None:
     about = ggufs.text("general.architecture") + struct.pack("<I", 8) + ggufs.text(architecture)
-    (tmp_path / "m.gguf").write_bytes(ggufs.gguf(about=about))
-    assert architecture_of(tmp_path / "m.gguf") == architecture
+    (tmp_path / "m.gguf").write_bytes(ggufs.gguf(ggufs.WORDS, 1, about=about))
+    assert read_header(tmp_path / "m.gguf").architecture == architecture
     assert "llama-cpp-server" not in WITH_TOKENIZER  # it serves the file as it is
     blocks = {"runtime": {"name": engine}, "workload": {"name": "fixed", "input_tokens": 8}}
     if said is None:
@@ -281,6 +281,47 @@ def test_a_gguf_of_an_architecture_that_cannot_be_converted(
         return
     with pytest.raises(ConfigError, match=said):
         read(tmp_path, {"path": str(tmp_path / "m.gguf")}, **blocks)
+
+
+@pytest.mark.parametrize("kind", [*gguf_architectures.NEEDED, "qwen2", "gpt2", "gemma2", "t5"])
+@pytest.mark.parametrize("given", [(), ("bos",), ("eos",), ("bos", "eos"), ("bos", "eos", "padding")])
+def test_a_key_without_which_transformers_makes_no_tokenizer(
+    tmp_path: Path, kind: str, given: tuple[str, ...]
+) -> None:
+    """Its converters are asked, with the same keys: they say it in words about their own classes."""
+    from transformers.integrations.ggml import GGUF_TO_FAST_CONVERTERS, GGUF_TOKENIZER_MAPPING
+
+    names = {f"tokenizer.{key}": name for key, name in GGUF_TOKENIZER_MAPPING["tokenizer"].items()}
+    keys = [f"tokenizer.ggml.{one}_token_id" for one in given]
+    held = {"tokens": ["<s>", "</s>", "a", "b", "ab"], "scores": [0.0] * 5, "merges": ["a b"]}
+    held |= {names[key]: place for place, key in enumerate(keys)}
+    held |= {"tokenizer_type": "gpt2", "unk_token_id": 0}
+    try:
+        GGUF_TO_FAST_CONVERTERS[kind](held).converted()
+        makes_one = True
+    except AttributeError:
+        makes_one = False
+    about = ggufs.text("general.architecture") + struct.pack("<I", 8) + ggufs.text(kind)
+    pairs = b"".join(ggufs.text(key) + struct.pack("<II", 4, 0) for key in keys)
+    (tmp_path / "m.gguf").write_bytes(ggufs.gguf(pairs + ggufs.WORDS, len(keys) + 1, about=about))
+    said = gguf_architectures.why_not_converted(tmp_path / "m.gguf")
+    assert (said is None) == makes_one, said
+    assert makes_one or "is not in the file, and transformers makes no tokenizer without it" in str(said)
+
+
+def test_a_gguf_without_words(tmp_path: Path) -> None:
+    (tmp_path / "m.gguf").write_bytes(ggufs.gguf())
+    with pytest.raises(ConfigError, match=r"tokenizer\.ggml\.tokens is not in the file"):
+        read(tmp_path, {"path": str(tmp_path / "m.gguf")})
+
+
+def test_the_architecture_is_found_wherever_it_stands(tmp_path: Path) -> None:
+    """It was looked for as bytes, so a text that quotes a header could stand before it."""
+    quoted = ggufs.text("general.architecture") + struct.pack("<I", 8) + ggufs.text("rwkv6")
+    note = ggufs.text("general.description") + struct.pack("<IQ", 8, len(quoted)) + quoted
+    late = ggufs.text("general.note") + struct.pack("<I", 8) + ggufs.text("x" * 70_000)
+    (tmp_path / "m.gguf").write_bytes(ggufs.gguf(late + ggufs.LLAMA, 2, about=note))
+    assert read_header(tmp_path / "m.gguf").architecture == "llama"
 
 
 def test_a_gguf_is_not_judged_without_the_sources_that_read_it(

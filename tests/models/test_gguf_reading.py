@@ -12,8 +12,8 @@ import pytest
 import torch
 import transformers
 
-from bench.errors import UsageError
-from bench.models.convert import _loaded
+from bench.errors import BenchError, Explained, UsageError
+from bench.models.convert import _explained, _loaded
 
 SIZES: dict[str, Any] = {
     "vocab_size": 96, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
@@ -165,3 +165,22 @@ def test_a_number_that_no_tensor_tells(tmp_path: Path, gone: str) -> None:
 
     said = refused(written(tmp_path / "m.gguf", whole, sizes, without=f"llama.{gone}"))
     assert said.startswith(f"llama.{gone} is not in the file, so made up by transformers; give the model")
+
+
+@pytest.mark.parametrize(
+    ("held", "key"),
+    [
+        ({"tokens": ["a"], "merges": [], "eos_token_id": 0}, "bos_token_id"),
+        ({}, "tokens"),
+        ({"merges": []}, "tokens"),
+    ],
+)
+def test_a_tokenizer_that_transformers_cannot_make_is_explained(held: dict[str, Any], key: str) -> None:
+    """Of a file that reaches the conversion, such as one of a card: its words are about classes."""
+    from transformers.integrations.ggml import GGUFLlamaConverter
+
+    with pytest.raises(BenchError) as caught, Explained(_explained):
+        GGUFLlamaConverter(held).converted()
+    assert str(caught.value) == (
+        f"tokenizer.ggml.{key} is not in the file, and transformers makes no tokenizer without it"
+    )
