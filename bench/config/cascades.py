@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bench.config.cascade_questions import check_questions
-from bench.config.model_shapes import check_order, check_shapes
+from bench.config.model_shapes import check_classes, check_order, check_shapes
 from bench.config.settings import RuntimeBlock
 from bench.config.spec import Group, Optimisation
 from bench.config.support import why_unsupported
@@ -62,12 +62,21 @@ def check_edge(
             raise source.error((*inner, place), "an edge model cannot be a cascade itself")
     check_questions(source, dict(steps[last].params), (*path, last))
     _check_cloud(source, dict(steps[last].params).get("cloud"), (*path, last, "cloud"))
-    model = named_or_path(edge.model)
-    check_order(source, model, edge.optimise, inner, find)
-    check_shapes(source, model, edge.optimise, inner, find)
+    _check_steps(source, runtime, edge, inner, find)
     device = edge_runtime(runtime, edge)
     why = why_unsupported(source, device, edge.optimise, ("runtime", "device"), inner, is_baseline=False)
     return f"the edge model: {why}" if why else None
+
+
+def _check_steps(
+    source: YamlSource, runtime: RuntimeBlock, edge: Any, path: KeyPath, find: FindModel
+) -> None:
+    """Check what is done to the edge model, as for any row."""
+    model = named_or_path(edge.model)
+    check_order(source, model, edge.optimise, path, find)
+    check_shapes(source, model, edge.optimise, path, find)
+    if runtime.python is None:
+        check_classes(source, model, edge.optimise, path, find)
 
 
 def _check_cloud(source: YamlSource, cloud: Any, path: KeyPath) -> None:

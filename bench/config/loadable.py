@@ -72,6 +72,7 @@ def check_loadable(
 
 def _of_model(model: ModelRef, runtime: RuntimeBlock, find: FindModel) -> tuple[str, str] | None:
     """Return (what is wrong with a model, what helps), or None."""
+    said: str | None
     if isinstance(model, Random) and not getattr(plugins.load("runtimes", runtime.name), "RANDOM", True):
         said = f"the {runtime.name} engine needs a model's weights, not random ones"
         return said, "name a model in models/ with pinned weights, or {path}"

@@ -9,6 +9,7 @@ from bench import plugins
 from bench.config.loadable import config_of, context_of
 from bench.config.settings import WorkloadBlock
 from bench.config.spec import Optimisation
+from bench.formatting import printable
 from bench.models.json_files import json_object, method_of, packing
 from bench.models.lora import config_directory
 from bench.models.reference import LocalPath, ModelRef, Named, Random
@@ -84,6 +85,19 @@ def check_shapes(
                 raise source.error((*path, index), reason)
             if leaves_weights(step.verb, module) != "packs":  # what packs weights leaves the shapes
                 return
+
+
+def check_classes(
+    source: YamlSource, model: ModelRef, steps: Sequence[Optimisation], path: KeyPath, find: FindModel
+) -> None:
+    """Refuse a step that the class of a known model does not take, whatever its shape."""
+    config = config_of(model, find)
+    for index, step in enumerate(steps if config else ()):
+        scheme = plugins.load(f"optimisations.{step.verb}", step.scheme)
+        if not hasattr(scheme, "refuse_model"):
+            continue
+        if reason := scheme.refuse_model(scheme.Params(**dict(step.params)), config):
+            raise source.error((*path, index), printable(reason))
 
 
 def check_students(

@@ -12,6 +12,7 @@ from bench.config.gpu_memory import too_large_for_gpu
 from bench.config.loadable import check_loadable, config_of
 from bench.config.merging import Raw, merged
 from bench.config.model_shapes import (
+    check_classes,
     check_fits,
     check_order,
     check_shapes,
@@ -119,6 +120,8 @@ class RowReader(ServedRows):
         self._encodes(name, runtime, workload, steps, path)
         check_order(self.source, model, steps, place, self.find_model)
         check_shapes(self.source, model, steps, place, self.find_model)
+        if runtime.python is None:  # another interpreter may have other classes
+            check_classes(self.source, model, steps, place, self.find_model)
         why = self._why_not(model, runtime, workload, steps, path)
         return Arm(name, False, model, runtime, workload, steps, why)
 

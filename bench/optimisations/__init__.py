@@ -24,6 +24,8 @@ A scheme is a module with
   censuses,
 * ``refuse(params, architecture)`` (optional): returns why the settings do not fit a model of this shape, with
   the nearest settings that do. It is called before the model is loaded, if the shape is known,
+* ``refuse_model(params, config)`` (optional): returns why the class of a model does not take the scheme, by
+  its ``config.json``, or None. It is called before the model is loaded, if the config is known,
 * ``unused(params)`` (optional): returns the settings that do nothing beside the others, each with its reason;
   a config that gives one of them another value than the default is refused,
 * ``NOTE`` (optional): what a reader should know if the row is not cheaper than the baseline,

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from bench.engine import one_off
 from bench.engine.evidence import Census, Check, check
 from bench.errors import Unsupported
-from bench.optimisations.shared import calibration, decoder
+from bench.optimisations.shared import calibration, classes, decoder
 
 REQUIRES = ("torch",)
 WEIGHTS = "any"
@@ -65,6 +65,11 @@ def refuse(params: Params, architecture: Mapping[str, Any]) -> str | None:
     if params.drop and max(params.drop) >= layers:
         return f"drop {max(params.drop)}: the layers of the model are 0 to {layers - 1}"
     return None if params.kept(layers) >= 1 else f"none of the {layers} layers would stay"
+
+
+def refuse_model(params: Params, config: Mapping[str, Any]) -> str | None:
+    """Return why the class of a model does not take this scheme, or None; ``config`` is its config.json."""
+    return classes.why_no_blocks(config)
 
 
 def apply(model: Any, params: Params) -> Any:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from bench.engine import one_off
 from bench.engine.evidence import Census, Check, check
 from bench.errors import Unsupported
-from bench.optimisations.shared import calibration, decoder
+from bench.optimisations.shared import calibration, classes, decoder
 
 REQUIRES = ("torch",)
 MULTIPLE = 8  # kernels are fast for widths that are multiples of this
@@ -56,6 +56,11 @@ def refuse(params: Params, architecture: Mapping[str, Any]) -> str | None:
         return None
     nearest = min(range(together, heads + 1, together), key=lambda one: abs(one - kept))
     return f"keep_heads {kept}: the model has {heads} heads, {together} to a key; the nearest is {nearest}"
+
+
+def refuse_model(params: Params, config: Mapping[str, Any]) -> str | None:
+    """Return why the class of a model does not take this scheme, or None; ``config`` is its config.json."""
+    return classes.why_not_like_llama(config)
 
 
 def apply(model: Any, params: Params) -> Any:

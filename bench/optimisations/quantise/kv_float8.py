@@ -6,13 +6,14 @@ largest magnitude divided by 448, the largest number of e4m3. A layer with a sli
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from bench.engine import Changed
 from bench.engine.evidence import Census, Check
-from bench.optimisations.shared import kv_cache
+from bench.optimisations.shared import classes, kv_cache
 
 REQUIRES = ("torch",)
 DECODING = True
@@ -24,6 +25,11 @@ LARGEST = 448.0
 @dataclass(frozen=True)
 class Params:
     """This scheme has no settings."""
+
+
+def refuse_model(params: Params, config: Mapping[str, Any]) -> str | None:
+    """Return why the class of a model does not take this scheme, or None; ``config`` is its config.json."""
+    return classes.why_no_other_cache(config)
 
 
 def apply(model: Any, params: Params) -> Changed:

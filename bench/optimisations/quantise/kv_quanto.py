@@ -7,12 +7,13 @@ window stay as they are.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from bench.engine import Changed
 from bench.engine.evidence import Census, Check
-from bench.optimisations.shared import kv_cache, quanto
+from bench.optimisations.shared import classes, kv_cache, quanto
 
 REQUIRES = ("optimum.quanto",)
 DECODING = True
@@ -33,6 +34,11 @@ class Params:
 
     def __post_init__(self) -> None:
         kv_cache.check_sizes(self.group_size, self.residual_length)
+
+
+def refuse_model(params: Params, config: Mapping[str, Any]) -> str | None:
+    """Return why the class of a model does not take this scheme, or None; ``config`` is its config.json."""
+    return classes.why_no_other_cache(config)
 
 
 def apply(model: Any, params: Params) -> Changed:

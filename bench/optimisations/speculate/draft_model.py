@@ -7,6 +7,7 @@ model is often right and much faster, and where a pass over a few tokens costs h
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from bench.engine import Changed
 from bench.engine.evidence import Census, Check, check
 from bench.errors import Unsupported
+from bench.optimisations.shared import classes
 from bench.optimisations.shared.drafting import ModelDrafter, drafts
 
 REQUIRES = ("torch", "transformers", "safetensors")
@@ -32,6 +34,11 @@ class Params:
     def __post_init__(self) -> None:
         if not 1 <= self.tokens <= 64:
             raise ValueError("tokens must be 1 to 64")
+
+
+def refuse_model(params: Params, config: Mapping[str, Any]) -> str | None:
+    """Return why the class of a model does not take this scheme, or None; ``config`` is its config.json."""
+    return classes.why_no_drafts(config)
 
 
 def apply(model: Any, params: Params) -> Changed:

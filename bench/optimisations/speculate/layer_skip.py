@@ -13,7 +13,7 @@ from typing import Any
 from bench.engine import Changed
 from bench.engine.evidence import Census, Check
 from bench.errors import Unsupported
-from bench.optimisations.shared import decoder
+from bench.optimisations.shared import classes, decoder
 from bench.optimisations.shared.drafting import ModelDrafter, drafts
 
 REQUIRES = ("torch",)
@@ -41,6 +41,11 @@ def refuse(params: Params, architecture: Mapping[str, Any]) -> str | None:
     if params.layers is not None and params.layers >= layers:
         return f"layers {params.layers}: the model has {layers}; the nearest is {layers - 1}"
     return None
+
+
+def refuse_model(params: Params, config: Mapping[str, Any]) -> str | None:
+    """Return why the class of a model does not take this scheme, or None; ``config`` is its config.json."""
+    return classes.why_no_drafts(config) or classes.why_no_blocks(config)
 
 
 def apply(model: Any, params: Params) -> Changed:

@@ -6,13 +6,14 @@ repeats its prompt, as summaries and edits of code do, and not where it says som
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bench.engine import Changed
 from bench.engine.evidence import Census, Check
 from bench.engine.speculation import Drafter
+from bench.optimisations.shared import classes
 from bench.optimisations.shared.drafting import drafts
 
 REQUIRES = ("torch",)
@@ -55,6 +56,11 @@ class Lookup(Drafter):
                 if tokens[place : place + length] == last:
                     return tokens[place + length : place + length + min(self.params.tokens, most)]
         return []
+
+
+def refuse_model(params: Params, config: Mapping[str, Any]) -> str | None:
+    """Return why the class of a model does not take this scheme, or None; ``config`` is its config.json."""
+    return classes.why_no_drafts(config)
 
 
 def apply(model: Any, params: Params) -> Changed:

@@ -16,7 +16,7 @@ from bench.engine.split_socket import Codec
 from bench.engine.splitting import Prices
 from bench.errors import Unsupported
 from bench.link import NO_DELAY, LinkSettings
-from bench.optimisations.shared import decoder, halves
+from bench.optimisations.shared import classes, decoder, halves
 
 REQUIRES = ("torch", "transformers")
 DECODING = True
@@ -44,6 +44,11 @@ class Params:
         if self.edge_layers == 0 and self.activations != "as-they-are":
             raise ValueError("activations must be as-they-are with edge_layers 0: token ids are sent then")
         halves.check_prices(self)
+
+
+def refuse_model(params: Params, config: Mapping[str, Any]) -> str | None:
+    """Return why the class of a model does not take this scheme, or None; ``config`` is its config.json."""
+    return classes.why_no_blocks(config)
 
 
 def refuse(params: Params, architecture: Mapping[str, Any]) -> str | None:

@@ -1,0 +1,97 @@
+"""Know from a ``config.json`` on which classes of transformers a scheme cannot work.
+
+A class decides what it keeps from token to token, and of which layers its blocks are made. The sets are
+those of transformers 5.17: ``scripts/architecture-schemes`` tries every class that is measured, and a test
+compares its table with them. A class that is in no set is not judged here. The scheme itself looks at every
+model after loading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bench.optimisations.shared.decoder import ATTENTION, MLP
+
+Config = Mapping[str, Any]
+
+# Their blocks are not in ``model.layers``.
+OTHER_PLACE = frozenset({
+    "bart", "bert", "bert-generation", "bigbird_pegasus", "biogpt", "blenderbot-small", "bloom",
+    "camembert", "codegen", "ctrl", "data2vec-text", "electra", "ernie", "falcon", "falcon_mamba",
+    "fuyu", "gemma3", "gemma4", "gemma4_unified", "got_ocr2", "gpt-sw3", "gpt2", "gpt_bigcode",
+    "gpt_neo", "gpt_neox", "gpt_neox_japanese", "gptj", "hrm_text", "mamba", "mamba2", "marian",
+    "mbart", "mpt", "mvp", "opt", "pegasus", "plbart", "roberta", "roberta-prelayernorm",
+    "roc_bert", "rwkv", "trocr", "whisper", "xlm-roberta", "xlm-roberta-xl", "xlstm", "xmod",
+})  # fmt: skip
+# Their blocks have fused layers, experts, or other names.
+OTHER_BLOCKS = frozenset({
+    "afmoe", "apertus", "arcee", "aria_text", "axk1", "axk2", "bamba", "cohere2_moe", "deepseek_v2",
+    "deepseek_v3", "deepseek_v32", "deepseek_v4", "dots1", "ernie4_5_moe", "exaone_moe",
+    "falcon_h1", "flex_olmo", "gemma3n_text", "glm", "glm4", "glm4_moe", "glm4_moe_lite",
+    "glm_moe_dsa", "gpt_oss", "granitemoe", "granitemoe_swa", "granitemoehybrid",
+    "granitemoeshared", "hunyuan_v1_moe", "hy_v3", "hy_v4", "inkling_text", "jais2", "jamba",
+    "jetmoe", "kimi_linear", "laguna", "lfm2", "lfm2_moe", "llama4", "llama4_text", "longcat_flash",
+    "mellum", "mimo_v2_flash", "minicpm3", "minimax", "minimax_m2", "minimax_m3_vl_text", "mixtral",
+    "modernbert-decoder", "moshi", "nanochat", "nemotron", "nemotron_h", "olmo_hybrid", "olmoe",
+    "persimmon", "phi", "phi3", "phi4_multimodal", "phimoe", "qwen2_moe", "qwen3_5", "qwen3_5_moe",
+    "qwen3_5_moe_text", "qwen3_5_text", "qwen3_moe", "qwen3_next", "recurrent_gemma", "solar_open",
+    "starcoder2", "xglm", "youtu", "zamba", "zamba2", "zaya",
+})  # fmt: skip
+# They keep a state that every token changes, from which none can be taken out again.
+STATES = frozenset({
+    "bamba", "falcon_h1", "falcon_mamba", "granitemoehybrid", "jamba", "kimi_linear", "mamba",
+    "mamba2", "minimax", "nemotron_h", "olmo_hybrid", "qwen3_5", "qwen3_5_moe", "qwen3_5_moe_text",
+    "qwen3_5_text", "qwen3_next", "rwkv", "xlstm", "zamba", "zamba2", "zaya",
+})  # fmt: skip
+# They keep an index beside keys and values, or a convolution.
+OTHER_CACHES = frozenset({
+    "axk2", "deepseek_v32", "deepseek_v4", "glm_moe_dsa", "hy_v4", "inkling_text", "lfm2_moe",
+})  # fmt: skip
+SEES_ALL_TOKENS = frozenset({"attention", "full_attention", "sliding_attention", "chunked_attention"})
+
+
+def why_no_blocks(config: Config) -> str | None:
+    """Return why a scheme that takes whole blocks does not find those of a model; None if it does."""
+    if config.get("model_type") not in OTHER_PLACE:
+        return None
+    return f"known are decoders with model.layers, not {_class(config)}"
+
+
+def why_not_like_llama(config: Config) -> str | None:
+    """Return why a block does not have the seven linear layers of a Llama block; None if it has."""
+    if config.get("model_type") not in OTHER_BLOCKS:
+        return why_no_blocks(config)
+    known = ", ".join((*ATTENTION, *MLP))
+    return f"width pruning knows blocks with {known} only, and those of {_class(config)} have others"
+
+
+def why_no_other_cache(config: Config) -> str | None:
+    """Return why no cache that packs keys and values can stand for that of a model; None if it can."""
+    if config.get("model_type") not in STATES | OTHER_CACHES or _attends_only(config):
+        return None
+    return f"the cache of {_class(config)} has more than keys and values, and only those are packed"
+
+
+def why_no_drafts(config: Config) -> str | None:
+    """Return why drafts cannot be taken back from what a model keeps; None if they can."""
+    if config.get("model_type") not in STATES or _attends_only(config):
+        return None
+    return f"no token can be taken out of the cache of {_class(config)}, so nothing can be drafted"
+
+
+def _attends_only(config: Config) -> bool:
+    """Return whether a model of a hybrid class has layers with attention alone, as some Granite 4 do."""
+    inner = config.get("text_config")
+    for block in (config, inner if isinstance(inner, Mapping) else {}):
+        for key in ("layer_types", "layers_block_type"):
+            kinds = block.get(key)
+            if isinstance(kinds, list) and kinds:
+                return all(isinstance(one, str) and one in SEES_ALL_TOKENS for one in kinds)
+    return False
+
+
+def _class(config: Config) -> str:
+    named = config.get("architectures")
+    first = named[0] if isinstance(named, list) and named else config.get("model_type")
+    return str(first)[:60]

@@ -1,0 +1,140 @@
+"""Which classes take a scheme is known from their config: as the table says, where each of them was tried."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+import yaml
+from byte_tokenizer import write_tokenizer
+from schemes_by_family.families import FAMILIES
+
+from bench import plugins
+from bench.config.reader import read_config
+from bench.engine import Options
+from bench.engine.stepping import probe
+from bench.errors import ConfigError, Unsupported
+from bench.models.registry import find_model
+from bench.optimisations import verbs
+from bench.optimisations.prune import width
+from bench.optimisations.quantise import kv_float8
+from bench.optimisations.shared import classes
+from bench.optimisations.speculate import prompt_lookup
+from bench.runtimes import transformers as engine
+
+RESULTS = Path(__file__).parents[3] / "results" / "reference"
+TRIED = [
+    json.loads(line)
+    for file in (RESULTS / "architectures").glob("schemes-*.jsonl")
+    for line in file.read_text().splitlines()
+]
+CELLS = [
+    json.loads(line)
+    for file in (RESULTS / "schemes-by-family").glob("*.jsonl")
+    for line in file.read_text().splitlines()
+]
+SMALL: dict[str, Any] = {
+    "vocab_size": 260, "hidden_size": 64, "num_hidden_layers": 2, "intermediate_size": 64,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "pad_token_id": 0,
+}  # fmt: skip
+
+
+def kinds(column: str) -> set[str]:
+    return {row["model_type"] for row in TRIED if row[column] is not None}
+
+
+def test_the_sets_are_those_of_the_table() -> None:
+    assert len(TRIED) > 150
+    assert kinds("blocks") == classes.OTHER_PLACE
+    assert kinds("width") == classes.OTHER_PLACE | classes.OTHER_BLOCKS
+    assert kinds("kv-float8") == classes.STATES | classes.OTHER_CACHES
+    assert kinds("prompt-lookup") == classes.STATES
+    assert not classes.STATES & classes.OTHER_CACHES
+    assert not classes.OTHER_PLACE & classes.OTHER_BLOCKS
+
+
+def test_no_scheme_refuses_a_family_on_which_it_was_applied() -> None:
+    """And what it refused because of its class, it refuses before anything is loaded."""
+    judged = 0
+    for row in CELLS:
+        scheme = plugins.load(f"optimisations.{row['verb']}", row["scheme"])
+        if not hasattr(scheme, "refuse_model"):
+            continue
+        judged += 1
+        said = scheme.refuse_model(None, find_model(FAMILIES[row["family"]].card).config)
+        by_class = row["end"] == "unsupported" and "pruning knows" in row["reason"]
+        assert (said is not None) == by_class, (row, said)
+    assert judged > 80
+
+
+MAMBA = transformers.Mamba2Config(
+    vocab_size=260, hidden_size=64, num_hidden_layers=2, state_size=8, num_heads=4, head_dim=32, n_groups=1
+)
+FALCON = transformers.FalconH1Config(
+    **SMALL, mamba_d_ssm=64, mamba_n_heads=4, mamba_d_head=16, mamba_d_state=8, mamba_n_groups=1
+)
+PHI = transformers.Phi3Config(**SMALL)
+
+
+def begun(model: Any) -> None:
+    loaded = engine.TransformersEngine(model, Path("nowhere"), Options(device="cpu", threads=1))
+    loaded.change(prompt_lookup.apply(model, prompt_lookup.Params()))
+    loaded.prefill([probe(8, 260)], 4)
+
+
+EXAMPLES: list[tuple[Any, dict[str, str], Callable[[Any], object], str]] = [
+    (MAMBA, {"speculate": "prompt-lookup"}, begun, "no token can be taken out of the cache of Mamba2"),
+    (
+        FALCON, {"quantise": "kv-float8"}, lambda model: kv_float8.apply(model, kv_float8.Params()),
+        "the cache of FalconH1ForCausalLM has",
+    ),
+    (PHI, {"prune": "width"}, lambda model: width.apply(model, width.Params()), "width pruning knows blocks"),
+]  # fmt: skip
+
+
+def read(to: Path, config: Any, step: dict[str, str], **runtime: object) -> Any:
+    """The config of a model is all that is read of it, beside the headers of its weights."""
+    torch.manual_seed(0)
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(to / "model")
+    write_tokenizer(to / "model")
+    blocks = {"runtime": {"attention": "eager", **runtime}, "price": {"usd_per_hour": 1.0}}
+    variant = {"name": "v", "optimise": [step]}
+    file = to / "config.yaml"
+    file.write_text(yaml.safe_dump({"model": {"path": str(to / "model")}, **blocks, "variants": [variant]}))
+    return read_config(file)
+
+
+@pytest.mark.parametrize(("config", "step", "apply", "words"), EXAMPLES, ids=["mamba2", "falcon-h1", "phi3"])
+def test_check_says_what_the_scheme_says_after_loading(
+    tmp_path: Path, config: Any, step: dict[str, str], apply: Callable[[Any], object], words: str
+) -> None:
+    with pytest.raises(Unsupported, match=words):
+        apply(transformers.AutoModelForCausalLM.from_config(config).eval())
+    with pytest.raises(ConfigError, match=words) as caught:
+        read(tmp_path, config, step)
+    assert caught.value.key == "variants[0].optimise[0]"
+    read(tmp_path, config, step, python="/usr/bin/python3")  # which may have another transformers
+
+
+def test_a_hybrid_class_with_attention_alone_is_not_judged_by_its_name() -> None:
+    """Some Granite 4 have no layer of the other kind."""
+    for kind in ("attention", "full_attention"):
+        config = {"model_type": "granitemoehybrid", "layer_types": [kind] * 2}
+        assert classes.why_no_drafts(config) is None
+        assert classes.why_no_other_cache(config) is None
+        mixed = {**config, "layer_types": [kind, "mamba"]}
+        assert classes.why_no_drafts(mixed) is not None
+        assert classes.why_no_other_cache(mixed) is not None
+
+
+def test_a_class_that_is_not_known_is_not_judged() -> None:
+    for verb in verbs():
+        for _name, scheme in plugins.each(f"optimisations.{verb}"):
+            if hasattr(scheme, "refuse_model"):
+                assert scheme.refuse_model(None, {"model_type": "her-own", "architectures": ["Hers"]}) is None
+                assert scheme.refuse_model(None, {}) is None
