@@ -80,6 +80,9 @@ def _of_model(model: ModelRef, runtime: RuntimeBlock, find: FindModel) -> tuple[
     if isinstance(model, LocalPath) and model.path.is_dir():
         if said := _unread(model.path, runtime.name):
             return said, "add its tokenizer files, or measure speed alone with {random: NAME}"
+        refuse_directory = getattr(plugins.load("runtimes", runtime.name), "refuse_directory", None)
+        if refuse_directory is not None and (said := refuse_directory(config_directory(model.path))):
+            return f"{model.path}: {printable(said)}", OWN_CODE
         if reads_text and (said := _of_directory(model.path, runtime.task)):
             return f"{model.path}: {printable(said)}", ""
     if not reads_text:

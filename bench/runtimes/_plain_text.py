@@ -3,13 +3,49 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.engine import Engine
 from bench.engine.template_limits import as_bytes, decoded, encoding, loading, whole_texts, within
-from bench.formatting import one_line
+from bench.formatting import MIB, one_line
+from bench.models.json_files import json_object
+
+TOKENIZER_BYTES = 256 * MIB
+
+
+# Classes with which transformers reads tokenizer.json as it stands there. With every other class it takes the
+# words and the merges from the file, and builds around them what its own code says.
+AS_IT_STANDS = (None, "PreTrainedTokenizerFast", "TokenizersBackend")
+BUILT: Mapping[str, Mapping[str, Any]] = {
+    "GPT2Tokenizer": {
+        "normalizer": None,
+        "pre_tokenizer": {
+            "type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True,
+        },
+    },
+}  # fmt: skip
+
+
+def why_other_tokens(directory: Path) -> str | None:
+    """Return why transformers could make other tokens of a text than ``tokenizer.json`` says; None if it
+    would not, as far as the files show it, and if there are no files."""
+    file, settings = directory / "tokenizer.json", directory / "tokenizer_config.json"
+    if not file.is_file() or not settings.is_file():
+        return None
+    named = json_object(settings, TOKENIZER_BYTES).get("tokenizer_class")
+    if named in AS_IT_STANDS:
+        return None
+    built = BUILT.get(str(named).removesuffix("Fast"))
+    held = json_object(file, TOKENIZER_BYTES)
+    if built is not None and all(held.get(key) == value for key, value in built.items()):
+        return None
+    return (
+        f"{settings.name}: with the tokenizer_class {str(named)[:60]} transformers splits a text in its own "
+        "way, and this engine as tokenizer.json says, so it could read other tokens: name TokenizersBackend "
+        "there if the file is right"
+    )
 
 
 class PlainText(Engine):

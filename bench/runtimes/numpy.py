@@ -19,7 +19,7 @@ from bench.models.json_files import json_object
 from bench.records import Facts
 from bench.runtimes._config import unknown_key
 from bench.runtimes._llama import Shape, blas_threads, random_weights, read_weights, rotate, rotation
-from bench.runtimes._plain_text import PlainText
+from bench.runtimes._plain_text import PlainText, why_other_tokens
 from bench.runtimes._text import end_ids_of
 
 if TYPE_CHECKING:
@@ -37,6 +37,9 @@ def refuse_model(config: Mapping[str, Any]) -> str | None:
     return unknown_key("numpy", config)
 
 
+refuse_directory = why_other_tokens  # what bench check asks of a model's files, beside its config
+
+
 def load(directory: Path, options: Options) -> NumpyEngine:
     """Load the model.
 
@@ -47,7 +50,7 @@ def load(directory: Path, options: Options) -> NumpyEngine:
         raise Unsupported("the numpy engine runs on the CPU")
     if options.dtype != "float32":
         raise Unsupported(f"the numpy engine computes in float32, not in {options.dtype}")
-    if reason := refuse_model(config):
+    if reason := refuse_model(config) or (None if options.random else refuse_directory(directory)):
         raise Unsupported(reason)
     shape = Shape.of(config)
     weights = random_weights(shape) if options.random else read_weights(directory, shape)

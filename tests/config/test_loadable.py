@@ -14,15 +14,19 @@ import transformers
 import yaml
 from byte_tokenizer import write_tokenizer
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
 
 from bench import plugins
 from bench.cli.check import describe
 from bench.config.loadable import EAGER_ONLY, ONE_ATTENTION, ONE_FORM, WITH_TOKENIZER
 from bench.config.reader import read_config
-from bench.errors import ConfigError, VariantFailed
+from bench.engine import Options
+from bench.errors import ConfigError, Unsupported, VariantFailed
 from bench.models import gguf_architectures, templates
 from bench.models.gguf_header import read_header
 from bench.runtimes import _text
+from bench.runtimes import numpy as numpy_engine
+from bench.runtimes._plain_text import AS_IT_STANDS, why_other_tokens
 
 TABLE = Path(__file__).parents[2] / "results" / "reference" / "architectures"
 OWN_READERS = ("numpy", "llama-cpp", "onnxruntime")  # of config.json: a key that one ignores is another model
@@ -141,6 +145,48 @@ def test_a_key_that_an_engine_does_not_compute(
     with pytest.raises(ConfigError, match=f"engine does not compute {key}: .*runtime.name transformers runs"):
         read(tmp_path, {"path": str(llama)}, runtime={"name": engine})
     read(tmp_path, {"path": str(llama)})  # transformers runs the model's own code
+
+
+NAMED = [
+    None,
+    *AS_IT_STANDS[1:],
+    "GPT2Tokenizer",
+    "GPT2TokenizerFast",
+    "LlamaTokenizer",
+    "LlamaTokenizerFast",
+]
+WRITTEN = "Hello, wörld  two\n lines 12 don't x"
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_an_engine_that_reads_other_tokens_than_transformers(
+    tmp_path: Path, llama: Path, name: str | None
+) -> None:
+    """With the class of a Llama, transformers takes the words from the file and nothing else."""
+    file = llama / "tokenizer_config.json"
+    said = {**json.loads(file.read_text()), "tokenizer_class": name}
+    file.write_text(
+        json.dumps(said if name else {key: said[key] for key in said if key != "tokenizer_class"})
+    )
+    theirs = transformers.AutoTokenizer.from_pretrained(llama, local_files_only=True)
+    ours = Tokenizer.from_file(str(llama / "tokenizer.json"))
+    same = theirs(WRITTEN)["input_ids"] == ours.encode(WRITTEN).ids
+    assert same == (why_other_tokens(llama) is None) == (not str(name).startswith("Llama"))
+    if same:
+        read(tmp_path, {"path": str(llama)}, runtime={"name": "numpy"})
+        return
+    with pytest.raises(ConfigError, match="with the tokenizer_class LlamaTokenizer"):
+        read(tmp_path, {"path": str(llama)}, runtime={"name": "numpy"})
+    with pytest.raises(Unsupported, match="it could read other tokens"):
+        numpy_engine.load(llama, Options(device="cpu", threads=1))
+
+
+def test_another_pre_tokenizer_than_that_of_the_class(llama: Path) -> None:
+    settings, file = llama / "tokenizer_config.json", llama / "tokenizer.json"
+    settings.write_text(json.dumps({**json.loads(settings.read_text()), "tokenizer_class": "GPT2Tokenizer"}))
+    assert why_other_tokens(llama) is None
+    file.write_text(json.dumps({**json.loads(file.read_text()), "pre_tokenizer": None}))
+    assert "tokenizer_class GPT2Tokenizer" in str(why_other_tokens(llama))
 
 
 @pytest.mark.parametrize("engine", ["llama-cpp", "onnxruntime", "openvino"])
