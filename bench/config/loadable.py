@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import plugins
-from bench.config.settings import RuntimeBlock
+from bench.config.settings import RuntimeBlock, WorkloadBlock
 from bench.formatting import printable
 from bench.models.gguf_architectures import why_not_converted
 from bench.models.gguf_format import is_gguf
@@ -18,7 +18,7 @@ from bench.models.lora import config_directory
 from bench.models.reference import LocalPath, ModelRef, Named, Random
 from bench.models.registry import FindModel
 from bench.models.safetensors_header import safetensors_header
-from bench.models.templates import has_tokenizer
+from bench.models.templates import has_tokenizer, without_default
 from bench.models.weight_files import INDEX, WHOLE, weight_files
 from bench.yaml_source import KeyPath, YamlSource
 
@@ -35,6 +35,8 @@ EAGER_ONLY = frozenset({
 # Engines that read text with the tokenizer beside the weights; others, of a user too, may need none.
 WITH_TOKENIZER = ("transformers", "transformers-parallel", "onnxruntime", "openvino", "llama-cpp", "numpy")
 OF_TRANSFORMERS = ("transformers", "transformers-parallel")
+WITH_TEMPLATES = tuple(name for name in WITH_TOKENIZER if name != "numpy")  # which reads plain text
+MOST_SAID = 400
 ONE_FORM = ("numpy", "command", "callable")  # these read it from this file only
 TOKENIZER = "tokenizer.json"
 ONE_ATTENTION = ("onnxruntime", "openvino")  # for decoders; an encoder is traced with that of transformers
@@ -103,7 +105,7 @@ def _not_computed(config: Mapping[str, Any], runtime: RuntimeBlock) -> str | Non
     refuse_model = getattr(plugins.load("runtimes", runtime.name), "refuse_model", None)
     if refuse_model is None or runtime.task is not None or not config:
         return None
-    said: str | None = refuse_model(config)
+    said: str | None = refuse_model(config, **dict(runtime.own))
     return said
 
 
@@ -190,6 +192,19 @@ def _half(config: Mapping[str, Any]) -> str | None:
         return None
     kind = f" ({names[0]})" if names else ""
     return f"this is an encoder-decoder{kind}: what is measured reads and writes with one stack of layers"
+
+
+def check_template(
+    source: YamlSource, model: ModelRef, runtime: RuntimeBlock, workload: WorkloadBlock, place: KeyPath
+) -> None:
+    """Raise ConfigError if a message would be put into a chat template, and several have names, none of which
+    is the default. ``place`` is that of the model."""
+    if not isinstance(model, LocalPath) or runtime.task or runtime.name not in WITH_TEMPLATES:
+        return
+    names = without_default(model.path)
+    if names and any(one.chat for one in plugins.load("workloads", workload.name).prompts(workload)):
+        said = f"{model.path}: chat templates for {', '.join(names)}, and no default for a message"
+        raise source.error(place, printable(said[:MOST_SAID]), "name one of them default")
 
 
 def context_of(model: ModelRef) -> int | None:

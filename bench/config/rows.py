@@ -9,7 +9,7 @@ from bench import plugins
 from bench.config.cascades import check_edge
 from bench.config.encoders import check_encoder, check_same_task, with_task
 from bench.config.gpu_memory import too_large_for_gpu
-from bench.config.loadable import check_loadable, config_of
+from bench.config.loadable import check_loadable, check_template
 from bench.config.merging import Raw, merged
 from bench.config.model_shapes import (
     check_classes,
@@ -157,10 +157,7 @@ class RowReader(ServedRows):
             )
         places = self.place(path, "model"), self.place(path, "runtime", "attention")
         check_loadable(self.source, model, runtime, places, self.find_model)
-        if (refuse := getattr(engine, "refuse", None)) is not None:
-            config = None if isinstance(model, Random) else config_of(model, self.find_model)
-            if said := refuse(engine.Params(**dict(runtime.own)), config):
-                raise self.source.error(self.place(path, "runtime", "name"), said)
+        check_template(self.source, model, runtime, workload, places[0])
         length = self.place(path, "workload", "output_tokens")
         written = 0 if runtime.task else workload.output_tokens
         check_fits(self.source, model, (workload.input_tokens or 1) + written, length, self.find_model)

@@ -12,6 +12,7 @@ from bench.models.lora import config_directory, is_adapter
 # A tokenizer reads no chat_template.json: that is the file of a processor.
 FILES = ("chat_template.jinja", f"{TEMPLATES}/default.jinja")
 SETTINGS = "tokenizer_config.json"
+DEFAULT = "default"
 # The files of which a tokenizer has at least one, in any of the formats that transformers reads. Its settings
 # are not enough: transformers makes a tokenizer without words of them.
 TOKENIZERS = (
@@ -30,6 +31,29 @@ def has_template(path: Path) -> bool:
         return read_header(path).chat_template
     places = [path, config_directory(path)] if is_adapter(path) else [path]
     return any(_beside(place) for place in places)
+
+
+def without_default(path: Path) -> tuple[str, ...]:
+    """Return the names of a directory's chat templates if none is the default, which a message would need;
+    none if one is, and if there are no templates with names. Files count before settings, as in transformers.
+    """
+    if not path.is_dir():
+        return ()
+    for place in [path, config_directory(path)] if is_adapter(path) else [path]:
+        if names := _in_files(place) or _in_settings(place / SETTINGS):
+            return () if DEFAULT in names else names
+    return ()
+
+
+def _in_files(directory: Path) -> tuple[str, ...]:
+    found = sorted(file.stem for file in (directory / TEMPLATES).glob("*.jinja"))
+    return tuple([DEFAULT, *found] if (directory / FILES[0]).is_file() else found)
+
+
+def _in_settings(settings: Path) -> tuple[str, ...]:
+    held = json_object(settings, TEXT_MAX_BYTES).get("chat_template") if settings.is_file() else None
+    named = held if isinstance(held, list) else []
+    return tuple(str(one["name"]) for one in named if isinstance(one, dict) and "name" in one)
 
 
 def has_tokenizer(directory: Path, files: tuple[str, ...] = TOKENIZERS) -> bool:

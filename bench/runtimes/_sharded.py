@@ -20,7 +20,6 @@ from bench.records import Json
 
 TOGETHER_WITHIN = timedelta(minutes=30)  # the longest that one process waits for the others
 ON_THIS_MACHINE = {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
-RANDOM = "random weights are made whole: a model that is split needs files to load its shards from"
 LEAST_SHARDED = 0.5  # of the elements of all weight matrices but those of embeddings
 
 
@@ -34,7 +33,7 @@ class Place(NamedTuple):
     file: str
 
 
-def why_not(config: Json, size: int) -> str | None:
+def why_not(config: Mapping[str, Any], size: int) -> str | None:
     """Return why a model cannot be split over ``size`` devices, from its ``config.json`` alone, or None."""
     if packing(config):
         return "a checkpoint that was quantised before is not split: its packed weights have no plan"

@@ -7,6 +7,7 @@ weight matrix. The times are those of the first process, which waits for the oth
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from bench.runtimes.transformers import TransformersEngine
 
 REQUIRES = transformers.REQUIRES
 DTYPES = transformers.DTYPES
+RANDOM = False  # such weights are made whole, and shards are loaded from files
 not_needed = transformers.not_needed
 MOST_DEVICES = 64
 
@@ -39,9 +41,9 @@ class Params:
             raise ValueError(f"devices must be from 2 to {MOST_DEVICES}; one device is runtime transformers")
 
 
-def refuse(params: Params, config: Json | None) -> str | None:
-    """Return why a model cannot be split, from its ``config.json`` (None: random weights), or None."""
-    return _sharded.RANDOM if config is None else _sharded.why_not(config, params.devices)
+def refuse_model(config: Mapping[str, Any], devices: int = Params.devices) -> str | None:
+    """Return why a model cannot be split over so many devices, from its ``config.json`` alone, or None."""
+    return _sharded.why_not(config, devices)
 
 
 def load(directory: Path, options: Options) -> ParallelEngine:
@@ -52,7 +54,9 @@ def load(directory: Path, options: Options) -> ParallelEngine:
     """
     size = int(options.own["devices"])
     kind = _kind(options, size)
-    if reason := refuse(Params(size), None if options.random else json_object(directory / "config.json")):
+    if options.random:
+        raise Unsupported("random weights are made whole, and shards are loaded from files")
+    if reason := refuse_model(json_object(directory / "config.json"), size):
         raise Unsupported(reason)
     with tempfile.TemporaryDirectory(prefix="bench-ranks-") as meeting:
         places = [_sharded.Place(rank, size, kind, f"{meeting}/store") for rank in range(size)]

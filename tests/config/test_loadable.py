@@ -230,6 +230,32 @@ def test_a_template_is_one_if_the_tokenizer_reads_it(llama: Path, name: str) -> 
     assert templates.has_template(llama) == bool(found.chat_template)
 
 
+@pytest.mark.parametrize("in_files", [False, True])
+def test_templates_with_names_and_no_default(tmp_path: Path, llama: Path, in_files: bool) -> None:
+    """transformers says at the first message that it does not know which to take, or takes the default."""
+    for names in (("rag", "tool_use"), ("default", "tool_use")):
+        if in_files:
+            (llama / "additional_chat_templates").mkdir(exist_ok=True)
+            for name in names:
+                (llama / "additional_chat_templates" / f"{name}.jinja").write_text("{{ messages }}")
+        else:
+            file = llama / "tokenizer_config.json"
+            listed = [{"name": name, "template": "{{ messages }}"} for name in names]
+            file.write_text(json.dumps({**json.loads(file.read_text()), "chat_template": listed}))
+        tokenizer = transformers.AutoTokenizer.from_pretrained(llama, local_files_only=True)
+        message, model = [{"role": "user", "content": "a"}], {"path": str(llama)}
+        if "default" in names:
+            assert tokenizer.apply_chat_template(message, tokenize=False)
+            read(tmp_path, model)
+            continue
+        with pytest.raises(ValueError, match="no default specified"):
+            tokenizer.apply_chat_template(message, tokenize=False)
+        with pytest.raises(ConfigError, match="chat templates for rag, tool_use, and no default"):
+            read(tmp_path, model)
+        read(tmp_path, model, workload={"name": "fixed", "input_tokens": 8})  # no message
+        read(tmp_path, model, runtime={"name": "numpy"})  # reads it as plain text
+
+
 def test_a_template_within_the_settings_of_the_tokenizer(tmp_path: Path, llama: Path) -> None:
     file = llama / "tokenizer_config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "chat_template": "{{ messages }}"}))

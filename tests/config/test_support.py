@@ -164,7 +164,7 @@ def test_a_model_that_is_split_over_more_gpus_than_there_are(
 @pytest.mark.parametrize(
     ("model", "devices", "words"),
     [
-        ("{random: tiny-llama}", 2, "random weights are made whole"),
+        ("{random: tiny-llama}", 2, "needs a model's weights, not random ones"),
         ("tiny-qwen3-moe", 3, "which 3 devices cannot share evenly"),
         ("tiny-qwen3-moe", 1, "devices must be from 2 to 64"),
     ],

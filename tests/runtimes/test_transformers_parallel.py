@@ -99,12 +99,11 @@ def test_the_other_process_says_its_memory_and_forgets_what_is_over(both: tuple[
         ({"num_attention_heads": 4, "num_key_value_heads": 1}, "num_key_value_heads is 1"),
         ({"text_config": {"num_attention_heads": 5}}, "num_attention_heads is 5"),
         ({"quantization_config": {"quant_method": "gptq"}}, "was quantised before"),
-        (None, "random weights"),
         ({"num_attention_heads": 4, "num_key_value_heads": 2}, None),
     ],
 )
 def test_what_cannot_be_split_is_said_by_its_config(config: Any, words: str | None) -> None:
-    said = parallel.refuse(parallel.Params(2), config)
+    said = parallel.refuse_model(config, 2)
     assert said is None if words is None else words in str(said)
 
 
