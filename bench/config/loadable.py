@@ -18,7 +18,7 @@ from bench.models.lora import config_directory
 from bench.models.reference import LocalPath, ModelRef, Named, Random
 from bench.models.registry import FindModel
 from bench.models.safetensors_header import safetensors_header
-from bench.models.templates import has_tokenizer, without_default
+from bench.models.templates import TOKENIZERS, has_tokenizer, tokenizer_class_of, without_default
 from bench.models.weight_files import INDEX, WHOLE, weight_files
 from bench.yaml_source import KeyPath, YamlSource
 
@@ -37,6 +37,12 @@ WITH_TOKENIZER = ("transformers", "transformers-parallel", "onnxruntime", "openv
 OF_TRANSFORMERS = ("transformers", "transformers-parallel")
 WITH_TEMPLATES = tuple(name for name in WITH_TOKENIZER if name != "numpy")  # which reads plain text
 MOST_SAID = 400
+OLDER_FORM = ("vocab.json", "merges.txt")  # as GPT-2 has them, beside a class that knows how to read them
+OTHER_FORMS = tuple(name for name in TOKENIZERS if name not in OLDER_FORM)
+# Model types for which transformers has no class of tokenizer but the one that reads tokenizer.json.
+NO_CLASS = frozenset({
+    "granite", "granitemoe", "granitemoehybrid", "llama", "olmo2", "olmo3", "smollm3", "stablelm",
+})  # fmt: skip
 ONE_FORM = ("numpy", "command", "callable")  # these read it from this file only
 TOKENIZER = "tokenizer.json"
 ONE_ATTENTION = ("onnxruntime", "openvino")  # for decoders; an encoder is traced with that of transformers
@@ -82,6 +88,8 @@ def _of_model(model: ModelRef, runtime: RuntimeBlock, find: FindModel) -> tuple[
     if isinstance(model, LocalPath) and model.path.is_dir():
         if said := _unread(model.path, runtime.name):
             return said, "add its tokenizer files, or measure speed alone with {random: NAME}"
+        if reads_text and (said := _wordless(model.path, config_of(model, find).get("model_type"))):
+            return said, "add its tokenizer.json, or the tokenizer_class"
         refuse_directory = getattr(plugins.load("runtimes", runtime.name), "refuse_directory", None)
         if refuse_directory is not None and (said := refuse_directory(config_directory(model.path))):
             return f"{model.path}: {printable(said)}", OWN_CODE
@@ -130,6 +138,19 @@ def _unread(directory: Path, engine: str) -> str | None:
     if engine in ONE_FORM and not has_tokenizer(directory, (TOKENIZER,)):
         return f"{directory}: no {TOKENIZER}, and {engine} reads no other file of a tokenizer"
     return None
+
+
+def _wordless(directory: Path, kind: object) -> str | None:
+    """Return why transformers makes no tokenizer of a vocabulary in the older form: neither the settings nor
+    the type of the model names the class that reads it. None if it does, as far as it is known here."""
+    if kind not in NO_CLASS or not has_tokenizer(directory, OLDER_FORM):
+        return None
+    if has_tokenizer(directory, OTHER_FORMS) or tokenizer_class_of(directory) is not None:
+        return None
+    return (
+        f"{directory}: its tokenizer is {' and '.join(OLDER_FORM)} alone, and no tokenizer_config.json "
+        f"names the tokenizer_class that reads them, as {kind} needs"
+    )
 
 
 def _of_directory(path: Path, task: str | None) -> str | None:

@@ -64,6 +64,12 @@ def has_tokenizer(directory: Path, files: tuple[str, ...] = TOKENIZERS) -> bool:
     return files == TOKENIZERS and any(_class(place / SETTINGS) in WITHOUT_FILES for place in places)
 
 
+def tokenizer_class_of(directory: Path) -> object:
+    """Return the class of tokenizer that the settings of a model directory name, or None."""
+    places = (directory, config_directory(directory))
+    return next((named for place in places if (named := _class(place / SETTINGS)) is not None), None)
+
+
 def _class(settings: Path) -> object:
     if not settings.is_file():
         return None

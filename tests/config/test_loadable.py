@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 
 from bench import plugins
 from bench.cli.check import describe
-from bench.config.loadable import EAGER_ONLY, ONE_ATTENTION, ONE_FORM, WITH_TOKENIZER
+from bench.config.loadable import EAGER_ONLY, NO_CLASS, ONE_ATTENTION, ONE_FORM, WITH_TOKENIZER
 from bench.config.reader import read_config
 from bench.engine import Options
 from bench.errors import ConfigError, Unsupported, VariantFailed
@@ -228,6 +228,32 @@ def test_a_template_is_one_if_the_tokenizer_reads_it(llama: Path, name: str) -> 
     found = _text.tokenizer_of(llama)
     assert found is not None
     assert templates.has_template(llama) == bool(found.chat_template)
+
+
+def test_a_vocabulary_whose_class_nothing_names(tmp_path: Path, llama: Path) -> None:
+    """Older repositories have vocab.json and merges.txt; transformers needs to be told who reads them."""
+    held = json.loads((llama / "tokenizer.json").read_text())["model"]["vocab"]
+    (llama / "tokenizer.json").unlink()
+    (llama / "vocab.json").write_text(json.dumps(held))
+    (llama / "merges.txt").write_text("#version: 0.2\n")
+    settings = {"tokenizer_class": "GPT2Tokenizer", "unk_token": "</s>"}
+    (llama / "tokenizer_config.json").write_text(json.dumps(settings))
+    assert _text.tokenizer_of(llama) is not None
+    read(tmp_path, {"path": str(llama)})
+    for without in ({"unk_token": "</s>"}, None):
+        (llama / "tokenizer_config.json").unlink(missing_ok=True)
+        if without is not None:
+            (llama / "tokenizer_config.json").write_text(json.dumps(without))
+        with pytest.raises(VariantFailed, match="cannot be read"):
+            _text.tokenizer_of(llama)
+        with pytest.raises(ConfigError, match="alone, and no tokenizer_config"):
+            read(tmp_path, {"path": str(llama)})
+
+
+def test_the_types_without_a_class_of_tokenizer_are_those_of_transformers() -> None:
+    from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
+
+    assert {TOKENIZER_MAPPING_NAMES.get(kind) for kind in NO_CLASS} <= {None, "TokenizersBackend"}
 
 
 @pytest.mark.parametrize("in_files", [False, True])
