@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from client_accuracy import capacity
 from loaded_script import loaded_script
 from peer_serving import ours, tables, vllm_bench
 from peer_serving.block import Block, from_first, matched
+from plain_server import Asked, PlainServer
 from queue_fidelity import beside
 from serving_trials.rows import Rows
 
-from bench.plan.pass_times import MeasuredSteps
-from bench.plan.queue_simulation import poisson, simulate
+from bench.plan.queue_simulation import poisson
 
 TIMES = [(10.0, (10.5, 10.6, 10.8), 10.9, 4, 3), (10.1, (10.9, 11.0, 11.1), 11.2, 4, 3)]
 
@@ -60,24 +61,45 @@ def test_a_ratio_is_of_the_blocks_of_one_round(capsys: pytest.CaptureFixture[str
     assert "to be explained" in capsys.readouterr().out
 
 
-def test_a_simulated_load_is_beside_itself() -> None:
-    steps = MeasuredSteps(1e-3, 0.02, 0.01, 4, beside.CHUNK)
-    asked = poisson(1.0, 150, 64, 8)
-    replies = simulate(asked, steps).replies
-    skipped = [[one.arrival_s] * 5 for one in asked[: len(asked) - len(replies)]]
-    seen = [[one.request.arrival_s] * 2 + [one.first_s, one.last_s, one.last_s] for one in replies]
-    cells = beside.compared([*skipped, *seen], steps, (64, 8))
-    assert cells == ["1.00 [1.00, 1.00]"] * 4
-    row = {"steps_s": [[1, 0.03], [2, 0.04], [4, 0.06]], "prompt_token_s": 1e-3}
-    found = beside.between(row, row)
-    assert (found.fixed_s, found.each_s, found.most) == pytest.approx((0.02, 0.01, 4))
+def closed(server: PlainServer, users: int, count: int) -> dict[str, Any]:
+    """The times of a closed loop, as queue-fidelity keeps them."""
+    *_, done = server.closed_loop(users, count, 64, 8, 1e-3)
+    return {"users": users, "requests": seen(done)}
 
 
-def test_a_step_is_timed_while_all_sequences_are_there() -> None:
-    """Gaps of 50 ms before the other's first token and after its last do not count."""
-    early = SimpleNamespace(events_ns=[0, 50_000_000, 70_000_000, 90_000_000])
-    late = SimpleNamespace(events_ns=[50_000_000, 70_000_000, 90_000_000, 140_000_000])
-    assert loaded_script("queue-fidelity").step_s([SimpleNamespace(samples=[early, late])]) == 0.02
+def seen(done: list[Asked]) -> list[list[float]]:
+    return [[one.arrival_s] * 2 + [one.tokens_s[0]] + [one.tokens_s[-1]] * 2 for one in done]
+
+
+def test_a_server_with_known_passes_is_as_simulated(capsys: pytest.CaptureFixture[str]) -> None:
+    """From the closed loops of two rounds to the lines of a load, with steps that lie on no straight line."""
+    script = loaded_script("queue-fidelity")
+    steps_s = {1: 0.02, 2: 0.03, 3: 0.07, 4: 0.075}
+    server = PlainServer(steps_s.__getitem__, lambda tokens: 0.002 * tokens, script.PLACES)
+    rows = list[dict[str, Any]]()
+    given = Namespace(input_tokens=64, output_tokens=8)
+    parts = script.parts_of([0.8])
+    assert parts == ["round 0", "round 1", "load 0.8 1", "round 2", "load 0.8 2", "round 3"]
+    for part in parts:
+        row: dict[str, Any] = {"part": part, "noise": {"foreign_share": 0.01}}
+        if part.startswith("round"):
+            row["loops"] = [closed(server, users, 4 * users) for users in script.LOOPS]
+        else:
+            row["rate"] = 0.8 * beside.capacity(rows[:2], 8)
+            asked = [Asked(one.arrival_s, 64, 8) for one in poisson(row["rate"], 100, 64, 8, int(part[-1]))]
+            done = sorted(server.answer(asked), key=lambda one: one.arrival_s)
+            row["requests"] = seen(done)
+        rows.append(row)
+    found = beside.passes(rows[:1], (64, 8)).steps
+    assert found.most == 4
+    assert [found.seconds(size, 0, 0) for size in steps_s] == pytest.approx([*steps_s.values()], rel=0.02)
+    beside.show("known", parts, rows, given)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    (line,) = (line for line in lines if line[:1] == ["all"])
+    ratios = [
+        float(word.rstrip("!")) for word in line if "[" not in word and "]" not in word and word != "all"
+    ]
+    assert ratios == pytest.approx([1] * 4, abs=0.03)
 
 
 @pytest.mark.parametrize("limit", [137.0, 30.0, 3.0])

@@ -105,7 +105,7 @@ def _of_run(run: RunSummary, asked: PlanOptions) -> Plan:
     from bench.measure.clock import utc_now
     from bench.plan.cascades import cascades_of
     from bench.plan.fleet import Stream
-    from bench.plan.options import MOST_SIMULATED, measured_options, not_simulated
+    from bench.plan.measured import measured_options, not_planned
     from bench.plan.plan_result import Plan
     from bench.plan.prompt_cache import share_found
     from bench.plan.served import served_rows
@@ -116,17 +116,14 @@ def _of_run(run: RunSummary, asked: PlanOptions) -> Plan:
     stream = Stream(asked.requests_per_day, base.mix.input_tokens, base.mix.output_tokens, asked.peak)
     price = f"{run.price['name']}, {run.price['date']}"
     title = f"{run.name}: {(run.model or {}).get('name') or 'no model'}, measured in run {run.run_id}"
-    notes = tuple(price_notes(run, utc_now()[:10]))
-    if left_out := not_simulated(run):
-        notes += (
-            f"only the {MOST_SIMULATED} rows with the cheapest requests are simulated, not {left_out} others",
-        )
+    options = tuple(measured_options(run))
+    notes = (*price_notes(run, utc_now()[:10]), *not_planned(run))
     weights = tuple(names_of_weights(run))
     like = next(row.workload for row in run.rows if row.title == base.title)
     routed, why_not = cascades_of(run, like, slo)
     notes += why_not
     found = share_found(run, rows, like)
-    return Plan(title, (price,), stream, slo, tuple(measured_options(run)), weights, notes, routed, found)
+    return Plan(title, (price,), stream, slo, options, weights, notes, routed, found)
 
 
 def _of_card(asked: PlanOptions) -> Plan:

@@ -170,6 +170,9 @@ def _notes(answer: Answer) -> Iterator[str]:
     )
     yield "load         the mean rate, as a share of what the machines take; times are of the busiest hour"
     yield "not in it    spare machines, network, staff; all requests have the mean lengths"
+    for row in answer.rows:
+        if row.option.passes:
+            yield f"passes       {row.option.title}: {row.option.passes}"
     if any(row.option.share < 1 for row in answer.rows):
         yield "servers      those on one machine are assumed not to slow each other: it was not measured"
     yield f"APIs         {list_version()}, prices of {answer.day}; other models give other answers"
@@ -200,6 +203,7 @@ def plan_json(answer: Answer, volumes: Sequence[float] = ()) -> dict[str, Any]:
                 "hardware": row.option.hardware,
                 "drift": row.option.drift,
                 "bound": row.option.bound or None,
+                "passes": row.option.passes or None,
                 "capacity": asdict(row.capacity),
                 "fleet": asdict(row.fleet) if row.fleet else None,
                 "server_share": row.option.share,

@@ -1,8 +1,8 @@
-"""List the ways to serve a stream of requests: measured rows of a run, and estimates from a model's card."""
+"""List the ways to serve a stream of requests that are estimated from a model's card."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from bench.errors import UsageError
@@ -10,12 +10,9 @@ from bench.plan.bytes_and_flop import Loaded
 from bench.plan.ceilings import DTYPES, ceilings_here
 from bench.plan.devices import Device
 from bench.plan.fleet import Stream
-from bench.plan.pass_times import RooflineSteps, Steps, bound_words, measured_steps, most_in_cache
-from bench.plan.served import Served, served_rows
+from bench.plan.pass_times import RooflineSteps, Steps, bound_words, most_in_cache
 from bench.pricing.cost import power_hours, price_of
 from bench.pricing.hardware import HardwarePrice
-from bench.results.run_summary import RunSummary
-from bench.stats.intervals import Interval
 
 BITS = {32.0: "float32", 16.0: "16 bits", 8.0: "8 bits", 4.0: "4 bits"}
 SCALE_BITS = 0.5  # bits that a 16-bit scale per block of 32 weights adds to each weight
@@ -24,7 +21,6 @@ LEAST_PLACES = 8  # sequences for which a server must have room in its cache
 MOST_PLACES = 256  # sequences at once, vLLM's default
 CHUNK = 2048  # tokens per pass, vLLM's default
 MOST_DEVICES = 64
-MOST_SIMULATED = 40  # rows of a run; each takes up to 0.2 s
 
 
 @dataclass(frozen=True)
@@ -37,7 +33,7 @@ class Option:
     ``rented`` machines can be paid by the hour, and reserved ones cost ``reserved_usd`` per hour. ``slower``
     has the 95 % bounds of the time per request, divided by the estimate; it is None for an estimate from a
     card, whose error is not known. ``drift`` says how far the answers are from the baseline's, and ``bound``
-    what limits a step.
+    what limits a step. ``passes`` says which of the times of passes were measured and which interpolated.
     """
 
     title: str
@@ -51,84 +47,7 @@ class Option:
     rented: bool = True
     reserved_usd: float | None = None
     slower: tuple[float, float] | None = None
-
-
-def measured_options(run: RunSummary) -> list[Option]:
-    """Return an option for each row of a run.
-
-    Cells of a sweep that differ only in batch size become one server, whose step time is fitted to them.
-    Simulating a queue takes time, so if there are more than ``MOST_SIMULATED`` names, only the baselines and
-    the names with the cheapest requests are kept. Raises UsageError if no row has times of its own.
-    """
-    names = {row.title: row.name for row in run.rows}
-    by_name: dict[str, list[Served]] = {}
-    for row in _with_queue(run):
-        by_name.setdefault(names[row.title], []).append(row)
-    options = []
-    for cells in _cheapest(list(by_name.values())):
-        name = names[cells[0].title]
-        mixes = {(round(row.mix.input_tokens, 6), round(row.mix.output_tokens, 6)) for row in cells}
-        together = len(mixes) == 1
-        for cell in [cells] if together else [[row] for row in cells]:
-            options.append(_measured(name if together else cell[0].title, cell))
-    return options
-
-
-def _with_queue(run: RunSummary) -> list[Served]:
-    """Return the rows whose queue can be simulated. Raises UsageError if there is none.
-
-    A simulation needs the time to the first token, which is unknown if answers came as a whole.
-    """
-    rows = served_rows(run)
-    streamed = [row for row in rows if row.prefill_s is not None]
-    if not streamed:
-        raise UsageError(
-            f"{rows[0].title}: its answers came as a whole, so no time of a token is known, and no queue "
-            "can be simulated; `bench price RUN --against api` prices its requests"
-        )
-    return streamed
-
-
-def not_simulated(run: RunSummary) -> int:
-    """Return how many names of a run have times but are left out by ``measured_options``."""
-    names = {row.title: row.name for row in run.rows}
-    return max(len({names[row.title] for row in _with_queue(run)}) - MOST_SIMULATED, 0)
-
-
-def _cheapest(rows: list[list[Served]]) -> list[list[Served]]:
-    """Return the baselines and the rows with the cheapest requests, in the order of the run."""
-    if len(rows) <= MOST_SIMULATED:
-        return rows
-    best = sorted(rows, key=lambda cells: (not cells[0].is_baseline, min(c.request_usd.value for c in cells)))
-    kept = {cells[0].title for cells in best[:MOST_SIMULATED]}
-    return [cells for cells in rows if cells[0].title in kept]
-
-
-def _measured(title: str, cells: Sequence[Served]) -> Option:
-    best = max(cells, key=lambda row: row.batch)
-    points = [(row.batch, row.step_s) for row in cells]
-    if best.prefill_s is None or not best.step_s:  # the answers came as a whole, or have one token
-        raise UsageError(f"{title}: its run has no time of a further token, so no queue can be simulated")
-    prompt_s = best.prefill_s / best.batch / best.mix.input_tokens
-    own = best.own
-    return Option(
-        title=title,
-        hardware="",
-        steps=measured_steps(points, prompt_s),
-        machine_usd=own.rented_hour_usd / best.share,
-        share=best.share,
-        drift=best.drift,
-        busy_hour_usd=own.busy_hour_usd,
-        rented=best.rented,
-        slower=_bounds(own.request_s),
-    )
-
-
-def _bounds(time: Interval) -> tuple[float, float] | None:
-    """Return the bounds of a time divided by its estimate, or None if it has no bounds."""
-    if time.low is None or time.high is None or time.low <= 0:
-        return None
-    return time.low / time.value, time.high / time.value
+    passes: str = ""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
+from statistics import fmean
 from typing import Protocol
 
 from bench.errors import UsageError
@@ -43,22 +45,38 @@ class Steps(Protocol):
 class MeasuredSteps:
     """Passes as a run measured them.
 
-    A prompt takes a constant time per token. A step of b sequences takes ``fixed_s + b * each_s``, fitted to
-    the batch sizes of the run; ``most`` is the largest of them.
+    ``steps_s`` has (sequences, seconds of a step) for each measured number of sequences, in their order; the
+    last one is the most that the server decodes at once. Between two of them a step lies on the straight line
+    that joins them, and fewer sequences than the first one take its time. A pass that reads prompts takes
+    ``prompt_fixed_s`` and ``prompt_token_s`` for each token of them on top.
     """
 
     prompt_token_s: float
-    fixed_s: float
-    each_s: float
-    most: int
+    steps_s: tuple[tuple[int, float], ...]
     chunk: int | None = None
+    prompt_fixed_s: float = 0.0
+
+    @property
+    def most(self) -> int:
+        """Return how many sequences are decoded at once: as many as were measured."""
+        return self.steps_s[-1][0]
 
     def seconds(
         self, decoding: int, context: float, prompt: int, pairs: float | None = None, before: float = 0.0
     ) -> float:
         """Return the seconds of a pass. The context has no effect: it is assumed as long as in the run."""
-        step = self.fixed_s + decoding * self.each_s if decoding else 0.0
-        return step + prompt * self.prompt_token_s
+        step_s = self._every_s[decoding]
+        return step_s + self.prompt_fixed_s + prompt * self.prompt_token_s if prompt else step_s
+
+    @cached_property
+    def _every_s(self) -> tuple[float, ...]:
+        """The seconds of a step of 0, 1, 2, ... sequences."""
+        (first, seconds), *_ = self.steps_s
+        every = [0.0] + [seconds] * first
+        for (few, few_s), (many, many_s) in pairwise(self.steps_s):
+            each_s = (many_s - few_s) / (many - few)
+            every += [few_s + each_s * more for more in range(1, many - few + 1)]
+        return tuple(every)
 
 
 @dataclass(frozen=True)
@@ -86,22 +104,16 @@ class Slower:
 
 
 def measured_steps(points: Sequence[tuple[int, float]], prompt_token_s: float) -> MeasuredSteps:
-    """Fit the time of a step to ``points`` of (batch size, seconds) by non-negative least squares.
+    """Return the passes of a server whose step took ``points`` of (batch size, seconds).
 
-    A single batch size gives no slope, so every smaller batch is assumed to take the same time. Raises
-    UsageError without points, and for times that are not above 0.
+    Nothing is fitted: a step of a measured size takes the mean of what was measured. Raises UsageError
+    without points, and for times that are not above 0.
     """
-    from scipy.optimize import nnls
-
     if not points or any(size < 1 or step_s <= 0 for size, step_s in points):
         raise UsageError("a server needs the time of a step, above 0, for at least one batch size")
-    most = max(size for size, _ in points)
-    if len({size for size, _ in points}) == 1:
-        return MeasuredSteps(prompt_token_s, sum(step_s for _, step_s in points) / len(points), 0.0, most)
-    (fixed_s, each_s), _residual = nnls(
-        [[1.0, float(size)] for size, _ in points], [step_s for _, step_s in points]
-    )
-    return MeasuredSteps(prompt_token_s, float(fixed_s), float(each_s), most)
+    sizes = sorted({size for size, _ in points})
+    means = (fmean(step_s for size, step_s in points if size == each) for each in sizes)
+    return MeasuredSteps(prompt_token_s, tuple(zip(sizes, means, strict=True)))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import math
 import random
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import accumulate
 
@@ -84,9 +84,7 @@ def simulate(requests: Sequence[Request], steps: Steps) -> Simulated:
     if steps.most == 1:
         return _one_by_one(requests, steps)
     server = _Server(requests, steps)
-    while server.work():
-        pass
-    replies = [Reply(request, server.first_s[i], server.last_s[i]) for i, request in enumerate(requests)]
+    replies = server.run()
     return _counted(replies, server.busy_s, server.now_s)
 
 
@@ -98,10 +96,8 @@ def _one_by_one(requests: Sequence[Request], steps: Steps) -> Simulated:
 
     @cache
     def alone(n_in: int, n_out: int) -> tuple[float, float]:
-        server = _Server([Request(0.0, n_in, n_out)], steps)
-        while server.work():
-            pass
-        return server.first_s[0], server.last_s[0]
+        (reply,) = _Server([Request(0.0, n_in, n_out)], steps).run()
+        return reply.first_s, reply.last_s
 
     replies, now_s, busy_s = [], 0.0, 0.0
     for request in requests:
@@ -132,6 +128,12 @@ class _Server:
         self.reading: deque[tuple[int, int]] = deque()  # (request, prompt tokens that are still to be read)
         self.running: list[tuple[int, int]] = []  # a heap of (the pass that ends the sequence, request)
         self.first_s, self.last_s = [0.0] * len(requests), [0.0] * len(requests)
+
+    def run(self) -> list[Reply]:
+        """Answer all requests, and return the replies in the order of arrival."""
+        while self.work():
+            pass
+        return list(map(Reply, self.requests, self.first_s, self.last_s))
 
     def work(self) -> bool:
         """Do the next pass or passes, or wait for the next request. Return False when all are answered."""
@@ -187,7 +189,9 @@ class _Server:
         """Record the first token of a request, and start its sequence if it has more tokens."""
         request = self.requests[index]
         self.first_s[index] = self.last_s[index] = self.now_s
-        if request.output_tokens > 1:
+        if request.output_tokens == 1:
+            self._ended()
+        else:
             heapq.heappush(self.running, (self.passes + request.output_tokens - 1, index))
             self.context += request.input_tokens + 1
 
@@ -209,9 +213,38 @@ class _Server:
         while self.running and self.running[0][0] <= self.passes:
             _, index = heapq.heappop(self.running)
             self.last_s[index] = self.now_s
-            request = self.requests[index]
-            self.context -= request.input_tokens + request.output_tokens
+            self.context -= self.requests[index].input_tokens + self.requests[index].output_tokens
+            self._ended()
+
+    def _ended(self) -> None:
+        """Take note that a reply is complete; in an open loop nothing follows."""
 
     def _spend(self, seconds: float) -> None:
         self.now_s += seconds
         self.busy_s += seconds
+
+
+class _ServerOfUsers(_Server):
+    """A server whose users each send the next request when the last reply is complete."""
+
+    def __init__(self, users: int, requests: Sequence[Request], steps: Steps, apart_s: float) -> None:
+        super().__init__(requests, steps)
+        self.requests = self._sent = list(requests[:users])
+        self._all, self._apart_s = len(requests), apart_s
+
+    def _ended(self) -> None:
+        if len(self._sent) < self._all:
+            at_s = max(self.now_s, self._sent[-1].arrival_s) + self._apart_s
+            self._sent.append(replace(self._sent[-1], arrival_s=at_s))
+
+
+def closed_loop(
+    users: int, count: int, lengths: tuple[int, int], steps: Steps, apart_s: float = 0.0
+) -> tuple[Reply, ...]:
+    """Simulate ``count`` requests of ``lengths`` (input, output tokens) that ``users`` send in a closed loop.
+
+    No two requests come within ``apart_s``, so that an idle server begins with one of them alone. No reply is
+    left out: the first and last requests count, as in a measured load.
+    """
+    requests = [Request(apart_s * number, *lengths) for number in range(count)]
+    return tuple(_ServerOfUsers(users, requests, steps, apart_s).run())

@@ -20,6 +20,7 @@ from bench.stats.figure import value_of
 from bench.stats.intervals import Interval
 
 NOT_SAID = "not measured"
+CLOSED_LOOPS = ("closed-loop", "data-set")  # workloads whose users send new prompts without a pause
 MOST_REASONS = 3  # rows whose reason is named if no row can be priced
 CLOSE = ("indistinguishable", "close to the baseline", "not distinguishable from noise")
 
@@ -35,7 +36,8 @@ class Served:
     time to the first token of a batch, or None if answers came as a whole. ``step_s`` is the time per further
     token of all requests in the batch. ``drift`` says in a few words how far the output is from the
     baseline's. ``hit_rate`` is the share of the input that was found in the prompt cache, or None if the
-    server reports none, or reports more than 1.
+    server reports none, or reports more than 1. ``is_server`` is whether the row was a server under load;
+    ``users`` are those of a closed loop, None for another load, and ``requests`` those of one load.
     """
 
     title: str
@@ -51,6 +53,9 @@ class Served:
     share: float
     rented: bool
     hit_rate: float | None = None
+    is_server: bool = False
+    users: int | None = None
+    requests: int = 0
 
     @property
     def close(self) -> bool:
@@ -128,6 +133,9 @@ def _served(run: RunSummary, row: Row) -> Served:
         share=place_of(price.devices),
         rented=run.price["ownership"] == "rented",
         hit_rate=hit_rate,
+        is_server=row.is_served,
+        users=row.workload.get("users") if row.workload.get("name") in CLOSED_LOOPS else None,
+        requests=int(row.workload.get("requests") or 0),
     )
 
 

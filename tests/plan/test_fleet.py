@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 
 import pytest
+from affine_steps import affine_steps
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,16 +20,17 @@ from bench.plan.fleet import (
     fleet,
     saturated_rate,
 )
-from bench.plan.pass_times import MeasuredSteps
 from bench.plan.queue_simulation import Reply, Request
 
-STEPS = MeasuredSteps(prompt_token_s=0.001, fixed_s=0.008, each_s=0.002, most=8)
+STEPS = affine_steps(prompt_token_s=0.001, fixed_s=0.008, each_s=0.002, most=8)
 STREAM = Stream(86_400, 50, 11)
 
 
 def test_the_saturated_rate_by_hand() -> None:
     """One at a time, a request takes 50 ms to read and ten steps of 10 ms: 6.67 a second."""
-    assert saturated_rate(replace(STEPS, most=1), STREAM) == pytest.approx(1 / 0.15, rel=1e-6)
+    assert saturated_rate(replace(STEPS, steps_s=STEPS.steps_s[:1]), STREAM) == pytest.approx(
+        1 / 0.15, rel=1e-6
+    )
 
 
 def test_no_limit_and_a_wide_one_are_the_same() -> None:

@@ -13,14 +13,15 @@ from bench.cli.plan_pages import plan_page
 from bench.errors import ConfigError, Outcome, UsageError
 from bench.metrics import cascade, cost, throughput
 from bench.models.registry import find_model
-from bench.plan import options as plan_options
+from bench.plan import measured
 from bench.plan import picture as plan_picture
 from bench.plan.api_comparison import Question, against_apis
 from bench.plan.bytes_and_flop import Loaded
 from bench.plan.devices import device_of, devices
-from bench.plan.fleet import Slo, Stream
+from bench.plan.fleet import Slo, Stream, saturated_rate
+from bench.plan.measured import measured_options, not_planned
 from bench.plan.option_cost import cheapest, pays_from, planned
-from bench.plan.options import Estimate, estimated_options, measured_options, not_simulated
+from bench.plan.options import Estimate, estimated_options
 from bench.plan.pass_times import MeasuredSteps, RooflineSteps, Slower
 from bench.plan.plan_result import Plan
 from bench.plan.served import row_called, served_rows
@@ -135,12 +136,13 @@ def test_of_many_rows_the_cheapest_and_the_baseline(
     quickstart: RunSummary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """990 rows took 51 s."""
-    assert not_simulated(quickstart) == 0
-    monkeypatch.setattr(plan_options, "MOST_SIMULATED", 3)
+    assert not not_planned(quickstart)
+    monkeypatch.setattr(measured, "MOST_SIMULATED", 3)
     assert [option.title for option in measured_options(quickstart)] == [
         "baseline", "int8-dynamic", "pruned-50"
     ]  # fmt: skip
-    assert not_simulated(quickstart) == 3
+    (left_out,) = not_planned(quickstart)
+    assert left_out.endswith("not 3 others")
 
 
 def test_a_plan_of_a_run_by_hand(quickstart: RunSummary) -> None:
@@ -174,6 +176,35 @@ def test_batch_sizes_of_a_sweep_are_one_server(quickstart: RunSummary) -> None:
     one, four = (option.steps.seconds(count, 0, 0) for count in (1, 4))
     assert four == pytest.approx(2 * one)
     assert option.steps.most == 4
+
+
+def test_closed_loops_of_a_server_are_one_server() -> None:
+    """Three engines with 1, 4 and 16 users. A server under load was planned as a loop of batch size 1."""
+    run = load_run(REFERENCE / "serving" / "users")
+    llama, transformers, vllm = measured_options(run)
+    assert [option.title for option in (llama, transformers, vllm)] == ["baseline", "transformers", "vllm"]
+    assert [option.steps.most for option in (llama, transformers, vllm)] == [16, 1, 16]
+    assert transformers.steps.chunk is None
+    per_s = {(row.title, row.users): 1 / row.own.request_s.value for row in served_rows(run)}
+    for option in (llama, transformers, vllm):
+        assert "16 users" in option.passes
+        best = max(rate for (title, _), rate in per_s.items() if title.endswith(f" {option.title}"))
+        assert saturated_rate(option.steps, Stream(1, 64, 32)) == pytest.approx(best, rel=0.2)
+
+
+def test_a_server_without_a_closed_loop_is_not_planned() -> None:
+    """Random arrivals do not say how long a pass takes."""
+    run = load_run(REFERENCE / "serving")
+    closed = [row for row in run.rows if row.workload["name"] == "closed-loop"]
+    (cell,) = {row.group for row in closed}
+    assert [option.steps.most for option in measured_options(run)] == [2, 1, 2]
+    assert not not_planned(run)
+    without = tuple(row for row in run.rows if row.group != cell or row.name != "vllm")
+    (words,) = not_planned(replace(run, rows=without))
+    assert words.startswith("vllm is not planned: no row of it has a closed loop")
+    opened = tuple(row for row in run.rows if row.group != cell)
+    with pytest.raises(UsageError, match="no row of it has a closed loop"):
+        measured_options(replace(run, rows=opened))
 
 
 @pytest.mark.parametrize("name", ["llama-3.1-8b", "qwen3-30b-a3b", "deepseek-r1"])
