@@ -8,15 +8,15 @@ from bench.errors import UsageError
 from bench.formatting import join_words
 from bench.plan.options import Option
 from bench.plan.pass_times import MeasuredSteps, measured_steps
-from bench.plan.served import Served, served_rows
+from bench.plan.served import MOST_USERS, Served, served_rows
 from bench.plan.server_passes import UsersRow, server_passes
 from bench.results.run_summary import RunSummary
 from bench.stats.intervals import Interval
 
 MOST_SIMULATED = 40  # rows of a run; each takes up to 0.2 s
 NO_CLOSED_LOOP = (
-    "no row of it has a closed loop, and random arrivals do not say how long a pass takes: measure it with "
-    "1 user and with more (workload: {name: closed-loop})"
+    f"no row of it has a closed loop of at most {MOST_USERS:,} users, and random arrivals do not say how "
+    "long a pass takes: measure it with 1 user and with more (workload: {name: closed-loop})"
 )
 
 

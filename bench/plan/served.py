@@ -21,6 +21,7 @@ from bench.stats.intervals import Interval
 
 NOT_SAID = "not measured"
 CLOSED_LOOPS = ("closed-loop", "data-set")  # workloads whose users send new prompts without a pause
+MOST_USERS = 1024  # of a closed loop that is simulated, which takes seconds for each hundred of them
 MOST_REASONS = 3  # rows whose reason is named if no row can be priced
 CLOSE = ("indistinguishable", "close to the baseline", "not distinguishable from noise")
 
@@ -55,7 +56,7 @@ class Served:
     hit_rate: float | None = None
     is_server: bool = False
     users: int | None = None
-    requests: int = 0
+    requests: int = 1
 
     @property
     def close(self) -> bool:
@@ -134,9 +135,17 @@ def _served(run: RunSummary, row: Row) -> Served:
         rented=run.price["ownership"] == "rented",
         hit_rate=hit_rate,
         is_server=row.is_served,
-        users=row.workload.get("users") if row.workload.get("name") in CLOSED_LOOPS else None,
-        requests=int(row.workload.get("requests") or 0),
+        users=_users(row),
+        requests=int(row.workload.get("requests") or 1),
     )
+
+
+def _users(row: Row) -> int | None:
+    """Return the users of a closed loop that can be simulated, or None for any other load."""
+    users = row.workload.get("users")
+    if row.workload.get("name") not in CLOSED_LOOPS or not isinstance(users, int):
+        return None
+    return users if 1 <= users <= MOST_USERS else None
 
 
 def own_serving(run: RunSummary, row: Row) -> tuple[OwnServing, Price]:

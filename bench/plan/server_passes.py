@@ -23,10 +23,12 @@ from bench.plan.queue_simulation import closed_loop
 CHUNK = 2048  # tokens per pass: the default of vLLM, and of llama.cpp's server (n_batch)
 APART_S = 1e-6  # between requests, where an idle server does not wait for a second one
 COARSE = (1.0, 0.5, 0.0)  # shares of a prompt's time that grow with its tokens, to choose what is likely
-LIKELY = 4  # kinds of server for which that share is searched
+LIKELY = 3  # kinds of server for which that share is searched
 GRID = 8  # parts of that share; it is then refined beside the best
 REFINED = 0.01  # of that share: how exactly it is found
+SOLVED = 1e-6  # of the time between two requests of a user: how exactly a step is found
 LEAST_S = 1e-9
+LEAST_SIMULATED, ROUNDS = 64, 4  # a longer load is simulated with so many requests, or so many of each user
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,8 @@ def _nearest(found: Sequence[ServerPasses]) -> ServerPasses:
 
 def checked(row: UsersRow, steps: MeasuredSteps, lengths: tuple[int, int], apart_s: float = 0.0) -> Check:
     """Simulate one closed loop, and compare it with what was measured."""
-    replies = closed_loop(row.users, row.requests, lengths, steps, apart_s)
+    count = min(row.requests, max(LEAST_SIMULATED, ROUNDS * row.users))
+    replies = closed_loop(row.users, count, lengths, steps, apart_s)
     per_s = len(replies) / max(one.last_s for one in replies)
     tpot_s = fmean(one.tpot_s or 0.0 for one in replies)
     ttft_s = fmean(one.ttft_s for one in replies)
@@ -204,4 +207,5 @@ class _Server:
 
         if surplus(least_s) <= 0:
             return least_s
-        return float(brentq(surplus, least_s, least_s + row.users / row.per_s, rtol=1e-6))
+        cycle_s = row.users / row.per_s
+        return float(brentq(surplus, least_s, least_s + cycle_s, xtol=SOLVED * cycle_s, rtol=SOLVED))
