@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli.plan_pages import plan_page
+from bench.cli.plan_pages import plan_json, plan_page
 from bench.errors import ConfigError, Outcome, UsageError
 from bench.metrics import cascade, cost, throughput
 from bench.models.registry import find_model
@@ -176,6 +176,8 @@ def test_batch_sizes_of_a_sweep_are_one_server(quickstart: RunSummary) -> None:
     one, four = (option.steps.seconds(count, 0, 0) for count in (1, 4))
     assert four == pytest.approx(2 * one)
     assert option.steps.most == 4
+    assert option.passes == "steps of batches of 1 and 4 measured, others interpolated"
+    assert {option.passes for option in measured_options(quickstart)} == {""}
 
 
 def test_closed_loops_of_a_server_are_one_server() -> None:
@@ -185,9 +187,14 @@ def test_closed_loops_of_a_server_are_one_server() -> None:
     assert [option.title for option in (llama, transformers, vllm)] == ["baseline", "transformers", "vllm"]
     assert [option.steps.most for option in (llama, transformers, vllm)] == [16, 1, 16]
     assert transformers.steps.chunk is None
+    stream = Stream(2e4, 64, 32)
     per_s = {(row.title, row.users): 1 / row.own.request_s.value for row in served_rows(run)}
     for option in (llama, transformers, vllm):
         assert "16 users" in option.passes
+        plan = Plan(run.name, (), stream, Slo(), (option,), (), ())
+        answer = plan.answered((), None, 1.0, date(2026, 11, 29))
+        assert f"passes       {option.title}: {option.passes}" in plan_page(answer)
+        assert plan_json(answer)["options"][0]["passes"] == option.passes
         best = max(rate for (title, _), rate in per_s.items() if title.endswith(f" {option.title}"))
         assert saturated_rate(option.steps, Stream(1, 64, 32)) == pytest.approx(best, rel=0.2)
 
