@@ -86,7 +86,8 @@ def served() -> Records:
     server = {"target": "vllm", "ready_s": 3.0, "pinned": {"server": [0], "client": [1]},
               "settings": {}, "url": "http://127.0.0.1:1"}  # fmt: skip
     said = tuple(SaidTexts("one two", "one two", f"one {n}", 0) for n in range(6))
-    common: dict[str, Any] = {"server": server, "loaded": None, "solo": (), "warm_up": None}
+    common: dict[str, Any] = {"server": server, "loaded": None, "solo": (), "warm_up": None,
+                              "workload": {"name": "closed-loop", "users": 1, "requests": 6}}  # fmt: skip
     base = arm_record(loads=(block(100),), **common)
     fast = arm_record("fast", loads=(block(60),), said=said, drift_reason="drift by text only", **common)
     units = [

@@ -15,6 +15,7 @@ from bench.plan.server_passes import ServerPasses, UsersRow, server_passes
 from bench.stats.intervals import quantile
 
 COLUMNS = ("TTFT p50", "TTFT p95", "latency p50", "latency p95")
+WIDTH = 48  # of the first column
 AIM, BLOCKS, RESAMPLES = 0.10, 20, 1000
 QUANTILES = (0.5, 0.95)
 Row = Mapping[str, Any]
@@ -40,14 +41,12 @@ def show(engine: str, parts: Sequence[str], rows: Sequence[Row], given: Namespac
             "all": [known.steps] * len(at), "around": around, "to capacity": [scaled] * len(at)
         }  # fmt: skip
         rate = fmean(of[parts[number]]["rate"] for number in at) / measured
-        print(
-            f"load {share} ({rate:.2f} of the capacity of all rounds)"
-            + "".join(f"{one:>20}" for one in COLUMNS)
-        )
+        title = f"load {share} ({rate:.2f} of the capacity of all rounds)"
+        print(f"{title:{WIDTH}}" + "".join(f"{one:>20}" for one in COLUMNS))
         for name, used in ways.items():
             pairs = [beside(half, steps, tokens) for half, steps in zip(halves, used, strict=True)]
             cells = compared([[*chain(*column)] for column in zip(*pairs, strict=True)])
-            print(f"  {name:12}{'':24}" + "".join(f"{cell:>20}" for cell in cells))
+            print(f"  {name:{WIDTH - 2}}" + "".join(f"{cell:>20}" for cell in cells))
     print("measured ÷ simulated [95 %]; ! = more than 10 % from 1")
 
 
