@@ -33,14 +33,14 @@ MOST_KEPT_BYTES = 4 * MIB  # of all items of a suite: they are one line of a jou
 
 def read_items(path: Path) -> tuple[Json, ...]:
     """Return the items of a file. Raises ValueError with file and line, OSError if it cannot be read."""
-    items = tuple(_lines(path))
-    if not items:
+    first: dict[str, tuple[str, Json]] = {}
+    for where, item in _lines(path):
+        if item["id"] in first:
+            raise ValueError(f"{where}: another item is called {item['id']!r}: {first[item['id']][0]}")
+        first[item["id"]] = (where, item)
+    if not first:
         raise ValueError(f"{path}: holds no item")
-    seen: set[str] = set()
-    for item in items:
-        if item["id"] in seen:
-            raise ValueError(f"{path}: two items are called {item['id']!r}")
-        seen.add(item["id"])
+    items = tuple(item for _where, item in first.values())
     must_fit(items, str(path))
     return items
 
@@ -75,13 +75,14 @@ def read_closed(file: str) -> tuple[Json, ...]:
     return items
 
 
-def _lines(path: Path) -> Iterator[Json]:
+def _lines(path: Path) -> Iterator[tuple[str, Json]]:
+    """Yield (FILE:LINE, item). Raises ValueError with file and line."""
     for where, item in json_lines(path, MOST_ITEMS, "items", MAX_LINE_BYTES, MOST_IN_AN_ITEM, MAX_FILE_BYTES):
         if not isinstance(item, dict):
             raise ValueError(f"{where}: an item is an object with id and prompt")
         if problem := _problem(item):
             raise ValueError(f"{where}: {problem}")
-        yield item
+        yield where, item
 
 
 def _problem(item: Json) -> str | None:
@@ -104,7 +105,9 @@ def _problem(item: Json) -> str | None:
     choices = item["choices"]
     if not isinstance(choices, list) or not 2 <= len(choices) <= MOST_CHOICES:
         return f"choices must be a list of 2 to {MOST_CHOICES} texts"
-    if not all(_is_text(choice) and choice for choice in choices) or len(set(choices)) < len(choices):
+    if not all(_is_text(choice) and choice for choice in choices):
+        return "each of the choices must be text, and not empty"
+    if len(set(choices)) < len(choices):
         return "choices must be texts that differ"
     right = item.get("right")
     if right is not None and (type(right) is not int or not 0 <= right < len(choices)):

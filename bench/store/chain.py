@@ -54,7 +54,10 @@ def seal(record: Mapping[str, object]) -> bytes:
 
 def unseal(line: bytes, chain: Chain) -> dict[str, object]:
     """Return the record in ``line``. Raises ValueError if it was changed or does not follow ``chain``."""
-    record = strict_json(line, MOST_IN_A_LINE)
+    try:
+        record = strict_json(line, MOST_IN_A_LINE)
+    except ValueError as bad:
+        raise ValueError(f"not JSON: {bad}") from None
     if not isinstance(record, dict):
         raise ValueError("not a record")
     if not _is_sealed(record, line):

@@ -117,7 +117,7 @@ def strict_json(data: bytes, most: Contents = MOST) -> object:
             parse_int=_bounded if checking else None,
         )
     except json.JSONDecodeError as error:
-        raise ValueError(f"not JSON: {error.msg} at character {error.pos + 1}") from None
+        raise ValueError(f"{error.msg} at character {error.pos + 1}") from None
     except RecursionError:
         raise ValueError("nested too deeply") from None
 

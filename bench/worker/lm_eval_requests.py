@@ -14,7 +14,7 @@ from bench.engine import Engine
 from bench.engine.decoding import until_ended
 from bench.records import RequestAnswers
 from bench.records.thinking import before_end
-from bench.worker.suite import MOST_BYTES, TOGETHER, log_softmax
+from bench.worker.suite import MOST_BYTES, TOGETHER, log_softmax, predicts_first
 
 USUAL_TOKENS = 256  # of a reply, where a task does not say how many
 Likelihood = tuple[float, bool]
@@ -54,10 +54,9 @@ def _likelihood(ln_p: Any, tokens: Sequence[int]) -> Likelihood:
 
 def _encoded(engine: Engine, context: str, continuation: str) -> tuple[list[int], int]:
     """Return the tokens of both texts, and how many of them are the continuation's."""
-    if not context:  # the text begins with what predicts its first token: BOS, or an end token without one
+    if not context:
         tokens = engine.encode(continuation)
-        begin = list(engine.begin_ids())
-        return [*(begin or engine.end_ids()[:1]), *tokens], len(tokens)
+        return [*predicts_first(engine), *tokens], len(tokens)
     bare = context.rstrip()
     continuation, context = context[len(bare) :] + continuation, bare
     begin = list(engine.begin_ids())

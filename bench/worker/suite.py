@@ -2,7 +2,8 @@
 
 The log-likelihood of a choice is that of the tokens behind the beginning that all choices of the item share,
 given everything before them (nats, summed over tokens, natural logarithm, float32). What the choices share
-would add the same to all.
+would add the same to all. If they share nothing, and the tokenizer puts no token before a text, an end token
+stands there: else nothing would predict their first token.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def answered(engine: Engine, items: Sequence[Json], tokens: int) -> SuiteAnswers
 
 def scores(engine: Engine, items: Sequence[Json]) -> list[tuple[float, ...] | None]:
     """Return the log-likelihood of each choice of each item; None for an item that does not fit the context,
-    or whose logits would take more than ``MOST_BYTES``."""
+    whose logits would take more than ``MOST_BYTES``, or whose first token nothing predicts."""
     facts = engine.facts()
     most = MOST_BYTES // (4 * facts.vocabulary)
     return [_of_choices(engine, item, min(most, facts.context or most)) for item in items]
@@ -38,12 +39,12 @@ def scores(engine: Engine, items: Sequence[Json]) -> list[tuple[float, ...] | No
 def _of_choices(engine: Engine, item: Json, most: int) -> tuple[float, ...] | None:
     begin = engine.begin_ids()
     texts = [[*begin, *engine.encode(item["prompt"] + choice)] for choice in item["choices"]]
-    if max(map(len, texts)) > most:
+    first = _shared(texts)
+    if not first:
+        before = predicts_first(engine)
+        first, texts = len(before), [[*before, *ids] for ids in texts]
+    if not first or max(map(len, texts)) > most:
         return None
-    shared = _shared(texts)
-    if any(len(ids) == shared for ids in texts):
-        shared -= 1  # a choice that is the beginning of another needs a token of its own
-    first = max(shared, 1)  # nothing predicts the first token of a text
     rows: dict[tuple[int, ...], Any] = {}
     found = []
     for ids in texts:
@@ -55,11 +56,18 @@ def _of_choices(engine: Engine, item: Json, most: int) -> tuple[float, ...] | No
     return tuple(found)
 
 
+def predicts_first(engine: Engine) -> tuple[int, ...]:
+    """Return the token that stands before a text so that something predicts its first token: what the
+    tokenizer puts there by itself, or else an end token, as lm-eval does. It is empty without either."""
+    return tuple(engine.begin_ids() or engine.end_ids()[:1])
+
+
 def _shared(texts: Sequence[Sequence[int]]) -> int:
-    """Return how many tokens all texts have in common at their beginning."""
+    """Return how many tokens all texts have in common at their beginning, and none to its end: a choice that
+    is the beginning of another needs a token of its own."""
     shortest = min(map(len, texts))
     differ = (n for n in range(shortest) if len({ids[n] for ids in texts}) > 1)
-    return next(differ, shortest)
+    return next(differ, max(shortest - 1, 0))
 
 
 def log_softmax(engine: Engine, ids: Sequence[int], first: int) -> Any:

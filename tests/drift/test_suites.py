@@ -309,7 +309,7 @@ def test_a_users_own_items_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("{", "not JSON"),
+        ("{", r"mine.jsonl:1: not JSON \(Expecting"),
         ("[1]", "an item is an object"),
         (GOOD.replace('"a"', '""'), "id must be"),
         (GOOD.replace('"en"', '"English!"'), "lang must be a code"),
@@ -326,7 +326,9 @@ def test_a_users_own_items_are_read(tmp_path: Path) -> None:
         (GOOD.replace("}", ', "chance": "abc"}'), "chance must be a number from 0 to 1"),
         (GOOD.replace("}", ', "chance": 2}'), "chance must be a number from 0 to 1"),
         (GOOD.replace("}", ', "x": [' + "[]," * 30_000 + "1]}"), "more than 20000 lists"),
-        (GOOD + GOOD, "two items are called 'a'"),
+        (GOOD.replace('" hot"', '""'), "each of the choices must be text, and not empty"),
+        (GOOD.replace('" hot"', "5"), "each of the choices must be text, and not empty"),
+        (GOOD + GOOD, "mine.jsonl:2: another item is called 'a': .*mine.jsonl:1"),
         ("", "holds no item"),
     ],
 )

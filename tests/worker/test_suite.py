@@ -42,7 +42,7 @@ def plain(engine: Any, prompt: str, choice: str, shared: int) -> float:
     [
         ("Ice is", [" cold", " warm"], 7),  # the space is shared; the words differ from their first letter
         ("Two and", [" a", " b", " c"], 8),  # one token each: a single pass
-        ("", ["He ran.", "She ran."], 1),  # nothing is shared, and nothing predicts the first token
+        ("Ice", [" a", " a cold", " a b"], 4),  # one choice is the beginning of all others
         ("A", [" b", " bc"], 2),  # one choice is the beginning of the other
     ],
 )
@@ -51,6 +51,27 @@ def test_the_score_of_a_choice_is_its_log_likelihood(
 ) -> None:
     found = suite.scores(engine, [{"prompt": prompt, "choices": choices}])[0]
     assert found == pytest.approx([plain(engine, prompt, choice, shared) for choice in choices], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "choices"),
+    [
+        ("", ["He ran.", "She ran."]),
+        ("", ["a", "b"]),  # one token each
+        ("", ["a", "ab"]),  # one choice is the beginning of the other
+    ],
+)
+def test_an_end_token_predicts_the_first_token_where_nothing_stands_before_it(
+    engine: Any, prompt: str, choices: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not engine.begin_ids()
+    item = {"prompt": prompt, "choices": choices}
+    found = suite.scores(engine, [item])[0]
+    monkeypatch.setattr(engine, "begin_ids", lambda: engine.end_ids()[:1])
+    assert found == pytest.approx([plain(engine, prompt, choice, 1) for choice in choices], abs=1e-4)
+    monkeypatch.undo()
+    monkeypatch.setattr(engine, "end_ids", lambda: ())
+    assert suite.scores(engine, [item]) == [None]
 
 
 def test_choices_of_one_token_share_a_pass(engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
