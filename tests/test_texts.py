@@ -8,7 +8,7 @@ import pytest
 
 from bench import texts
 from bench.errors import UsageError
-from bench.texts import EvaluationText, check_text, read_text, same_text
+from bench.texts import EvaluationText, check_text, read_text, share_text
 
 ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, its first example
 
@@ -27,7 +27,13 @@ def test_a_file_is_read_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(b"\xff", "is not UTF-8 text"), (None, "no text .*did you mean 'english'")]
+    ("content", "said"),
+    [
+        (b"\xff", "is not UTF-8 text"),
+        (b"", "holds no text"),
+        (b" \n", "holds no text"),
+        (None, "no text .*did you mean 'english'"),
+    ],
 )
 def test_what_is_no_text_is_said(content: bytes | None, said: str, tmp_path: Path) -> None:
     file = tmp_path / "mine.txt" if content is not None else Path("englisch")
@@ -38,27 +44,34 @@ def test_what_is_no_text_is_said(content: bytes | None, said: str, tmp_path: Pat
 
 
 def test_two_names_of_one_text(tmp_path: Path) -> None:
-    for name, content in (("a", "x"), ("b", "x"), ("c", "y")):
+    for name, content in (("a", "x"), ("b", "x"), ("c", "y"), ("d", "w x\n"), ("e", "\nx\n")):
         (tmp_path / name).write_text(content)
-    one, same, other = (str(tmp_path / name) for name in "abc")
-    assert same_text(one, same)
-    assert not same_text(one, other)
-    assert same_text("english", "english")
-    assert not same_text("english", one)
+    one, same, other, longer, spaced = (str(tmp_path / name) for name in "abcde")
+    assert share_text(one, same)
+    assert not share_text(one, other)
+    assert share_text(one, longer)
+    assert share_text(longer, spaced)
+    assert not share_text(other, longer)
+    assert share_text("english", "english")
+    assert share_text("english", "mixed")
+    assert share_text("mixed", "chinese")
+    assert not share_text("english", "chinese")
+    assert not share_text("docstrings", "mixed")
+    assert not share_text("english", one)
 
 
 def test_a_file_is_read_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousand rows may be calibrated on one text of 64 MiB, and each is checked against the drift's."""
     file, other = tmp_path / "mine.txt", tmp_path / "other.txt"
     file.write_text("x")
-    other.write_text("xy")
+    other.write_text("zy")
     read: list[str] = []
     reads = texts.read_text
     monkeypatch.setattr(texts, "read_text", lambda name: [read.append(name), reads(name)][1])
     for _ in range(5):
         check_text(str(file))
-        assert not same_text(str(file), str(other))
-    assert read == [str(file), str(other)]
-    file.write_text("xy")
-    assert same_text(str(file), str(other))
-    assert read == [str(file), str(other), str(file)]
+        assert not share_text(str(file), str(other))
+    assert read == [str(file), str(file), str(other)]  # for its digest, and beside the other
+    file.write_text("zy")
+    assert share_text(str(file), str(other))
+    assert read[3:] == [str(file), str(other)]

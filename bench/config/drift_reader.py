@@ -11,7 +11,7 @@ from bench.config.spec import Group
 from bench.config.suite_reader import NAME, LmEvalBlock
 from bench.config.task_file import read_task
 from bench.drift.items import MOST_ITEMS, read_closed
-from bench.texts import check_text, same_text
+from bench.texts import check_text, share_text
 from bench.yaml_source import KeyPath, YamlSource, blaming
 
 if TYPE_CHECKING:
@@ -86,15 +86,20 @@ def _check_lm_eval(source: YamlSource, block: LmEvalBlock, place: int) -> None:
 
 
 def judged_on_other_text(source: YamlSource, drift: DriftBlock, groups: Sequence[Group]) -> None:
-    """Refuse a scheme that is calibrated or trained on the text on which drift is scored."""
-    for group in groups if drift.tokens else ():
-        for arm in group.arms:
-            for step in arm.optimise:
-                text = dict(step.params).get("text")
-                if isinstance(text, str) and same_text(text, drift.text):
+    """Refuse a scheme that is calibrated or trained on the text on which drift is scored, on a part of it, or
+    on the user's own questions."""
+    judged = [
+        *([("text", drift.text)] if drift.tokens else []),
+        *([("items", drift.items)] if drift.items else []),
+    ]
+    for arm in (arm for group in groups for arm in group.arms):
+        for step in arm.optimise:
+            text = dict(step.params).get("text")
+            for key, by in judged if isinstance(text, str) else ():
+                if share_text(str(text), by):
                     raise source.error(
-                        ("drift", "text"),
-                        f"{arm.name} is calibrated on this text ({step.verb} {step.scheme}), so it would "
-                        "be judged on what it has seen",
+                        ("drift", key),
+                        f"{arm.name} is calibrated on this text, or on a part of it ({step.verb} "
+                        f"{step.scheme}, text: {text}), so it would be judged on what it has seen",
                         "give one of them another text",
                     )

@@ -57,17 +57,33 @@ def read_text(name: str) -> str:
 
 
 def check_text(name: str) -> None:
-    """Raise UsageError unless ``name`` is a text that can be read. A text of ours is not made for that."""
+    """Raise UsageError unless ``name`` is a text that can be read and is not empty. A text of ours is not
+    made for that."""
     if name not in plugins.names("texts"):
         _digest_of(name)
 
 
-def same_text(one: str, other: str) -> bool:
-    """Return whether two names or paths are of one text: the same name, or files of the same content."""
+def share_text(one: str, other: str) -> bool:
+    """Return whether one of two texts, by their names or paths, holds the whole of the other: who was
+    calibrated on one has then seen the other, or a part of it. A text of ours is not compared with a file.
+    """
     names = plugins.names("texts")
-    if one in names or other in names or one == other:
-        return one == other
-    return _digest_of(one) == _digest_of(other)
+    if one == other or (one in names and other in names):
+        return one == other or one in _parts(other) or other in _parts(one)
+    if one in names or other in names:
+        return False
+    return _share(one, state_of(Path(one)), other, state_of(Path(other)))
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    """Return the names of the texts that a text of ours is made of; none if it is made of no other."""
+    return tuple(getattr(plugins.load("texts", name), "PARTS", ()))
+
+
+@lru_cache(maxsize=16)
+def _share(one: str, _state: tuple[int, int] | None, other: str, _other: tuple[int, int] | None) -> bool:
+    short, long = sorted((read_text(one).strip(), read_text(other).strip()), key=len)
+    return short in long
 
 
 def _digest_of(file: str) -> str:
@@ -78,4 +94,7 @@ def _digest_of(file: str) -> str:
 
 @lru_cache(maxsize=16)
 def _digest(file: str, _state: tuple[int, int] | None) -> str:
-    return hashlib.sha256(read_text(file).encode()).hexdigest()
+    text = read_text(file)
+    if not text.strip():
+        raise UsageError(f"{file}: holds no text")
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bench.texts import chinese, english
 
+PARTS = ("english", "chinese")  # who was calibrated on one of them is not judged on this text
 LICENCE = f"{english.LICENCE}; {chinese.LICENCE}"
 
 

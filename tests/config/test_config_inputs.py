@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -64,6 +65,25 @@ def test_a_scheme_is_not_judged_on_the_text_that_it_has_seen(
     (tmp_path / "eval.txt").write_text("one two three " * 901)
     if copied:
         read_config(write(text))
+
+
+@pytest.mark.parametrize("seen", ["english", "chinese", "mixed", "part.txt", "mine.jsonl"])
+def test_nor_on_a_part_of_it_nor_on_the_users_own_questions(write: Write, tmp_path: Path, seen: str) -> None:
+    item = {"id": "ice", "lang": "en", "prompt": "Ice is", "choices": [" cold", " hot"], "right": 0}
+    (tmp_path / "mine.jsonl").write_text(json.dumps(item) + "\n")
+    (tmp_path / "part.txt").write_text("one two three " * 20)
+    (tmp_path / "eval.txt").write_text("nothing here. " + "one two three " * 900)
+    judged = f"{tmp_path}/eval.txt" if seen.startswith("part") else "mixed"
+    named = str(tmp_path / seen) if "." in seen else seen
+    text = (
+        f"model: smollm2-135m\nprice: {{usd_per_hour: 1}}\ndrift: {{text: {judged}, suites: [own], "
+        f"items: {tmp_path}/mine.jsonl}}\n"
+        f"variants: [{{name: v, optimise: [{{quantise: gptq, text: {named}}}]}}]\n"
+    )
+    error = refusal(write(text))
+    assert error.key == ("drift.items" if seen == "mine.jsonl" else "drift.text")
+    assert f"gptq, text: {named}), so it would be judged on what it has seen" in str(error)
+    read_config(write(text.replace(f"text: {named}}}]", "text: docstrings}]")))
 
 
 def test_a_batch_that_the_requests_do_not_fill(write: Write) -> None:
