@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.formatting import format_share, join_words
+from bench.formatting import format_share, format_significant, join_words
 from bench.report.bands import a_different_model
 from bench.results.behaviour import Tested
 from bench.results.headline import headline
@@ -18,15 +18,34 @@ def behaviour_words(run: RunSummary, row: Row) -> str:
     """Name the suites in which a row is worse or better than its baseline.
 
     If no suite differs, the text says so, because that is a result too. It is empty if no suite was run.
+    A suite without right answers has "no change" only if its interval says so too.
     """
     suites = run.behaviour.get(row.key, [])
     if not suites:
         return ""
     parts = [_changed(tested) for tested in suites if tested.verdict in (Verdict.BETTER, Verdict.WORSE)]
-    same = [tested.suite for tested in suites if tested.verdict == Verdict.CANNOT_TELL]
-    if not parts:
-        return f"no change seen in {join_words(same)}" if same else ""
-    return "; ".join(parts)
+    alike = [tested for tested in suites if tested.verdict == Verdict.CANNOT_TELL]
+    moved = [words for tested in alike if (words := _moved(tested))]
+    same = [tested.suite for tested in alike if not _moved(tested)]
+    if same and not parts:
+        parts = [f"no change seen in {join_words(same)}"]
+    return "; ".join([*parts, *moved])
+
+
+def _moved(tested: Tested) -> str:
+    """Say how far preferences moved, if the interval shows that they did and too few pairs changed sides for
+    a verdict. The text is empty for a suite with right answers: its figure is the share that is judged."""
+    moved = tested.figure
+    if moved.higher_is_better is not None:
+        return ""
+    if moved.ci_low is None or moved.ci_high is None or moved.ci_low <= 0 <= moved.ci_high:
+        return ""
+    value, low, high = map(format_significant, (moved.value, moved.ci_low, moved.ci_high))
+    sides = moved.notes["lost"] + moved.notes["gained"]
+    return (
+        f"{tested.suite} moved by {value} nat [{low}, {high}], but {sides} of {moved.notes['n']} pairs "
+        "prefer the other sentence, which is too few for a verdict"
+    )
 
 
 def _changed(tested: Tested) -> str:

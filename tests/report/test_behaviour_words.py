@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from bench.report.behaviour import behaviour_words, suites_note
 from bench.results import behaviour
 from bench.stats.figure import Metric
+from bench.stats.intervals import Interval
 from bench.stats.ratio_verdict import Verdict
 
 CHANGE = Metric("x_change", "1", "higher", "f", "d")
@@ -31,6 +33,16 @@ def words(*suites: behaviour.Tested) -> str:
     return behaviour_words(run, row)
 
 
+def preferences(low: float | None, high: float | None) -> behaviour.Tested:
+    """Return a suite without right answers, whose pairs did not change sides often enough for a verdict."""
+    found = suite("pairs", "cannot tell", PREFERENCE)
+    figure = PREFERENCE.scalar(Interval(0.1, low, high), **found.figure.notes)
+    assert figure is not None
+    return replace(found, figure=figure)
+
+
+MOVED = "pairs moved by 0.100 nat [0.0500, 0.150], but 10 of 100 pairs prefer the other sentence"
+TOO_FEW = f"{MOVED}, which is too few for a verdict"
 SAME, CHANCE = suite("logic", "cannot tell"), suite("factuality", None)
 
 
@@ -50,6 +62,14 @@ SAME, CHANCE = suite("logic", "cannot tell"), suite("factuality", None)
         (
             [suite("pairs", "worse", PREFERENCE)],
             "pairs moved (10 of 100 pairs prefer the other sentence, 7 one way)",
+        ),
+        ([SAME, preferences(-0.1, 0.3)], "no change seen in logic and pairs"),
+        ([preferences(None, None)], "no change seen in pairs"),
+        ([SAME, preferences(0.05, 0.15)], f"no change seen in logic; {TOO_FEW}"),
+        ([preferences(0.05, 0.15)], TOO_FEW),
+        (
+            [suite("logic", "worse"), SAME, preferences(0.05, 0.15)],
+            f"worse at logic (7 lost and 3 gained of 100); {TOO_FEW}",
         ),
     ],
 )
