@@ -99,7 +99,7 @@ def _of_models(spec: Spec) -> Iterator[str]:
     ggufs = [arm for arm in arms if isinstance(arm.model, LocalPath) and is_gguf(arm.model.path)]
     if any(quantises(step.label for step in arm.optimise) for arm in ggufs):
         yield MAY_BE_CONFOUNDED
-    lengths = [length for arm in arms if (length := context_of(arm.model)) is not None]
+    lengths = [length for arm in arms if (length := context_of(arm.model, find_model)) is not None]
     scored = 0 if serves(spec.groups) or encodes(spec.groups) else spec.drift.tokens
     if spec.drift.statistics and not scored:
         yield "drift.statistics are not computed: nothing is scored, because drift.tokens is 0"

@@ -228,8 +228,11 @@ def check_template(
         raise source.error(place, printable(said[:MOST_SAID]), "name one of them default")
 
 
-def context_of(model: ModelRef) -> int | None:
-    """Return the longest sequence of a model directory, as its config.json says; None if it does not."""
+def context_of(model: ModelRef, find: FindModel) -> int | None:
+    """Return the longest sequence of a model, as its card or the config.json of its directory says; None if
+    neither does."""
+    if isinstance(model, Named | Random):
+        return find(model.name).architecture.context
     if not isinstance(model, LocalPath) or not model.path.is_dir():
         return None
     config = json_object(config_directory(model.path) / "config.json")

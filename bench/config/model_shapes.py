@@ -25,8 +25,7 @@ def check_fits(source: YamlSource, model: ModelRef, wanted: int, path: KeyPath, 
 
     A prompt of unknown length counts as one token.
     """
-    known = find(model.name).architecture.context if isinstance(model, Named | Random) else None
-    context = known or context_of(model)
+    context = context_of(model, find)
     if context is not None and wanted > context:
         raise source.error(path, f"{wanted} tokens in and out do not fit the model's context of {context}")
 

@@ -17,7 +17,7 @@ from bench.engine import Engine
 from bench.engine.confidence import Rule
 from bench.engine.decoding import in_full
 from bench.engine.evidence import Census
-from bench.errors import NonFiniteOutput
+from bench.errors import NonFiniteOutput, Unsupported
 from bench.link import Link, LinkDown
 from bench.records import Cascaded, Facts
 from bench.records.thinking import before_end
@@ -57,7 +57,7 @@ class Cascade(Engine):
         self.same_tokens = same_tokens
         self.model, self.runs_on = cloud.model, cloud.runs_on
         self._known: dict[tuple[int, ...], tuple[list[int], str]] = {}
-        self._longest = 0
+        self._longest, self._room = 0, edge.facts().context
         self._done: list[Cascaded] = []
         edge.watch(rule.of_step)
 
@@ -90,7 +90,13 @@ class Cascade(Engine):
         return Routed(answers)
 
     def _try(self, prompts: Sequence[Sequence[int]], tokens: int) -> _Tried:
-        """Let the edge model answer, and score each answer up to its end token."""
+        """Let the edge model answer, and score each answer up to its end token. Raises Unsupported if they do
+        not fit its context."""
+        longest = max(map(len, prompts)) + tokens
+        if self._room is not None and longest > self._room:
+            raise Unsupported(
+                f"{longest} tokens in and out do not fit the edge model's context of {self._room}"
+            )
         started = perf_counter_ns()
         generation = in_full(self.edge, prompts, tokens)
         whole, ends = self.edge.tokens(generation), set(self.edge.end_ids())

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from bench.errors import Unsupported
+
 # Keys that change no logits: names, tokens, training, and what transformers keeps for itself.
 MEANINGLESS = frozenset({
     "architectures", "model_type", "transformers_version", "torch_dtype", "dtype", "use_cache", "id2label",

@@ -455,6 +455,12 @@ def test_the_context_of_a_directory(tmp_path: Path, llama: Path) -> None:
     assert said not in describe(read(tmp_path, {"path": str(llama)}, drift={"window": 128}))
 
 
+def test_the_context_of_a_card(tmp_path: Path) -> None:
+    said = "drift.window of 600 does not fit a context of 512"
+    assert said in describe(read(tmp_path, "tiny-gemma3", drift={"window": 600}))
+    assert said not in describe(read(tmp_path, "tiny-gemma3", drift={"window": 512}))
+
+
 @pytest.mark.parametrize(
     ("names", "half"),
     [

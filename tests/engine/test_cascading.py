@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +165,22 @@ def test_an_edge_with_another_tokenizer_reads_the_text(models: tuple[Path, Path]
     answers = made.tokens(made.prefill([plain, chat, made.cloud.encode("ef")], 1))
     assert seen == [[[7, 97, 98], [8, 99, 100], [7, 101, 102]]]
     assert answers == [made.cloud.encode("an answer")] * 3
+
+
+@pytest.mark.parametrize("room", [-1, 0])
+def test_a_request_that_the_edge_has_no_room_for(models: tuple[Path, Path], room: int) -> None:
+    """With rotary positions a model reads beyond its context, and answers nonsense without an error."""
+    small = engine(models[0])
+    longest = max(map(len, PROMPTS)) + TOKENS
+    facts = replace(small.facts(), context=longest + room)
+    small.facts = lambda: facts
+    made = Cascade(
+        small, engine(models[1]), log_probability.RULE, -math.inf, Link(LinkSettings()), same_tokens=True
+    )
+    made.longest_answer(TOKENS)
+    said = f"{longest} tokens in and out do not fit the edge model's context of {longest - 1}"
+    with pytest.raises(Unsupported, match=said) if room else nullcontext():
+        made.prefill(PROMPTS, 1)
 
 
 def test_a_model_that_puts_out_nan_has_no_score(models: tuple[Path, Path]) -> None:
