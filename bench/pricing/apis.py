@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bench.errors import UsageError
 from bench.formatting import did_you_mean, short_name
@@ -188,25 +188,31 @@ def _request_usd(
 ) -> float | None:
     """Return the US dollars of a mean request at one hour, or None if the list has no price for its tokens.
 
-    The list bills whole tokens only, and some prices are higher for a long input. So the function prices a
-    request with rounded token counts, and then scales the input and output amounts to the mean counts.
+    The list bills whole tokens only, and some prices are higher for a long input. So the function prices
+    requests with rounded token counts, and then scales the input and output amounts to the mean counts.
+    Rounded tokens would change the shares that are read from a cache and written to it. So a request that is
+    read whole, one that is written whole and a plain one are priced, and added up by their shares.
     """
-    from genai_prices import Usage
-
     n_in, n_out = max(round(mix.input_tokens), 1), max(round(mix.output_tokens), 1)
     prices = model.get_prices(when, BATCH if batch else None)
     if prices.input_mtok is None or prices.output_mtok is None:
         return None
-    cached = round(n_in * mix.cached_share)
-    written = min(round(n_in * mix.written), n_in - cached)
-    usage = Usage(
-        input_tokens=n_in, output_tokens=n_out, cache_read_tokens=cached, cache_write_tokens=written
-    )
-    billed = model.calc_price(
-        usage, provider, genai_request_timestamp=when, price_context=BATCH if batch else None
-    )
-    scaled_in = float(billed.input_price) * mix.input_tokens / n_in
-    return scaled_in + float(billed.output_price) * mix.output_tokens / n_out
+
+    def billed(**cache: int) -> Any:
+        from genai_prices import Usage
+
+        usage = Usage(input_tokens=n_in, output_tokens=n_out, **cache)
+        context = BATCH if batch else None
+        return model.calc_price(usage, provider, genai_request_timestamp=when, price_context=context)
+
+    plain, read, written = billed(), mix.cached_share, min(mix.written, 1 - mix.cached_share)
+    a_request = (1 - read - written) * float(plain.input_price)
+    if read:
+        a_request += read * float(billed(cache_read_tokens=n_in).input_price)
+    if written:
+        a_request += written * float(billed(cache_write_tokens=n_in).input_price)
+    scaled_in = a_request * mix.input_tokens / n_in
+    return scaled_in + float(plain.output_price) * mix.output_tokens / n_out
 
 
 def _has_batch(model: ModelInfo, day: dt.date) -> bool:

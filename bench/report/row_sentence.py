@@ -180,7 +180,7 @@ def once_words(row: Row) -> str:
         back = f"earned back after {requests:,.0f} requests"
     others = spent.notes.get("others") or 0.0
     beside = f", while others had {others:.0%} of the processors" if others > OTHERS_SHARE else ""
-    return f"made once in {seconds:.0f} s{beside} for {format_significant(spent.value)} USD, {back}"
+    return f"made once in {seconds:.0f} s for {format_significant(spent.value)} USD{beside}, {back}"
 
 
 def _own_time(run: RunSummary, row: Row) -> str:

@@ -135,7 +135,16 @@ def test_an_api_without_a_price_for_writing_bills_plain_input() -> None:
     assert not found.writes
 
 
-def test_cached_and_written_tokens_are_never_more_than_the_input() -> None:
-    """Half of three tokens is two by rounding: two are read from the cache, and only the third is written."""
+def test_a_share_of_few_tokens_is_billed_as_that_share() -> None:
+    """Half of three tokens is not two: rounded tokens would bill a share of 67 %."""
     found = offer("anthropic/claude-sonnet-4-5", TokenMix(3, 2, 0.5, 0.5), DAY)
-    assert found.request_usd == pytest.approx((2 * 0.3 + 1 * 3.75 + 2 * 15) / 1e6)
+    assert found.request_usd == pytest.approx((1.5 * 0.3 + 1.5 * 3.75 + 2 * 15) / 1e6)
+    mean = offer("openai/gpt-5", TokenMix(18.25, 12, 0.6), DAY)
+    assert mean.request_usd == pytest.approx((10.95 * 0.125 + 7.3 * 1.25 + 12 * 10) / 1e6)
+
+
+def test_a_long_input_has_its_price_also_in_a_cache() -> None:
+    """Claude Sonnet 4.5 bills 6 dollars for a million tokens, 0.6 read and 7.5 written, beyond 200,000 in."""
+    found = offer("anthropic/claude-sonnet-4-5", TokenMix(250_000, 100, 0.5, 0.3), DAY)
+    whole = 125_000 * 0.6 + 75_000 * 7.5 + 50_000 * 6
+    assert found.request_usd == pytest.approx((whole + 100 * 22.5) / 1e6)

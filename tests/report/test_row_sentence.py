@@ -81,7 +81,7 @@ def test_a_sentence_and_the_table_round_agreement_alike(run: RunSummary) -> None
 def test_a_bill_from_a_loaded_machine_says_so(run: RunSummary, others: float, said: str) -> None:
     spent = one_off.USD.scalar(0.0012, seconds=120.0, others=others)
     variant = replace(measured(run), metrics={one_off.USD.key: spent})
-    assert once_words(variant) == f"made once in 120 s{said} for 0.00120 USD, not shown to be earned back"
+    assert once_words(variant) == f"made once in 120 s for 0.00120 USD{said}, not shown to be earned back"
 
 
 def test_nothing_spent_nothing_said(run: RunSummary) -> None:
