@@ -14,6 +14,7 @@ from bench.measure.pair_processors import one_thread_each
 from bench.measure.passes import read_text
 from bench.measure.together import ask_both, blaming_baseline, shared_block
 from bench.records import DriftWindow, Sides
+from bench.records.drift import OTHER_TOKENIZER
 
 WINDOWS_A_CALL = 8
 SHARED_BYTES = 16 * 1024 * 1024
@@ -133,7 +134,7 @@ def together(row: ArmUnderTest) -> None:
 def _not_comparable(base: ArmUnderTest, variant: ArmUnderTest, same_tokens: bool) -> str | None:
     """Return why the logits of both sides cannot be compared position by position; None if they can."""
     if not same_tokens:
-        return "another tokenizer than the baseline's: token-level drift is not defined"
+        return f"{OTHER_TOKENIZER}: token-level drift is not defined"
     if base.known.vocabulary != variant.known.vocabulary:
         return f"vocabulary of {variant.known.vocabulary}, the baseline's is {base.known.vocabulary}"
     for side in (base, variant):

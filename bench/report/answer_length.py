@@ -1,9 +1,13 @@
-"""Say what the figures per token do not show: that a row's answers are longer, or never end."""
+"""Say what the figures per token do not show: that a row's answers are longer, or never end, and that its
+tokens hold more or less text."""
 
 from __future__ import annotations
 
-from bench.metrics import answers, cost
+from bench.formatting import format_significant
+from bench.metrics import answers, characters, cost
+from bench.records.drift import OTHER_TOKENIZER
 from bench.results.headline import ANSWERS, by_answer, other_lengths, times_as_long
+from bench.results.paired_figures import shown_value
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
 from bench.stats.figure import Figure
@@ -28,6 +32,19 @@ def answer_words(run: RunSummary, row: Row) -> str:
     if cut and by_answer(run, row):
         said.append(f"{cut:.0%} of its answers were cut at {limit} tokens")
     return ", ".join(said)
+
+
+def character_words(run: RunSummary, row: Row) -> str:
+    """Compare the cost of a character with the baseline's, if the row has another tokenizer: the ratio of the
+    table is that of a token, and the same text is another number of them. The text is empty for other rows.
+    """
+    if OTHER_TOKENIZER not in (row.drift_reason or ""):
+        return ""
+    ours, theirs = (shown_value(run, side, characters.PER_1K) for side in (row, run.baseline_of(row)))
+    if not ours or not theirs:
+        return ""
+    times = format_significant(ours / theirs)
+    return f"by the character, as its tokens are of another tokenizer, {times} times the baseline's cost"
 
 
 def _thinks(row: Row, base: Row, ratio: float) -> str:

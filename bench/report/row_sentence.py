@@ -8,7 +8,7 @@ from bench.formatting import format_share, format_significant, printable
 from bench.metrics import device, goodput, latency, one_off, output_drift, reply_texts, requests, speculation
 from bench.metrics.comparisons import Comparison
 from bench.records.drift import BY_TEXT
-from bench.report.answer_length import answer_words
+from bench.report.answer_length import answer_words, character_words
 from bench.report.bands import a_different_model, band
 from bench.report.behaviour import behaviour_words
 from bench.report.cascade import cascade_words
@@ -57,7 +57,8 @@ def sentence(run: RunSummary, row: Row) -> str:
         money, drift = f"{money}, but {drift}", ""
     if money and row.headline is goodput.PER_GOOD:
         money = f"a good request: {money if ratio else FEW_GOOD}"
-    parts = [judged, money, answer_words(run, row), drift, behaviour_words(run, row), good_words(run, row)]
+    parts = [judged, money, character_words(run, row), answer_words(run, row), drift]
+    parts += [behaviour_words(run, row), good_words(run, row)]
     parts += [*row.flags, error_words(row), once_words(row)]
     parts += [speculation_words(row, run.comparison(row, latency.TPOT))]
     parts += [cascade_words(row), split_words(row)]

@@ -13,6 +13,7 @@ from typing import Any
 from bench.drift.kl_and_perplexity import window_starts
 from bench.errors import BenchError
 from bench.records import DriftWindow
+from bench.records.drift import OTHER_TOKENIZER
 from bench.serving.client import within
 from bench.serving.distributions import (
     LEAST_LN,
@@ -63,7 +64,7 @@ async def must_have_same_tokens(asker: Asker, scoring: Scoring) -> None:
     except BenchError:
         return
     if ids != scoring.sample_ids:
-        raise BenchError("another tokenizer than the baseline's: token-level drift is not defined")
+        raise BenchError(f"{OTHER_TOKENIZER}: token-level drift is not defined")
 
 
 async def distributions_of(asker: Asker, windows: Sequence[Sequence[int]]) -> list[LnP]:

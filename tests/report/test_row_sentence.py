@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from bench.errors import Outcome
-from bench.metrics import cost, memory, one_off, output_drift, split
+from bench.metrics import characters, cost, memory, one_off, output_drift, split
+from bench.records.drift import OTHER_TOKENIZER
 from bench.report.notes import timed_words
 from bench.report.row_sentence import band, drift_words, once_words, sentence
 from bench.report.splits import split_words
@@ -52,6 +53,21 @@ def test_what_was_spent_and_when_it_comes_back(run: RunSummary) -> None:
 
 def test_what_never_comes_back_says_so(run: RunSummary) -> None:
     assert once_words(row(run, 120.0, None)).endswith("USD, not shown to be earned back")
+
+
+def test_another_tokenizer_is_compared_by_the_character(run: RunSummary) -> None:
+    """The ratio of the table is that of a token, and the same text is another number of tokens."""
+
+    def priced(one: Row, usd: float) -> Row:
+        return replace(one, metrics={**one.metrics, characters.PER_1K.key: characters.PER_1K.scalar(usd)})
+
+    variant = measured(run)
+    base = run.baseline_of(variant)
+    ours = replace(priced(variant, 0.003), drift_reason=f"{OTHER_TOKENIZER}: so it is")
+    both = replace(run, rows=(priced(base, 0.002), ours))
+    assert "by the character, as its tokens are of another tokenizer, 1.50 times" in sentence(both, ours)
+    assert "by the character" not in sentence(both, replace(ours, drift_reason="drift.tokens is 0"))
+    assert "by the character" not in sentence(run, replace(variant, drift_reason=ours.drift_reason))
 
 
 @pytest.mark.parametrize("seconds", [0.5, 9.9])
