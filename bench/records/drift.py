@@ -12,9 +12,7 @@ from bench.records.cascades import BothAnswered
 from bench.records.json_form import Json
 
 BY_TEXT = "drift by text only"  # the first words of a row's reason if only its replies could be compared
-OTHER_TOKENIZER = (
-    "another tokenizer than the baseline's"  # in the reason of a row whose tokens are other ones
-)
+OTHER_TOKENIZER = "another tokenizer than the baseline's"  # in the reason of a row with other tokens
 
 
 @dataclass(frozen=True)
