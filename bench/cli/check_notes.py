@@ -109,12 +109,28 @@ def _of_models(spec: Spec) -> Iterator[str]:
             "not be measured"
         )
     yield from sorted({said for arm in arms if (said := _no_template(arm))})
-    if scored and len(arms) > len(spec.groups) and is_file_of_text(spec.drift.text):
+    if scored and len(arms) > len(spec.groups):
+        yield from _of_text(spec, scored)
+
+
+def _of_text(spec: Spec, scored: int) -> Iterator[str]:
+    """Yield notes about a text that is too short for so many tokens, or for a window; and about few windows.
+
+    A token holds at least a byte, but for one before a text that some tokenizers add, and one that begins it.
+    """
+    window, windows = spec.drift.window, max(scored // spec.drift.window, 1)
+    if is_file_of_text(spec.drift.text):
         size = len(read_text(spec.drift.text).encode())
+        if size + 2 < window:
+            yield (
+                f"drift.text has {size:,} bytes, which are less than a window of {window} tokens: that drift "
+                "will not be measured"
+            )
+            return
         if size < scored * BYTES_A_TOKEN:
             yield f"drift.text has {size:,} bytes, in which may be fewer than the {scored:,} tokens asked for"
-    windows = max(scored // spec.drift.window, 1)
-    if scored and windows < LEAST_SAMPLES and len(arms) > len(spec.groups):
+        windows = min(windows, (size + 2) // window)
+    if windows < LEAST_SAMPLES:
         yield f"drift rests on {count(windows, 'window')} of text, too few for an interval"
 
 

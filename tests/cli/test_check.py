@@ -423,6 +423,24 @@ def test_a_text_with_too_few_tokens_is_noted(make: Make, tmp_path: Path, letters
     assert (said in " ".join(found.split())) == noted
 
 
+@pytest.mark.parametrize(
+    ("letters", "said"),
+    [
+        (18, "drift.text has 18 bytes, which are less than a window of 128 tokens: that drift will not be"),
+        (300, "drift rests on 2 windows of text, too few for an interval"),
+        (3, "drift.text has 3 bytes, which are less than"),
+    ],
+)
+def test_a_text_shorter_than_its_windows_is_noted(
+    make: Make, tmp_path: Path, letters: int, said: str
+) -> None:
+    file = tmp_path / "text.txt"
+    file.write_text("a" * letters)
+    found = " ".join(describe(make("drift.tokens=1024", "drift.window=128", f"drift.text={file}")).split())
+    assert said in found
+    assert ("rests on" in found) == (letters == 300)
+
+
 def test_a_limit_on_energy_that_nothing_measures_is_noted(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
