@@ -6,14 +6,17 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.cli.compare_options import CompareOptions, must_be_one_question
 from bench.cli.edited_results import showing
 from bench.cli.report_files import write_report
-from bench.config.spec import Spec
 from bench.errors import BenchError, ExitCode, IntegrityError, UsageError
 from bench.formatting import did_you_mean, one_line, row_title
 from bench.results.run_summary import RunStatus, RunSummary
+
+if TYPE_CHECKING:
+    from bench.config.spec import Spec
 
 EXIT_OF_STATUS = {
     RunStatus.OK: ExitCode.OK,

@@ -1,10 +1,12 @@
-"""Define the application of all commands. Its options refuse numbers that are not finite, and nothing that a
-command calls ends it."""
+"""Define the application of all commands. Its options refuse numbers that are not finite, nothing that a
+command calls ends it, and only the command that is called is built."""
 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
+from copy import copy
 from typing import Any, TypeVar
 
 import typer
@@ -53,3 +55,19 @@ class Application(typer.Typer):
     ) -> Callable[[Function], Function]:
         """Register a command, as typer does."""
         return super().command(name, cls=cls or Command, **settings)
+
+    def __call__(self, *arguments: Any, **settings: Any) -> Any:
+        """Run the command that the command line names. The others are built only if it names none: for help,
+        or for a word that is no command."""
+        word = sys.argv[1] if len(sys.argv) > 1 else ""
+        asked = [one for one in self.registered_commands if word == (one.name or _name_of(one.callback))]
+        if arguments or not asked:
+            return super().__call__(*arguments, **settings)
+        alone = copy(self)
+        alone.registered_commands = asked
+        return typer.Typer.__call__(alone, *arguments, **settings)
+
+
+def _name_of(callback: Callable[..., Any] | None) -> str:
+    """Return the name that typer gives to a command without one of its own."""
+    return callback.__name__.replace("_", "-") if callback else ""

@@ -17,7 +17,6 @@ from typing import NoReturn
 from bench.bounded import MOST, Contents, must_be_modest, open_regular
 from bench.errors import BenchError, OnFailure, UsageError
 from bench.formatting import MIB
-from bench.records import plain
 
 MOST_LINES_BYTES = 1024 * MIB  # of a user's JSON lines, all together
 _SLUG_LENGTH = 48
@@ -42,6 +41,8 @@ def canonical_json(value: object) -> str:
     have, are written as ``\\udxxx``, because UTF-8 cannot encode them. Raises BenchError for NaN, infinity, a
     circular reference, or nesting too deep to read back, and TypeError for values that JSON does not have.
     """
+    from bench.records import plain  # not above: all records take longer to import than a list of runs needs
+
     try:
         text = json.dumps(
             value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=plain

@@ -67,6 +67,22 @@ def test_help_names_every_command(bench: Bench) -> None:
         assert f"  {command} " in found.stdout
 
 
+@pytest.mark.parametrize(
+    ("words", "built"), [(["schema"], 1), (["list", "--help"], 1), (["--help"], len(COMMANDS))]
+)
+def test_only_the_command_that_is_called_is_built(words: list[str], built: int) -> None:
+    counting = (
+        "from bench.cli.typer_base import Command\n"
+        "class Counted(Command):\n"
+        "    def __init__(self, *given, **named):\n"
+        "        print('built', file=sys.stderr)\n"
+        "        super().__init__(*given, **named)\n"
+        "import bench.cli.typer_base as base\n"
+        "base.Command = Counted"
+    )
+    assert script(counting, *words).stderr.splitlines() == ["built"] * built
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_each_command(bench: Bench, command: str) -> None:
     found = bench(command, "--help")

@@ -148,10 +148,10 @@ def test_a_list_of_what_is_known_needs_none_of_the_judging_half(out: Path) -> No
         "import sys; from bench.cli import run_pages; from bench.results.index_query import Wanted; "
         "from pathlib import Path; "
         "run_pages.runs(Path(sys.argv[1]), Wanted(), limit=None, as_json=False, as_csv=False); "
-        "print(*{'pydantic', 'bench.results.summary'} & set(sys.modules))"
+        "print(*{'pydantic', 'bench.records', 'bench.results.summary'} & set(sys.modules))"
     )
     command = [sys.executable, "-c", code, str(out)]
-    for expected in ({"pydantic", "bench.results.summary"}, set()):
+    for expected in ({"pydantic", "bench.records", "bench.results.summary"}, set()):
         done = subprocess.run(
             command, capture_output=True, text=True, check=True, env=os.environ, timeout=60,
             cwd=Path(__file__).resolve().parents[2],
