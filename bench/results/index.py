@@ -1,7 +1,8 @@
 """Keep an index of the runs in a directory, so that lists and re-pricing need not read every run again.
 
 The index is only a cache: it can be made from the journals at any time. A directory is read again if its
-change time differs from the one in the index. Before a run is returned, the state of its files (``files_of``)
+change time differs from the one in the index. If no change time differs, the digest of all of them says so,
+and they are not compared one by one. Before a run is returned, the state of its files (``files_of``)
 is compared as well. The same happens for every run that is not finished, because its files may grow while the
 directory does not change.
 """
@@ -10,7 +11,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,15 +18,20 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bench.errors import UsageError
+from bench.results.index_listing import listing_of
 from bench.results.index_query import Wanted
 from bench.results.index_records import IndexedRow, IndexedRun, files_of
 from bench.results.index_schema import (
+    CHANGED,
     DELETE_ROWS,
     DELETE_RUN,
+    FORGET_LISTING,
+    INSERT_LISTING,
     INSERT_PRICE,
     INSERT_ROW,
     INSERT_RUN,
     KNOWN,
+    LISTED,
     OPEN,
     ROWS,
     RUN_COLUMNS,
@@ -100,35 +105,20 @@ class Index:
 
     def _refresh(self) -> None:
         """Read the directories that are new or have changed, and delete those that are gone."""
-        known: dict[bytes, int] = dict(self._database.execute(KNOWN))
-        stale = self._changed_since(known)
-        with self._transaction():
-            self._delete(known)  # these directories no longer exist
-        self._changed |= bool(known)
-        done = {*known, *stale}
-        stale += self._in_another_state(row for row in self._ask(OPEN) if row[0] not in done)
-        self._read(stale)
+        listing, stale = listing_of(self._out), {}
+        is_another = self._ask(LISTED) != [(listing.digest,)]
+        if is_another:
+            known: dict[bytes, int] = dict(self._database.execute(KNOWN))
+            stale = listing.differing(known)
+            with self._transaction():
+                self._delete(known)  # these directories no longer exist
+        unfinished = self._in_another_state(row for row in self._ask(OPEN) if row[0] not in stale)
+        self._read([*stale, *unfinished])
+        if is_another and all(self._ask(CHANGED, (place,)) == [(ns,)] for place, ns in stale.items()):
+            self._database.execute(FORGET_LISTING)
+            self._database.execute(INSERT_LISTING, (listing.digest,))
+            self._changed = True
         self._keep()
-
-    def _changed_since(self, known: dict[bytes, int]) -> list[bytes]:
-        """Return the directories whose change time differs from the one in ``known``.
-
-        Directories that still exist are removed from ``known``.
-        """
-        root = os.open(self._out, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        stale = []
-        try:
-            for place in os.listdir(self._root):  # noqa: PTH208 - as bytes: a file name need not be valid text
-                try:
-                    state = os.stat(place, dir_fd=root)
-                except OSError:  # the directory has gone, or is a broken link
-                    continue
-                changed = known.pop(place, None) != state.st_ctime_ns
-                if changed and stat.S_ISDIR(state.st_mode) and not place.startswith(b"."):
-                    stale.append(place)
-        finally:
-            os.close(root)
-        return stale
 
     def _in_another_state(self, known: Iterable[tuple[bytes, str]]) -> list[bytes]:
         """Return the directories whose files have changed since they were read into the index."""
@@ -169,11 +159,14 @@ class Index:
         if not run.changed_ns:  # the directory has gone meanwhile
             return
         self._database.execute(INSERT_PRICE, (run.price,))
+        measured = [row for row in run.rows if row.status == "ok"]
         row = self._database.execute(
             INSERT_RUN,
             (
                 run.place, run.changed_ns, run.files, run.status, run.why, run.journal_sha256,
                 run.run_id, run.name, run.started, run.finished, run.verdict, run.models, run.machine,
+                min((row.cost for row in measured if row.cost is not None), default=None),
+                min((row.ratio for row in measured if row.ratio is not None), default=None),
                 run.price,
             ),
         )  # fmt: skip

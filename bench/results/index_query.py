@@ -13,16 +13,17 @@ from bench.errors import UsageError
 from bench.formatting import did_you_mean
 from bench.results.index_records import NO_RUN, UNREADABLE
 
-# Selects rows of a run with the wanted steps, and the cheapest measured row among them.
+# Selects rows of a run with the wanted steps, and the least figure of the measured rows among them. That of
+# all measured rows is kept with the run.
 _ROW = "rows.run = runs.id AND instr(lower(steps), ?)"
-_CHEAPEST = f"(SELECT min({{of}}) FROM rows WHERE {_ROW} AND status = 'ok')"
+_LEAST = f"(SELECT min({{of}}) FROM rows WHERE {_ROW} AND status = 'ok')"
 _ORDERS = {
     "date": "started DESC, place DESC",
     "name": "name, started DESC",
     "model": "models, started DESC",
     "status": "status, started DESC",
-    "cost": f"{_CHEAPEST.format(of='cost')} NULLS LAST, started DESC",
-    "ratio": f"{_CHEAPEST.format(of='ratio')} NULLS LAST, started DESC",
+    "cost": "least_cost NULLS LAST, started DESC",
+    "ratio": "least_ratio NULLS LAST, started DESC",
 }
 SORTS = tuple(_ORDERS)
 _OF_ROWS = ("cost", "ratio")
@@ -55,8 +56,10 @@ class Wanted:
         if self.most < 0:
             raise UsageError(f"cannot show {self.most} runs")
         where, values = self._conditions()
-        ordered = (self._steps,) if self.sort in _OF_ROWS else ()
-        order = f"ORDER BY {_ORDERS[self.sort]}"
+        order, ordered = f"ORDER BY {_ORDERS[self.sort]}", ()
+        if self.sort in _OF_ROWS and self._steps:
+            least = _LEAST.format(of=self.sort)
+            order, ordered = order.replace(f"least_{self.sort}", least), (self._steps,)
         chosen = f"SELECT id FROM runs WHERE {where} {order} LIMIT ?"  # so that others' columns are not read
         return (
             f"SELECT {columns} FROM runs WHERE id IN ({chosen}) {order}",
@@ -89,6 +92,8 @@ class Wanted:
         return " AND ".join(part for part, _ in conditions), every
 
     def _of_a_row(self) -> tuple[str, tuple[object, ...]]:
+        if self.max_cost is not None and not self._steps:
+            return "least_cost <= ?", (self.max_cost,)
         if self.max_cost is None:
             return f"EXISTS (SELECT 1 FROM rows WHERE {_ROW})", (self._steps,)
         cheap = f"EXISTS (SELECT 1 FROM rows WHERE {_ROW} AND status = 'ok' AND cost <= ?)"

@@ -13,7 +13,7 @@ from bench.formatting import row_title
 from bench.store.run_files import JOURNAL, PACKED, RUN_JSON
 
 NO_RUN, UNREADABLE = "", "unreadable"  # statuses of a directory, in addition to those of a run
-_NAMES = tuple(name.encode() for name in (JOURNAL, PACKED, RUN_JSON))
+_NAMES = (JOURNAL, PACKED, RUN_JSON)
 
 
 @dataclass(frozen=True)
@@ -86,12 +86,15 @@ def files_of(directory: bytes) -> str:
     """Return a digest of the state of the files that a summary is made from: size, times and inode of each.
 
     The kernel sets the time of the last change (``st_ctime``); no user can set it, and no archive stores it.
-    So an index that was copied together with its runs matches none of them, and they are read again.
+    So an index that was copied together with its runs matches none of them, and they are read again. A packed
+    journal beside an unpacked one changes the directory and is not looked at.
     """
-    states = []
+    states: list[tuple[str | int, ...]] = []
     for name in _NAMES:
+        if states and name == PACKED:
+            continue
         try:
-            state = os.lstat(b"/".join((directory, name)))
+            state = os.lstat(b"/".join((directory, name.encode())))
         except OSError:
             continue
         states.append((name, state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino))

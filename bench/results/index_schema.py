@@ -14,8 +14,9 @@ CREATE TABLE runs (
   id INTEGER PRIMARY KEY, place BLOB NOT NULL UNIQUE, changed_ns INTEGER NOT NULL,
   files TEXT NOT NULL, status TEXT NOT NULL, why TEXT NOT NULL, journal_sha256 TEXT NOT NULL,
   run_id TEXT NOT NULL, name TEXT NOT NULL, started TEXT NOT NULL, finished TEXT, verdict TEXT NOT NULL,
-  models TEXT NOT NULL, machine TEXT NOT NULL, price INTEGER NOT NULL
+  models TEXT NOT NULL, machine TEXT NOT NULL, least_cost REAL, least_ratio REAL, price INTEGER NOT NULL
 ) STRICT;
+CREATE TABLE listing (digest TEXT NOT NULL, runs INTEGER NOT NULL, changes INTEGER) STRICT;
 CREATE TABLE rows (
   run INTEGER NOT NULL, number INTEGER NOT NULL, name TEXT NOT NULL, cell TEXT NOT NULL,
   is_baseline INTEGER NOT NULL, status TEXT NOT NULL, steps TEXT NOT NULL, threads INTEGER,
@@ -29,13 +30,19 @@ RUN_COLUMNS = (
     "verdict, models, machine, (SELECT block FROM prices WHERE prices.id = runs.price)"
 )
 KNOWN = "SELECT place, changed_ns FROM runs"
+CHANGED = "SELECT changed_ns FROM runs WHERE place = ?"
+# A digest holds for these runs only: their number and the sum of their change times.
+_OF_ALL = "SELECT count(*) AS runs, sum(changed_ns % 1000000007) AS changes FROM runs"
+LISTED = f"SELECT digest FROM listing WHERE (runs, changes) IS (SELECT runs, changes FROM ({_OF_ALL}))"
+INSERT_LISTING = f"INSERT INTO listing SELECT ?, runs, changes FROM ({_OF_ALL})"
+FORGET_LISTING = "DELETE FROM listing"
 # Runs whose files may change although their directory does not: those in progress, and unreadable ones.
 OPEN = "SELECT place, files FROM runs WHERE finished IS NULL AND status != ''"
 INSERT_PRICE = "INSERT OR IGNORE INTO prices (block) VALUES (?)"
 INSERT_RUN = (
     "INSERT INTO runs (place, changed_ns, files, status, why, journal_sha256, run_id, name, started, "
-    "finished, verdict, models, machine, price) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
-    "(SELECT id FROM prices WHERE block = ?))"
+    "finished, verdict, models, machine, least_cost, least_ratio, price) "
+    f"VALUES ({'?, ' * 15}(SELECT id FROM prices WHERE block = ?))"
 )
 INSERT_ROW = f"INSERT INTO rows VALUES (?, ?{', ?' * len(fields(IndexedRow))})"
 DELETE_ROWS = "DELETE FROM rows WHERE run = (SELECT id FROM runs WHERE place = ?)"

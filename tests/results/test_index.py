@@ -19,6 +19,7 @@ from tampering import tampered_journal, tampered_summary
 from bench.errors import BenchError, UsageError
 from bench.results import index_entry
 from bench.results.index import Index, one_by_one
+from bench.results.index_listing import Listing
 from bench.results.index_query import SORTS, Wanted
 from bench.results.index_records import UNREADABLE, IndexedRun
 from bench.results.index_schema import SCHEMA
@@ -123,6 +124,52 @@ def test_a_run_that_is_written_anew_is_seen_though_it_is_not_shown(out: Path) ->
     assert index.count(Wanted(status=UNREADABLE)) == 1
 
 
+def test_nothing_is_compared_one_by_one_while_no_directory_has_changed(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = shown(out)
+    (out / "a file").write_text("no run, but another name in the directory")
+    assert shown(out) == before
+
+    def unexpected(*_: object) -> None:
+        raise AssertionError("compared")
+
+    monkeypatch.setattr(Listing, "differing", unexpected)
+    assert shown(out) == before
+    (out / "a file").write_text("changed: it is no directory")
+    assert shown(out) == before
+    many_runs.write_one(out, 999, many_runs.kinds(2)[0])
+    with pytest.raises(AssertionError, match="compared"):
+        shown(out)
+
+
+def test_a_directory_that_changes_while_it_is_read_is_read_again(out: Path) -> None:
+    """The digest of the change times is kept only if each directory was read in the state that was listed."""
+
+    class Disturbed(Reading):
+        def __call__(self, directories: Sequence[bytes]) -> list[IndexedRun]:
+            if not self.read:  # between the listing and the reading
+                (out / os.fsdecode(names[0]) / "new").write_text("x")
+            found = super().__call__(directories)
+            (out / os.fsdecode(names[1]) / RUN_JSON).unlink()  # after the reading
+            return found
+
+    names = sorted(os.fsencode(path.name) for path in out.iterdir())
+    Index(out, Disturbed())
+    (out / os.fsdecode(names[2]) / "new").write_text("x")
+    reading = Reading()
+    Index(out, reading)
+    assert sorted(reading.read) == [os.fsdecode(name) for name in names[1:3]]
+
+
+def test_a_file_in_the_place_of_a_run_is_no_run(out: Path) -> None:
+    oldest = out / os.fsdecode(shown(out)[-1].place)
+    shutil.rmtree(oldest)
+    oldest.write_text("x")
+    assert len(shown(out)) == 23
+    assert len(shown(out)) == 23
+
+
 def test_an_edit_in_place_with_the_old_times_is_seen(out: Path) -> None:
     (newest, *_) = shown(out)
     path = out / os.fsdecode(newest.place) / RUN_JSON
@@ -208,7 +255,7 @@ def test_an_index_that_came_with_its_runs_is_not_believed(out: Path, tmp_path: P
         "UPDATE runs SET price = 99",
         "DELETE FROM runs WHERE id % 2",
         "INSERT INTO runs SELECT id + 100, x'61', changed_ns, files, status, why, journal_sha256, "
-        "run_id, name, started, finished, verdict, models, machine, price FROM runs LIMIT 1",
+        "run_id, name, started, finished, verdict, models, machine, 1, 1, price FROM runs LIMIT 1",
         "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET rootpage = 2",
         "DROP TABLE rows",
     ],
@@ -314,8 +361,11 @@ def test_orders(out: Path) -> None:
     index = Index(out)
     every = index.runs(ALL)
     assert [run.started for run in every] == sorted((run.started for run in every), reverse=True)
-    by_cost = [cheapest(run) for run in index.runs(Wanted(sort="cost"))]
-    assert by_cost == sorted(by_cost, key=lambda cost: (cost is None, cost))
+    for part in ("", "prune", "MAGNITUDE"):
+        ordered = index.runs(Wanted(sort="cost", scheme=part or None))
+        by_cost = [cheapest(run, part.lower()) for run in ordered]
+        assert by_cost == sorted(by_cost, key=lambda cost: (cost is None, cost))
+        assert len(by_cost) > 20
     for sort in SORTS:
         found = index.runs(Wanted(sort=sort))
         assert sorted(run.place for run in found) == sorted(run.place for run in every)
