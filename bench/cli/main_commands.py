@@ -24,7 +24,7 @@ from bench.cli.options import (
     shard_of,
 )
 from bench.cli.output import Verdict
-from bench.cli.typer_base import Application
+from bench.cli.typer_base import Application, Group
 from bench.errors import UsageError
 from bench.gate import DEFAULT_CAP
 
@@ -38,6 +38,7 @@ Columns = Annotated[
 
 app = Application(
     name="bench",
+    cls=Group,
     no_args_is_help=True,
     invoke_without_command=True,
     add_completion=False,

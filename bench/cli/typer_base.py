@@ -4,19 +4,22 @@ command calls ends it, and only the command that is called is built."""
 from __future__ import annotations
 
 import math
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
+from functools import partial
 from typing import Any, TypeVar
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from bench.cli.output import Verdict
 from bench.errors import BenchError, UsageError
 from bench.formatting import one_line
 
 MOST_SAID = 300  # letters of what something said when it ended a command
+_SIMPLE = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -26,6 +29,7 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the command line. Raises UsageError, which names the option, for ``nan`` and ``inf``."""
+        _keep_what_is_right(self.get_params(ctx))
         rest = super().parse_args(ctx, args)
         for option in self.get_params(ctx):
             value = ctx.params.get(option.name)
@@ -45,6 +49,45 @@ class Command(TyperCommand):
         except SystemExit as left:
             said = one_line(repr(left))[:MOST_SAID]
             raise BenchError(f"something that this command calls has ended it: {said}") from left
+
+
+class Group(TyperGroup):
+    """All commands together."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse what comes before the name of a command."""
+        _keep_what_is_right(self.get_params(ctx))
+        return super().parse_args(ctx, args)
+
+
+def _keep_what_is_right(options: Sequence[Any]) -> None:
+    """Let options and arguments take texts, simple numbers and what is not given without pydantic.
+
+    New versions of typer import it to process any value, which takes as long as all else before a command
+    begins. A list of runs needs it for nothing else.
+    """
+    for option in options:
+        option.process_value = partial(_processed, option, option.process_value)
+
+
+def _processed(option: Any, process: Callable[..., Any], ctx: Any, value: Any) -> Any:
+    """Return the value of an option as ``process``, click's own function, does."""
+    if value is None and not option.required:
+        nothing = () if getattr(option, "multiple", False) or option.nargs == -1 else None
+        return option.callback(ctx, option, nothing) if option.callback else nothing
+    described = getattr(option, "type_descriptor", None)  # of new versions only
+    if described is None or option.required or option.callback:
+        return process(ctx, value)
+    kind, texts = described.annotation, value if isinstance(value, tuple) else (value,)
+    if not all(isinstance(text, str) and text.isascii() for text in texts):
+        return process(ctx, value)
+    if kind == list[str] and isinstance(value, tuple):
+        return list(value)
+    if kind is str and isinstance(value, str):
+        return value
+    if kind is float and isinstance(value, str) and not described.is_ranged and _SIMPLE.fullmatch(value):
+        return float(value)
+    return process(ctx, value)
 
 
 class Application(typer.Typer):

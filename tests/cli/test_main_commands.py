@@ -10,11 +10,15 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from commands import Bench, Ended
 from journals import MACHINE, SPEC, write_journal, write_run
+from typer.main import get_command
 
 from bench import __version__ as version
 from bench.cli import doctor as health
@@ -22,6 +26,7 @@ from bench.cli.crash import report_crash
 from bench.cli.doctor import cpu_quota, findings
 from bench.cli.main import app
 from bench.cli.output import forget_odd_sizes
+from bench.cli.typer_base import _processed
 from bench.errors import ExitCode
 from bench.gate import sequential
 from bench.machine import devices
@@ -81,6 +86,37 @@ def test_only_the_command_that_is_called_is_built(words: list[str], built: int) 
         "base.Command = Counted"
     )
     assert script(counting, *words).stderr.splitlines() == ["built"] * built
+
+
+VALUES = (
+    None, "", "text", "é", "\udcff", "3", "-3", "3.5", "03.50", "3.", "1e3", "nan", "1_0", " 3", "9" * 30,
+    True, ("a", "b"), ("é",), ("\udcff",), (),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_takes_each_value_as_click_does(name: str) -> None:
+    """Those that need no pydantic too."""
+    command: Any = vars(get_command(app))["commands"][name.replace("_", "-").rstrip("-")]
+    context = command.context_class(command)
+
+    def said(process: Callable[..., object], value: object) -> str:
+        try:
+            return repr(process(context, value))
+        except Exception as bad:  # noqa: BLE001 - of any kind, but the same for both
+            return f"{type(bad)}: {getattr(bad, 'message', bad)}"
+
+    for option in command.params:
+        for value in VALUES:
+            ours = partial(_processed, option, option.process_value)
+            assert said(ours, value) == said(option.process_value, value), (option.name, value)
+
+
+def test_a_filter_of_runs_needs_no_pydantic(tmp_path: Path) -> None:
+    told = "import atexit; atexit.register(lambda: print('pydantic' in sys.modules))"
+    for options, needed in (("--model=m --max-cost=0.5", False), ("--max-cost=5e-1", True)):
+        done = script(told, "list", "runs", tmp_path, *options.split())
+        assert done.stdout.splitlines()[-1] == str(needed)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
