@@ -42,6 +42,7 @@ KNOWN = {
     ("models.fetch", "run_child"): "the download from the hub",
     ("models.wheel", "run_child"): "pip, to fetch",
     ("plan.ceilings", "run_whole"): "the measurement of ceilings",
+    ("results.index_listing", "os.fork"): "a reader of many runs",
     ("runtimes.command", "subprocess.Popen"): "your own program",
     ("scale.node", "subprocess.Popen"): "a run of a campaign",
     ("serving.drift", "subprocess.Popen"): "the baseline of a server",

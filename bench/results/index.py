@@ -14,11 +14,13 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from bench.errors import UsageError
-from bench.results.index_listing import listing_of
+from bench.formatting import MIB
+from bench.results.index_listing import begin_listing, listing_of
 from bench.results.index_query import Wanted
 from bench.results.index_records import IndexedRow, IndexedRun, files_of
 from bench.results.index_schema import (
@@ -38,11 +40,20 @@ from bench.results.index_schema import (
     SCHEMA,
     indexed_row,
 )  # fmt: skip
-from bench.store.index_file import empty_database, read_database, write_database
+from bench.store.index_file import INDEX, empty_database, read_database, write_database
 
 ReadMany = Callable[[Sequence[bytes]], Iterable[IndexedRun]]
 Kind = TypeVar("Kind")
 AT_ONCE = 10_000  # directories that are read before the index is saved
+MANY_BYTES = 8 * MIB  # of an index: of 12,000 runs or more
+
+
+def _has_many(out: Path) -> bool:
+    """Return whether the index is large, and there is a processor for another process."""
+    try:
+        return (out / INDEX).stat().st_size >= MANY_BYTES and len(os.sched_getaffinity(0)) > 1
+    except OSError:
+        return False
 
 
 def one_by_one(directories: Sequence[bytes]) -> Iterator[IndexedRun]:
@@ -63,6 +74,7 @@ class Index:
         if not out.is_dir():
             raise UsageError(f"{out} is not a directory of runs")
         self._out, self._root, self._read_many = out, os.fsencode(out), read_many
+        self._listing = cache(begin_listing(out) if _has_many(out) else partial(listing_of, out))
         self._database = read_database(out, SCHEMA)
         self._changed = False
         self._or_rebuild(self._refresh)
@@ -105,14 +117,15 @@ class Index:
 
     def _refresh(self) -> None:
         """Read the directories that are new or have changed, and delete those that are gone."""
-        listing, stale = listing_of(self._out), {}
-        is_another = self._ask(LISTED) != [(listing.digest,)]
+        listed, unfinished = self._ask(LISTED), self._in_another_state(self._ask(OPEN))
+        listing, stale = self._listing(), {}  # it was made meanwhile
+        is_another = listed != [(listing.digest,)]
         if is_another:
             known: dict[bytes, int] = dict(self._database.execute(KNOWN))
             stale = listing.differing(known)
             with self._transaction():
                 self._delete(known)  # these directories no longer exist
-        unfinished = self._in_another_state(row for row in self._ask(OPEN) if row[0] not in stale)
+            unfinished = [place for place in unfinished if place not in stale and place not in known]
         self._read([*stale, *unfinished])
         if is_another and all(self._ask(CHANGED, (place,)) == [(ns,)] for place, ns in stale.items()):
             self._database.execute(FORGET_LISTING)

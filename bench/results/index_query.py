@@ -56,7 +56,7 @@ class Wanted:
         if self.most < 0:
             raise UsageError(f"cannot show {self.most} runs")
         where, values = self._conditions()
-        order, ordered = f"ORDER BY {_ORDERS[self.sort]}", ()
+        order, ordered = f"ORDER BY {_ORDERS[self.sort]}", tuple[str, ...]()
         if self.sort in _OF_ROWS and self._steps:
             least = _LEAST.format(of=self.sort)
             order, ordered = order.replace(f"least_{self.sort}", least), (self._steps,)

@@ -17,9 +17,9 @@ from journals import write_run
 from tampering import tampered_journal, tampered_summary
 
 from bench.errors import BenchError, UsageError
-from bench.results import index_entry
+from bench.results import index_entry, index_listing
 from bench.results.index import Index, one_by_one
-from bench.results.index_listing import Listing
+from bench.results.index_listing import Listing, begin_listing, listing_of
 from bench.results.index_query import SORTS, Wanted
 from bench.results.index_records import UNREADABLE, IndexedRun
 from bench.results.index_schema import SCHEMA
@@ -160,6 +160,33 @@ def test_a_directory_that_changes_while_it_is_read_is_read_again(out: Path) -> N
     reading = Reading()
     Index(out, reading)
     assert sorted(reading.read) == [os.fsdecode(name) for name in names[1:3]]
+
+
+@pytest.mark.parametrize("ends_early", [False, True])
+def test_a_process_beside_this_one_makes_the_listing(
+    out: Path, monkeypatch: pytest.MonkeyPatch, ends_early: bool
+) -> None:
+    if ends_early:
+        monkeypatch.setattr(index_listing, "_send", lambda *_: os._exit(1))
+    empty, broken = out / "empty", out.parent / "broken"
+    for directory in (empty, broken):
+        directory.mkdir()
+    (broken / "nowhere").symlink_to("gone")
+    for directory in (out, empty, broken):
+        assert begin_listing(directory)() == listing_of(directory)
+    assert len(listing_of(out).names.split(b"/")) == 25
+    monkeypatch.setattr("bench.results.index.MANY_BYTES", 0)
+    before = shown(out)
+    many_runs.write_one(out, 999, many_runs.kinds(2)[0])
+    shutil.rmtree(out / os.fsdecode(before[0].place))
+    (out / os.fsdecode(before[1].place) / "new").write_text("x")
+    reading = Reading()
+    found = Index(out, reading).runs(ALL)
+    assert len(reading.read) == 2
+    assert {run.place for run in before} - {run.place for run in found} == {before[0].place}
+    assert Index(out).runs(ALL) == found
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)  # none is left
 
 
 def test_a_file_in_the_place_of_a_run_is_no_run(out: Path) -> None:
