@@ -38,6 +38,7 @@ TIMED = (cost.PER_1K, cost.PER_REQUEST, latency.E2EL, latency.TTFT, latency.TPOT
 OF_CASCADES = (cost.PER_1K, cost.PER_REQUEST, latency.E2EL, throughput.OUTPUT)  # answers come all at once
 OF_ENCODERS = (cost.PER_1K, cost.PER_REQUEST, latency.E2EL, throughput.TOTAL)  # no token is written
 SERVED = (*TIMED, goodput.PER_GOOD, goodput.GOODPUT)
+PAID = (cost.PER_1K, cost.PER_REQUEST, goodput.PER_GOOD)
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def ratios_of(run: RunRecord, variant: ArmRecord) -> Iterator[Ratio]:
     if not base.status == variant.status == Outcome.OK:
         return
     if variant.server or base.server:
-        yield from _from_blocks(run, variant)
+        yield from _from_blocks(run, base, variant)
         return
     if not variant.solo or not base.solo:
         return
@@ -128,8 +129,9 @@ def _of_answers(request: Ratio, share: Interval) -> Ratio:
     return replace(request, metric=answers.PER_ANSWER, interval=ratio, p=p)
 
 
-def _from_blocks(run: RunRecord, variant: ArmRecord) -> Iterator[Ratio]:
+def _from_blocks(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> Iterator[Ratio]:
     """Yield the ratios of two servers from the pairs in which they were under load in alternating blocks.
+    Dollars are times multiplied by the price of what each server occupies.
 
     Blocks are long, so the machine may change between the two sides. This spreads the ratios about as much
     as different kernels do. So all pairs of servers use the prior of other kernels, and a wider one for the
@@ -139,6 +141,7 @@ def _from_blocks(run: RunRecord, variant: ArmRecord) -> Iterator[Ratio]:
     if run.gate is not None or not units:
         return
     fails_more = load_blocks.more_errors(units, limits)
+    hourly = cost.hourly_usd(variant, run) / cost.hourly_usd(base, run)
     for metric in SERVED:
         pairs = [load_blocks.sides(unit, metric.key, limits) for unit in units]
         measured = [pair for pair in pairs if pair is not None]
@@ -148,16 +151,10 @@ def _from_blocks(run: RunRecord, variant: ArmRecord) -> Iterator[Ratio]:
             if metric in (goodput.PER_GOOD, goodput.GOODPUT):
                 by_chance = load_blocks.share_good_sd(units, limits)
                 prior = replace(prior, between_runs=math.hypot(prior.between_runs, by_chance))
-            estimate = pair_ratio(of_variant, of_baseline, prior)
-            yield Ratio(
-                metric,
-                estimate.interval,
-                RatioDesign.BLOCKS,
-                estimate.p,
-                estimate.pairs,
-                estimate.sd,
-                fails_more,
-            )
+            factor = hourly if metric in PAID else 1.0
+            estimate = pair_ratio(of_variant, of_baseline, prior, factor)
+            measured_by = (RatioDesign.BLOCKS, estimate.p, estimate.pairs, estimate.sd)
+            yield Ratio(metric, estimate.interval, *measured_by, fails_more)
 
 
 def _kernels(arm: ArmRecord) -> Kernels:

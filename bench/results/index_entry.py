@@ -14,6 +14,7 @@ from bench.errors import BenchError, IntegrityError, UsageError
 from bench.formatting import one_line
 from bench.metrics import cost, energy, throughput
 from bench.metrics.comparisons import Comparison
+from bench.records.devices_used import devices_used
 from bench.results.index_records import NO_RUN, UNREADABLE, IndexedRow, IndexedRun, files_of
 from bench.results.listed import FIGURES, listed_run
 from bench.results.row import Row
@@ -115,6 +116,7 @@ def _row(run: RunSummary, row: Row) -> IndexedRow:
         status=str(row.status),
         steps=_text(" + ".join(row.optimisations))[:MOST_STEPS],
         threads=min(row.facts.threads, MOST_THREADS) if row.facts and row.facts.threads else None,
+        devices=devices_used(row.runtime),
         device=_text(run.device_of(row))[:LONGEST],
         tokens_per_s=_number(tokens, "value"),
         tokens_low=_number(tokens, "ci_low"),

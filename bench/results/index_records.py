@@ -33,6 +33,7 @@ class IndexedRow:
     status: str
     steps: str
     threads: int | None
+    devices: int
     device: str
     tokens_per_s: float | None
     tokens_low: float | None

@@ -20,9 +20,10 @@ CREATE TABLE listing (digest TEXT NOT NULL, runs INTEGER NOT NULL, changes INTEG
 CREATE TABLE rows (
   run INTEGER NOT NULL, number INTEGER NOT NULL, name TEXT NOT NULL, cell TEXT NOT NULL,
   is_baseline INTEGER NOT NULL, status TEXT NOT NULL, steps TEXT NOT NULL, threads INTEGER,
-  device TEXT NOT NULL, tokens_per_s REAL, tokens_low REAL, tokens_high REAL, joules_per_1k REAL, cost REAL,
-  cost_low REAL, cost_high REAL, alone INTEGER NOT NULL, ratio REAL, ratio_low REAL, ratio_high REAL,
-  by_price INTEGER NOT NULL, value REAL, value_low REAL, value_high REAL, PRIMARY KEY (run, number)
+  devices INTEGER NOT NULL, device TEXT NOT NULL, tokens_per_s REAL, tokens_low REAL, tokens_high REAL,
+  joules_per_1k REAL, cost REAL, cost_low REAL, cost_high REAL, alone INTEGER NOT NULL, ratio REAL,
+  ratio_low REAL, ratio_high REAL, by_price INTEGER NOT NULL, value REAL, value_low REAL, value_high REAL,
+  PRIMARY KEY (run, number)
 ) STRICT, WITHOUT ROWID;
 """
 RUN_COLUMNS = (
@@ -48,7 +49,7 @@ INSERT_ROW = f"INSERT INTO rows VALUES (?, ?{', ?' * len(fields(IndexedRow))})"
 DELETE_ROWS = "DELETE FROM rows WHERE run = (SELECT id FROM runs WHERE place = ?)"
 DELETE_RUN = "DELETE FROM runs WHERE place = ?"
 ROWS = (
-    "SELECT run, name, cell, is_baseline, status, steps, threads, device, tokens_per_s, tokens_low, "
+    "SELECT run, name, cell, is_baseline, status, steps, threads, devices, device, tokens_per_s, tokens_low, "
     "tokens_high, joules_per_1k, cost, cost_low, cost_high, alone, ratio, ratio_low, ratio_high, by_price, "
     "value, value_low, value_high FROM rows JOIN asked ON rows.run = asked.id ORDER BY run, number"
 )

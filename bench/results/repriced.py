@@ -61,20 +61,28 @@ class _Pair:
     """The old and the new price of runs that have the same price block."""
 
     def __init__(self, old: Block, new: Block) -> None:
-        self.old = cache(lambda threads: kept_price(old, "the run", threads))
-        self.new = cache(lambda threads: kept_price(new, "the run", threads))
+        self._old = cache(lambda threads, devices: kept_price(old, "the run", threads, devices))
+        self._new = cache(lambda threads, devices: kept_price(new, "the run", threads, devices))
         self.caution = cache(lambda device: misfit(new, [device]) or "")
 
     def shift(self, row: IndexedRow, base: IndexedRow) -> float:
         """Return the factor by which the ratio of two rows changes.
 
-        It differs from 1 if the rows have different numbers of threads, because each pays for its share of
-        the machine, and the machines of both prices may have different sizes.
+        It differs from 1 if the rows have different numbers of threads or devices, because each pays for its
+        share of the machine, and the machines of both prices may have different sizes.
         """
-        if not row.by_price or row.threads == base.threads:
+        if not row.by_price or (row.threads, row.devices) == (base.threads, base.devices):
             return 1.0
-        shares = [price(row.threads).devices / price(base.threads).devices for price in (self.new, self.old)]
+        shares = [price(row).devices / price(base).devices for price in (self.new, self.old)]
         return shares[0] / shares[1]
+
+    def old(self, row: IndexedRow) -> Price:
+        """Return the price of what a row occupies, as it was."""
+        return self._old(row.threads, row.devices)
+
+    def new(self, row: IndexedRow) -> Price:
+        """Return the price of what a row occupies, as it is asked for."""
+        return self._new(row.threads, row.devices)
 
 
 def _rows(run: IndexedRun, prices: _Pair) -> Iterator[Repriced]:
@@ -96,12 +104,12 @@ def _priced(row: IndexedRow, base: IndexedRow | None, prices: _Pair) -> Bounds:
     If both sides were measured in pairs of processes and the price includes power, the dollars are the
     baseline's multiplied by the ratio. Otherwise they are the row's own.
     """
-    alone = _alone(row, prices.new(row.threads))
+    alone = _alone(row, prices.new(row))
     if row.ratio is None or base is None:
         return alone, None
     ratio = Interval(row.ratio, row.ratio_low, row.ratio_high).times(prices.shift(row, base))
-    basis = prices.new(row.threads).power_basis
-    of_base = _alone(base, prices.new(base.threads))
+    basis = prices.new(row).power_basis
+    of_base = _alone(base, prices.new(base))
     if row.value is None or of_base is None or alone is None or basis != "included":
         return alone, ratio
     paired = Interval(row.value, row.value_low, row.value_high)

@@ -57,7 +57,7 @@ def unseal(line: bytes, chain: Chain) -> dict[str, object]:
     try:
         record = strict_json(line, MOST_IN_A_LINE)
     except ValueError as bad:
-        raise ValueError(f"not JSON: {bad}") from None
+        raise ValueError(f"not JSON ({bad})") from None
     if not isinstance(record, dict):
         raise ValueError("not a record")
     if not _is_sealed(record, line):

@@ -22,6 +22,7 @@ from bench.metrics.load_blocks import (
     sides,
     sums,
 )
+from bench.metrics.ratios import ratios_of
 from bench.metrics.requests import Limits
 from bench.records import LoadBlock, Sides, UnitRecord
 from bench.records.loads import ClientOverhead
@@ -176,3 +177,18 @@ def test_limits_of_a_run_by_the_names_of_the_client() -> None:
     run = replace(run_record(), spec={"slo": {"ttft_ms": 90, "tpot_ms": None, "e2el_ms": 500}})
     assert limits_of(run) == Limits({"ttft": 90.0, "e2el": 500.0})
     assert limits_of(run_record()) == ANY
+
+
+@pytest.mark.parametrize("devices", [1, 2, 8])
+def test_a_server_on_several_gpus_pays_for_each(devices: int) -> None:
+    """As fast as one GPU, it costs so many times as much; its times and tokens are the same."""
+    args = {"args": {"tensor-parallel-size": devices}}
+    base = arm_record(loaded=None, server={"engine": "vllm"}, runtime={"name": "vllm"})
+    split = arm_record("v", loaded=None, server={"engine": "vllm"}, runtime={"name": "vllm", **args})
+    run = run_record(base, split, units=[pair(FIRST), pair(FIRST, number=2)])
+    price = {key: value for key, value in run.price.items() if key != "vcpus"}
+    run = replace(run, price={**price, "kind": "gpu", "gpus": 1})
+    found = {one.metric.key: one.interval.value for one in ratios_of(run, split)}
+    assert found[cost.PER_1K.key] == pytest.approx(devices)
+    assert found[cost.PER_REQUEST.key] == pytest.approx(devices)
+    assert found[latency.TTFT.key] == found[throughput.OUTPUT.key] == pytest.approx(1.0)

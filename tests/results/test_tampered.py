@@ -380,7 +380,8 @@ def test_a_journal_that_would_fill_the_memory(sound: Path, tmp_path: Path) -> No
     run = a_copy(sound, tmp_path)
     line = b'{"kind":"note","x":[' + b"[]," * 600_000 + b"[]]}\n"
     (run / JOURNAL).write_bytes((run / JOURNAL).read_bytes() + line)
-    with pytest.raises(IntegrityError, match=r"journal\.jsonl:17: more than 100000 lists and objects"):
+    said = r"journal\.jsonl:17: not JSON \(more than 100000 lists and objects"
+    with pytest.raises(IntegrityError, match=said):
         from_journal(run)
 
 

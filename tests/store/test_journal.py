@@ -375,6 +375,7 @@ def test_a_failed_sync_ends_the_writing(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 NURSERY = """
+import bench.records  # once, and not in each writer
 import os, sys
 from pathlib import Path
 from bench.store.journal import Journal
