@@ -12,7 +12,7 @@ from bench.config.devices import devices_of
 from bench.config.encoders import encodes
 from bench.config.gpu_memory import one_after_other
 from bench.config.inputs import is_file_of_text
-from bench.config.loadable import context_of
+from bench.config.model_configs import context_of
 from bench.config.served import is_server, serves
 from bench.config.spec import Arm, Spec
 from bench.config.steps import HOME_ENGINE

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench import plugins
-from bench.config.loadable import config_of
+from bench.config.model_configs import config_of
 from bench.config.settings import DriftBlock, LimitBlock, RuntimeBlock, WorkloadBlock
 from bench.config.spec import Arm, Group, Optimisation
 from bench.drift.retrieval import places_of, set_for

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from bench import plugins
+from bench.config.model_configs import config_of
 from bench.config.settings import RuntimeBlock, WorkloadBlock
 from bench.formatting import printable
 from bench.models.gguf_architectures import why_not_converted
 from bench.models.gguf_format import is_gguf
 from bench.models.json_files import json_object
 from bench.models.lora import config_directory
-from bench.models.reference import LocalPath, ModelRef, Named, Random
+from bench.models.reference import LocalPath, ModelRef, Random
 from bench.models.registry import FindModel
 from bench.models.safetensors_header import safetensors_header
 from bench.models.templates import TOKENIZERS, has_tokenizer, tokenizer_class_of, without_default
@@ -226,26 +227,3 @@ def check_template(
     if names and any(one.chat for one in plugins.load("workloads", workload.name).prompts(workload)):
         said = f"{model.path}: chat templates for {', '.join(names)}, and no default for a message"
         raise source.error(place, printable(said[:MOST_SAID]), "name one of them default")
-
-
-def context_of(model: ModelRef, find: FindModel) -> int | None:
-    """Return the longest sequence of a model, as its card or the config.json of its directory says; None if
-    neither does."""
-    if isinstance(model, Named | Random):
-        return find(model.name).architecture.context
-    if not isinstance(model, LocalPath) or not model.path.is_dir():
-        return None
-    config = json_object(config_directory(model.path) / "config.json")
-    inner = config.get("text_config")
-    for block in (inner if isinstance(inner, dict) else {}, config):
-        for key in ("max_position_embeddings", "n_positions"):
-            if type(block.get(key)) is int and block[key] > 0:
-                return int(block[key])
-    return None
-
-
-def config_of(model: ModelRef, find: FindModel) -> Mapping[str, Any]:
-    """Return the config of a model as its directory or its card has it; empty if it is not known."""
-    if isinstance(model, LocalPath):
-        return json_object(config_directory(model.path) / "config.json") if model.path.is_dir() else {}
-    return find(model.name).config if isinstance(model, Named | Random) else {}

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench import plugins
-from bench.config.loadable import config_of, context_of
+from bench.config.model_configs import config_of, context_of
 from bench.config.settings import WorkloadBlock
 from bench.config.spec import Optimisation
 from bench.formatting import printable
