@@ -29,7 +29,7 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the command line. Raises UsageError, which names the option, for ``nan`` and ``inf``."""
-        _keep_what_is_right(self.get_params(ctx))
+        _spare_pydantic(self.get_params(ctx))
         rest = super().parse_args(ctx, args)
         for option in self.get_params(ctx):
             value = ctx.params.get(option.name)
@@ -56,11 +56,11 @@ class Group(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse what comes before the name of a command."""
-        _keep_what_is_right(self.get_params(ctx))
+        _spare_pydantic(self.get_params(ctx))
         return super().parse_args(ctx, args)
 
 
-def _keep_what_is_right(options: Sequence[Any]) -> None:
+def _spare_pydantic(options: Sequence[Any]) -> None:
     """Let options and arguments take texts, simple numbers and what is not given without pydantic.
 
     New versions of typer import it to process any value, which takes as long as all else before a command
