@@ -32,6 +32,7 @@ KNOWN = {
     ("cli.run_pages", "ProcessPoolExecutor"): "a reader of many runs",
     ("cli.run_pages", "multiprocessing.get_context"): "a reader of many runs",
     ("engine.cloud", "subprocess.Popen"): "the cloud of a split",
+    ("engine.ranks", "subprocess.Popen"): "the parts of a model on several devices",
     ("environments", "run_whole"): "the look into an interpreter",
     ("machine.devices", "subprocess.run"): "nvidia-smi",
     ("machine.process_tree", "subprocess.Popen"): "whoever calls it says what",

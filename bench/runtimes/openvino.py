@@ -85,9 +85,7 @@ class Model:
         self.compiled = _openvino.library().Core().compile_model(path, "CPU", self.settings)
         for name, asked in self.settings.items():
             if (found := self.setting(name)) != asked:
-                raise Unsupported(
-                    f"OpenVINO has {name} {found} on this processor where {asked} was asked for"
-                )
+                raise Unsupported(f"OpenVINO has {name} {found} on this processor, not {asked} as asked")
 
     def compiled_from(self, path: Path, activation_group: int) -> Model:
         """Compile another graph with the same settings, except for what is done with activations."""

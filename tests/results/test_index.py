@@ -168,6 +168,13 @@ def test_a_process_beside_this_one_makes_the_listing(
 ) -> None:
     if ends_early:
         monkeypatch.setattr(index_listing, "_send", lambda *_: os._exit(1))
+    children, fork = list[int](), os.fork
+
+    def counted() -> int:
+        children.append(fork())
+        return children[-1]
+
+    monkeypatch.setattr(os, "fork", counted)
     empty, broken = out / "empty", out.parent / "broken"
     for directory in (empty, broken):
         directory.mkdir()
@@ -185,8 +192,10 @@ def test_a_process_beside_this_one_makes_the_listing(
     assert len(reading.read) == 2
     assert {run.place for run in before} - {run.place for run in found} == {before[0].place}
     assert Index(out).runs(ALL) == found
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)  # none is left
+    assert len(children) > 3
+    for child in children:  # none is left
+        with pytest.raises(ChildProcessError):
+            os.waitpid(child, os.WNOHANG)
 
 
 def test_a_file_in_the_place_of_a_run_is_no_run(out: Path) -> None:
