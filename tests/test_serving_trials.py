@@ -99,7 +99,7 @@ def test_a_server_with_known_passes_is_as_simulated(capsys: pytest.CaptureFixtur
     ratios = [
         float(word.rstrip("!")) for word in line if "[" not in word and "]" not in word and word != "all"
     ]
-    assert ratios == pytest.approx([1] * 4, abs=0.03)
+    assert ratios == pytest.approx([1] * 6, abs=0.03)
 
 
 @pytest.mark.parametrize("limit", [137.0, 30.0, 3.0])

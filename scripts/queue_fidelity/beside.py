@@ -14,10 +14,10 @@ from bench.plan.queue_simulation import WARM_UP, Request, simulate
 from bench.plan.server_passes import ServerPasses, UsersRow, server_passes
 from bench.stats.intervals import quantile
 
-COLUMNS = ("TTFT p50", "TTFT p95", "latency p50", "latency p95")
+COLUMNS = ("TTFT mean", "TTFT p50", "TTFT p95", "latency mean", "latency p50", "latency p95")
 WIDTH = 48  # of the first column
 AIM, BLOCKS, RESAMPLES = 0.10, 20, 1000
-QUANTILES = (0.5, 0.95)
+PLACES = (None, 0.5, 0.95)  # the mean, and two quantiles
 Row = Mapping[str, Any]
 Pair = tuple[float, float]
 
@@ -88,12 +88,12 @@ def beside(
 
 
 def compared(columns: Sequence[Sequence[Pair]]) -> list[str]:
-    """Return measured ÷ simulated of p50 and p95 of each column of pairs."""
-    return [words(pairs, place) for pairs in columns for place in QUANTILES]
+    """Return measured ÷ simulated of the mean, p50 and p95 of each column of pairs."""
+    return [words(pairs, place) for pairs in columns for place in PLACES]
 
 
-def words(pairs: Sequence[Pair], place: float) -> str:
-    """Return the ratio of two quantiles with its bounds."""
+def words(pairs: Sequence[Pair], place: float | None) -> str:
+    """Return the ratio of two quantiles, or of two means, with its bounds."""
     value, draw = ratio(pairs, place), random.Random(0)
     size = max(len(pairs) // BLOCKS, 1)
     blocks = [pairs[at : at + size] for at in range(0, len(pairs), size)]
@@ -105,7 +105,9 @@ def words(pairs: Sequence[Pair], place: float) -> str:
     return f"{value:.2f}{far} [{quantile(drawn, 0.025):.2f}, {quantile(drawn, 0.975):.2f}]"
 
 
-def ratio(pairs: Sequence[Pair], place: float) -> float:
-    """Return the quantile of what was measured ÷ that of what was simulated."""
-    measured, simulated = (quantile(sorted(side), place) for side in zip(*pairs, strict=True))
+def ratio(pairs: Sequence[Pair], place: float | None) -> float:
+    """Return the quantile (None: the mean) of what was measured ÷ that of what was simulated."""
+    measured, simulated = (
+        fmean(side) if place is None else quantile(sorted(side), place) for side in zip(*pairs, strict=True)
+    )
     return measured / simulated
