@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from bench.engine.energy_counters import gpu_of_torch
-from bench.engine.ranks import Op
 from bench.machine import nvml
 from bench.machine.nvml import NoNvml
 from bench.machine.proc import descendants, numbers_in, text_of
@@ -32,7 +31,7 @@ def reset_peak(engine: Any | None = None) -> None:
     if cuda is not None:
         cuda.reset_peak_memory_stats()
         if engine is not None and engine.ranks is not None:
-            engine.ranks.ask(Op.RESET)
+            engine.ranks.reset_peaks()
     try:
         _CLEAR.write_text("5")
     except OSError as refused:
@@ -74,7 +73,7 @@ def read_peak(engine: Any | None = None) -> dict[str, int | None]:
         peaks["peak_allocated_bytes"] = cuda.max_memory_allocated()
         peaks["peak_reserved_bytes"] = cuda.max_memory_reserved()
         peaks["peak_device_bytes"] = held_on_gpu(cuda.current_device())
-        for others in engine.ranks.ask(Op.PEAKS) if engine is not None and engine.ranks is not None else ():
+        for others in engine.ranks.peaks() if engine is not None and engine.ranks is not None else ():
             for kind in ("peak_allocated_bytes", "peak_reserved_bytes", "peak_device_bytes"):
                 peaks[kind] = _sum(peaks[kind], others.get(kind))
     return peaks

@@ -95,6 +95,14 @@ class Ranks:
         with suppress(VariantFailed):
             self.tell(Frame(Op.DROP, cache))
 
+    def reset_peaks(self) -> None:
+        """Let every rank count its peak of memory anew."""
+        self.ask(Op.RESET)
+
+    def peaks(self) -> list[Mapping[str, Any]]:
+        """Return the peak bytes of every rank, by kind, as ``memory.read_peak`` has them."""
+        return self.ask(Op.PEAKS)
+
     def ask(self, op: Op) -> list[Mapping[str, Any]]:
         """Send one frame to every rank and return their answers. Raises VariantFailed if one gives none."""
         self.tell(Frame(op))

@@ -6,7 +6,7 @@ difference would be called the scheme's drift. So every key has to be known, or 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from bench.errors import Unsupported
@@ -99,18 +99,29 @@ def rotary_base(config: Mapping[str, Any]) -> float:
     return float(block.get("rope_theta") or config.get("rope_theta") or USUAL_BASE)
 
 
-def must_keep_its_rotation(config: Mapping[str, Any], prompt: int, tokens: int) -> None:
-    """Raise Unsupported for a batch that grows from ``prompt`` tokens to ``tokens``, if the model rotates
-    longer texts in another way meanwhile: its cache would hold keys of both.
+def turns_of(config: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return the lengths of text (tokens) at which a model begins to rotate in another way; most have none.
 
     LongRoPE has some factors for texts up to a length, and others beyond it (Ding et al. 2024, arXiv
-    2402.13753, section 3.3). ``generate`` of transformers reads the whole text again at that length.
+    2402.13753, section 3.3).
     """
     rope: Mapping[str, Any] = config.get("rope_scaling") or config.get("rope_parameters") or {}
-    for block in (rope, *(one for one in rope.values() if isinstance(one, Mapping))):
-        length = "original_max_position_embeddings"
-        turn = block.get(length) or config.get(length)
-        if (block.get("rope_type") or block.get("type")) in LONG and turn and prompt <= turn < tokens:
+    blocks = (rope, *(one for one in rope.values() if isinstance(one, Mapping)))
+    length = "original_max_position_embeddings"
+    found = (
+        block.get(length) or config.get(length)
+        for block in blocks
+        if (block.get("rope_type") or block.get("type")) in LONG
+    )
+    return tuple(turn for turn in found if turn)
+
+
+def must_keep_its_rotation(turns: Sequence[int], prompt: int, tokens: int) -> None:
+    """Raise Unsupported for a batch that grows from ``prompt`` tokens to ``tokens`` across one of ``turns``:
+    its cache would hold keys of both rotations. ``generate`` of transformers reads the whole text again
+    there."""
+    for turn in turns:
+        if prompt <= turn < tokens:
             raise Unsupported(
                 f"the model rotates texts of more than {turn} tokens in another way (LongRoPE), and a "
                 f"request would grow from {prompt} to {tokens} tokens: its cache would hold keys of both "

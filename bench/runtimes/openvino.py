@@ -21,7 +21,7 @@ from bench.models.json_files import json_object
 from bench.models.weight_files import weight_files
 from bench.records import Facts, Json
 from bench.runtimes import _openvino
-from bench.runtimes._config import must_keep_its_rotation
+from bench.runtimes._config import must_keep_its_rotation, turns_of
 from bench.runtimes._openvino import FILE, QUANTISED_ACTIVATIONS
 from bench.runtimes._text import TextModel
 from bench.runtimes._whole import is_tied
@@ -70,9 +70,8 @@ def compressed(model: Model, to: Path, mode: str, **options: Any) -> None:
         packed = nncf.compress_weights(graph, mode=nncf.CompressWeightsMode[mode], **options)
     except nncf.InvalidGroupSizeError:
         size = options["group_size"]
-        raise Unsupported(
-            f"group_size {size}: this model has rows that do not divide into groups of {size}"
-        ) from None
+        words = f"this model has rows that do not divide into groups of {size}"
+        raise Unsupported(f"group_size {size}: {words}") from None
     openvino.save_model(packed, to / FILE, compress_to_fp16=False)
 
 
@@ -123,6 +122,7 @@ class OpenVinoEngine(TextModel):
     def __init__(self, model: Model, directory: Path, options: Options) -> None:
         self.options = options
         self._config: Json = json_object(directory / "config.json")
+        self._turns = turns_of(self._config)
         self._weights, self._directory = weight_files(directory), directory
         self._tensor = _openvino.library().Tensor  # a copy: the request does not keep a shared array alive
         self.model = model  # an optimisation may replace it
@@ -160,7 +160,7 @@ class OpenVinoEngine(TextModel):
         import numpy as np
 
         width = max(len(prompt) for prompt in prompts)
-        must_keep_its_rotation(self._config, width, width + new_tokens - 1)
+        must_keep_its_rotation(self._turns, width, width + new_tokens - 1)
         ids = np.zeros((len(prompts), width), np.int64)
         mask = np.ones((len(prompts), width + new_tokens), np.int64)
         for row, prompt in enumerate(prompts):

@@ -21,7 +21,7 @@ from bench.runtimes._checkpoint import (
     pretrained,
     quantisation,
 )
-from bench.runtimes._config import must_keep_its_rotation
+from bench.runtimes._config import must_keep_its_rotation, turns_of
 from bench.runtimes._model_facts import facts_of, kv_bytes_per_token, without_gradients
 from bench.runtimes._scoring import Scoring
 from bench.runtimes._speculating import Speculating
@@ -131,6 +131,7 @@ class TransformersEngine(Watching, Scoring, Speculating, TextModel):
         self._step: Any | None = None
         self._speculator: Speculator | None = None
         self._compiled_before = _graphs_made()
+        self._turns = turns_of(vars(model.config.get_text_config(decoder=True)))
         self.change(Changed(model))
 
     def change(self, changed: Changed) -> None:
@@ -195,7 +196,7 @@ class TransformersEngine(Watching, Scoring, Speculating, TextModel):
         import torch
 
         width = max(len(prompt) for prompt in prompts)
-        must_keep_its_rotation(vars(self._decoder_config()), width, width + new_tokens - 1)
+        must_keep_its_rotation(self._turns, width, width + new_tokens - 1)
         padded = [[0] * (width - len(prompt)) + list(prompt) for prompt in prompts]
         ids = torch.tensor(padded, device=self.device)
         mask = positions = None

@@ -71,7 +71,7 @@ def load(directory: Path, options: Options) -> ParallelEngine:
         raise Unsupported(f"the plan of {type(model).__name__} splits only {share:.0%} of its weights")
     _sharded.Mirror(model, ranks)
     with in_our_words(options.attention, directory=directory):
-        return ParallelEngine(model, directory, options, ranks)
+        return ParallelEngine(model, directory, options, ranks, share)
 
 
 def shard(directory: Path, options: Options, place: _sharded.Place) -> Any:
@@ -101,22 +101,23 @@ def _plain(options: Options) -> Json:
 class ParallelEngine(TransformersEngine):
     """Hold the first shard of a model, and the processes that hold the others."""
 
-    def __init__(self, model: Any, directory: Path, options: Options, ranks: Ranks) -> None:
-        self.ranks, self.size = ranks, int(options.own["devices"])
+    ranks: Ranks
+
+    def __init__(self, model: Any, directory: Path, options: Options, ranks: Ranks, share: float) -> None:
+        self.ranks, self._share = ranks, share
         super().__init__(model, directory, options)
-        self._share = _sharded.share_sharded(model)
 
     def facts(self) -> Facts:
         """Add how the model is split to the facts of its first part."""
-        words = f"1 of {self.size} parts in each of {self.size} processes"
+        words = f"1 of {self.ranks.size} parts in each of {self.ranks.size} processes"
         return replace(super().facts(), loaded=words)
 
     def census(self, *, count_zeros: bool = True) -> Census:
         """Describe the first shard, with the bytes of all of them: every process holds as much. Zeros are not
         counted, because each number of a split matrix would have to be gathered."""
         own = super().census(count_zeros=False)
-        by_dtype = {dtype: size * self.size for dtype, size in own.bytes_by_dtype.items()}
-        return replace(own, weights_bytes=own.weights_bytes * self.size, bytes_by_dtype=by_dtype)
+        by_dtype = {dtype: size * self.ranks.size for dtype, size in own.bytes_by_dtype.items()}
+        return replace(own, weights_bytes=own.weights_bytes * self.ranks.size, bytes_by_dtype=by_dtype)
 
     def as_asked(self, options: Options) -> list[Check]:
         """Check as well that there are as many processes as devices, and that the weights are split."""
@@ -125,13 +126,13 @@ class ParallelEngine(TransformersEngine):
         joined, share = dist.get_world_size(), f"{self._share:.0%} of the weights"
         return [
             *super().as_asked(options),
-            check("devices", joined, joined == self.size, self.size),
+            check("devices", joined, joined == self.ranks.size, self.ranks.size),
             check("split over the devices", share, self._share >= _sharded.LEAST_SHARDED, "at least half"),
         ]
 
     def cache_bytes(self, generation: Any) -> int:
         """Return the bytes of keys and values of all devices: each holds its part of the heads."""
-        return super().cache_bytes(generation) * self.size
+        return super().cache_bytes(generation) * self.ranks.size
 
     def seen_by_hooks(self) -> bool:
         """Return False: hooks see what the first process computes."""

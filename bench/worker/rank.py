@@ -15,23 +15,22 @@ from types import TracebackType
 
 from bench.engine import Options
 from bench.engine.ranks import line_of, received
+from bench.runtimes import transformers_parallel
+from bench.runtimes._sharded import Follower, Place
 from bench.worker.exceptions import classify, reason
-
-NOT_NEEDED = ("hqq", "torchao", "scipy", "sklearn")  # as for any plain checkpoint: they take seconds
 
 
 def serve(channel: socket.socket) -> None:
     """Load the shard that the first line names, then do what each frame says."""
     sys.excepthook = _reporter(channel)
-    sys.modules.update(dict.fromkeys(NOT_NEEDED))  # type: ignore[arg-type]
-    from bench.runtimes._sharded import Follower, Place
-    from bench.runtimes.transformers_parallel import shard
-
     told = line_of(channel)
     if told is None:
         return
-    place = Place(**told["place"])
-    follower = Follower(shard(Path(told["directory"]), Options(**told["options"]), place), place)
+    directory, place = Path(told["directory"]), Place(**told["place"])
+    # None of these is needed below, and transformers imports each that is there, which takes seconds.
+    sys.modules.update(dict.fromkeys(transformers_parallel.not_needed(directory)))  # type: ignore[arg-type]
+    model = transformers_parallel.shard(directory, Options(**told["options"]), place)
+    follower = Follower(model, place)
     while (frame := received(channel)) is not None:
         answer = follower.do(frame)
         if answer is not None:

@@ -23,7 +23,7 @@ from bench.models.checks import check_directory
 from bench.runtimes import numpy as numpy_engine
 from bench.runtimes import transformers as engine
 from bench.runtimes._checkpoint import in_our_words
-from bench.runtimes._config import must_keep_its_rotation, unknown_key
+from bench.runtimes._config import must_keep_its_rotation, turns_of, unknown_key
 from bench.runtimes._gguf import write
 from bench.runtimes._whole import is_tied
 from bench.worker import exporting, passes, session, steps
@@ -697,12 +697,11 @@ def test_a_reply_that_crosses_the_length_of_longrope_is_refused(
     ],
 )
 def test_longrope_is_found_under_each_of_its_names(config: dict[str, Any]) -> None:
-    must_keep_its_rotation(config, 33, 40)
-    must_keep_its_rotation(
-        {"rope_parameters": {"rope_type": "yarn"}, **dict(list(config.items())[1:])}, 20, 40
-    )
+    must_keep_its_rotation(turns_of(config), 33, 40)
+    another = {"rope_parameters": {"rope_type": "yarn"}, **dict(list(config.items())[1:])}
+    must_keep_its_rotation(turns_of(another), 20, 40)
     with pytest.raises(Unsupported, match="grow from 20 to 33 tokens"):
-        must_keep_its_rotation(config, 20, 33)
+        must_keep_its_rotation(turns_of(config), 20, 33)
 
 
 # ---- written out again ----------------------------------------------------------------------------------

@@ -79,9 +79,9 @@ def test_that_the_model_is_split_is_read_back(both: tuple[Any, Any]) -> None:
     checks = {one.claim: one for one in both[1].as_asked(TWO)}
     assert all(one.holds for one in checks.values())
     assert checks["devices"].found == "2"
-    both[1].size = 3
+    both[1].ranks.size = 3
     assert not {one.claim: one for one in both[1].as_asked(TWO)}["devices"].holds
-    both[1].size = 2
+    both[1].ranks.size = 2
 
 
 def test_the_other_process_says_its_memory_and_forgets_what_is_over(both: tuple[Any, Any]) -> None:
