@@ -37,7 +37,7 @@ LAYER_S = 0.0006  # overhead of Python and kernel launches per layer and step
 CPU_RATES = Ceilings(12e9, 80e9, LAYER_S)  # bytes/s and FLOP/s that transformers reaches with one thread
 GPU_RATES = Ceilings(1e12, 50e12, LAYER_S)
 TRAINING_SIZES = ("steps", "batch", "tokens")  # their product is the number of training tokens
-ASSUMED = "12 GB/s and 80 GFLOP/s a CPU thread (1 TB/s and 50 TFLOP/s a GPU)"
+ASSUMED = "12 GB/s and 80 GFLOP/s a CPU thread (1 TB/s and 50 TFLOP/s a GPU), 0.6 ms a layer and step"
 SECOND = "a cascade as if each request went on (the most it can take), and drafts as if none was right"
 KEPT = "the ceilings of this machine (`bench doctor --ceilings`)"
 
@@ -52,7 +52,7 @@ def assumptions(spec: Spec) -> str:
     drafts = any(models_of(step, arm.place) for arm in _runnable(spec) for step in arm.optimise)
     second = f"; {SECOND}" if drafts else ""
     return (
-        f"estimated, not measured: {rates}, 0.6 ms a layer and step; models already fetched; optimised rows "
+        f"estimated, not measured: {rates}; models already fetched; optimised rows "
         f"as slow and as large as if not optimised{second}"
     )
 
@@ -102,8 +102,7 @@ def _kept(device: str, threads: int | None, dtype: str) -> Ceilings | None:
     """Return the stored ceilings of this CPU for a number of threads, or None if they were not measured."""
     if device_here(device) == "cuda":
         return None
-    ceilings = ceilings_here("cpu", threads or cpu_count(), dtype)
-    return None if ceilings is None else replace(ceilings, layer_s=LAYER_S)
+    return ceilings_here("cpu", threads or cpu_count(), dtype)
 
 
 def _rates(device: str, threads: int | None, dtype: str) -> Ceilings:

@@ -14,7 +14,7 @@ from bench.config.support import device_here
 from bench.measure.designs import LEAST_BATCHES_ON_GPU
 from bench.models.architecture import Architecture
 from bench.plan.bytes_and_flop import Loaded
-from bench.plan.roofline import Ceilings, work
+from bench.plan.roofline import Ceilings, Pass, work
 from bench.records import Json
 
 BYTES_OF = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -64,7 +64,7 @@ class Load:
         """
         item_bytes = BYTES_OF[self.arm.runtime.dtype]
         loaded = Loaded(self.facts, 8 * item_bytes, item_bytes, expanded=True)
-        return work(loaded, self.rates, tokens, 0.0, 0.0, tokens if outputs is None else outputs).seconds
+        return work(loaded, self.rates, Pass(tokens, tokens if outputs is None else outputs, 0.0)).seconds
 
     @property
     def batch_s(self) -> float:

@@ -49,7 +49,7 @@ def ceilings() -> None:
     from bench.cli.tables import align
     from bench.plan.ceilings import measure_all
 
-    print("measuring memory and products; this takes about a minute", file=sys.stderr)
+    print("measuring memory, products and attention; this takes about two minutes", file=sys.stderr)
     heads = ("device", "threads", "dtype", "read GB/s", "copy GB/s", "vector product GB/s", "product GFLOP/s")
     rows = []
     for best in measure_all():

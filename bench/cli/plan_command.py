@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bench.results.run_summary import RunSummary
 
 CPU_ERROR = (
-    "where it was checked (docs/cost.md), it was 0.75 to 1.08 of a measured step, 0.76 to 0.97 of a prompt"
+    "where it was checked (docs/cost.md), it was 0.85 to 1.11 of a measured step, 0.85 to 0.97 of a prompt"
 )
 
 
@@ -160,7 +160,6 @@ def _estimated(
     CPUs are estimated from the ceilings that were measured on this machine, GPUs from their data sheets.
     """
     from bench.cli.doctor import available_bytes
-    from bench.cli.estimate import LAYER_S
     from bench.plan.bytes_and_flop import Loaded
     from bench.plan.devices import device_of, devices
     from bench.plan.options import Estimate, estimated_here, estimated_options
@@ -169,21 +168,20 @@ def _estimated(
     model = Loaded(card.architecture, 16)
     for price in prices:
         if price.kind == "cpu":
-            yield from estimated_here(model, price, float(available_bytes() or 0), stream, LAYER_S)
+            yield from estimated_here(model, price, float(available_bytes() or 0), stream)
         else:
             yield from estimated_options(model, price, device_of(price, devices()), stream, how)
 
 
 def _notes(asked: PlanOptions, card: ModelFile, prices: Iterable[HardwarePrice]) -> Iterator[str]:
     """Yield notes about how each kind of hardware was estimated, about its prices and about the model."""
-    from bench.cli.estimate import LAYER_S
     from bench.measure.clock import utc_now
     from bench.pricing.hourly_price import cautions
     from bench.pricing.reprice import plain
 
     how = {
-        "cpu": "estimated, not measured: one request after the other, at the ceilings measured on this "
-        f"machine and {1e3 * LAYER_S:g} ms for each layer and pass; {CPU_ERROR}",
+        "cpu": "estimated, not measured: one request after the other, by the times of the parts of a "
+        f"pass that were measured on this machine; {CPU_ERROR}",
         "gpu": "estimated, not measured: a pass takes max(bytes / bandwidth, FLOP / rate), at "
         f"{asked.bandwidth_share:.0%} of the data sheet's bandwidth and {asked.arithmetic_share:.0%} of its "
         "FLOP/s (configs/devices); several devices share a model without loss",

@@ -15,14 +15,17 @@ from bench.models.architecture import CACHE_BYTES, Architecture
 FORMULA_BYTES = "weights that the tokens use + cached keys and values of all sequences"
 FORMULA_FLOP = "2 * active parameters * tokens + 2 * layers * heads * (key + value size) * pairs of positions"
 FORMULA_ELEMENTWISE = (
-    "(22 + 10 * chosen experts) * hidden size + 5 * active MLP width + 12 * (query and key values), "
-    "a token and layer"
+    "22 * hidden size + 5 * active MLP width + 12 * (query and key values), a token and layer"
 )
+FORMULA_ROUTED = "chosen experts * (hidden size + expert width / 2), a token and layer"
 # Values read or written outside matrix products, as transformers runs a Llama layer, one operation after the
 # other: two norms (8 each) and two residual additions (3 each) of the hidden size, the activation (2) and the
 # product (3) of the MLP, and the rotation of queries and keys (two products, a sum, joining the halves).
-# For each expert a token is sorted, masked, weighted, scattered back and added (2 each).
-HIDDEN_PASSES, MLP_PASSES, ROTARY_PASSES, EXPERT_PASSES = 22, 5, 12, 10
+HIDDEN_PASSES, MLP_PASSES, ROTARY_PASSES = 22, 5, 12
+MLP_MATRICES = 3  # gate, up and down, in a dense MLP and in an expert
+LATENT_MATRICES = 9  # of a layer: five of latent attention, three of a dense MLP or shared expert, a router
+OTHER_MATRICES = 7  # of a layer whose attention has another shape than heads of keys and values
+NORMS_SHARE = 0.02  # of the square of the hidden size: fewer weights a layer are norms, and no matrices
 FORMULA_EXPERTS = "1 - (1 - k / E)^tokens of the experts' weights, if each token chooses k of E at random"
 
 
@@ -120,24 +123,54 @@ class Loaded:
         in_steps = 2 * facts.token_bytes / CACHE_BYTES / facts.layers if self.latent else sizes
         return 2.0 * facts.layers * facts.attention_heads * (sizes * prompt_pairs + in_steps * step_pairs)
 
-    def matrices(self, tokens: int, outputs: int) -> Iterator[tuple[float, float, float]]:
-        """Yield (number of weights, width, rows that are multiplied with them) of each part of a pass.
+    def matrices(self, tokens: int) -> Iterator[tuple[float, float, float]]:
+        """Yield (number of weights, width, rows that are multiplied with them) of each part of the layers.
 
-        The parts are the layers without experts, the output layer, and the experts that are used. The width
-        of a matrix is the square root of its number of weights, as in `Products`.
+        The parts are the matrices without experts, and the experts that are used. The width of a matrix is
+        the square root of its number of weights, as in `Products`.
         """
         facts = self.facts
-        lookup = 0 if facts.tied_embeddings else self.embedding
-        inner = facts.attention_heads * facts.head_dim if self.routed else facts.intermediate_size
-        width = math.sqrt(facts.hidden_size * inner)
-        yield facts.parameters - self.routed - self.head - lookup, width, tokens
-        yield self.head, math.sqrt(self.head), outputs
+        for weights, width in self._of_layers():
+            yield weights, width, tokens
         if used := self.used(tokens):
             assert facts.experts
             assert facts.experts_per_token
-            each = self.routed / facts.layers / facts.experts / 3  # gate, up and down
+            each = self.routed / facts.layers / facts.experts / MLP_MATRICES
             rows = tokens * facts.experts_per_token / (facts.experts * used)
-            yield self.routed * used, math.sqrt(each), rows
+            yield self.routed * used * 2 / 3, math.sqrt(2 * each), rows  # gate and up are one matrix
+            yield self.routed * used / 3, math.sqrt(each), rows
+
+    def _of_layers(self) -> Iterator[tuple[float, float]]:
+        """Yield (number of weights, width) of the matrices of all layers, without the routed experts.
+
+        A card has no sizes of single matrices. Those of plain attention and of a router follow from its
+        counts; what is left is the dense MLP or the shared experts, as three matrices of one size.
+        """
+        facts = self.facts
+        lookup = 0 if facts.tied_embeddings else self.embedding
+        left = (facts.parameters - self.routed - self.head - lookup) / facts.layers
+        router = facts.hidden_size * facts.experts if self.routed and facts.experts else 0
+        query = facts.hidden_size * facts.attention_heads * facts.head_dim
+        key = facts.hidden_size * facts.kv_heads * facts.head_dim
+        known = [(query, 2), (key, 2), *([(router, 1)] if router else [])]
+        rest = left - sum(weights * times for weights, times in known)
+        if facts.value_head_dim is not None or rest < 0:
+            number = LATENT_MATRICES if facts.value_head_dim is not None else OTHER_MATRICES
+            yield left * facts.layers, math.sqrt(left / number)
+            return
+        for weights, times in known:
+            yield facts.layers * times * weights, math.sqrt(weights)
+        if rest > NORMS_SHARE * facts.hidden_size**2:
+            yield facts.layers * rest, math.sqrt(rest / MLP_MATRICES)
+
+    @property
+    def _active_width(self) -> float:
+        """Return the width of the MLP, or of all experts together that a token chooses."""
+        facts = self.facts
+        if self.routed and facts.experts and facts.experts_per_token:
+            each = self.routed / facts.layers / facts.experts / MLP_MATRICES / facts.hidden_size
+            return each * facts.experts_per_token
+        return float(facts.intermediate_size)
 
     def elementwise_bytes(self, tokens: float) -> float:
         """Return the bytes that elementwise operations read and write, in the dtype of the weights.
@@ -145,14 +178,20 @@ class Loaded:
         They are norms, activations, rotations and additions (``FORMULA_ELEMENTWISE``).
         """
         facts = self.facts
-        inner, passes = float(facts.intermediate_size), HIDDEN_PASSES
-        if self.routed and facts.experts and facts.experts_per_token:
-            each = self.routed / facts.layers / facts.experts / 3 / facts.hidden_size
-            inner = each * facts.experts_per_token
-            passes += EXPERT_PASSES * facts.experts_per_token
         heads = (facts.attention_heads + facts.kv_heads) * facts.head_dim
-        values = passes * facts.hidden_size + MLP_PASSES * inner + ROTARY_PASSES * heads
+        values = HIDDEN_PASSES * facts.hidden_size + MLP_PASSES * self._active_width + ROTARY_PASSES * heads
         return facts.layers * values * tokens * self.bits / 8
+
+    def routed_values(self, tokens: float) -> float:
+        """Return how many values are sorted by experts, masked, weighted and added (``FORMULA_ROUTED``).
+
+        The two products of an expert have masks of their own: the wider one counts half.
+        """
+        facts = self.facts
+        if not self.routed or not facts.experts_per_token:
+            return 0.0
+        values = facts.experts_per_token * facts.hidden_size + self._active_width / 2
+        return facts.layers * values * tokens
 
 
 def seen(model: Loaded, tokens: float, pairs: float, *, spread: float) -> float:

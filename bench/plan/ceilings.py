@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,12 @@ from bench.measure.worker_environment import package_places
 from bench.models.cache_lock import writing
 from bench.models.child import OUR_PACKAGE
 from bench.models.disk_cache import cache_root
+from bench.models.registry import ModelFile, find_model
+from bench.models.shrink import Size
+from bench.plan.bytes_and_flop import Loaded
+from bench.plan.parts import Attention, Overhead, Parts
 from bench.plan.products import Products
-from bench.plan.roofline import Ceilings
+from bench.plan.roofline import Ceilings, decode
 
 DTYPES = {"float32": 32, "bfloat16": 16}
 MAX_BYTES = 65_536
@@ -38,13 +42,22 @@ PREFIXES = ("CUDA_", "NVIDIA_", "OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "M
 SAME = ("cpu_model", "cpu_flags_sha256", "microcode", "cpus", "gpus")
 
 
+# Narrow models, whose steps are mostly what a layer costs beside its products: one of each kind of layer.
+NARROW = {
+    "dense": ("smollm2-135m", Size(layers=4, hidden=64)),
+    "experts": ("qwen3-30b-a3b", Size(layers=4, hidden=64, experts=16)),
+    "latent": ("deepseek-r1", Size(layers=4, hidden=64, experts=16)),
+}
+NARROW_CONTEXT = 128  # tokens, as `bench.worker.pass_parts` measures a step
+
+
 @dataclass(frozen=True)
 class Measured:
     """The measured rates of one device in one dtype, per second.
 
     They are the bytes read, the bytes copied, the bytes of a matrix that is multiplied with a vector, and the
-    FLOP of a matrix product. ``threads`` has no meaning on a GPU. ``products`` holds the times of products by
-    their rows, as `Products` takes them; it is None on a GPU.
+    FLOP of a matrix product. ``threads`` has no meaning on a GPU. ``parts`` holds the times of the parts of
+    a pass, as `bench.worker.pass_parts` measures them; it is None on a GPU.
     """
 
     device: str
@@ -54,7 +67,7 @@ class Measured:
     copy_bytes_per_s: float
     vector_bytes_per_s: float
     matmul_flop_per_s: float
-    products: Mapping[str, Any] | None = None
+    parts: Mapping[str, Any] | None = None
 
     @property
     def ceilings(self) -> Ceilings:
@@ -63,12 +76,40 @@ class Measured:
         Decoding multiplies a vector by the weights. On most processors this is slower than reading memory if
         the weights have 16 bits, so the slower of both rates counts.
         """
-        by_rows = None
-        if self.products is not None:
-            lines = tuple(tuple(line) for line in self.products["seconds"])
-            by_rows = Products(tuple(self.products["widths"]), tuple(self.products["rows"]), lines)
         slower = min(self.vector_bytes_per_s, self.memory_bytes_per_s)
-        return Ceilings(slower, self.matmul_flop_per_s, 0.0, by_rows, self.copy_bytes_per_s)
+        best = Ceilings(slower, self.matmul_flop_per_s)
+        if self.parts is None:
+            return best
+        read = {name: _rows(values) for name, values in self.parts.items() if isinstance(values, Mapping)}
+        parts = Parts(
+            Products(**read["products"]),
+            Products(**read["heads"]),
+            Attention(**read["attention"]),
+            self.copy_bytes_per_s,
+            self.parts["routed_value_s"],
+        )
+        best = replace(best, parts=parts)
+        layers = {kind: self._beside(best, kind, step_s) for kind, step_s in self.parts["steps_s"].items()}
+        return replace(best, parts=replace(parts, overhead=Overhead(**layers)))
+
+    def _beside(self, best: Ceilings, kind: str, step_s: float) -> float:
+        """Return what a layer of a narrow model takes beside the parts that were measured by themselves."""
+        facts, bits = narrow_card(kind).architecture, DTYPES[self.dtype]
+        loaded = Loaded(facts, bits, bits // 8, expanded=True)
+        return max(step_s - decode(loaded, best, NARROW_CONTEXT).seconds, 0.0) / facts.layers
+
+
+def narrow_card(kind: str) -> ModelFile:
+    """Return the card of the narrow model with layers of a kind."""
+    name, size = NARROW[kind]
+    return find_model(name).sized(size)
+
+
+def _rows(values: Any) -> Any:
+    """Return the lists of an object from JSON as tuples."""
+    if isinstance(values, Mapping):
+        return {name: _rows(value) for name, value in values.items()}
+    return tuple(map(_rows, values)) if isinstance(values, list) else values
 
 
 def measure_all() -> Iterator[Measured]:
@@ -104,16 +145,17 @@ def kept() -> tuple[Measured, ...]:
 def ceilings_here(device: str, threads: int, dtype: str) -> Ceilings | None:
     """Return the stored ceilings of a device, or None if it was not measured with these threads and dtype.
 
-    Earlier versions did not measure the products of a CPU by their rows; such a result counts as missing.
+    Earlier versions did not measure the parts of a pass on a CPU; such a result counts as missing.
     """
     wanted = (device, 1 if device != "cpu" else threads, dtype)
-    known = [result for result in kept() if device != "cpu" or result.products is not None]
+    known = [result for result in kept() if device != "cpu" or result.parts is not None]
     return next((each.ceilings for each in known if (each.device, each.threads, each.dtype) == wanted), None)
 
 
 def _measure(device: str, threads: int, dtype: str) -> Measured:
     """Measure in a new process, so that nothing else occupies its memory."""
-    command = [sys.executable, "-P", "-m", "bench.worker.ceilings", str(threads), dtype, device]
+    narrow = json.dumps({kind: dict(narrow_card(kind).config) for kind in NARROW})
+    command = [sys.executable, "-P", "-m", "bench.worker.ceilings", str(threads), dtype, device, narrow]
     places = os.pathsep.join([OUR_PACKAGE["PYTHONPATH"], *package_places()])
     ours = {**environment(*PREFIXES), **SAFE, "PYTHONPATH": places}
     try:

@@ -116,13 +116,13 @@ def _power_of_a_device(price: HardwarePrice) -> tuple[float, float]:
 
 
 def estimated_here(
-    model: Loaded, price: HardwarePrice, memory_bytes: float, stream: Stream, layer_s: float
+    model: Loaded, price: HardwarePrice, memory_bytes: float, stream: Stream
 ) -> Iterator[Option]:
     """Yield an option for each dtype on this machine's CPU, at the ``price`` of a CPU instance.
 
-    The server is a loop that answers one request after the other, as transformers does. ``layer_s`` is the
-    overhead per layer in seconds. Raises UsageError if the ceilings were not measured with the threads of
-    ``price``, or if the model does not fit into ``memory_bytes``.
+    The server is a loop that answers one request after the other, as transformers does. Raises
+    UsageError if the ceilings were not measured with the threads of ``price``, or if the model does not fit
+    into ``memory_bytes``.
     """
     threads, tokens = price.vcpus or 1, stream.input_tokens + stream.output_tokens
     idle_usd, busy_usd = _power_of_a_device(price)
@@ -136,8 +136,7 @@ def estimated_here(
         loaded = replace(model, bits=float(bits), cache_item_bytes=bits // 8, expanded=True)
         if most_in_cache(loaded, MEMORY_SHARE * memory_bytes, tokens) < 1:
             raise UsageError(f"the model does not fit this machine's memory in {dtype}")
-        best = replace(ceilings, layer_s=layer_s)
-        steps = RooflineSteps(loaded, best, most=1, chunk=None, bandwidth_share=1.0, arithmetic_share=1.0)
+        steps = RooflineSteps(loaded, ceilings, most=1, chunk=None, bandwidth_share=1.0, arithmetic_share=1.0)
         yield Option(
             title=dtype,
             hardware=price.id,
@@ -145,7 +144,7 @@ def estimated_here(
             machine_usd=price.hourly_usd + idle_usd,
             share=1.0,
             drift="not measured",
-            bound=bound_words(loaded, best, stream.input_tokens, tokens, 1),
+            bound=bound_words(loaded, ceilings, stream.input_tokens, tokens, 1),
             busy_hour_usd=busy_usd,
             rented=price.ownership == "rented",
         )

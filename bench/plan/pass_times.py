@@ -11,7 +11,7 @@ from typing import Protocol
 
 from bench.errors import UsageError
 from bench.plan.bytes_and_flop import Loaded, seen
-from bench.plan.roofline import Ceilings, decode, prefill, work
+from bench.plan.roofline import Ceilings, Pass, decode, prefill, work
 
 LEAST_SHARE = 0.01
 
@@ -143,9 +143,16 @@ class RooflineSteps:
         model, mean = self.model, context / decoding if decoding else 0.0
         cached = model.token_bytes * before + decoding * model.cache_bytes(mean)
         read = seen(model, prompt, prompt**2 / 2 if pairs is None else pairs, spread=prompt)
-        attention = model.attention_flop(read, seen(model, decoding, context, spread=0))
-        outputs = decoding + (1 if prompt else 0)
-        return work(model, self._reached, decoding + prompt, cached, attention, outputs).seconds
+        one = Pass(
+            tokens=decoding + prompt,
+            outputs=decoding + (1 if prompt else 0),
+            cached_bytes=cached,
+            prompt_flop=model.attention_flop(read, 0),
+            prompt_tokens=before + prompt,
+            step_flop=model.attention_flop(0, seen(model, decoding, context, spread=0)),
+            context=mean,
+        )
+        return work(model, self._reached, one).seconds
 
     @cached_property
     def _reached(self) -> Ceilings:

@@ -44,12 +44,13 @@ class Products:
         below the measured rows the nearest point is used. Above the measured rows the time is proportional to
         the rows.
         """
-        at_rows = [_between(self.rows, line, min(rows, self.rows[-1])) for line in self.seconds]
-        return _between(self.widths, at_rows, width) * max(rows / self.rows[-1], 1.0)
+        at_rows = [between(self.rows, line, min(rows, self.rows[-1])) for line in self.seconds]
+        return between(self.widths, at_rows, width) * max(rows / self.rows[-1], 1.0)
 
 
-def _between(axis: Sequence[int], values: Sequence[float], at: float) -> float:
-    """Interpolate a value linearly in logarithms; outside the axis it is constant."""
+def between(axis: Sequence[int], values: Sequence[float], at: float) -> float:
+    """Interpolate a value that was measured at some points of an axis: linearly in logarithms, and constant
+    outside the axis."""
     right = min(max(bisect_left(axis, at), 1), len(axis) - 1)
     if len(axis) == 1 or not axis[0] < at < axis[-1]:
         return values[0] if at <= axis[0] else values[-1]

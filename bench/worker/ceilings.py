@@ -1,8 +1,8 @@
 """Measure what this machine reaches at best: reading and copying memory, and products of matrices.
 
 The figures are the denominators of ``mbu`` and ``mfu``; a data-sheet figure is never used. As a program
-(``python -m bench.worker.ceilings THREADS DTYPE DEVICE``) it prints them as JSON, with the times of products
-by their rows for estimates.
+(``python -m bench.worker.ceilings THREADS DTYPE DEVICE CONFIGS``) it prints them as JSON, on a CPU with the
+parts of a pass for estimates (see ``pass_parts.py``). CONFIGS are those of narrow models, in JSON.
 """
 
 from __future__ import annotations
@@ -16,13 +16,11 @@ from typing import Any
 
 from bench.engine import Engine
 from bench.machine.proc import be_killed_first
-from bench.records.json_form import Json
+from bench.worker import pass_parts
 
 REPEATS = 5
 BLOCK_BYTES, GPU_BLOCK_BYTES = 1 << 28, 1 << 30  # far larger than the caches, which may serve a part of less
 MATRIX, GPU_MATRIX = 1024, 8192
-WIDTHS, ROWS = (512, 2048), (1, 2, 4, 8, 16, 32, 128, 512)
-LEAST_MATRICES = 4  # of many rows, whose weights are used so often that it matters little where they are
 
 Synchronise = Callable[[], None]
 Clock = Callable[[], int]
@@ -69,31 +67,6 @@ def rates(
     }
 
 
-def products(dtype: str, clock_ns: Clock = perf_counter_ns) -> Json:
-    """Return the seconds for each weight of a product on the CPU, by the width of a square matrix and by the
-    rows that are multiplied with it: ``widths``, ``rows``, and ``seconds`` with a list for each width.
-
-    The products take turns over matrices that are larger than the caches together, as the layers of a model
-    are. The best of five runs counts.
-    """
-    import torch
-    from torch.nn.functional import linear
-
-    def one(matrices: list[torch.Tensor], rows: int) -> float:
-        left = torch.randn(rows, matrices[0].shape[0]).to(matrices[0].dtype)
-        few = matrices[: max(len(matrices) // rows, LEAST_MATRICES)]
-        spent_s = _best(clock_ns, lambda: None, lambda: [linear(left, matrix) for matrix in few])
-        return spent_s / len(few) / float(few[0].numel())
-
-    seconds = []
-    with torch.inference_mode():
-        for width in WIDTHS:
-            first = torch.randn(width, width).to(getattr(torch, dtype))
-            matrices = [first.clone() for _ in range(BLOCK_BYTES // first.nbytes)]
-            seconds.append([one(matrices, rows) for rows in ROWS])
-    return {"widths": list(WIDTHS), "rows": list(ROWS), "seconds": seconds}
-
-
 def _best(clock_ns: Clock, synchronise: Synchronise, work: Callable[[], Any]) -> float:
     """Return the shortest of five runs in seconds, after one uncounted run."""
     work()
@@ -113,15 +86,15 @@ def clock_of(device: str, threads: int) -> Clock:
     return thread_time_ns if device == "cpu" and threads == 1 else perf_counter_ns
 
 
-def main(threads: str, dtype: str, device: str) -> None:
-    """Print the rates of a device with so many threads, and on a CPU the times of products by their rows."""
+def main(threads: str, dtype: str, device: str, narrow: str) -> None:
+    """Print the rates of a device with so many threads, and on a CPU the times of the parts of a pass."""
     import torch
 
     torch.set_num_threads(int(threads))
     wait: Synchronise = (lambda: torch.cuda.synchronize(device)) if device != "cpu" else lambda: None
     clock_ns = clock_of(device, int(threads))
-    by_rows = {"products": products(dtype, clock_ns)} if device == "cpu" else {}
-    print(json.dumps({**rates(device, dtype, wait, clock_ns), **by_rows}))
+    parts = pass_parts.measure(dtype, json.loads(narrow), clock_ns) if device == "cpu" else None
+    print(json.dumps({**rates(device, dtype, wait, clock_ns), "parts": parts}))
 
 
 if __name__ == "__main__":

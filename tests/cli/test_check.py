@@ -168,11 +168,11 @@ def test_a_step_of_the_default_model_takes_what_it_took_here(make: Make) -> None
 def test_ceilings_that_were_measured_here_are_used(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half the assumed rates in float32, none known in bfloat16: the page names both."""
     spec = make()
-    slow = Ceilings(12e9, 80e9)  # two threads are assumed to reach twice that
+    slow = Ceilings(12e9, 80e9, estimate.LAYER_S)  # two threads are assumed to reach twice that
     monkeypatch.setattr(estimate, "ceilings_here", lambda *of: slow if of == ("cpu", 2, "float32") else None)
     assumed = estimate.CPU_RATES.shared(2)
     assert estimate._rates("cpu", 2, "bfloat16") == assumed
-    assert estimate._rates("cpu", 2, "float32") == replace(slow, layer_s=estimate.LAYER_S)
+    assert estimate._rates("cpu", 2, "float32") == slow
     card = estimate._facts(spec.groups[0].baseline.model)
     assert card is not None
     fast, half = (

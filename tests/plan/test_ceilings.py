@@ -13,9 +13,11 @@ from bench.errors import BenchError, UsageError
 from bench.models.registry import find_model
 from bench.plan import ceilings
 from bench.plan.bytes_and_flop import Loaded
-from bench.plan.ceilings import Measured, ceilings_here, kept, measure_all
+from bench.plan.ceilings import Measured, ceilings_here, kept, measure_all, narrow_card
 from bench.plan.fleet import Stream
 from bench.plan.options import estimated_here
+from bench.plan.parts import Overhead
+from bench.plan.roofline import decode
 from bench.pricing.reprice import price_called
 
 STREAM = Stream(1e5, 48, 16)
@@ -23,9 +25,19 @@ MODEL = Loaded(find_model("smollm2-135m").architecture, 16)
 PRICE = price_called("cloud-2vcpu-8gb")
 
 
+BY_ROWS = {"widths": [512, 2048], "rows": [1, 128], "seconds": [[1e-9, 2e-9], [1e-9, 2e-9]]}
+RATES = {name: [1e10, 2e10] for name in ("prompt", "step", "latent_prompt", "latent_step")}
+PARTS = {
+    "products": BY_ROWS,
+    "heads": BY_ROWS,
+    "attention": {"tokens": [128, 512], **RATES},
+    "routed_value_s": 1e-9,
+    "steps_s": {"dense": 0.004, "experts": 0.008, "latent": 0.012},
+}
+
+
 def made(device: str, threads: int, dtype: str) -> Measured:
-    by_rows = {"widths": [512, 2048], "rows": [1, 128], "seconds": [[1e-9, 2e-9], [1e-9, 2e-9]]}
-    return Measured(device, threads, dtype, 12e9, 10e9, 9e9 * threads, 1e11, by_rows)
+    return Measured(device, threads, dtype, 12e9, 10e9, 9e9 * threads, 1e11, PARTS)
 
 
 @pytest.fixture(autouse=True)
@@ -74,11 +86,16 @@ def test_another_processor_has_other_ceilings(
     assert kept() == ()
 
 
-NO_PRODUCTS = json.dumps([asdict(made("cpu", 1, "float32")) | {"products": {"widths": [1], "rows": [1]}}])
+NO_PRODUCTS = json.dumps(
+    [asdict(made("cpu", 1, "float32")) | {"parts": {"products": {"widths": [1], "rows": [1]}}}]
+)
 NO_TIMES = NO_PRODUCTS.replace('"rows": [1]', '"rows": [1], "seconds": [["x"]]')
+A_STEP = json.dumps([asdict(made("cpu", 1, "float32"))]).replace("0.004", '"x"')
 
 
-@pytest.mark.parametrize("content", ["", "{", "[1]", '[{"device": "cpu"}]', "null", NO_PRODUCTS, NO_TIMES])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[1]", '[{"device": "cpu"}]', "null", NO_PRODUCTS, NO_TIMES, A_STEP]
+)
 def test_a_file_that_cannot_be_read_is_as_none(measured: Callable[[], None], content: str) -> None:
     measured()
     ceilings._file().write_text(content)
@@ -92,10 +109,32 @@ def test_the_measurement_itself() -> None:
     assert 1e8 < found.copy_bytes_per_s < 1e12
     assert 1e7 < found.vector_bytes_per_s < 1e12
     assert 1e8 < found.matmul_flop_per_s < 1e14
-    products = found.ceilings.products
-    assert products is not None
-    one, many = (products.weight_s(2048, rows) for rows in (1, 512))
+    parts = found.ceilings.parts
+    assert parts is not None
+    one, many = (parts.products.weight_s(2048, rows) for rows in (1, 512))
     assert 1e-13 < one < many < 512 * one  # a row alone waits for its weights
+    assert parts.products.weight_s(128, 1) > one  # and a small matrix for its call
+    assert 1e-13 < parts.heads.weight_s(512, 1) < 1e-6
+    assert 1e-12 < parts.routed_value_s < 1e-6
+    assert all(1e6 < rate < 1e14 for rate in (*parts.attention.prompt, *parts.attention.latent_step))
+    assert 1e-6 < parts.overhead.dense < 0.1
+
+
+def test_the_overhead_is_what_the_parts_do_not_explain() -> None:
+    """A narrow model's own estimate with it is its measured step again, by the roofline's own sum."""
+    best = made("cpu", 1, "float32").ceilings
+    for kind, step_s in {"dense": 0.004, "experts": 0.008}.items():
+        loaded = Loaded(narrow_card(kind).architecture, 32, 4, expanded=True)
+        assert decode(loaded, best, 128).seconds == pytest.approx(step_s)
+    assert best.parts is not None
+    assert best.parts.overhead.latent > best.parts.overhead.experts > best.parts.overhead.dense > 0
+
+
+def test_a_step_faster_than_its_parts_has_no_overhead() -> None:
+    quick = {**PARTS, "steps_s": {"dense": 1e-9, "experts": 1e-9, "latent": 1e-9}}
+    parts = replace(made("cpu", 1, "float32"), parts=quick).ceilings.parts
+    assert parts is not None
+    assert parts.overhead == Overhead()
 
 
 def test_a_measurement_that_fails_says_why() -> None:
@@ -105,15 +144,17 @@ def test_a_measurement_that_fails_says_why() -> None:
 
 def test_a_plan_for_this_machine(measured: Callable[[], None]) -> None:
     with pytest.raises(UsageError, match="bench doctor --ceilings"):
-        list(estimated_here(MODEL, PRICE, 8e9, STREAM, 0.0006))
+        list(estimated_here(MODEL, PRICE, 8e9, STREAM))
     measured()
-    wide, narrow = estimated_here(MODEL, PRICE, 8e9, STREAM, 0.0006)
+    wide, narrow = estimated_here(MODEL, PRICE, 8e9, STREAM)
     assert (wide.title, narrow.title) == ("float32", "bfloat16")
     assert wide.steps.most == 1
-    step_s = MODEL.facts.parameters * 1e-9 + 30 * 0.0006
+    best = made("cpu", 2, "float32").ceilings
+    assert best.parts is not None
+    step_s = MODEL.facts.parameters * 1e-9 + 30 * best.parts.overhead.dense
     assert wide.steps.seconds(1, 0, 0) == pytest.approx(step_s)
     with pytest.raises(UsageError, match="does not fit this machine's memory in float32"):
-        list(estimated_here(MODEL, PRICE, 5e8, STREAM, 0.0006))
+        list(estimated_here(MODEL, PRICE, 5e8, STREAM))
 
 
 def test_what_is_kept_is_plain_json(measured: Callable[[], None]) -> None:
@@ -125,8 +166,8 @@ def test_power_of_ones_own_processor_is_billed(measured: Callable[[], None]) -> 
     """An idle hour has the idle watts, an hour of work the rest of the average, at the price's tariff."""
     measured()
     price = price_called("own-2core-desktop")
-    wide, _narrow = estimated_here(MODEL, price, 8e9, STREAM, 0.0006)
-    rented, _ = estimated_here(MODEL, PRICE, 8e9, STREAM, 0.0006)
+    wide, _narrow = estimated_here(MODEL, price, 8e9, STREAM)
+    rented, _ = estimated_here(MODEL, PRICE, 8e9, STREAM)
     assert price.average_watts is not None
     assert price.usd_per_kwh is not None
     a_watt = price.usd_per_kwh * price.pue / 1000
@@ -138,9 +179,9 @@ def test_power_of_ones_own_processor_is_billed(measured: Callable[[], None]) -> 
     assert (rented.machine_usd, rented.busy_hour_usd) == (PRICE.hourly_usd, 0.0)
 
 
-def test_a_measurement_without_products_is_done_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_measurement_without_parts_is_done_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """As an earlier version kept it: a plan would make prompts two times too cheap."""
-    monkeypatch.setattr(ceilings, "_measure", lambda *of: replace(made(*of), products=None))
+    monkeypatch.setattr(ceilings, "_measure", lambda *of: replace(made(*of), parts=None))
     assert len(list(measure_all())) == 4
     assert len(kept()) == 4
     assert ceilings_here("cpu", 1, "float32") is None

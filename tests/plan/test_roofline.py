@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from bench.errors import UsageError
@@ -9,6 +12,7 @@ from bench.models.architecture import Architecture
 from bench.models.registry import find_model
 from bench.models.shrink import Size
 from bench.plan.bytes_and_flop import Loaded, seen
+from bench.plan.parts import Attention, Overhead, Parts
 from bench.plan.products import Products
 from bench.plan.roofline import Ceilings, decode, prefill
 
@@ -150,31 +154,78 @@ def test_a_chunk_sees_its_own_window() -> None:
     assert seen(loaded, 1000, 1000 * 1500, spread=1000) == pytest.approx(expected, rel=0.001)
 
 
+FLAT = Products((512, 2048), (1, 128), ((1e-9, 1e-9), (1e-9, 1e-9)))  # whatever the rows
+ATTENTION = Attention((64, 128), (1e10, 4e10), (1e9, 1e9), (2e9, 2e9), (5e8, 5e8))
+PARTS = Parts(FLAT, FLAT, ATTENTION, 5e9, 1e-9, Overhead(0.001, 0.003, 0.007))
+
+
 def test_a_pass_is_the_sum_of_its_parts() -> None:
     """One time for each weight, whatever the rows: then the parts add up by hand."""
     facts = find_model("smollm2-135m").architecture
-    flat = Products((512, 2048), (1, 128), ((1e-9, 1e-9), (1e-9, 1e-9)))
-    at_best = Ceilings(10e9, 100e9, 0.001, flat, 5e9)
+    at_best = Ceilings(10e9, 100e9, 99.0, PARTS)
     loaded = Loaded(facts, 32, 4)
-    found = prefill(loaded, at_best, 100)
     values = 22 * 576 + 5 * 1536 + 12 * (9 + 3) * 64
-    by_hand = facts.parameters * 1e-9  # the head is the tied table of embeddings
-    by_hand += 100 * 30 * 2 * 3 * 64 * 4 * (1 / 10e9 + 2 / 5e9)  # the cache, read and copied
-    by_hand += 4 * 30 * 9 * 64 * 100**2 / 2 / 100e9  # attention
-    by_hand += 99 * 30 * values * 4 / 5e9 + 30 * 0.001
-    assert found.seconds == pytest.approx(by_hand)
+    cache_s = 128 * 30 * 2 * 3 * 64 * 4 * (1 / 10e9 + 2 / 5e9)  # read and copied
+    by_hand = facts.parameters * 1e-9 + cache_s + 30 * 0.001  # the head is the tied table of embeddings
+    prompt_s = 4 * 30 * 9 * 64 * 128**2 / 2 / 4e10 + 127 * 30 * values * 4 / 5e9
+    step_s = 4 * 30 * 9 * 64 * 128 / 1e9
+    assert prefill(loaded, at_best, 128).seconds == pytest.approx(by_hand + prompt_s)
+    assert decode(loaded, at_best, 128).seconds == pytest.approx(by_hand + step_s)
+
+
+def test_experts_are_sorted_and_latent_attention_has_its_own_rates() -> None:
+    facts = find_model("deepseek-r1").architecture
+    loaded = Loaded(facts, 16, 2, expanded=True)
+    pairs = 100 * 100 / 2
+    flop = 2 * 61 * 128 * (192 + 128) * pairs
+    width = loaded.routed / 61 / 256 / 3 / 7168
+    routed_s = 99 * 61 * 8 * (7168 + width / 2) * 1e-9
+    values = 22 * 7168 + 5 * 8 * width + 12 * (128 + 128) * 192
+    used = loaded.used(100)
+    matrices = facts.parameters - loaded.routed * (1 - used) - loaded.embedding
+    by_hand = matrices * 1e-9 + loaded.cache_bytes(100) * (1 / 10e9 + 2 / 5e9) + flop / 2e9
+    by_hand += 99 * 61 * values * 2 / 5e9 + routed_s + 61 * 0.007
+    assert prefill(loaded, Ceilings(10e9, 100e9, 0.0, PARTS), 100).seconds == pytest.approx(by_hand)
+
+
+def test_the_overhead_of_a_layer_by_its_kind() -> None:
+    """Experts and latent attention add theirs, together and each alone."""
+    mixture, dense = (Loaded(find_model(name).architecture, 16) for name in ("qwen3-30b-a3b", "qwen3-0.6b"))
+    latent = find_model("deepseek-r1").architecture
+    plain = latent.model_copy(update={"experts": None, "active_parameters": None})
+    kinds = (dense, mixture, Loaded(latent, 16), Loaded(plain, 16))
+    assert [PARTS.layer_s(one) for one in kinds] == pytest.approx([0.001, 0.003, 0.007, 0.005])
+    assert replace(PARTS, overhead=Overhead(0.0, 0.002, 0.001)).layer_s(kinds[3]) == 0.0
+
+
+def test_a_step_can_be_bound_by_its_overhead() -> None:
+    loaded = Loaded(find_model("smollm2-135m").architecture, 16)
+    assert decode(loaded, Ceilings(10e9, 100e9, 0.0, PARTS), 10).bound == "memory"
+    slow = replace(PARTS, overhead=Overhead(dense=1.0))
+    assert decode(loaded, Ceilings(10e9, 100e9, 0.0, slow), 10).bound == "overhead"
 
 
 def test_an_expert_gets_few_rows() -> None:
     """64 tokens choose 8 of 128: nearly all experts are used, by four tokens each."""
     loaded = Loaded(MIXTURE, 16)
-    body, head, experts = loaded.matrices(64, 1)
-    assert body[2] == 64
-    assert head[2] == 1
-    assert experts[0] == pytest.approx(loaded.routed * (1 - (1 - 1 / 16) ** 64))
-    assert experts[2] == pytest.approx(4, rel=0.02)
-    assert experts[1] == pytest.approx((2048 * 768) ** 0.5, rel=1e-3)
-    assert body[0] + head[0] + loaded.routed == MIXTURE.parameters - loaded.embedding
+    *body, upper, lower = loaded.matrices(64)
+    assert {rows for _weights, _width, rows in body} == {64}
+    assert upper[0] + lower[0] == pytest.approx(loaded.routed * (1 - (1 - 1 / 16) ** 64))
+    assert upper[0] == 2 * lower[0]  # gate and up are one matrix
+    assert (upper[2], lower[2]) == pytest.approx((4, 4), rel=0.02)
+    assert lower[1] == pytest.approx((2048 * 768) ** 0.5, rel=1e-3)
+    known = sum(weights for weights, _width, _rows in body) + loaded.head + loaded.routed
+    norms = MIXTURE.parameters - loaded.embedding - known
+    assert 0 < norms < 48 * 2048**2 * 0.02
+
+
+def test_the_matrices_of_a_dense_layer() -> None:
+    """SmolLM2 135M by hand: queries and outputs, keys and values, and three matrices of the MLP."""
+    loaded = Loaded(find_model("smollm2-135m").architecture, 16)
+    query, key, mlp = loaded.matrices(7)
+    assert query == (30 * 2 * 576 * 576, 576, 7)
+    assert key == (30 * 2 * 576 * 192, pytest.approx((576 * 192) ** 0.5), 7)
+    assert mlp == (pytest.approx(30 * 3 * 576 * 1536, rel=1e-3), pytest.approx(941, rel=1e-3), 7)
 
 
 def test_products_between_what_was_measured() -> None:
@@ -204,9 +255,32 @@ def test_products_are_measured_for_every_point(bad: tuple[object, ...]) -> None:
         Products(*bad)  # type: ignore[arg-type]
 
 
-def test_products_need_a_rate_of_copying() -> None:
-    with pytest.raises(UsageError, match="rate of copying"):
-        Ceilings(1e9, 1e9, 0.0, Products((1,), (1,), ((1.0,),)))
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        ({"copy_bytes_per_s": 0.0}, "rate of copying"),
+        ({"routed_value_s": float("inf")}, "a routed value above 0"),
+        ({"overhead": Overhead(dense=-1.0)}, "at least 0"),
+    ],
+)
+def test_parts_are_above_0(bad: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        replace(PARTS, **bad)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"tokens": ()},
+        {"tokens": (2, 1)},
+        {"step": (1.0,)},
+        {"prompt": (1.0, 0.0)},
+        {"latent_step": (1.0, float("nan"))},
+    ],
+)
+def test_attention_is_measured_for_every_length(bad: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="a rate above 0 for every number of tokens"):
+        replace(ATTENTION, **bad)
 
 
 def test_devices_together_have_their_ceilings_added() -> None:
