@@ -183,9 +183,9 @@ class Engine(ABC):
         """Return the names of a classifier's labels, in the order of its logits; other models have none."""
         return ()
 
-    def logits_in_batch(self, ids: Sequence[int], beside: Sequence[int]) -> Any | None:
-        """Return the logits of ``ids`` from a batch with ``beside``, a text of the same length; None if the
-        engine computes windows one at a time."""
+    def logits_in_batch(self, texts: Sequence[Sequence[int]]) -> Any | None:
+        """Return the logits of texts of one length from one pass, float32, shape [texts, tokens, vocabulary];
+        None if the engine computes texts one at a time."""
         return None
 
     def finite(self, ids: Sequence[int]) -> bool:

@@ -16,15 +16,16 @@ class Scoring(Caching, Splitting):
 
     _step_model: Any
 
-    def logits_in_batch(self, ids: Sequence[int], beside: Sequence[int]) -> Any | None:
-        """Return the logits of ``ids`` from one pass over both; None if windows go through a cache."""
+    def logits_in_batch(self, texts: Sequence[Sequence[int]]) -> Any | None:
+        """Return the logits of texts of one length from one pass; None if windows go through a cache, or
+        through another half of the model."""
         import torch
 
-        if self._make_cache is not None:
+        if self._make_cache is not None or self._rest is not None:
             return None
         with self._without_gradients():
-            both = torch.tensor([list(ids), list(beside)], device=self.device)
-            return self.model(input_ids=both, use_cache=False).logits[0].float()
+            rows = torch.tensor([list(ids) for ids in texts], device=self.device)
+            return self.model(input_ids=rows, use_cache=False).logits.float()
 
     def logits(self, ids: Sequence[int]) -> Any:
         """Return the logits of a window from one forward pass without a cache, float32 for any model dtype.

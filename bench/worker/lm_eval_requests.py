@@ -42,7 +42,7 @@ def likelihoods(engine: Engine, requests: Sequence[Sequence[str]]) -> list[Likel
             found.append(None)
             continue
         if read not in rows:  # continuations of one token, behind one context, share their pass
-            rows = {read: log_softmax(engine, read, 0)}
+            rows = {read: log_softmax(engine.logits(list(read)))}
         found.append(_likelihood(rows[read][len(read) - count :], ids[len(ids) - count :]))
     return found
 

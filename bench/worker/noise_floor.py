@@ -41,7 +41,8 @@ def _again(engine: Engine, ids: Sequence[int], other: Sequence[int], how: str) -
     if how == SHAPES:
         return engine.logits([*ids, *other])
     if how == BATCH:
-        return engine.logits_in_batch(ids, other) if len(ids) == len(other) else None
+        both = engine.logits_in_batch([ids, other]) if len(ids) == len(other) else None
+        return None if both is None else both[0]
     facts = engine.facts()
     if not engine.TORCH or facts.on_gpu or facts.threads is None:
         return None

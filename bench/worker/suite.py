@@ -8,6 +8,7 @@ stands there: else nothing would predict their first token.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -17,8 +18,9 @@ from bench.errors import NonFiniteOutput
 from bench.records import Json, SuiteAnswers
 from bench.records.thinking import before_end
 
-TOGETHER = 8  # replies decoded together, of prompts with the same number of tokens: so nothing is padded
+TOGETHER = 8  # texts read or replied to together, with the same number of tokens: so nothing is padded
 MOST_BYTES = 1 << 30  # of the logits of one text
+BATCH_BYTES = 1 << 28  # of the logits of texts that are read together
 
 
 def answered(engine: Engine, items: Sequence[Json], tokens: int) -> SuiteAnswers:
@@ -28,15 +30,38 @@ def answered(engine: Engine, items: Sequence[Json], tokens: int) -> SuiteAnswers
     return SuiteAnswers("", scores=tuple(scores(engine, items)))
 
 
+class _Choice(NamedTuple):
+    """A choice of an item: its ``place`` (item, choice), the tokens that are read, and its own tokens, behind
+    what the choices share. The last rows of logits predict these."""
+
+    place: tuple[int, int]
+    read: tuple[int, ...]
+    own: tuple[int, ...]
+
+
 def scores(engine: Engine, items: Sequence[Json]) -> list[tuple[float, ...] | None]:
     """Return the log-likelihood of each choice of each item; None for an item that does not fit the context,
     whose logits would take more than ``MOST_BYTES``, or whose first token nothing predicts."""
     facts = engine.facts()
     most = MOST_BYTES // (4 * facts.vocabulary)
-    return [_of_choices(engine, item, min(most, facts.context or most)) for item in items]
+    asked = [_choices(engine, item, n, min(most, facts.context or most)) for n, item in enumerate(items)]
+    texts: dict[tuple[int, ...], list[_Choice]] = {}  # choices of one token share their pass
+    for choice in (choice for choices in asked for choice in choices):
+        texts.setdefault(choice.read, []).append(choice)
+    ln_p: dict[tuple[int, int], float] = {}
+    reads = list(texts)
+    for places in _of_one_length(reads, BATCH_BYTES // (4 * facts.vocabulary)):
+        together = [reads[n] for n in places]
+        for read, logits in zip(together, _logits(engine, together), strict=True):
+            rows = log_softmax(logits[-max(len(choice.own) for choice in texts[read]) :])
+            for place, _read, own in texts[read]:
+                each = zip(rows[-len(own) :], own, strict=True)
+                ln_p[place] = round(sum(float(row[token]) for row, token in each), 6)
+    return [tuple(ln_p[choice.place] for choice in choices) or None for choices in asked]
 
 
-def _of_choices(engine: Engine, item: Json, most: int) -> tuple[float, ...] | None:
+def _choices(engine: Engine, item: Json, number: int, most: int) -> list[_Choice]:
+    """Return the choices of an item; none if it cannot be scored."""
     begin = engine.begin_ids()
     texts = [[*begin, *engine.encode(item["prompt"] + choice)] for choice in item["choices"]]
     first = _shared(texts)
@@ -44,16 +69,17 @@ def _of_choices(engine: Engine, item: Json, most: int) -> tuple[float, ...] | No
         before = predicts_first(engine)
         first, texts = len(before), [[*before, *ids] for ids in texts]
     if not first or max(map(len, texts)) > most:
-        return None
-    rows: dict[tuple[int, ...], Any] = {}
-    found = []
-    for ids in texts:
-        read = tuple(ids[:-1])  # the last token predicts nothing
-        if read not in rows:  # choices of one token share their pass
-            rows[read] = log_softmax(engine, read, first - 1)
-        ln_p = (float(row[token]) for row, token in zip(rows[read], ids[first:], strict=True))
-        found.append(round(sum(ln_p), 6))
-    return tuple(found)
+        return []
+    return [  # the last token predicts nothing
+        _Choice((number, n), tuple(ids[:-1]), tuple(ids[first:])) for n, ids in enumerate(texts)
+    ]
+
+
+def _logits(engine: Engine, texts: Sequence[Sequence[int]]) -> Iterator[Any]:
+    """Yield the logits of each of some texts of one length, from one pass if the engine can."""
+    batch = engine.logits_in_batch(texts) if len(texts) > 1 else None
+    for n, ids in enumerate(texts):
+        yield engine.logits(list(ids)) if batch is None else batch[n]
 
 
 def predicts_first(engine: Engine) -> tuple[int, ...]:
@@ -70,11 +96,10 @@ def _shared(texts: Sequence[Sequence[int]]) -> int:
     return next(differ, max(shortest - 1, 0))
 
 
-def log_softmax(engine: Engine, ids: Sequence[int], first: int) -> Any:
-    """Return ln P of the next token at each position from ``first`` on. Raises NonFiniteOutput on NaN."""
+def log_softmax(logits: Any) -> Any:
+    """Return ln P of the next token for each row of logits. Raises NonFiniteOutput on NaN."""
     import torch
 
-    logits = engine.logits(list(ids))[first:]
     low, high = logits.aminmax()
     if not bool(low.isfinite() & high.isfinite()):
         raise NonFiniteOutput("the model put out NaN or infinite logits on an item of a suite")
@@ -103,13 +128,15 @@ def prompt_of(engine: Engine, item: Mapping[str, Any]) -> list[int]:
     return [*engine.begin_ids(), *engine.encode(item["prompt"])]
 
 
-def _of_one_length(prompts: Sequence[Sequence[int]]) -> Iterator[list[int]]:
-    """Yield the places of up to ``TOGETHER`` prompts that have the same length."""
+def _of_one_length(prompts: Sequence[Sequence[int]], most: float = math.inf) -> Iterator[list[int]]:
+    """Yield the places of up to ``TOGETHER`` prompts that have the same length, and together at most ``most``
+    tokens, or of one."""
     lengths: dict[int, list[int]] = {}
     for place, ids in enumerate(prompts):
         lengths.setdefault(len(ids), []).append(place)
-    for places in lengths.values():
-        yield from (places[start : start + TOGETHER] for start in range(0, len(places), TOGETHER))
+    for length, places in lengths.items():
+        count = int(max(min(TOGETHER, most // max(length, 1)), 1))
+        yield from (places[start : start + count] for start in range(0, len(places), count))
 
 
 def _decoded(engine: Engine, prompts: Sequence[Sequence[int]], tokens: int) -> list[list[int]]:

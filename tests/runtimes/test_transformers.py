@@ -69,9 +69,10 @@ def test_one_prompt_as_generate_would(toy: Any, length: int) -> None:
 
 def test_a_window_in_a_batch_has_the_same_logits(toy: Any) -> None:
     ids, beside = toy_prompt(30), toy_prompt(30, seed=1)
-    found = toy.logits_in_batch(ids, beside)
-    torch.testing.assert_close(found, toy.logits(ids), atol=1e-4, rtol=1e-4)
-    assert not torch.allclose(found, toy.logits_in_batch(beside, ids), atol=1e-2)
+    found = toy.logits_in_batch([ids, beside])
+    for rows, text in zip(found, (ids, beside), strict=True):
+        torch.testing.assert_close(rows, toy.logits(text), atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(found[0], found[1], atol=1e-2)
 
 
 @pytest.mark.parametrize("lengths", [(5,) * 8, (1, 3, 17, 64, 2, 2, 31, 9), (40, 1)])

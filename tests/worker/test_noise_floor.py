@@ -28,10 +28,12 @@ class Watched(FakeEngine):
     def logits(self, ids: Sequence[int]) -> Any:
         return self._rows(ids) + 0.01 * torch.get_num_threads() * torch.arange(50)
 
-    def logits_in_batch(self, ids: Sequence[int], beside: Sequence[int]) -> Any | None:
+    def logits_in_batch(self, texts: Sequence[Sequence[int]]) -> Any | None:
+        ids, beside = texts
         assert len(ids) == len(beside)
         assert list(ids) != list(beside)
-        return self.logits(ids) + 0.02 * torch.arange(50) if self.batches else None
+        rows = torch.stack([self.logits(one) for one in texts])
+        return rows + 0.02 * torch.arange(50) if self.batches else None
 
 
 def test_another_number_of_threads_is_used_and_put_back() -> None:

@@ -82,6 +82,40 @@ def test_choices_of_one_token_share_a_pass(engine: Any, monkeypatch: pytest.Monk
     assert calls == [7]
 
 
+def test_texts_of_one_length_share_a_pass(engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scores are those of each item alone, in the order of the items, at most eight texts in a pass."""
+    items = [
+        {"prompt": f"{word} is", "choices": [" cold", " warm", " a"]} for word in ("Ice", "Sun", "Snow", "It")
+    ]
+    batches: list[list[int]] = []
+    real = engine.logits_in_batch
+    monkeypatch.setattr(
+        engine, "logits_in_batch", lambda texts: batches.append(list(map(len, texts))) or real(texts)
+    )
+    found = suite.scores(engine, items * 3)
+    assert batches
+    assert all(len(set(lengths)) == 1 and 1 < len(lengths) <= 8 for lengths in batches)
+    alone = [suite.scores(engine, [item])[0] for item in items]
+    for together, one in zip(found, alone * 3, strict=True):
+        assert together == pytest.approx(one, abs=1e-4)
+
+
+def test_few_texts_share_a_pass_where_their_logits_are_large(
+    engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = [{"prompt": f"{word} is", "choices": [" cold", " warm"]} for word in ("Ice", "Sun", "Oil")]
+    sizes: list[int] = []
+    real = engine.logits_in_batch
+    monkeypatch.setattr(engine, "logits_in_batch", lambda texts: sizes.append(len(texts)) or real(texts))
+    tokens = len(engine.encode("Ice is cold")) - 1
+    monkeypatch.setattr(suite, "BATCH_BYTES", 2 * tokens * 4 * engine.facts().vocabulary)
+    suite.scores(engine, items)
+    assert sizes == [2, 2, 2]
+    monkeypatch.setattr(suite, "BATCH_BYTES", 1)
+    suite.scores(engine, items)
+    assert sizes == [2, 2, 2]  # each text alone
+
+
 def test_an_item_longer_than_the_context_has_no_answer(engine: Any) -> None:
     items = [{"prompt": "x" * 200, "choices": ["a", "b"]}, {"prompt": "x", "choices": ["a", "b"]}]
     assert [one is None for one in suite.scores(engine, items)] == [True, False]
