@@ -35,7 +35,7 @@ from bench.plan.roofline import Ceilings, decode
 
 DTYPES = {"float32": 32, "bfloat16": 16}
 MAX_BYTES = 65_536
-TIMEOUT_S = 300.0
+TIMEOUT_S = 900.0
 KEEPING = "keep the measured ceilings"
 # Environment variables that change how fast this machine computes; the measuring process gets no others.
 PREFIXES = ("CUDA_", "NVIDIA_", "OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "MALLOC_", "TORCH_")
