@@ -14,7 +14,8 @@ from typing import Literal
 from bench.errors import BenchError, OnFailure
 from bench.records.samples import Sample
 from bench.serving.address import Address, Secret
-from bench.serving.connection import Connection, Lost, connect
+from bench.serving.connection import Connection, Lost, connect, load_parser
+from bench.serving.plain_socket import stamps_on
 from bench.serving.reply import MORE_EVENTS, MOST_BODY, Asked, Reply, Trip, without
 from bench.serving.sse import BadStream
 
@@ -44,16 +45,20 @@ class Client:
         self.settings = settings
         self._idle: list[Connection] = []
         self._trust = ssl.create_default_context() if settings.server.scheme == "https" else None
+        load_parser()
+        self._stamps = stamps_on()
 
     async def send(self, number: int, asked: Asked, scheduled_ns: int | None = None) -> Sample:
-        """Send one request and wait for its end. A failure is a sample too, and never an exception."""
+        """Send one request and wait for its end. A failure is a sample too, and never an exception.
+
+        Without ``scheduled_ns`` it was meant to be sent when it was, as in a closed loop.
+        """
         return (await self.trip(number, asked, scheduled_ns)).sample(self.settings.key)
 
     async def trip(self, number: int, asked: Asked, scheduled_ns: int | None = None) -> Trip:
         """Send one request, as ``send`` does, and return its reply too. The key may be in that."""
         request = self._request(asked)
-        sent_ns = time.monotonic_ns()
-        trip = Trip(number, asked, sent_ns if scheduled_ns is None else scheduled_ns, sent_ns)
+        trip = Trip(number, asked, scheduled_ns, time.monotonic_ns())
         try:
             async with asyncio.timeout(self.settings.timeout_s):
                 await self._attempts(trip, request)
@@ -65,6 +70,8 @@ class Client:
         """Drop all connections."""
         while self._idle:
             self._idle.pop().close()
+        if self._stamps is not None:
+            self._stamps.close()
 
     async def _attempts(self, trip: Trip, request: bytes) -> None:
         for left in range(self.settings.retries, -1, -1):
@@ -97,6 +104,7 @@ class Client:
             if not kept.open:
                 continue
             trip.connected = True
+            trip.begins()
             try:
                 await self._ask(kept, request, reply)
             except Lost:
@@ -105,6 +113,7 @@ class Client:
                 trip.reconnects += 1
             else:
                 return
+        trip.begins()
         begun_ns = time.monotonic_ns()
         connection = await connect(self.settings.server, self._trust)
         trip.connect_ns += time.monotonic_ns() - begun_ns

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from bench.errors import BenchError
 from bench.formatting import MIB
 from bench.serving.address import Address
+from bench.serving.plain_socket import PlainSocket, connected
 
 if TYPE_CHECKING:
     import httptools
@@ -27,20 +28,39 @@ class Lost(Exception):
 
 
 class Listener(Protocol):
-    """Who gets a reply: its status and headers, then its body, then (once) that it is complete."""
+    """Who gets a reply: its status and headers, then its body, then (once) that it is complete.
+
+    All times are of the monotonic clock, and those of the bytes: whoever listens may be called later.
+    """
 
     def begins(self, status: int, headers: dict[str, str]) -> None:
         """Take the head of the reply."""
 
     def receives(self, at_ns: int, data: bytes) -> None:
-        """Take bytes of the body, and the monotonic time at which they were read."""
+        """Take bytes of the body, and the time at which they came."""
+
+    def ends(self, at_ns: int) -> None:
+        """Take the time at which the last bytes came."""
+
+
+class Wire(Protocol):
+    """What is needed of a socket: `PlainSocket`, or a transport of asyncio with TLS in it."""
+
+    def is_closing(self) -> bool:
+        """Return whether nothing can be sent any more."""
+
+    def write(self, data: bytes) -> None:
+        """Send bytes."""
+
+    def abort(self) -> None:
+        """Close it at once."""
 
 
 class Connection(asyncio.Protocol):
     """A connection that carries one request at a time, and any number one after the other."""
 
     def __init__(self) -> None:
-        self._transport: asyncio.Transport | None = None
+        self._transport: Wire | None = None
         self._parser: httptools.HttpResponseParser | None = None
         self._listener: Listener | None = None
         self._done: asyncio.Future[None] | None = None
@@ -74,16 +94,23 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    # ---- what asyncio calls ----
+    def over(self, wire: Wire) -> None:
+        """Use this socket from now on."""
+        self._transport = wire
+
+    # ---- what a socket calls ----
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the socket's transport."""
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
+        self.over(cast("asyncio.Transport", transport))  # uvloop's is none by its class
 
     def data_received(self, data: bytes) -> None:
-        """Take the time first, then look at what came."""
-        self._at_ns = time.monotonic_ns()
-        self.heard = True
+        """Take the time first, then look at what came: TLS hides the kernel's time."""
+        self.received(time.monotonic_ns(), data)
+
+    def received(self, at_ns: int, data: bytes) -> None:
+        """Look at what came at a time."""
+        self._at_ns, self.heard = at_ns, True
         if self._parser is None or self._listener is None:
             self.close()  # nobody asked
             return
@@ -108,7 +135,7 @@ class Connection(asyncio.Protocol):
         """End the request that runs, if one does."""
         self.reusable = False
         if exc is None and self._until_close:
-            self._end(None)
+            self._complete(time.monotonic_ns())
         at = "" if self.heard else " before it answered"
         self._end(Lost(f"the connection was reset{at}" if exc else f"the server closed the connection{at}"))
 
@@ -143,11 +170,16 @@ class Connection(asyncio.Protocol):
             return
         if self._parser is not None:
             self.reusable = self._parser.should_keep_alive()
-        self._end(None)
+        self._complete(self._at_ns)
 
     @property
     def _provisional(self) -> bool:
         return self._parser is not None and 100 <= self._parser.get_status_code() < 200
+
+    def _complete(self, at_ns: int) -> None:
+        if self._listener is not None:
+            self._listener.ends(at_ns)
+        self._end(None)
 
     def _end(self, bad: BaseException | None) -> None:
         done, self._done, self._listener = self._done, None, None
@@ -164,8 +196,12 @@ async def connect(server: Address, trust: ssl.SSLContext | None) -> Connection:
     """Open a connection. Raises Lost if nobody answers, or if the server's certificate is not trusted."""
     loop = asyncio.get_running_loop()
     try:
+        if trust is None:
+            connection = Connection()
+            connection.over(PlainSocket(await connected(server.host, server.port), connection))
+            return connection
         _, connection = await loop.create_connection(
-            Connection, server.host, server.port, ssl=trust, server_hostname=server.host if trust else None
+            Connection, server.host, server.port, ssl=trust, server_hostname=server.host
         )
     except ssl.SSLCertVerificationError as bad:
         raise Lost(f"the certificate of {server.host} is not trusted ({bad.verify_message})") from None
@@ -182,6 +218,12 @@ def must_be_installed() -> None:
     """Raise BenchError if the parser is missing."""
     if importlib.util.find_spec("httptools") is None:
         raise BenchError("the client of servers needs httptools: pip install 'inference-cost-bench[serving]'")
+
+
+def load_parser() -> None:
+    """Load the parser now: that takes a millisecond, and the first request would seem slower by it."""
+    must_be_installed()
+    importlib.import_module("httptools")
 
 
 def _parser(connection: Connection) -> httptools.HttpResponseParser:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from bench.errors import InterruptedRun, UsageError
 from bench.records.loads import ClientOverhead
 from bench.records.samples import Sample
+from bench.serving.alarm import LEAD_NS, Alarm, asleep_until
 from bench.serving.arrivals import ClosedLoop, OpenLoop, Schedule
 from bench.serving.client import Client, Settings
 from bench.serving.client_overhead import Watch
@@ -110,7 +111,7 @@ class _Driver:
         self.samples: list[Sample] = []
         self.stopped = ""
 
-    async def one(self, number: int, scheduled_ns: int) -> None:
+    async def one(self, number: int, scheduled_ns: int | None) -> None:
         sample = await self.client.send(number, self.asked[number], scheduled_ns)
         self.samples.append(sample)
         if self.seen is not None:
@@ -131,8 +132,8 @@ class _Driver:
             for first in conversations:
                 for number in range(first, min(first + schedule.turns, schedule.requests)):
                     if number > first and schedule.pause_s:
-                        await _until(time.monotonic_ns() + round(schedule.pause_s * 1e9))
-                    await self.one(number, time.monotonic_ns())
+                        await asleep_until(time.monotonic_ns() + round(schedule.pause_s * 1e9))
+                    await self.one(number, None)
                     if self.stopped:
                         return
 
@@ -142,12 +143,12 @@ class _Driver:
 
     async def open(self, schedule: OpenLoop) -> None:
         """Send each request at its time, whatever became of those before it."""
-        begun_ns = time.monotonic_ns()
+        alarm, begun_ns = Alarm(), time.monotonic_ns()
         running: set[asyncio.Task[None]] = set()
         try:
             for number, at_s in enumerate(schedule.times_s):
                 due_ns = begun_ns + round(at_s * 1e9)
-                await _until(due_ns)
+                await alarm.until(due_ns - LEAD_NS)  # the request is made meanwhile
                 if len(running) >= MOST_IN_FLIGHT and not self.stopped:
                     self.stopped = f"{MOST_IN_FLIGHT} requests were without an answer: nothing more was sent"
                 if self.stopped:
@@ -157,14 +158,9 @@ class _Driver:
                 task.add_done_callback(running.discard)
             await asyncio.gather(*running)
         finally:
+            alarm.close()
             for task in running:
                 task.cancel()
-
-
-async def _until(due_ns: int) -> None:
-    """Sleep until a moment, and never end before it: timers of event loops are rounded to milliseconds."""
-    while (left_ns := due_ns - time.monotonic_ns()) > 0:
-        await asyncio.sleep(left_ns / 1e9)
 
 
 @contextmanager

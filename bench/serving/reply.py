@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from bench.formatting import one_line
 from bench.records.samples import Sample, Status
 from bench.serving.address import Secret
+from bench.serving.alarm import waited_until
 from bench.serving.sse import BadStream, EventParser
 from bench.serving.stream_events import DONE, event_of, message_of
 from bench.serving.tokens import Arrival, counted
@@ -40,6 +41,7 @@ class Reply:
         self.cached: int | None = None
         self.finish: str | None = None
         self.done = False
+        self.ended_ns: int | None = None
         self._body = bytearray()
         self.too_long = False
         self._most_body = most_body
@@ -77,6 +79,10 @@ class Reply:
                 self.done = True
             elif not self.done:
                 self._take(at_ns, text)
+
+    def ends(self, at_ns: int) -> None:
+        """Take the time at which the last bytes came."""
+        self.ended_ns = at_ns
 
     def _take(self, at_ns: int, text: str) -> None:
         self._events_left -= 1
@@ -116,14 +122,21 @@ def _host_of(url: str) -> str | None:
 class Trip:
     """One request with all its attempts."""
 
-    def __init__(self, number: int, asked: Asked, scheduled_ns: int, sent_ns: int) -> None:
-        self.number, self.asked, self.scheduled_ns, self.sent_ns = number, asked, scheduled_ns, sent_ns
+    def __init__(self, number: int, asked: Asked, scheduled_ns: int | None, sent_ns: int) -> None:
+        self.number, self.asked, self._scheduled_ns, self.sent_ns = number, asked, scheduled_ns, sent_ns
+        self._begun = False
         self.attempts = self.reconnects = self.connect_ns = 0
         self.connected = False  # there was a connection, so the request may have been read
         self.status: Status = "failed"
         self.reason = ""
         self.reply = Reply()
         self.end_ns = sent_ns
+
+    def begins(self) -> None:
+        """Note that the first attempt begins: with connecting, or with writing if there is a connection. It
+        does so at the scheduled moment, if that is just to come."""
+        if not self._begun:
+            self._begun, self.sent_ns = True, waited_until(self._scheduled_ns or 0)
 
     def finish(self) -> None:
         """Note whether the reply, which is complete as HTTP, is a whole answer."""
@@ -137,7 +150,8 @@ class Trip:
         elif not reply.arrivals:
             self.fail("the reply held no text, so there is nothing to time", cut=False)
         else:
-            self.end_ns, self.status, self.reason = time.monotonic_ns(), "ok", ""
+            self.end_ns = time.monotonic_ns() if reply.ended_ns is None else reply.ended_ns
+            self.status, self.reason = "ok", ""
 
     def fail(self, reason: str, *, cut: bool) -> None:
         """Note why it failed; a reply that ``cut`` off after its first token is cut short."""
@@ -152,8 +166,9 @@ class Trip:
         tokens = counted(arrivals, said, self.asked.output_tokens)
         thoughts = next((at for at, one in enumerate(arrivals) if not one.event.thoughts), len(arrivals))
         reason = without(key, self.reason)
+        scheduled_ns = self.sent_ns if self._scheduled_ns is None else self._scheduled_ns
         return Sample(
-            self.number, self.scheduled_ns, self.sent_ns, self.end_ns, self.status, reason, reply.status,
+            self.number, scheduled_ns, self.sent_ns, self.end_ns, self.status, reason, reply.status,
             self.attempts, self.reconnects, self.connect_ns, tuple(one.at_ns for one in arrivals),
             tokens.per_event, thoughts, n_in or None, reply.cached, self.asked.input_tokens,
             self.asked.output_tokens, tokens.how, tokens.verified, tokens.doubt, reply.finish,

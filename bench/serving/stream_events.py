@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from bench.formatting import one_line
 from bench.serving.sse import BadStream
 
 DONE = "[DONE]"
 _THOUGHTS = ("reasoning_content", "reasoning")
+Usage = tuple[int | None, int | None]
 MOST_FINISH = 60  # letters of why a reply ended, such as "length"
 
 
@@ -30,7 +31,7 @@ class Event:
     thoughts: str = ""
     ids: int | None = None
     finish: str | None = None
-    usage: tuple[int | None, int | None] | None = None
+    usage: Usage | None = None
     cached: int | None = None
 
 
@@ -48,8 +49,7 @@ def event_of(data: str) -> Event:
     if not isinstance(choices, list) or not all(isinstance(one, dict) for one in choices):
         raise BadStream("an event's choices are not a list of objects")
     usage, cached = _usage(found.get("usage"))
-    said = _choice(choices[0]) if choices else Event()
-    return replace(said, usage=usage, cached=cached)
+    return _choice(choices[0] if choices else {}, usage, cached)
 
 
 def message_of(found: Mapping[str, object]) -> str:
@@ -59,7 +59,7 @@ def message_of(found: Mapping[str, object]) -> str:
     return one_line(str(text))
 
 
-def _choice(choice: Mapping[str, object]) -> Event:
+def _choice(choice: Mapping[str, object], usage: Usage | None, cached: int | None) -> Event:
     delta = choice.get("delta")
     given = delta if isinstance(delta, Mapping) else {}
     thoughts = next((given[key] for key in _THOUGHTS if isinstance(given.get(key), str)), "")
@@ -71,10 +71,12 @@ def _choice(choice: Mapping[str, object]) -> Event:
         str(thoughts),
         len(ids) if isinstance(ids, list) else None,
         finish or None,
+        usage,
+        cached,
     )
 
 
-def _usage(found: object) -> tuple[tuple[int | None, int | None] | None, int | None]:
+def _usage(found: object) -> tuple[Usage | None, int | None]:
     if not isinstance(found, Mapping):
         return None, None
     details = found.get("prompt_tokens_details")
