@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.formatting import format_setting, format_share, format_significant, printable
 from bench.records.loads import sharing_words
+from bench.records.samples import Sample
 from bench.serving.drift_failed import DriftFailed
 from bench.serving.engines.server_facts import Said
 from bench.serving.record import TURNS, Result
 from bench.serving.text_drift import TextDrift
 from bench.stats.figure import Figure, value_of
+from bench.stats.intervals import quantile
 
 TIMES = (
     ("ttft_sched_ms", "TTFT from arrival"), ("ttft_ms", "TTFT from sending"),
@@ -39,7 +41,7 @@ def page(done: Result, directory: Path) -> str:
         f"{counts.input_tokens:,} + {counts.output_tokens:,} tokens in {counts.wall_s:.3g} s",
         *_failures(done), *_searched(head.get("search")), "", *_table(done), "",
         *_rates(done), *_money(done), *_drift(done), "",
-        *_client(done), *_pinned(done.head), *_cache(done),
+        *_client(done), *_connections(done.load.samples), *_pinned(done.head), *_cache(done),
         *(f"note: {warning}" for warning in done.warnings),
         *([f"note: {head['left_behind']}"] if head.get("left_behind") else []),
         f"written: {directory}",
@@ -147,6 +149,18 @@ def _client(done: Result) -> list[str]:
     return [
         f"the client: {client.cpu_share:.0%} of a core, event loop p99 {lag} ms late, requests p99 {late} ms "
         f"late ({client.loop})"
+    ]
+
+
+def _connections(samples: Sequence[Sample]) -> list[str]:
+    took_ms = sorted(one.connect_ns / 1e6 for one in samples if one.connect_ns)
+    if not took_ms:
+        return []
+    middle, slowest = (format_significant(value) for value in (quantile(took_ms, 0.5), took_ms[-1]))
+    lost = sum(one.reconnects for one in samples)
+    return [
+        f"connections: {len(took_ms)} of {len(samples)} requests opened one, in {middle} ms (median; the "
+        f"slowest {slowest} ms), which is in their TTFT" + (f"; {lost} kept ones were lost" if lost else "")
     ]
 
 

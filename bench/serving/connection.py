@@ -1,4 +1,4 @@
-"""Open one connection to a server (HTTP/1.1), and take the time where bytes come off the socket.
+"""Open one connection to a server (HTTP/1.1), and give each part of a reply the time at which it came.
 
 httptools (the parser of Node.js) reads the protocol. docs/decisions/0018 has the figures of the choice.
 """

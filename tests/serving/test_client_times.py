@@ -12,18 +12,22 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from threading import Barrier, Thread
 
 import pytest
 
+from bench.cli.load_pages import page
 from bench.formatting import MIB
+from bench.metrics.requests import Limits
 from bench.records.samples import Sample
-from bench.serving import alarm, plain_socket
+from bench.serving import alarm, plain_socket, record
 from bench.serving import reply as reply_module
 from bench.serving.address import Address, Secret
 from bench.serving.alarm import Alarm, asleep_until, waited_until
+from bench.serving.arrivals import ClosedLoop
 from bench.serving.client import Client, Settings
-from bench.serving.load import run
+from bench.serving.load import load, run
 from bench.serving.plain_socket import PlainSocket, arrived_ns, connected
 from bench.serving.reply import Asked, Reply, Trip
 from bench.serving.stream_events import Event
@@ -377,3 +381,21 @@ def test_no_connection_is_shared_between_keys_or_hosts() -> None:
     assert [len(requests) for requests in (*seen, *elsewhere)] == [3, 3, 3]
     assert not re.search(rb"sk-|Authorization", b"".join(elsewhere[0]))
     assert all(b"Host: 127.0.0.1:%d\r\n" % other.port in request for request in elsewhere[0])
+
+
+def test_the_page_says_how_many_requests_opened_a_connection(tmp_path: Path) -> None:
+    """And that their time to the first token holds it."""
+
+    def closing(connection: socket.socket, number: int) -> None:
+        if number == 1:
+            connection.sendall(reply())
+        else:
+            connection.shutdown(socket.SHUT_RDWR)
+
+    with scripted(closing) as (server, _):
+        done = run(load(Settings(server, "m", timeout_s=20), ClosedLoop(1, 3), [ASKED] * 3))
+    assert all(one.ttft_ms * MS >= one.connect_ns > 0 for one in done.samples)
+    about = {"target": "t", "model": "m", "schedule": "s"}
+    shown = page(record.result(about, done, Limits({}), None), tmp_path)
+    assert "connections: 3 of 3 requests opened one, in " in shown
+    assert "which is in their TTFT; 2 kept ones were lost" in shown
