@@ -102,6 +102,7 @@ class Client:
         while self._idle:
             kept = self._idle.pop()
             if not kept.open:
+                kept.close()
                 continue
             trip.connected = True
             trip.begins()

@@ -143,7 +143,7 @@ class _Driver:
 
     async def open(self, schedule: OpenLoop) -> None:
         """Send each request at its time, whatever became of those before it."""
-        alarm, begun_ns = Alarm(), time.monotonic_ns()
+        alarm, begun_ns = Alarm(), time.monotonic_ns() + LEAD_NS
         running: set[asyncio.Task[None]] = set()
         try:
             for number, at_s in enumerate(schedule.times_s):
