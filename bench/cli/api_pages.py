@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+from bench.cli.api_notes import api_notes
 from bench.cli.cache_pages import cache_lines
+from bench.cli.plan_words import none_of_the_same
 from bench.cli.tables import align
 from bench.formatting import format_setting, format_share, format_significant
 from bench.plan.api_comparison import AgainstApi, Comparison, Pair
@@ -28,6 +30,8 @@ def against_page(run: RunSummary, comparison: Comparison) -> str:
     mix = comparison.mix
     own = "" if comparison.same_requests else "; rows of other requests are billed for their own"
     cached = f", {mix.cached_share:.1%} of the input from a prompt cache" if mix.cached_share else ""
+    if mix.written_share:
+        cached += f", {mix.written_share:.1%} written to one"
     yours = [("", "$/1M requests", "$/1M tokens", "s a request", "drift")]
     yours += [
         (
@@ -58,7 +62,7 @@ def against_page(run: RunSummary, comparison: Comparison) -> str:
             "",
             *cache_lines(comparison),
             *_edge_first(comparison),
-            *_notes(comparison),
+            *api_notes(comparison),
         )
     )
 
@@ -106,8 +110,8 @@ def _offer_rows(comparison: Comparison) -> Iterator[tuple[str, ...]]:
     columns = 2 if comparison.same_requests else 3
     blank = ("",) * (2 + columns * len(comparison.chosen))
     titles = {True: "the same weights", False: "other models"}
-    if not comparison.sold:
-        yield (f"{titles[True]}: not sold", *blank)
+    if not any(api.same_weights for api in comparison.apis):
+        yield (none_of_the_same(comparison.weights), *blank)
     for same, title in titles.items():
         offers = [api for api in comparison.apis if api.same_weights == same]
         if offers:
@@ -141,8 +145,13 @@ def _pays_from(pair: Pair) -> str:
             return NEVER
         return f"{NEVER} (at 100 %: {format_significant(pair.even.at_full)} × the API)"
     low, high = pair.even.utilisation.low, pair.even.utilisation.high
-    bounds = "" if low is None or high is None else f" [{100 * low:.0f}, {100 * high:.0f}]"
-    return f"{share:.0%}{bounds}, {count_words(volume)} a month"
+    bounds = "" if low is None or high is None else f" [{_percent(low)}, {_percent(high)}]"
+    return f"{_percent(share)}%{bounds}, {count_words(volume)} a month"
+
+
+def _percent(share: float) -> str:
+    """Write a share in per cent; below 10 % with two digits, so that a small one is not 0."""
+    return f"{100 * share:.0f}" if share >= 0.1 else format_significant(100 * share, 2)
 
 
 def count_words(number: float) -> str:
@@ -152,45 +161,6 @@ def count_words(number: float) -> str:
         if number >= size:
             return f"{format_significant(number / size)} {word}"
     return format_significant(number)
-
-
-def _notes(comparison: Comparison) -> Iterator[str]:
-    """Yield the notes: how each figure is computed, and what is assumed."""
-    yield f"your request   {break_even.FORMULA_OWN_REQUEST}: H dollars an hour of the share of a machine,"
-    yield "               u utilisation, S seconds a request, B dollars an hour of power billed apart"
-    yield f"API request    {apis.FORMULA_API}"
-    yield f"pays from      {break_even.FORMULA_UTILISATION}; {break_even.FORMULA_VOLUME}"
-    if comparison.cascades:
-        yield f"cascade        {FORMULA_EDGE_FIRST}; what reaches it is billed as a mean request"
-    yield from (f"left out       {reason}" for reason in comparison.not_priced)
-    servers = max(row.own.servers for row in comparison.rows)
-    if servers > 1:
-        yield (
-            f"servers        {servers} on a machine, by the processors that the run used; whether they slow "
-            "each other was not measured"
-        )
-    if any(row.own.unused_hour_usd for row in comparison.rows):
-        yield (
-            "rented whole   the servers do not fill a machine: in *pays from*, H is of the whole machine, "
-            "divided by its servers; in *your request* it is of the part that the run used"
-        )
-    if any(not api.same_weights for api in comparison.apis):
-        yield "other models   give other answers, and nothing here says whether they are better or worse"
-        if comparison.token_ratio == 1:
-            yield (
-                "tokens         other models have other tokenizers, and count other tokens of the same text; "
-                "they are billed here for the run's count (--token-ratio changes it)"
-            )
-        else:
-            times = f"{comparison.token_ratio:g} times"
-            yield f"tokens         other models are billed for {times} the run's tokens"
-    undated = [api.offer.ref for api in comparison.apis if api.offer.since is None]
-    if undated:
-        yield f"dates          the list has no first day for {', '.join(undated)}"
-    free = [api.offer.ref for api in comparison.apis if not api.offer.request_usd]
-    if free:
-        names = ", ".join(free)
-        yield f"free           {names}: at a price of 0 there is no ratio, and no machine breaks even"
 
 
 def against_json(comparison: Comparison) -> dict[str, Any]:

@@ -104,6 +104,8 @@ def _page(
         yield words
     if parts is not None:
         yield from _waterfall(run, row, parts)
+    elif not row.is_baseline:
+        yield f"no way from the baseline's dollars to these: {_no_parts(row)}"
     if cached is not None:
         yield ""
         yield from cache_lines(cached, MOST_APIS)
@@ -118,6 +120,19 @@ def _page(
             paired = product(run, row, figure.key) is not None
             how = "the baseline's, times the ratio of both in turns" if paired else "scaled as its time is"
             yield f"  shown: {how}: {figure.times}"
+
+
+def _no_parts(row: Row) -> str:
+    """Say why the dollars of a row have no parts of prompts and of further tokens."""
+    from bench.metrics import cascade
+
+    if row.figure(cascade.EDGE) is not None:
+        return "a cascade is paid in two places; its *_usd_per_request are the parts"
+    if row.is_served:
+        return (
+            "a server reads prompts and writes tokens in the same passes, so nothing is timed apart"
+        )
+    return "prompts and further tokens were not timed apart"
 
 
 def _waterfall(run: RunSummary, row: Row, parts: list[Part]) -> Iterator[str]:

@@ -64,7 +64,7 @@ def run(
 
 def show(run: RunSummary, *, as_json: bool, columns: str = "") -> None:
     """Print a run as a table or as JSON. Warn on stderr if its price is for other hardware, old or spot."""
-    for note in price_notes(run, run.started_utc[:10]):
+    for note in price_notes(run, _judged_on(run)):
         print(f"bench: {one_line(note)}", file=sys.stderr)
     from rich.console import Console
 
@@ -79,6 +79,14 @@ def show(run: RunSummary, *, as_json: bool, columns: str = "") -> None:
     if not console.is_terminal:
         console = Console(width=160, emoji=False)
     render(run, console, columns)
+
+
+def _judged_on(run: RunSummary) -> str:
+    """Return the day on which a run's price must not be old: that of the run, or of a newer price, to which
+    the run was changed. It is never a day that is still to come."""
+    from bench.measure.clock import utc_now
+
+    return min(max(run.started_utc[:10], str(run.price["date"])), utc_now()[:10])
 
 
 def price_notes(run: RunSummary, day: str) -> Iterator[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bench.cli.edited_results import showing
@@ -47,6 +48,7 @@ def _must_be_known(asked: PlanOptions) -> None:
     """Raise UsageError for a number out of range, and for a price or an API that is not known: all this is
     said before a run is read and a queue simulated."""
     from bench.plan.fleet import Stream
+    from bench.plan.reserved import must_be_reserved
     from bench.pricing.apis import must_be_known
     from bench.pricing.book import price_called
     from bench.pricing.mix import TokenMix
@@ -56,7 +58,7 @@ def _must_be_known(asked: PlanOptions) -> None:
     for price_id in asked.hardware or ():
         _looked_up("--hardware", price_called, price_id)
     if asked.reserved is not None:
-        _looked_up("--reserved", price_called, asked.reserved)
+        _looked_up("--reserved", lambda name: must_be_reserved(price_called(name)), asked.reserved)
     for ref in asked.api or ():
         _looked_up("--api", must_be_known, ref)
 
@@ -87,13 +89,17 @@ def _answer(plan: Plan, asked: PlanOptions) -> str:
     from bench.cli.plan_pages import plan_json, plan_page
     from bench.measure.clock import utc_now
     from bench.pricing.book import price_called
+    from bench.pricing.hourly_price import cautions
+    from bench.pricing.reprice import plain
     from bench.report.formats import ascii_json, harmless
 
+    today = utc_now()[:10]
     if asked.reserved is not None:
-        plan = plan.reserving(price_called(asked.reserved).hourly_usd)
+        reserved = price_called(asked.reserved)
+        plan = replace(plan, notes=(*cautions(plain(reserved), today), *plan.notes)).reserving(reserved)
     others = asked.other_volumes(plan.stream)
-    today = dt.date.fromisoformat(utc_now()[:10])
-    answer = plan.answered(tuple(asked.api or ()), asked.cached, asked.token_ratio, today)
+    day = dt.date.fromisoformat(today)
+    answer = plan.answered(tuple(asked.api or ()), asked.cached, asked.token_ratio, day)
     if asked.as_json:
         return ascii_json(plan_json(answer, others), indent=1)
     return plan_page(harmless(answer), others)
@@ -140,7 +146,7 @@ def _of_card(asked: PlanOptions) -> Plan:
     card = find_model(asked.model)
     if card.kind == "encoder":
         raise UsageError(f"{card.name} is an encoder, which writes no text: there are no replies to plan for")
-    prices = [price_called(price_id) for price_id in asked.hardware or ()]
+    prices = [price_called(price_id) for price_id in dict.fromkeys(asked.hardware or ())]
     return Plan(
         f"{card.name}: estimated from its card",
         tuple(f"{price.name}, {price.date}" for price in prices),
@@ -153,11 +159,12 @@ def _of_card(asked: PlanOptions) -> Plan:
 
 
 def _estimated(
-    asked: PlanOptions, card: ModelFile, prices: Iterable[HardwarePrice], stream: Stream
+    asked: PlanOptions, card: ModelFile, prices: Sequence[HardwarePrice], stream: Stream
 ) -> Iterator[Option]:
     """Yield the estimated options of each hardware.
 
-    CPUs are estimated from the ceilings that were measured on this machine, GPUs from their data sheets.
+    The title of an option names its hardware if there are several. CPUs are estimated from the ceilings that
+    were measured on this machine, GPUs from their data sheets.
     """
     from bench.cli.doctor import available_bytes
     from bench.plan.bytes_and_flop import Loaded
@@ -166,11 +173,14 @@ def _estimated(
 
     how = Estimate(asked.bits, asked.bandwidth_share, asked.arithmetic_share)
     model = Loaded(card.architecture, 16)
+    several = len(prices) > 1
     for price in prices:
         if price.kind == "cpu":
-            yield from estimated_here(model, price, float(available_bytes() or 0), stream)
+            options = estimated_here(model, price, float(available_bytes() or 0), stream)
         else:
-            yield from estimated_options(model, price, device_of(price, devices()), stream, how)
+            options = estimated_options(model, price, device_of(price, devices()), stream, how)
+        for option in options:
+            yield replace(option, title=f"{option.title} on {price.id}") if several else option
 
 
 def _notes(asked: PlanOptions, card: ModelFile, prices: Iterable[HardwarePrice]) -> Iterator[str]:

@@ -7,12 +7,13 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from bench.cli.api_pages import count_words
-from bench.cli.cascade_pages import cascade_json, cascade_notes, cascade_row, paid_rows
-from bench.cli.plan_words import bounds, dollars, ms
+from bench.cli.cascade_pages import cascade_json, cascade_row, paid_rows
+from bench.cli.plan_notes import plan_notes
+from bench.cli.plan_words import bounds, dollars, ms, none_of_the_same
 from bench.cli.tables import align
-from bench.formatting import format_share, format_significant
+from bench.formatting import format_significant
 from bench.plan.cascade_fleet import PlannedCascade
-from bench.plan.fleet import MOST_LOAD, Latency, Slo, Stream
+from bench.plan.fleet import Latency, Slo, Stream
 from bench.plan.option_cost import Planned
 from bench.plan.options import Option
 from bench.plan.plan_result import FORMULA_MONTH, Answer
@@ -51,7 +52,7 @@ def plan_page(answer: Answer, volumes: Sequence[float] = ()) -> str:
             "",
             *align(apis),
             "",
-            *_notes(answer),
+            *plan_notes(answer),
         )
     )
 
@@ -124,7 +125,7 @@ def _never_good(answer: Answer) -> Iterator[str]:
 
 def _api_rows(answer: Answer) -> Iterator[tuple[str, ...]]:
     if not answer.same_weights:
-        yield ("the same weights: not sold", "", "", "", "")
+        yield (none_of_the_same(answer.plan.weights), "", "", "", "")
     for title, offers in (("the same weights", answer.same_weights), ("other models", answer.others)):
         if offers:
             yield (title, "", "", "", "")
@@ -153,37 +154,6 @@ def _pays_words(answer: Answer, offer: ApiOffer) -> str:
         return ""
     volume = answer.pays_from(best, offer.request_usd)
     return "never" if volume is None else f"{count_words(volume)} a day"
-
-
-def _notes(answer: Answer) -> Iterator[str]:
-    yield f"$/month      {FORMULA_MONTH}; the machines of the busiest hour all month"
-    if any(bounds(row.month_usd, row.month_bounds_usd) for row in answer.rows):
-        yield (
-            "[low, high]  the same if each pass takes as long as the 95 % bounds of the run's request time "
-            "say; not shown if the number of machines does not change"
-        )
-    yield from cascade_notes(answer)
-    yield "by the hour  each hour of the day pays for the machines that it needs; not for owned machines"
-    yield (
-        "takes req/s  the highest rate of random arrivals at which enough requests are good, at most "
-        f"{MOST_LOAD:.0%} of what saturates a server (simulated)"
-    )
-    yield "load         the mean rate, as a share of what the machines take; times are of the busiest hour"
-    yield "not in it    spare machines, network, staff; all requests have the mean lengths"
-    for row in answer.rows:
-        if row.option.passes:
-            yield f"passes       {row.option.title}: {row.option.passes}"
-    if any(row.option.share < 1 for row in answer.rows):
-        yield "servers      those on one machine are assumed not to slow each other: it was not measured"
-    yield f"APIs         {list_version()}, prices of {answer.day}; other models give other answers"
-    if share := answer.cached_share:
-        own = ", as much as a server of the run found in its own" if share == answer.plan.cached_share else ""
-        yield f"cached       {format_share(share)} of the input is read from the API's cache{own} (--cached)"
-    if _pays_title(answer):
-        yield "cheaper from  the requests a day from which one machine, paid all month, costs less"
-    if answer.token_ratio != 1:
-        yield f"tokens       other models are billed for {answer.token_ratio:g} times these tokens"
-    yield from answer.plan.notes
 
 
 def plan_json(answer: Answer, volumes: Sequence[float] = ()) -> dict[str, Any]:

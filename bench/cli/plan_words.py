@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from bench.formatting import format_significant
+from collections.abc import Sequence
+
+from bench.formatting import count, format_significant
+from bench.pricing.apis import sold_as
 
 
 def dollars(usd: float | None) -> str:
@@ -23,3 +26,12 @@ def bounds(usd: float | None, interval: tuple[float, float | None] | None) -> st
 def ms(value: float | None) -> str:
     """Write milliseconds, and ``-`` for None."""
     return "-" if value is None else format_significant(value)
+
+
+def none_of_the_same(weights: Sequence[str]) -> str:
+    """Say why a table of APIs has none that sells the model's weights, known under the names ``weights``."""
+    if not weights:
+        return "the same weights: not known who sells them, for the model has no name on a hub"
+    if sellers := len(sold_as(weights)):
+        return f"the same weights: sold by {count(sellers, 'API')} that --api does not name"
+    return "the same weights: not sold"

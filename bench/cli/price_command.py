@@ -35,7 +35,11 @@ Apis = Annotated[
     list[str] | None, typer.Option(metavar="PROVIDER/MODEL", help="with --against api: these APIs only")
 ]
 Variants = Annotated[
-    list[str] | None, typer.Option(help="with --against api: the rows to compare with each API")
+    list[str] | None,
+    typer.Option(
+        help="with --against api: the rows to compare with each API; if absent, the baseline and the "
+        "cheapest row beside it, one with close answers before all others"
+    ),
 ]
 Cached = Annotated[
     float | None,
@@ -217,6 +221,8 @@ def names_of_weights(run: RunSummary) -> list[str]:
     from bench.models.registry import find_model
 
     model = run.model or {}
+    if model.get("random"):
+        return []  # nobody sells a model of this shape whose weights were drawn at random
     place = model.get("location") if model.get("kind") == "hub" else None
     try:
         hub = find_model(str(model.get("name"))).hub

@@ -50,7 +50,16 @@ def price_many(
         print(ascii_json([_as_data(each) for each in everything], indent=1))
     else:
         rows = [TITLES, *(tuple(map(one_line, _cells(each))) for each in everything)]
-        print("\n".join([*align(rows, terminal_width()), "", _about(everything)]))
+        print(
+            "\n".join(
+                [
+                    *align(rows, terminal_width()),
+                    "",
+                    _about(everything),
+                    _price_words(hardware, usd_per_hour, utilisation),
+                ]
+            )
+        )
 
 
 def _cells(priced: Repriced) -> tuple[str, ...]:
@@ -95,6 +104,18 @@ def _about(rows: Sequence[Repriced]) -> str:
     runs = len({row.place for row in rows})
     priced = sum(row.usd is not None for row in rows)
     return f"{count(runs, 'run')}, {priced} of {count(len(rows), 'row')} measured and priced"
+
+
+def _price_words(hardware: str | None, usd_per_hour: float | None, utilisation: float | None) -> str:
+    """Say what the two columns of dollars are."""
+    given = "the price of each run" if usd_per_hour is None else f"{usd_per_hour:g} USD an hour"
+    share = (
+        "as much of the time as each run says" if utilisation is None else f"{utilisation:.4g} of the time"
+    )
+    return (
+        f"$/1k tok: of 1,000 tokens, in and out, at the price that the run was measured with; now: at "
+        f"{hardware or given}, used {share}"
+    )
 
 
 def _cautions(rows: Sequence[Repriced]) -> list[str]:

@@ -15,7 +15,7 @@ from bench.plan.edge_first import EdgeFirst, EdgeFirstAtApi, at_api, edge_first_
 from bench.plan.offers import offers
 from bench.plan.prompt_cache import CachedRow, cached_rows
 from bench.plan.served import Served, row_called, served_rows
-from bench.pricing.apis import ApiOffer, TokenMix, list_version
+from bench.pricing.apis import ApiOffer, TokenMix, list_version, sold_as
 from bench.pricing.break_even import BreakEven, break_even
 from bench.results.run_summary import RunSummary
 from bench.stats.intervals import Interval
@@ -63,7 +63,8 @@ class Comparison:
     of the first chosen row as an API bills it; the offers in ``apis`` are for it, while each other row is
     compared at the price of its own mean request. ``token_ratio`` is the number of tokens of other models per
     token of the run's model, for the same text. ``not_priced`` has the reason for each cascade that is left
-    out. ``caches`` are the rows whose server found a part of its prompts in a cache.
+    out. ``caches`` are the rows whose server found a part of its prompts in a cache, and ``weights`` the
+    names of the run's model on a hub.
     """
 
     rows: tuple[Served, ...]
@@ -76,11 +77,12 @@ class Comparison:
     day: dt.date
     not_priced: tuple[str, ...] = ()
     caches: tuple[CachedRow, ...] = ()
+    weights: tuple[str, ...] = ()
 
     @property
     def sold(self) -> bool:
-        """Return whether an API in the list sells the run's own weights."""
-        return any(api.same_weights for api in self.apis)
+        """Return whether an API in the list sells the run's own weights, also if it is not among ``apis``."""
+        return bool(sold_as(self.weights))
 
     @property
     def same_requests(self) -> bool:
@@ -143,6 +145,7 @@ def against_apis(run: RunSummary, weights: Sequence[str], asked: Question) -> Co
         asked.day,
         tuple(why_not),
         cached_rows(run, rows),
+        tuple(weights),
     )
 
 

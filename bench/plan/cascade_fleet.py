@@ -239,7 +239,7 @@ def cascade_pays_from(row: PlannedCascade, stream: Stream, api_usd: float) -> fl
     most = math.inf
     for place, share in ((row.option.edge, 1.0), (row.option.cloud, row.option.escalated.value)):
         machines = math.ceil(place.share - ROUNDING)
-        hour_usd += machines * place.machine_usd
+        hour_usd += machines * min(place.machine_usd, place.reserved_usd or math.inf)
         each_usd += share * place.busy_hour_usd * place.request_s / 3600
         servers = machines / place.share
         most = min(most, servers * row.load / place.request_s / share * SECONDS_PER_DAY / stream.peak)

@@ -65,14 +65,18 @@ def devices() -> dict[str, Device]:
     return known
 
 
+def device_name(device: str) -> str:
+    """Return a device's name as an id: ``H100 80GB SXM`` is ``h100-80gb``, without the word SXM."""
+    return "-".join(word for word in device.lower().split() if word != "sxm")
+
+
 def device_of(price: HardwarePrice, known: Mapping[str, Device]) -> Device:
     """Return the device of a price, by the name in its ``device`` (``H100 80GB SXM`` is ``h100-80gb``).
 
     The word SXM is left out of the id; other words, such as PCIe, name another device. Raises UsageError if
     there is no data sheet for the device.
     """
-    words = (price.device or price.id).lower().split()
-    name = "-".join(word for word in words if word != "sxm")
+    name = device_name(price.device or price.id)
     if name in known:
         return known[name]
     raise UsageError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from bench.errors import UsageError
 from bench.formatting import join_words
@@ -10,6 +11,7 @@ from bench.plan.options import Option
 from bench.plan.pass_times import MeasuredSteps, measured_steps
 from bench.plan.served import MOST_USERS, Served, served_rows
 from bench.plan.server_passes import UsersRow, server_passes
+from bench.pricing.hardware import recorded_price
 from bench.results.run_summary import RunSummary
 from bench.stats.intervals import Interval
 
@@ -30,8 +32,9 @@ def measured_options(run: RunSummary) -> list[Option]:
     the names with the cheapest requests are kept. Raises UsageError if no row has times of its own.
     """
     names = {row.title: row.name for row in run.rows}
+    price = recorded_price(run.price, run.run_id)
     return [
-        option
+        replace(option, price=price)
         for cells in _cheapest(_by_name(run, _with_queue(run)))
         for option in (_of_server if cells[0].is_server else _of_loop)(names[cells[0].title], cells)
     ]

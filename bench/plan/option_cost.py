@@ -61,7 +61,7 @@ def pays_from(row: Planned, stream: Stream, api_usd: float) -> float | None:
     if not rate:
         return None
     machines = math.ceil(option.share - ROUNDING)
-    hour_usd = machines * option.machine_usd
+    hour_usd = machines * min(option.machine_usd, option.reserved_usd or math.inf)
     each_usd = _power_usd(option, stream, row.capacity.saturated) / stream.per_month
     most = machines / option.share * rate * SECONDS_PER_DAY / stream.peak
     if api_usd <= each_usd:

@@ -34,6 +34,7 @@ class Option:
     has the 95 % bounds of the time per request, divided by the estimate; it is None for an estimate from a
     card, whose error is not known. ``drift`` says how far the answers are from the baseline's, and ``bound``
     what limits a step. ``passes`` says which of the times of passes were measured and which interpolated.
+    ``price`` is the price of its machines, as far as it is known.
     """
 
     title: str
@@ -48,6 +49,7 @@ class Option:
     reserved_usd: float | None = None
     slower: tuple[float, float] | None = None
     passes: str = ""
+    price: HardwarePrice | None = None
 
 
 @dataclass(frozen=True)
@@ -76,11 +78,8 @@ def estimated_options(
         raise UsageError(
             f"{tokens:,.0f} tokens in and out do not fit the model's context of {model.facts.context:,}"
         )
-    held = [
-        (bits, loaded, count)
-        for bits in how.bits
-        if (count := _devices(loaded := _at(model, bits), device, tokens)) is not None
-    ]
+    sized = ((bits, loaded := _at(model, bits), _devices(loaded, device, tokens)) for bits in how.bits)
+    held = [(bits, loaded, count) for bits, loaded, count in sized if count is not None]
     if not held:
         raise UsageError(
             f"not even {MOST_DEVICES} × {device.name} hold the model at {min(how.bits):g} bits and the "
@@ -102,6 +101,7 @@ def estimated_options(
             bound=bound_words(loaded, ceilings, stream.input_tokens, tokens, most),
             busy_hour_usd=busy_usd * count,
             rented=price.ownership == "rented",
+            price=price,
         )
 
 
@@ -147,6 +147,7 @@ def estimated_here(
             bound=bound_words(loaded, ceilings, stream.input_tokens, tokens, 1),
             busy_hour_usd=busy_usd,
             rented=price.ownership == "rented",
+            price=price,
         )
 
 

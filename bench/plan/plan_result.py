@@ -12,8 +12,9 @@ from bench.plan.fleet import Slo, Stream
 from bench.plan.offers import offers
 from bench.plan.option_cost import Planned, cheapest, month_at, pays_from, planned
 from bench.plan.options import Option
+from bench.plan.reserved import must_fit, same_machine
 from bench.pricing.apis import ApiOffer, TokenMix
-from bench.pricing.hardware import HOURS_PER_MONTH
+from bench.pricing.hardware import HOURS_PER_MONTH, HardwarePrice
 
 FORMULA_MONTH = f"machines * dollars an hour * {HOURS_PER_MONTH}, and power where it is billed apart"
 MOST_SAME = 5  # cheapest offers of the same weights that are shown
@@ -37,16 +38,25 @@ class Plan:
     cascades: tuple[CascadeOption, ...] = ()
     cached_share: float = 0.0
 
-    def reserving(self, hour_usd: float) -> Plan:
-        """Return the same plan with an hourly price of reserved machines, in US dollars.
+    def reserving(self, reserved: HardwarePrice) -> Plan:
+        """Return the same plan with a price of reserved machines, for the options on machines of its kind.
 
-        Edge devices keep their price, because they are owned and cannot be reserved.
+        Edge devices keep their price, because they are owned and cannot be reserved. Raises UsageError if no
+        option is on such a machine: the hours of two machines cannot be added up as one.
         """
-        options = tuple(replace(option, reserved_usd=hour_usd) for option in self.options)
+        must_fit(reserved, [option.price for option in self.options if option.price is not None])
+        hour_usd = reserved.hourly_usd
+        options = tuple(
+            replace(option, reserved_usd=hour_usd)
+            if option.price is None or same_machine(reserved, option.price)
+            else option
+            for option in self.options
+        )
         cascades = tuple(
             replace(option, cloud=replace(option.cloud, reserved_usd=hour_usd)) for option in self.cascades
         )
-        return replace(self, options=options, cascades=cascades)
+        name = f"reserved: {reserved.name}, {reserved.date}"
+        return replace(self, prices=(*self.prices, name), options=options, cascades=cascades)
 
     def answered(
         self, apis: Sequence[str], cached_share: float | None, token_ratio: float, day: dt.date

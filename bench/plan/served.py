@@ -19,7 +19,7 @@ from bench.results.run_summary import RunSummary
 from bench.stats.figure import value_of
 from bench.stats.intervals import Interval
 
-NOT_SAID = "not measured"
+BASELINE, NOT_SAID = "the baseline", "not measured"
 CLOSED_LOOPS = ("closed-loop", "data-set")  # workloads whose users send new prompts without a pause
 MOST_USERS = 1024  # of a closed loop that is simulated, which takes seconds for each hundred of them
 MOST_REASONS = 3  # rows whose reason is named if no row can be priced
@@ -130,7 +130,7 @@ def _served(run: RunSummary, row: Row) -> Served:
         utilisation=price.utilisation,
         prefill_s=None if first is None else first.value / 1000,
         step_s=step.value / 1000 if step is not None else 0.0,
-        drift="the baseline" if row.is_baseline else band(row) or NOT_SAID,
+        drift=_drift(row),
         share=place_of(price.devices),
         rented=run.price["ownership"] == "rented",
         hit_rate=hit_rate,
@@ -138,6 +138,14 @@ def _served(run: RunSummary, row: Row) -> Served:
         users=_users(row),
         requests=int(row.workload.get("requests") or 1),
     )
+
+
+def _drift(row: Row) -> str:
+    """Return how far a row's answers are from the baseline's, in a few words; nobody asks that of weights
+    that were drawn at random, whose answers are worth nothing."""
+    if row.is_baseline:
+        return ", ".join(filter(None, (BASELINE, row.random_weights)))
+    return row.random_weights or band(row) or NOT_SAID
 
 
 def _users(row: Row) -> int | None:

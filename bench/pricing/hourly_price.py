@@ -33,8 +33,11 @@ def is_old(date: object, today: str) -> bool:
 
 
 def cautions(price: Mapping[str, Any], today: str) -> Iterator[str]:
-    """Yield a caution if a price block is old on ``today``, is a spot price, or was converted to USD."""
+    """Yield a caution if a price block is old on ``today`` or of a later day, is a spot price, or was
+    converted to USD."""
     name, age = price["id"], age_days(price["date"], today)
+    if age < 0:
+        yield f"price {name} is of {price['date']}, a day after {today}: is its date right?"
     if age > OLD_DAYS:
         yield f"price {name} is {age} days old ({price['date']}): look it up again"
     if price.get("term") == "spot":

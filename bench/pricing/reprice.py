@@ -51,7 +51,10 @@ def plain(price: HardwarePrice) -> Json:
 
 def _checked_share(utilisation: float) -> float:
     if not LEAST_UTILISATION <= utilisation <= 1:
-        raise UsageError(f"utilisation must be above 0 and at most 1, got {utilisation:g}")
+        raise UsageError(
+            f"utilisation must be above 0 and at most 1, and not less than {LEAST_UTILISATION:g}, got "
+            f"{utilisation:g}"
+        )
     return utilisation
 
 

@@ -41,6 +41,7 @@ def sentence(run: RunSummary, row: Row) -> str:
     if row.is_baseline:
         parts = [
             "the baseline",
+            row.random_weights,
             judged,
             *row.flags,
             good_words(run, row),
@@ -57,7 +58,7 @@ def sentence(run: RunSummary, row: Row) -> str:
         money, drift = f"{money}, but {drift}", ""
     if money and row.headline is goodput.PER_GOOD:
         money = f"a good request: {money if ratio else FEW_GOOD}"
-    parts = [judged, money, character_words(run, row), answer_words(run, row), drift]
+    parts = [judged, money, row.random_weights, character_words(run, row), answer_words(run, row), drift]
     parts += [behaviour_words(run, row), good_words(run, row)]
     parts += [*row.flags, error_words(row), once_words(row)]
     parts += [speculation_words(row, run.comparison(row, latency.TPOT))]

@@ -98,6 +98,17 @@ class Row:
         return self.evidence is not None and any(step.get("server") for step in self.evidence.steps)
 
     @property
+    def random_weights(self) -> str:
+        """Return ``random weights`` with the sizes that were changed, or nothing if the weights are real.
+
+        A row of the shape of a large model has few of its layers, and its cost is not that of the model.
+        """
+        if not self.model.get("random"):
+            return ""
+        sizes = self.model.get("location")
+        return f"random weights ({sizes})" if sizes else "random weights"
+
+    @property
     def headline(self) -> Metric:
         """Return the cost metric by which the row is compared.
 

@@ -287,6 +287,73 @@ def test_a_plan_of_a_card(bench: Bench) -> None:
     ):
         assert words in found.stdout
     assert "openrouter/qwen/qwen3-30b-a3b" in found.stdout.split("other models")[0]
+    assert (
+        "reserved     nothing for 16 bits on h100-80gb: 4.86 USD an hour is not less than 3.99"
+        in found.stdout
+    )
+    assert "reserved     nothing for 16 bits on h200-141gb: the reserved price is of another" in found.stdout
+    assert "reserved: gcp a3-highgpu-8g" in found.stdout
+
+
+def test_options_on_several_machines_have_their_own_names(bench: Bench) -> None:
+    """Two were called "8 bits": nobody knew which of them missed a limit, and one was lost as data."""
+    asked = (
+        "plan", "--model", "qwen3-8b", "--hardware", "h100-80gb", "--hardware", "l4-24gb", "--hardware",
+        "h100-80gb", "--input-tokens", "1000", "--output-tokens", "300", "--requests-per-day", "1e5",
+        "--slo", "tpot:50", "--api", "openai/gpt-5",
+    )  # fmt: skip
+    data = json.loads(bench(*asked, "--json").stdout)
+    titles = [option["title"] for option in data["options"]]
+    assert len(titles) == len(set(titles)) == 6
+    assert set(data["other_models"][0]["cheaper_from_per_day"]) == set(titles)
+    page = bench(*asked).stdout
+    assert "no good request: 16 bits on l4-24gb: even one" in page
+    assert re.search(r"\d bits on \S+ is cheaper from", page)
+
+
+def test_weights_that_are_sold_elsewhere_are_not_said_to_be_unsold(bench: Bench) -> None:
+    """With ``--api`` only those APIs are looked up, and the page said that nobody sells the weights."""
+    asked = (
+        "plan", "--model", "deepseek-r1", "--hardware", "h200-141gb", "--precision", "8",
+        "--input-tokens", "10", "--output-tokens", "10", "--requests-per-day", "1",
+    )  # fmt: skip
+    page = bench(*asked, "--api", "openai/gpt-5").stdout
+    assert re.search(r"the same weights: sold by \d+ APIs that --api does not name", page)
+    assert "not sold" not in page
+
+
+def test_a_small_share_of_the_hours_is_not_0(bench: Bench) -> None:
+    """Beside o1 a machine pays from 0.39 % of its hours; the page said 0%."""
+    page = bench("price", QUICKSTART, "--against", "api", "--api", "openai/o1", "--variant", "bf16").stdout
+    (line,) = [line for line in page.splitlines() if line.startswith("  openai/o1")]
+    data = json.loads(
+        bench(
+            "price", QUICKSTART, "--against", "api", "--api", "openai/o1", "--variant", "bf16", "--json"
+        ).stdout
+    )
+    share = data["apis"][0]["pairs"][0]["even"]["utilisation"]["value"]
+    said = re.search(r"([\d.]+)% \[([\d.]+), ([\d.]+)\]", line)
+    assert said is not None
+    assert float(said[1]) == pytest.approx(100 * share, rel=0.05)
+    assert 0 < float(said[2]) < float(said[1]) < float(said[3])
+
+
+def test_what_is_written_to_a_cache_is_said(bench: Bench) -> None:
+    asked = ("price", QUICKSTART, "--against", "api", "--api", "anthropic/claude-sonnet-4-5")
+    assert "50.0% written to one" in bench(*asked, "--written", "0.5").stdout.splitlines()[0]
+    assert "written" not in bench(*asked).stdout.splitlines()[0]
+
+
+def test_power_of_an_own_machine_is_in_the_legend(bench: Bench) -> None:
+    """Idle watts are paid in every hour (H), the watts that work adds only in hours of work (B)."""
+    asked = ("price", QUICKSTART, "--against", "api", "--api", "openai/gpt-5", "--utilisation", "0.3")
+    owned = (*asked, "--hardware", "own-2core-desktop")
+    assert "H dollars an hour of the share of a machine and of its idle power" in bench(*owned).stdout
+    assert "idle power" not in bench(*asked).stdout
+    row = json.loads(bench(*owned, "--json").stdout)["rows"][0]["own"]
+    kwh, half = 0.1872, 0.5
+    assert row["hour_usd"] == pytest.approx(half * (400 / 35040 + 0.020 * kwh))
+    assert row["busy_hour_usd"] == pytest.approx(half * 0.025 * kwh)
 
 
 def test_nobody_meets_the_limit(bench: Bench) -> None:
@@ -330,6 +397,9 @@ def test_nobody_meets_the_limit(bench: Bench) -> None:
         ([QUICKSTART, "--requests-per-day", "1", "--slo", "ttft:1,ttft:2"], "'ttft:2' is not one of"),
         ([QUICKSTART, "--requests-per-day", "1", "--slo", "ttft:1e30"], "'ttft:1e30' is more than a day"),
         (["no-run", "--requests-per-day", "1", "--reserved", "h100"], "--reserved: no price called 'h100'"),
+        (["no-run", "--requests-per-day", "1", "--reserved", "h100-80gb"], "is no reserved price (on dem"),
+        ([QUICKSTART, "--requests-per-day", "1", "--reserved", "gcp-g2-standard-4-3y"],
+         "is a price of L4 24GB, and the plan has 2 vCPU: "),
         (["no-run", "--requests-per-day", "1", "--api", "openai/gpt5"], "--api: no API called 'openai/gpt5'"),
         (["no-run", "--requests-per-day", "1", "--token-ratio", "1e9"], "the ratio of tokens must be"),
         ([QUICKSTART, "--requests-per-day", "1", "--good", "1"], "below 1"),

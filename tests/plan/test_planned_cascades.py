@@ -17,6 +17,7 @@ from bench.plan.cascade_fleet import cascade_at, cascade_pays_from, load_of, pla
 from bench.plan.cascades import CascadeOption, Place, cascades_of
 from bench.plan.fleet import Latency, Slo, Stream
 from bench.plan.plan_result import Answer, Plan
+from bench.pricing.book import price_called
 from bench.records import ArmRecord, Cascaded
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
@@ -237,7 +238,9 @@ def test_where_it_costs_what_an_api_bills() -> None:
 def answer() -> Answer:
     slow = replace(OPTION, title="slow", cloud=replace(OPTION.cloud, request_s=9.0))
     plan = Plan("a run", ("a price",), DAY, Slo(3000), (), (), ("a note",), (OPTION, slow))
-    return plan.reserving(0.2).answered(("openai/gpt-5",), 0.0, 1.0, date(2026, 11, 1))
+    return plan.reserving(replace(price_called("aws-m6a-xlarge-3y"), usd_per_hour=0.2)).answered(
+        ("openai/gpt-5",), 0.0, 1.0, date(2026, 11, 1)
+    )
 
 
 def test_the_page_says_who_is_paid() -> None:

@@ -89,8 +89,10 @@ def test_an_old_price_is_named_from_day_181() -> None:
     assert "is 181 days old (2026-11-09)" in warned(price, "2027-05-09")
 
 
-def test_a_price_of_a_later_day_is_not_old() -> None:
-    assert warned(price_called("h100-80gb"), "2026-01-01") == ""
+def test_a_price_of_a_later_day_is_told() -> None:
+    """A mistyped year was found by ``bench prices --check`` alone."""
+    assert "is of 2026-11-09, a day after 2026-01-01: is" in warned(price_called("h100-80gb"), "2026-01-01")
+    assert warned(price_called("h100-80gb"), "2026-11-09") == ""
 
 
 def test_a_spot_price_moves() -> None:
