@@ -129,9 +129,7 @@ def _no_parts(row: Row) -> str:
     if row.figure(cascade.EDGE) is not None:
         return "a cascade is paid in two places; its *_usd_per_request are the parts"
     if row.is_served:
-        return (
-            "a server reads prompts and writes tokens in the same passes, so nothing is timed apart"
-        )
+        return "a server reads prompts and writes tokens in the same passes, so nothing is timed apart"
     return "prompts and further tokens were not timed apart"
 
 

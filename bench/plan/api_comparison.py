@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from bench.plan.edge_first import EdgeFirst, EdgeFirstAtApi, at_api, edge_first_rows
 from bench.plan.offers import offers
 from bench.plan.prompt_cache import CachedRow, cached_rows
-from bench.plan.served import Served, row_called, served_rows
+from bench.plan.served import Served, must_be_served, row_called, served_rows
+from bench.plan.two_devices import split_rows
 from bench.pricing.apis import ApiOffer, TokenMix, list_version, sold_as
 from bench.pricing.break_even import BreakEven, break_even
 from bench.results.run_summary import RunSummary
@@ -62,7 +63,7 @@ class Comparison:
     API, and ``cascades`` the cascades that could use an API as their large model. ``mix`` is the mean request
     of the first chosen row as an API bills it; the offers in ``apis`` are for it, while each other row is
     compared at the price of its own mean request. ``token_ratio`` is the number of tokens of other models per
-    token of the run's model, for the same text. ``not_priced`` has the reason for each cascade that is left
+    token of the run's model, for the same text. ``not_priced`` has the reason for each row that is left
     out. ``caches`` are the rows whose server found a part of its prompts in a cache, and ``weights`` the
     names of the run's model on a hub.
     """
@@ -122,9 +123,10 @@ def against_apis(run: RunSummary, weights: Sequence[str], asked: Question) -> Co
     rows = [replace(row, billed=asked.billed(row.billed)) for row in served_rows(run)]
     routed, why_not = edge_first_rows(run)
     before = {cascade.title: replace(cascade, mix=asked.billed(cascade.mix)) for cascade in routed}
-    chosen = [row_called(rows, title) for title in asked.variants if title not in before] or _default_rows(
-        run, rows
-    )
+    named = [title for title in asked.variants if title not in before]
+    for title in named:
+        must_be_served(run, title)
+    chosen = [row_called(rows, title) for title in named] or _default_rows(run, rows)
     cascades = [before[title] for title in asked.variants if title in before]
     if not asked.variants:
         cascades = list(before.values())[:SHOWN]
@@ -143,7 +145,7 @@ def against_apis(run: RunSummary, weights: Sequence[str], asked: Question) -> Co
         apis,
         list_version(),
         asked.day,
-        tuple(why_not),
+        (*why_not, *split_rows(run)),
         cached_rows(run, rows),
         tuple(weights),
     )

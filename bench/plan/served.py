@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from bench.errors import UsageError
 from bench.formatting import did_you_mean
 from bench.metrics import cascade, energy, latency, requests, throughput
+from bench.plan.two_devices import LEFT_OUT, is_split
 from bench.pricing.apis import TokenMix
 from bench.pricing.break_even import OwnServing, place_of, servers_of
 from bench.pricing.cost import Price, kept_price, power_hours
@@ -73,8 +74,8 @@ def served_rows(run: RunSummary) -> list[Served]:
     """Return every row that ended well and has its own times, with the baseline of each cell first.
 
     This includes rows whose answers came as a whole. It leaves out the rows of a gate's run, which measures
-    only ratios, encoders, which write no tokens, and cascades, whose cost is computed elsewhere. Raises
-    UsageError, with the reason of the first rows, if no row is left.
+    only ratios, encoders, which write no tokens, and cascades and models on two devices, whose cost is
+    computed elsewhere. Raises UsageError, with the reason of the first rows, if no row is left.
     """
     rows, why = list[Served](), list[str]()
     for row in run.rows:
@@ -97,11 +98,20 @@ def _not_served(row: Row) -> str | None:
         return f"is {row.status}"
     if row.figure(cascade.EDGE) is not None:
         return "is a cascade: a part of its requests is paid for elsewhere, see its cost in the table"
+    if is_split(row):
+        return LEFT_OUT
     if is_encoder(row):
         return "writes no tokens, so nothing of it is billed by an API; `bench plan RUN` plans its texts"
     if _mix(row) is None:
         return "has no time of a whole request by itself"
     return None
+
+
+def must_be_served(run: RunSummary, title: str) -> None:
+    """Raise UsageError, with the reason, for a row of the run that cannot be priced by its time."""
+    for row in run.rows:
+        if row.title == title and (why := _not_served(row)) is not None:
+            raise UsageError(f"{title} {why}")
 
 
 def row_called(rows: list[Served], title: str) -> Served:
