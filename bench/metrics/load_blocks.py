@@ -92,6 +92,7 @@ _PER: Mapping[str, Callable[[Sums], tuple[float, float]]] = {
     goodput.GOODPUT.key: lambda side: (side.good, side.wall_s),
 }
 COMPARED = frozenset(_PER)
+RATES = (throughput.REQUESTS, throughput.OUTPUT, throughput.TOTAL, goodput.GOODPUT)  # something in a second
 
 
 def sides(unit: UnitRecord, metric: str, limits: Limits) -> tuple[float, float] | None:

@@ -152,9 +152,15 @@ def _from_blocks(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> Iterato
                 by_chance = load_blocks.share_good_sd(units, limits)
                 prior = replace(prior, between_runs=math.hypot(prior.between_runs, by_chance))
             factor = hourly if metric in PAID else 1.0
+            if metric in load_blocks.RATES:  # by the seconds of each, so that it is one over a ratio of costs
+                of_variant, of_baseline = map(_seconds_of, (of_baseline, of_variant))
             estimate = pair_ratio(of_variant, of_baseline, prior, factor)
             measured_by = (RatioDesign.BLOCKS, estimate.p, estimate.pairs, estimate.sd)
             yield Ratio(metric, estimate.interval, *measured_by, fails_more)
+
+
+def _seconds_of(rates: Sequence[float]) -> tuple[float, ...]:
+    return tuple(1 / rate for rate in rates)
 
 
 def _kernels(arm: ArmRecord) -> Kernels:

@@ -192,3 +192,25 @@ def test_a_server_on_several_gpus_pays_for_each(devices: int) -> None:
     assert found[cost.PER_1K.key] == pytest.approx(devices)
     assert found[cost.PER_REQUEST.key] == pytest.approx(devices)
     assert found[latency.TTFT.key] == found[throughput.OUTPUT.key] == pytest.approx(1.0)
+
+
+def test_a_rate_is_one_over_the_seconds_of_each() -> None:
+    """Pairs that lie apart gave 0.63 of the tokens a second at 1.46 times the dollars of a token (1 / 0.69):
+    rates were added up, which are not those of all requests together."""
+    fast = block(request(0, 50, 25, 1, 1, 1))
+    slow = block(request(0, 500, 100, 1, 1, 1))
+    base = arm_record(loaded=None, server={"engine": "vllm"}, runtime={"name": "vllm"})
+    variant = arm_record("v", loaded=None, server={"engine": "vllm"}, runtime={"name": "vllm"})
+    units = [pair(fast, slow), pair(slow, slow, number=2), pair(slow, fast, number=3)]
+    run = run_record(base, variant, units=units)
+    run = replace(run, spec={"slo": {"e2el_ms": 1000}})
+    found = {one.metric.key: one for one in ratios_of(run, variant)}
+    for rate, seconds in (
+        (throughput.OUTPUT, cost.PER_REQUEST),
+        (goodput.GOODPUT, goodput.PER_GOOD),
+    ):
+        one, other = found[rate.key].interval, found[seconds.key].interval
+        assert one.value == pytest.approx(1 / other.value)
+        assert one.low == pytest.approx(1 / (other.high or 0.0))
+        assert one.high == pytest.approx(1 / (other.low or 0.0))
+        assert found[rate.key].p == pytest.approx(found[seconds.key].p)
