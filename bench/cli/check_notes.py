@@ -8,6 +8,7 @@ from bench import plugins
 from bench.cli.estimate import most_pairs
 from bench.cli.expected import batches
 from bench.cli.list_pages import model_words
+from bench.config.cascades import edge_of
 from bench.config.devices import devices_of
 from bench.config.encoders import encodes
 from bench.config.gpu_memory import one_after_other
@@ -26,7 +27,7 @@ from bench.machine.gpus import gpu_for
 from bench.machine.nvml import GIB, Gpu
 from bench.measure.clock import utc_now
 from bench.models.gguf_format import is_gguf
-from bench.models.reference import LocalPath, Named, Random
+from bench.models.reference import LocalPath, Named, Random, named_or_path, same_model
 from bench.models.registry import find_model
 from bench.models.templates import has_template
 from bench.pricing.book import price_called, whole_book
@@ -109,6 +110,7 @@ def _of_models(spec: Spec) -> Iterator[str]:
             "not be measured"
         )
     yield from sorted({said for arm in arms if (said := _no_template(arm))})
+    yield from sorted({said for arm in arms if (said := _edge_is_cloud(arm))})
     if scored and len(arms) > len(spec.groups):
         yield from _of_text(spec, scored)
 
@@ -154,6 +156,18 @@ def _no_template(arm: Arm) -> str | None:
     if not missing:
         return None
     return f"{model_words(arm.model)} has no chat template: chat prompts are read as plain text"
+
+
+def _edge_is_cloud(arm: Arm) -> str | None:
+    """Return a note if both models of a cascade are one model: its answer would be asked for twice."""
+    edge = edge_of(arm.optimise)
+    if edge is None or edge.optimise or len(arm.optimise) > 1 or dict(arm.optimise[-1].params).get("cloud"):
+        return None
+    if not same_model(named_or_path(edge.model), arm.model):
+        return None
+    if edge.dtype not in (None, arm.runtime.dtype):
+        return None
+    return f"{arm.name}: its edge model is the large model itself, so what goes on gets the same answer again"
 
 
 def _eager_on_gpu(arm: Arm) -> bool:

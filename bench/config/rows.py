@@ -7,6 +7,7 @@ from typing import Any
 
 from bench import plugins
 from bench.config.cascades import check_edge
+from bench.config.drafts import why_other_tokens
 from bench.config.encoders import check_encoder, check_same_task, with_task
 from bench.config.gpu_memory import too_large_for_gpu
 from bench.config.loadable import check_loadable, check_template
@@ -192,7 +193,7 @@ class RowReader(ServedRows):
         if is_server(runtime):
             return why_not_here(self.source, runtime, steps, place)
         why = why_unsupported(self.source, runtime, steps, device, place, is_baseline=not path)
-        why = why or why_not_in_batches(steps, workload)
+        why = why or why_not_in_batches(steps, workload) or why_other_tokens(model, steps)
         why = why or check_edge(self.source, runtime, steps, place, self.find_model, is_baseline=not path)
         if why is None and (why := too_large_for_gpu(model, runtime, self.find_model)) and not path:
             raise self.source.error(

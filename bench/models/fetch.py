@@ -23,12 +23,14 @@ from bench.models.convert import CANNOT_READ, OFF_GRID, RECIPE, conversion_limit
 from bench.models.files import model_files
 from bench.models.gguf_format import is_gguf
 from bench.models.gguf_header import check_gguf
+from bench.models.places import directory_here
 from bench.models.reference import (
     Hub,
     LocalModel,
     LocalPath,
     Merged,
     ModelRef,
+    Named,
     Progress,
     Random,
     SourceRecord,
@@ -75,17 +77,13 @@ def is_here(model_ref: ModelRef) -> bool:
 
     Raises UsageError for a name that no model has.
     """
-    if isinstance(model_ref, Hub):
-        return disk_cache.is_complete(disk_cache.model_cache_dir(f"{model_ref.repo} {model_ref.revision}"))
     if isinstance(model_ref, LocalPath | Random):
         return True
-    model = find_model(model_ref.name, model_ref.within)
-    if model.source is None or model.source.directory:
-        return True
-    if model.source.package:
-        return disk_cache.is_complete(disk_cache.model_cache_dir(model.source.package.cache_key(model.name)))
-    assert model.source.hub is not None, "a source is one of the three"
-    return is_here(Hub(model.source.hub.repo, model.source.hub.revision))
+    if isinstance(model_ref, Named):
+        source = find_model(model_ref.name, model_ref.within).source
+        if source is None or source.directory:
+            return True
+    return directory_here(model_ref) is not None
 
 
 def _from_package(model: ModelFile, source: PackageSource, on_progress: OnProgress) -> LocalModel:

@@ -66,6 +66,15 @@ def named_or_path(text: str) -> Named | LocalPath:
     return LocalPath(Path(text)) if "/" in text else Named(text)
 
 
+def same_model(one: ModelRef, other: ModelRef) -> bool:
+    """Return whether two references are known to name one model, without looking into its files."""
+    if isinstance(one, Named) and isinstance(other, Named):
+        return one.name == other.name
+    if isinstance(one, LocalPath) and isinstance(other, LocalPath):
+        return one.path.absolute() == other.path.absolute()
+    return one == other
+
+
 @dataclass(frozen=True)
 class Progress:
     """The progress of a fetch; ``total_bytes`` is None if the size is unknown."""

@@ -21,6 +21,20 @@ def cascade_words(row: Row) -> str:
     return "; ".join(part for part in parts if part)
 
 
+def edge_alone(row: Row) -> str:
+    """Say that the large model of a cascade answered no request, so that its dollars are the edge model's.
+
+    The text is empty for any other row. It belongs before the dollars: a cloud that only refuses is free.
+    """
+    rate = row.figure(cascade.RATE)
+    if rate is None:
+        return ""
+    sent, reached = rate.notes.get("escalated") or 0, rate.notes.get("reached")
+    if not sent:
+        return "the edge model answered alone"
+    return "no answer came from the large model, and the edge model's stood" if reached == 0 else ""
+
+
 def _sent(rate: Figure) -> str:
     n, sent, offline = (rate.notes.get(key) or 0 for key in ("n", "escalated", "offline"))
     if not sent:

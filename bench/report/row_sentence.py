@@ -11,7 +11,7 @@ from bench.records.drift import BY_TEXT
 from bench.report.answer_length import answer_words, character_words
 from bench.report.bands import a_different_model, band
 from bench.report.behaviour import behaviour_words
-from bench.report.cascade import cascade_words
+from bench.report.cascade import cascade_words, edge_alone
 from bench.report.encoders import encoded_words
 from bench.report.gate_reading import about_row
 from bench.report.kernel_names import short
@@ -39,15 +39,8 @@ def sentence(run: RunSummary, row: Row) -> str:
         return _one_line(f"{row.status}: {row.reason}")
     judged, ratio = about_row(run, row), headline(run, row)
     if row.is_baseline:
-        parts = [
-            "the baseline",
-            row.random_weights,
-            judged,
-            *row.flags,
-            good_words(run, row),
-            error_words(row),
-            launch_words(row),
-        ]
+        parts = ["the baseline", row.random_weights, judged, *row.flags]
+        parts += [good_words(run, row), error_words(row), launch_words(row)]
         return _one_line("; ".join(part for part in parts if part))
     money = "" if judged and ratio is None else _money(ratio)
     drift = drift_words(row)
@@ -58,7 +51,8 @@ def sentence(run: RunSummary, row: Row) -> str:
         money, drift = f"{money}, but {drift}", ""
     if money and row.headline is goodput.PER_GOOD:
         money = f"a good request: {money if ratio else FEW_GOOD}"
-    parts = [judged, money, row.random_weights, character_words(run, row), answer_words(run, row), drift]
+    parts = [judged, edge_alone(row), money, row.random_weights]
+    parts += [character_words(run, row), answer_words(run, row), drift]
     parts += [behaviour_words(run, row), good_words(run, row)]
     parts += [*row.flags, error_words(row), once_words(row)]
     parts += [speculation_words(row, run.comparison(row, latency.TPOT))]

@@ -72,11 +72,10 @@ def json_lines(
     contents: Contents = MOST,
     most_bytes: int = MOST_LINES_BYTES,
 ) -> Iterator[tuple[str, object]]:
-    """Yield (FILE:LINE, value) for each line of a user's file of JSON lines.
+    """Yield (FILE:LINE, value) for each line of a user's file of JSON lines, which messages call ``noun``.
 
-    Raises OSError if it is not a regular file. Raises ValueError with FILE:LINE for more than ``most`` lines
-    (which the message calls ``noun``), for a line of ``line_bytes`` or with more than ``contents``, for
-    invalid JSON, and for a file of more than ``most_bytes``: even a caller that keeps a few lines hashes all.
+    Raises OSError if it is not a regular file. Raises ValueError with FILE:LINE for more than ``most`` lines,
+    for a line of ``line_bytes`` or with more than ``contents``, for invalid JSON, and for ``most_bytes``.
     """
     with open_regular(path) as file:
         if os.fstat(file.fileno()).st_size > most_bytes:
@@ -88,7 +87,8 @@ def json_lines(
             try:
                 value = strict_json(line, contents)
             except ValueError as bad:
-                raise ValueError(f"{where}: not JSON ({bad})") from None
+                words = f"not JSON ({bad})" if line.strip() else "an empty line"
+                raise ValueError(f"{where}: {words}") from None
             yield where, value
 
 

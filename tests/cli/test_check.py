@@ -17,11 +17,12 @@ from bench.cli.drift_time import VALUE_S, floors_s, suites_s, together_s
 from bench.cli.expected import PROCESS_BYTES, PROMPT_TOKENS, Load
 from bench.config import support
 from bench.config.cascade_questions import trains
+from bench.config.drafts import why_other_tokens
 from bench.config.reader import read_config
 from bench.config.spec import Arm, Optimisation, Spec
 from bench.drift.behaviour import suites_of
 from bench.engine.energy_counters import NoCounter
-from bench.models.reference import Random
+from bench.models.reference import LocalPath, Random
 from bench.plan.roofline import Ceilings
 from bench.records.grid import MAY_BE_CONFOUNDED
 from bench.runs import meters
@@ -574,3 +575,44 @@ def test_a_pair_on_a_gpu_is_estimated_with_its_twelve_requests(make: Make) -> No
     assert few.pair_s(few, 4) - few.pair_s(few, 1) == 0
     begun_s = few.load_s + few.arm.workload.warmup * few.batch_s
     assert few.pair_s(few, 4) == pytest.approx(begun_s + 12 * 2 * few.batch_s)
+
+
+def same_file(one: str, other: str) -> bool:
+    """Whether two models beside their cards have the same tokenizer."""
+    first, second = (ROOT / "models" / name / "tokenizer.json" for name in (one, other))
+    return first.read_bytes() == second.read_bytes()
+
+
+def test_a_drafting_model_of_another_tokenizer_is_found_before_the_run(make: Make, tmp_path: Path) -> None:
+    """It was found after both models were loaded. A model that is not here yet is not judged."""
+    for name, words in (("large", "{}"), ("small", '{"other": 1}'), ("like", "{}")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "tokenizer.json").write_text(words)
+    large = LocalPath(tmp_path / "large")
+
+    def why(drafting: str) -> str | None:
+        return why_other_tokens(large, [Optimisation("speculate", "draft-model", (("model", drafting),))])
+
+    assert why(str(tmp_path / "like")) is None
+    assert why(str(tmp_path / "large")) is None
+    assert "has another tokenizer" in (why(str(tmp_path / "small")) or "")
+    assert why("qwen3-235b-a22b") is None
+    variants = "variants: [{name: v, optimise: [{speculate: draft-model, model: tiny-gemma3}]}]"
+    (beside,) = make(text=f"model: tiny-qwen3-moe\n{variants}\n").groups[0].variants
+    assert (beside.unsupported is None) == same_file("tiny-qwen3-moe", "tiny-gemma3")
+
+
+@pytest.mark.parametrize(
+    ("edge", "said"),
+    [
+        ("{model: smollm2-135m, usd_per_hour: 0.01}", True),
+        ("{model: smollm2-135m, usd_per_hour: 0.01, dtype: float32}", True),
+        ("{model: smollm2-135m, usd_per_hour: 0.01, dtype: bfloat16}", False),
+        ("{model: smollm2-135m, usd_per_hour: 0.01, optimise: [{prune: depth, keep_layers: 26}]}", False),
+        ("{model: qwen3-0.6b, usd_per_hour: 0.01}", False),
+    ],
+)
+def test_a_cascade_of_one_model_is_told(make: Make, edge: str, said: bool) -> None:
+    step = f"{{cascade: log-probability, threshold: -0.7, edge: {edge}}}"
+    page = describe(make(text=f"model: smollm2-135m\nvariants: [{{name: v, optimise: [{step}]}}]\n"))
+    assert ("v: its edge model is the large model itself" in page) == said

@@ -13,7 +13,8 @@ from bench.formatting import format_share
 from bench.metrics import cascade, cascade_bills, cascade_curve, comparisons, cost
 from bench.metrics.ratios import ratios_of
 from bench.records import Answered, ArmRecord, BothAnswered, Cascaded, RunRecord, SuiteAnswers
-from bench.report.cascade import cascade_words
+from bench.report.cascade import cascade_words, edge_alone
+from bench.report.row_sentence import sentence
 from bench.results.summarise import summarise
 
 TERMS = {
@@ -23,6 +24,7 @@ TERMS = {
 EDGE_S, CLOUD_S = 0.018 / 3600, 0.18 / 3600  # two of the four processors of an instance of 0.36 USD an hour
 STAYED = Cascaded(-0.5, escalated=False, edge_s=0.2)
 WENT = Cascaded(-2.0, True, 0.2, cloud_s=0.6, link_s=0.05, sent_bytes=100, received_bytes=50)
+REFUSED = replace(WENT, cloud_s=0.0, sent_bytes=0, received_bytes=0, offline=True)
 BASE = arm_record(
     solo=tuple(timed_batch(0, [20 + 10 * k for k in range(9)], 100, [5], [range(9)]) for _ in range(4))
 )
@@ -68,6 +70,26 @@ def test_requests_are_counted_by_who_answered() -> None:
         figure = {**found, **cost.figures(arm, run)}[key]
         assert figure is not None
         assert eval(arithmetic) == pytest.approx(figure.value, rel=1e-5), key
+
+
+@pytest.mark.parametrize(
+    ("requests", "first"),
+    [
+        ((STAYED, REFUSED, REFUSED), "no answer came from the large model, and the edge model's stood; "),
+        ((STAYED, STAYED), "the edge model answered alone; "),
+        ((STAYED, WENT, REFUSED), ""),
+    ],
+    ids=["all refused", "none went on", "one answered"],
+)
+def test_dollars_without_the_large_model_are_not_a_saving_first(
+    requests: tuple[Cascaded, ...], first: str
+) -> None:
+    """A cloud that answers 429 to everything costs nothing, and the sentence began with what that saves."""
+    run = summarise(run_record(BASE, row(*requests)))
+    said = sentence(run, run.rows[1])
+    assert said.startswith(first)
+    assert edge_alone(run.rows[0]) == ""
+    assert bool(first) == said.startswith(("no answer", "the edge model answered"))
 
 
 def test_a_request_that_found_the_link_down_was_no_work_of_the_large_model() -> None:

@@ -209,3 +209,12 @@ def test_a_file_of_lines_has_a_bound_as_a_whole(tmp_path: Path, most: int | None
         content.truncate(101 if most else (1 << 30) + 1)
     with pytest.raises(ValueError, match=r"mine\.jsonl: is larger than (0|1024) MiB"):
         next(files.json_lines(file, 9, "lines", 1000, **bounds))
+
+
+@pytest.mark.parametrize("between", ["\n", "  \n"])
+def test_an_empty_line_of_a_file_is_named(tmp_path: Path, between: str) -> None:
+    """The message was "not JSON (Expecting value: line 2 column 1)", about a line that nobody sees."""
+    file = tmp_path / "mine.jsonl"
+    file.write_text('{"prompt": "one"}\n' + between + '{"prompt": "two"}\n')
+    with pytest.raises(ValueError, match=r"mine\.jsonl:2: an empty line$"):
+        list(files.json_lines(file, 9, "lines", 1000))

@@ -48,6 +48,13 @@ STATES = frozenset({
 OTHER_CACHES = frozenset({
     "axk2", "deepseek_v32", "deepseek_v4", "glm_moe_dsa", "hy_v4", "inkling_text", "lfm2_moe",
 })  # fmt: skip
+WINDOWS = ("sliding_attention", "chunked_attention")
+# Some of their layers have the window that their config names; others need another key to have one.
+WINDOWED = frozenset({
+    "afmoe", "cohere2", "cohere2_moe", "exaone4", "exaone_moe", "gemma2", "gemma3", "gemma3_text", "gpt_oss",
+    "granitemoe_swa", "ministral", "mistral", "mixtral", "olmo3", "phi3", "phimoe", "starcoder2",
+})  # fmt: skip
+KEY_SIZES, VALUE_SIZES = ("qk_nope_head_dim", "qk_rope_head_dim"), ("v_head_dim",)  # latent attention
 SEES_ALL_TOKENS = frozenset({"attention", "full_attention", "sliding_attention", "chunked_attention"})
 
 
@@ -71,6 +78,40 @@ def why_no_other_cache(config: Config) -> str | None:
     if config.get("model_type") not in STATES | OTHER_CACHES or _attends_only(config):
         return None
     return f"the cache of {_class(config)} has more than keys and values, and only those are packed"
+
+
+def why_no_plain_cache(config: Config) -> str | None:
+    """Return why the cache of a model does not hold plain keys and values of every token; None if it does, or
+    if only the loaded model shows it.
+
+    Layers with a window keep the last tokens only. Latent attention has other numbers of keys than of values.
+    """
+    inner = config.get("text_config")
+    block = inner if isinstance(inner, Mapping) else config
+    if why := why_no_blocks(config):
+        return why
+    if config.get("model_type") in STATES | OTHER_CACHES and not _attends_only(config):
+        return f"the cache of {_class(config)} has more than keys and values, and only those can be sent"
+    if _has_windows(block):
+        return f"some layers of {_class(config)} keep a window of tokens only, and all are sent"
+    keys, values = (_sum(block, names) for names in (KEY_SIZES, VALUE_SIZES))
+    if keys and values and keys != values:
+        sizes = f"{keys} numbers of a key and {values} of a value"
+        return f"the cache of {_class(config)} holds {sizes}, and only as many of both can be sent"
+    return None
+
+
+def _has_windows(block: Config) -> bool:
+    kinds = block.get("layer_types")
+    if isinstance(kinds, list):
+        return any(kind in WINDOWS for kind in kinds)
+    return block.get("model_type") in WINDOWED and type(block.get("sliding_window")) is int
+
+
+def _sum(block: Config, names: tuple[str, ...]) -> int:
+    """Return the sum of some sizes; 0 if the config does not have them all."""
+    sizes = [block.get(name) for name in names]
+    return sum(size for size in sizes if type(size) is int) if all(type(s) is int for s in sizes) else 0
 
 
 def why_no_drafts(config: Config) -> str | None:

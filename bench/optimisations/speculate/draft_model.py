@@ -49,7 +49,8 @@ def apply(model: Any, params: Params) -> Changed:
     from bench.runtimes._checkpoint import pretrained
 
     directory = Path(params.model)
-    _same_tokenizer(Path(model.name_or_path), directory)
+    if why := why_other_tokenizer(Path(model.name_or_path), directory):
+        raise Unsupported(why)
     wanted = {"dtype": model.dtype, "attn_implementation": model.config._attn_implementation}
     drafting = pretrained(directory, str(model.device), wanted).eval().requires_grad_(False)
     sizes = [one.config.get_text_config(decoder=True).vocab_size for one in (model, drafting)]
@@ -57,10 +58,11 @@ def apply(model: Any, params: Params) -> Changed:
     return Changed(model, drafter=drafter)
 
 
-def _same_tokenizer(model: Path, drafting: Path) -> None:
-    """Raise Unsupported unless both directories hold the same ``tokenizer.json``."""
+def why_other_tokenizer(model: Path, drafting: Path) -> str | None:
+    """Return why the drafts of one directory's model are not tokens of the other's: not both hold the same
+    ``tokenizer.json``. Returns None if they do."""
     if model == drafting:
-        return
+        return None
     digests = [
         hashlib.sha256(path.read_bytes()).hexdigest()
         if (path := place / "tokenizer.json").is_file()
@@ -68,7 +70,8 @@ def _same_tokenizer(model: Path, drafting: Path) -> None:
         for place in (model, drafting)
     ]
     if None in digests or digests[0] != digests[1]:
-        raise Unsupported("the drafting model has another tokenizer, so its tokens mean other text")
+        return "the drafting model has another tokenizer, so its tokens mean other text"
+    return None
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:

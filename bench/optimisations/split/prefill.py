@@ -6,6 +6,7 @@ sides have the whole model. It pays where the edge reads prompts slowly and the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from bench.engine.evidence import Census, Check, check
 from bench.engine.split_socket import Codec
 from bench.engine.splitting import Prices
 from bench.link import NO_DELAY, LinkSettings
-from bench.optimisations.shared import halves
+from bench.optimisations.shared import classes, halves
 
 REQUIRES = ("torch", "transformers")
 DECODING = True
@@ -36,6 +37,11 @@ class Params:
     def __post_init__(self) -> None:
         object.__setattr__(self, "link", LinkSettings.of(self.link))
         halves.check_prices(self)
+
+
+def refuse_model(params: Params, config: Mapping[str, Any]) -> str | None:
+    """Return why the class of a model does not take this scheme, or None; ``config`` is its config.json."""
+    return classes.why_no_plain_cache(config)
 
 
 def apply(model: Any, params: Params) -> Changed:

@@ -67,7 +67,8 @@ def test_no_scheme_refuses_a_family_on_which_it_was_applied() -> None:
             continue
         judged += 1
         said = scheme.refuse_model(None, find_model(FAMILIES[row["family"]].card).config)
-        by_class = row["end"] == "unsupported" and "pruning knows" in row["reason"]
+        because = ("pruning knows", "only plain ones can be sent")
+        by_class = row["end"] == "unsupported" and any(words in row["reason"] for words in because)
         assert (said is not None) == by_class, (row, said)
     assert judged > 80
 
@@ -138,3 +139,36 @@ def test_a_class_that_is_not_known_is_not_judged() -> None:
             if hasattr(scheme, "refuse_model"):
                 assert scheme.refuse_model(None, {"model_type": "her-own", "architectures": ["Hers"]}) is None
                 assert scheme.refuse_model(None, {}) is None
+
+
+def _layers(config: Any) -> set[str]:
+    return {type(layer).__name__ for layer in transformers.DynamicCache(config=config).layers}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"sliding_window": 16}, {"sliding_window": 16, "use_sliding_window": False}],
+    ids=["a window", "switched off"],
+)
+def test_a_prompt_split_refuses_no_class_that_keeps_all_tokens(more: dict[str, Any]) -> None:
+    """Whatever the config names as a window: the cache that transformers makes for it decides."""
+    judged, wrong = 0, []
+    for kind in sorted({row["model_type"] for row in TRIED} - classes.OTHER_PLACE):
+        try:
+            layers = _layers(transformers.AutoConfig.for_model(kind, **more))
+        except (AttributeError, KeyError, TypeError, ValueError):
+            continue  # a class that needs other settings too
+        said = classes.why_no_plain_cache({"model_type": kind, **more})
+        if said is not None:
+            judged += 1
+            wrong += [] if layers - {"DynamicLayer"} else [kind]
+    assert wrong == []
+    assert judged > 10
+
+
+def test_latent_attention_holds_other_keys_than_values() -> None:
+    sizes = {"qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128}
+    said = classes.why_no_plain_cache({"model_type": "deepseek_v3", **sizes}) or ""
+    assert "192 numbers of a key and 128 of a value" in said
+    assert classes.why_no_plain_cache({"model_type": "deepseek_v3", **sizes, "v_head_dim": 192}) is None
+    assert classes.why_no_plain_cache({"model_type": "deepseek_v3"}) is None
