@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bench.formatting import format_share
 from bench.plan.api_comparison import Comparison
 from bench.plan.edge_first import FORMULA_EDGE_FIRST
 from bench.pricing import apis, break_even
@@ -39,6 +40,10 @@ def _of_machines(comparison: Comparison) -> Iterator[str]:
             "open loads     the requests of such a server came at a given rate, and S is W / N with the time "
             "in which it waited for them: the most that it costs; a closed loop says what it can take"
         )
+    shares = ((row.title, row.good) for row in comparison.rows)
+    late = [f"{title} {format_share(good)}" for title, good in shares if good is not None and good < 1]
+    if late:
+        yield f"good requests  the dollars are of all requests; good by the run's limits: {', '.join(late)}"
     servers = max(row.own.servers for row in comparison.rows)
     if servers > 1:
         yield (

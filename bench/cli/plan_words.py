@@ -16,11 +16,11 @@ def dollars(usd: float | None) -> str:
 
 
 def bounds(usd: float | None, interval: tuple[float, float | None] | None) -> str:
-    """Write the bounds of a monthly cost, or nothing if both are equal to ``usd``."""
-    if interval is None or set(interval) == {usd}:
+    """Write the bounds of a monthly cost, or nothing if both look like ``usd`` as it is written."""
+    if interval is None:
         return ""
-    low, high = interval
-    return f" [{dollars(low)}, {'never' if high is None else dollars(high)}]"
+    low, high = dollars(interval[0]), "never" if interval[1] is None else dollars(interval[1])
+    return "" if {low, high} == {dollars(usd)} else f" [{low}, {high}]"
 
 
 def ms(value: float | None) -> str:

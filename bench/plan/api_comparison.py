@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from bench.plan.edge_first import EdgeFirst, EdgeFirstAtApi, at_api, edge_first_rows
 from bench.plan.offers import offers
 from bench.plan.prompt_cache import CachedRow, cached_rows
-from bench.plan.served import Served, must_be_served, row_called, served_rows
+from bench.plan.served import Served, failed_rows, must_be_served, row_called, served_rows
 from bench.plan.two_devices import split_rows
 from bench.pricing.apis import ApiOffer, TokenMix, list_version, sold_as
 from bench.pricing.break_even import BreakEven, break_even
@@ -145,7 +145,7 @@ def against_apis(run: RunSummary, weights: Sequence[str], asked: Question) -> Co
         apis,
         list_version(),
         asked.day,
-        (*why_not, *split_rows(run)),
+        (*why_not, *split_rows(run), *failed_rows(run)),
         cached_rows(run, rows),
         tuple(weights),
     )

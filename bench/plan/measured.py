@@ -9,7 +9,7 @@ from bench.errors import UsageError
 from bench.formatting import join_words
 from bench.plan.options import Option
 from bench.plan.pass_times import MeasuredSteps, measured_steps
-from bench.plan.served import MOST_USERS, Served, served_rows
+from bench.plan.served import MOST_USERS, Served, failed_rows, served_rows
 from bench.plan.server_passes import UsersRow, server_passes
 from bench.plan.two_devices import split_rows
 from bench.pricing.hardware import recorded_price
@@ -49,7 +49,7 @@ def not_planned(run: RunSummary) -> list[str]:
     without = {names[row.title] for row in served_rows(run) if row.is_server}
     without -= {names[title] for title in kept}
     said = [f"{name} is not planned: {NO_CLOSED_LOOP}" for name in sorted(without)]
-    said += split_rows(run)
+    said += [*split_rows(run), *failed_rows(run)]
     if (more := len(planned) - MOST_SIMULATED) > 0:
         said.append(
             f"only the {MOST_SIMULATED} rows with the cheapest requests are simulated, not {more} others"

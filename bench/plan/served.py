@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from bench.errors import UsageError
-from bench.formatting import did_you_mean
-from bench.metrics import cascade, energy, latency, requests, throughput
+from bench.formatting import did_you_mean, one_line
+from bench.metrics import cascade, energy, goodput, latency, requests, throughput
 from bench.plan.two_devices import LEFT_OUT, is_split
 from bench.pricing.apis import TokenMix
 from bench.pricing.break_even import OwnServing, place_of, servers_of
@@ -39,7 +39,8 @@ class Served:
     token of all requests in the batch. ``drift`` says in a few words how far the output is from the
     baseline's. ``hit_rate`` is the share of the input that was found in the prompt cache, or None if the
     server reports none, or reports more than 1. ``is_server`` is whether the row was a server under load;
-    ``users`` are those of a closed loop, None for another load, and ``requests`` those of one load.
+    ``users`` are those of a closed loop, None for another load, and ``requests`` those of one load. ``good``
+    is the share of requests that met the limits of the config, or None without limits.
     """
 
     title: str
@@ -58,6 +59,7 @@ class Served:
     is_server: bool = False
     users: int | None = None
     requests: int = 1
+    good: float | None = None
 
     @property
     def close(self) -> bool:
@@ -95,7 +97,7 @@ def served_rows(run: RunSummary) -> list[Served]:
 def _not_served(row: Row) -> str | None:
     """Return why a row cannot be priced by its time, or None if it can."""
     if not row.ok:
-        return f"is {row.status}"
+        return f"is {row.status}: {one_line(row.reason)}" if row.reason else f"is {row.status}"
     if row.figure(cascade.EDGE) is not None:
         return "is a cascade: a part of its requests is paid for elsewhere, see its cost in the table"
     if is_split(row):
@@ -105,6 +107,15 @@ def _not_served(row: Row) -> str | None:
     if _mix(row) is None:
         return "has no time of a whole request by itself"
     return None
+
+
+def failed_rows(run: RunSummary) -> list[str]:
+    """Return one line that names the rows without figures, and says if the run was not finished;
+    nothing if every row has its figures."""
+    failed = [f"{row.title} is {row.status}" for row in run.rows if not row.ok]
+    if run.finished_utc is None:
+        failed.append("the run was not finished, so further rows may be missing")
+    return [f"without figures: {', '.join(failed)}"] if failed else []
 
 
 def must_be_served(run: RunSummary, title: str) -> None:
@@ -147,6 +158,7 @@ def _served(run: RunSummary, row: Row) -> Served:
         is_server=row.is_served,
         users=_users(row),
         requests=int(row.workload.get("requests") or 1),
+        good=value_of(row.figure(goodput.FRACTION)),
     )
 
 

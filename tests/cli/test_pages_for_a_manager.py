@@ -12,8 +12,11 @@ import pytest
 from commands import Bench
 
 from bench.cli.api_pages import against_page
+from bench.cli.plan_words import bounds
 from bench.cli.price_command import names_of_weights
+from bench.errors import Outcome
 from bench.plan.api_comparison import Question, against_apis
+from bench.plan.measured import not_planned
 from bench.results.summary import load_run
 
 REFERENCE = Path(__file__).resolve().parents[2] / "results" / "reference"
@@ -88,3 +91,31 @@ def test_the_cheapest_option_says_what_its_answers_are_worth(bench: Bench) -> No
     assert "costs less; its answers: a different model" in page
     data = json.loads(bench("plan", quickstart, "--requests-per-day", "1e6", "--json").stdout)
     assert min(data["options"], key=lambda option: option["month_usd"])["title"] == "int8-dynamic"
+
+
+def test_late_answers_are_told(bench: Bench) -> None:
+    """Of 24 requests 4 were in time, and the page priced all of them beside an API without a word."""
+    page = bench("price", SERVING, "--against", "api", "--api", "openai/gpt-5").stdout
+    assert "good requests  the dollars are of all requests" in page
+    assert "closed-loop users=2 transformers 16.6%, open-loop rate=0.4 transformers 50.0%" in page
+    assert "good requests" not in bench("price", MODELS, "--against", "api", "--api", "openai/gpt-5").stdout
+
+
+def test_rows_that_failed_are_told() -> None:
+    """They were missing, and so was any word that a run was not finished."""
+    run = load_run(REFERENCE / "quickstart")
+    rows = [replace(row, status=Outcome.OOM_HOST) if row.name == "bf16" else row for row in run.rows]
+    found = replace(run, rows=tuple(rows), finished_utc=None)
+    (said,) = not_planned(found)
+    assert (
+        said == "without figures: bf16 is oom_host, the run was not finished, so further rows may be missing"
+    )
+    asked = Question(date(2026, 11, 1), ("openai/gpt-5",))
+    assert f"left out       {said}" in against_page(found, against_apis(found, [], asked))
+    assert not_planned(run) == []
+
+
+def test_bounds_that_look_like_their_value_are_not_written() -> None:
+    assert bounds(11.08, (11.07, 11.12)) == ""
+    assert bounds(11.08, (11.0, 11.12)) == " [11.0, 11.1]"
+    assert bounds(11.08, (11.08, None)) == " [11.1, never]"
