@@ -89,14 +89,15 @@ def _answer(plan: Plan, asked: PlanOptions) -> str:
     from bench.cli.plan_pages import plan_json, plan_page
     from bench.measure.clock import utc_now
     from bench.pricing.book import price_called
-    from bench.pricing.hourly_price import cautions
+    from bench.pricing.hourly_price import cautions, whole_instance
     from bench.pricing.reprice import plain
     from bench.report.formats import ascii_json, harmless
 
     today = utc_now()[:10]
     if asked.reserved is not None:
         reserved = price_called(asked.reserved)
-        plan = replace(plan, notes=(*cautions(plain(reserved), today), *plan.notes)).reserving(reserved)
+        said = (*whole_instance(plain(reserved)), *cautions(plain(reserved), today))
+        plan = replace(plan, notes=(*said, *plan.notes)).reserving(reserved)
     others = asked.other_volumes(plan.stream)
     day = dt.date.fromisoformat(today)
     answer = plan.answered(tuple(asked.api or ()), asked.cached, asked.token_ratio, day)
@@ -115,6 +116,7 @@ def _of_run(run: RunSummary, asked: PlanOptions) -> Plan:
     from bench.plan.plan_result import Plan
     from bench.plan.prompt_cache import share_found
     from bench.plan.served import served_rows
+    from bench.pricing.hourly_price import whole_instance
 
     slo = asked.target
     rows = served_rows(run)
@@ -123,7 +125,7 @@ def _of_run(run: RunSummary, asked: PlanOptions) -> Plan:
     price = f"{run.price['name']}, {run.price['date']}"
     title = f"{run.name}: {(run.model or {}).get('name') or 'no model'}, measured in run {run.run_id}"
     options = tuple(measured_options(run))
-    notes = (*price_notes(run, utc_now()[:10]), *not_planned(run))
+    notes = (*whole_instance(run.price), *price_notes(run, utc_now()[:10]), *not_planned(run))
     weights = tuple(names_of_weights(run))
     like = next(row.workload for row in run.rows if row.title == base.title)
     routed, why_not = cascades_of(run, like, slo)
@@ -186,7 +188,7 @@ def _estimated(
 def _notes(asked: PlanOptions, card: ModelFile, prices: Iterable[HardwarePrice]) -> Iterator[str]:
     """Yield notes about how each kind of hardware was estimated, about its prices and about the model."""
     from bench.measure.clock import utc_now
-    from bench.pricing.hourly_price import cautions
+    from bench.pricing.hourly_price import cautions, whole_instance
     from bench.pricing.reprice import plain
 
     how = {
@@ -198,7 +200,7 @@ def _notes(asked: PlanOptions, card: ModelFile, prices: Iterable[HardwarePrice])
     }
     yield from (how[kind] for kind in dict.fromkeys(price.kind for price in prices))
     for price in prices:
-        yield from cautions(plain(price), utc_now()[:10])
+        yield from (*whole_instance(plain(price)), *cautions(plain(price), utc_now()[:10]))
     if card.reasoning:
         yield (
             f"{card.name} thinks before it answers: its tokens out must count what it thinks, and APIs bill "

@@ -48,7 +48,10 @@ def listing(wanted: Wanted, today: str, *, as_json: bool) -> str:
         return json.dumps([as_data(price, today) for price in prices], indent=1)
     rows = [tuple(map(printable, _row(price, today))) for price in prices]
     old = sum(hourly_price.is_old(price.date, today) for price in prices)
-    notes = [f"{count(len(prices), 'price')}; each: of one vCPU or GPU; age in days; source: bench prices ID"]
+    notes = [
+        f"{count(len(prices), 'price')}; USD/h: of an instance of vCPUs, or of one GPU (of 8: an instance of so "
+        "many is rented whole); each: of one vCPU or GPU; age in days; source: bench prices ID"
+    ]
     if old:
         notes.append(f"! older than {hourly_price.OLD_DAYS} days ({old}): look it up again before you use it")
     return "\n".join([*align([TITLES, *rows], terminal_width()), "", *notes])
@@ -57,6 +60,8 @@ def listing(wanted: Wanted, today: str, *, as_json: bool) -> str:
 def _row(price: HardwarePrice, today: str) -> tuple[str, ...]:
     age = hourly_price.age_days(price.date, today)
     what = price.device or ("own" if price.ownership == "owned" else "-")
+    if (price.instance_gpus or 1) > 1:
+        what = f"{what}, of {price.instance_gpus}"
     return (
         price.id,
         f"{price.vcpus} vCPU, {what}" if price.kind == "cpu" else what,

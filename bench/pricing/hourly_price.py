@@ -47,6 +47,17 @@ def cautions(price: Mapping[str, Any], today: str) -> Iterator[str]:
         yield f"price {name} is converted from {currency}: 1 {currency} = {rate:g} USD on {day}"
 
 
+def whole_instance(price: Mapping[str, Any]) -> Iterator[str]:
+    """Yield that a price block is of one GPU of an instance that is rented whole, and what that costs."""
+    gpus, name = price.get("instance_gpus") or 1, price["id"]
+    if gpus > 1:
+        usd = gpus * price["usd_per_hour"]
+        yield (
+            f"price {name} is of one of {gpus} GPUs of an instance that is rented whole, for {usd:.2f} USD "
+            f"an hour: round machines up to {gpus}"
+        )
+
+
 def hour_formula(price: HardwarePrice) -> tuple[str, str]:
     """Return (the formula of R with the names of its keys, the same formula with numbers)."""
     if price.ownership == "owned":

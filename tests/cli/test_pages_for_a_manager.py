@@ -119,3 +119,16 @@ def test_bounds_that_look_like_their_value_are_not_written() -> None:
     assert bounds(11.08, (11.07, 11.12)) == ""
     assert bounds(11.08, (11.0, 11.12)) == " [11.0, 11.1]"
     assert bounds(11.08, (11.08, None)) == " [11.1, never]"
+
+
+def test_an_instance_of_eight_is_told_where_one_gpu_is_priced(bench: Bench) -> None:
+    asked = ("--input-tokens", "10", "--output-tokens", "10", "--requests-per-day", "1", "--precision", "8")
+    page = bench("plan", "--model", "qwen3-8b", "--hardware", "aws-p5-48xlarge", *asked).stdout
+    assert "rented whole, for 55.04 USD an hour: round machines up to 8" in page
+    page = bench(
+        "plan", "--model", "qwen3-8b", "--hardware", "h100-80gb", "--reserved", "gcp-a3-highgpu-8g-3y", *asked
+    ).stdout
+    assert "gcp-a3-highgpu-8g-3y is of one of 8 GPUs" in page
+    listed = bench("prices", "--device", "h100").stdout
+    assert "H100 80GB SXM, of 8" in listed
+    assert "rented whole" in listed

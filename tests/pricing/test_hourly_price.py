@@ -6,7 +6,15 @@ import pytest
 
 from bench.pricing.book import default_book, price_called
 from bench.pricing.hardware import HardwarePrice
-from bench.pricing.hourly_price import age_days, cautions, hour_formula, power_lines, share_words, term_words
+from bench.pricing.hourly_price import (
+    age_days,
+    cautions,
+    hour_formula,
+    power_lines,
+    share_words,
+    term_words,
+    whole_instance,
+)
 from bench.pricing.reprice import plain
 
 BOOK = default_book()
@@ -107,3 +115,11 @@ def test_a_conversion_is_said() -> None:
 def test_the_block_of_an_old_run_has_none_of_the_new_keys() -> None:
     block = {"id": "x", "date": "2026-01-01", "currency": "USD", "kind": "cpu", "usd_per_hour": 0.1}
     assert list(cautions(block, "2026-02-01")) == []
+
+
+def test_one_gpu_of_eight_is_not_to_be_had_alone() -> None:
+    """A plan for one machine showed 5,022 dollars a month, and the instance costs 40,179."""
+    (said,) = whole_instance(plain(price_called("aws-p5-48xlarge")))
+    assert "is of one of 8 GPUs of an instance that is rented whole, for 55.04 USD an hour" in said
+    for price_id in ("h100-80gb", "aws-p5-4xlarge", "cloud-2vcpu-8gb", "own-gpu-workstation"):
+        assert list(whole_instance(plain(price_called(price_id)))) == []
