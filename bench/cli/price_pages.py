@@ -49,8 +49,8 @@ def listing(wanted: Wanted, today: str, *, as_json: bool) -> str:
     rows = [tuple(map(printable, _row(price, today))) for price in prices]
     old = sum(hourly_price.is_old(price.date, today) for price in prices)
     notes = [
-        f"{count(len(prices), 'price')}; USD/h: of an instance of vCPUs, or of one GPU (of 8: an instance of so "
-        "many is rented whole); each: of one vCPU or GPU; age in days; source: bench prices ID"
+        f"{count(len(prices), 'price')}; USD/h: of an instance of vCPUs, or of one GPU (of 8: an instance of "
+        "so many is rented whole); each: of one vCPU or GPU; age in days; source: bench prices ID"
     ]
     if old:
         notes.append(f"! older than {hourly_price.OLD_DAYS} days ({old}): look it up again before you use it")

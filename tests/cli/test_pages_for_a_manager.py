@@ -13,7 +13,6 @@ from commands import Bench
 
 from bench.cli.api_pages import against_page
 from bench.cli.plan_words import bounds
-from bench.cli.price_command import names_of_weights
 from bench.errors import Outcome
 from bench.plan.api_comparison import Question, against_apis
 from bench.plan.measured import not_planned
@@ -47,6 +46,8 @@ def test_its_sentence_says_so_too(bench: Bench) -> None:
 
 
 def test_nobody_sells_random_weights() -> None:
+    from bench.cli.price_command import names_of_weights  # commands are registered in the order of imports
+
     run = load_run(REFERENCE / "models")
     assert names_of_weights(run)
     shape = {**(run.model or {}), "name": "deepseek-r1", "kind": "random", "random": True}
