@@ -163,29 +163,12 @@ def plan_json(answer: Answer, volumes: Sequence[float] = ()) -> dict[str, Any]:
         "title": answer.plan.title,
         "day": str(answer.day),
         "price_list": list_version(),
+        "prices": list(answer.plan.prices),
         "stream": asdict(stream),
         "slo": asdict(answer.plan.slo),
         "cached_share": answer.cached_share,
         "formula_month": FORMULA_MONTH,
-        "options": [
-            {
-                "title": row.option.title,
-                "hardware": row.option.hardware,
-                "drift": row.option.drift,
-                "bound": row.option.bound or None,
-                "passes": row.option.passes or None,
-                "capacity": asdict(row.capacity),
-                "fleet": asdict(row.fleet) if row.fleet else None,
-                "server_share": row.option.share,
-                "busiest_hour": asdict(row.busiest) if row.busiest else None,
-                "month_usd": row.month_usd,
-                "month_bounds_usd": row.month_bounds_usd,
-                "by_the_hour_usd": row.scaled_usd,
-                "request_usd": row.request_usd(stream),
-                "at_volumes": [_volume_json(answer, row, per_day) for per_day in volumes],
-            }
-            for row in answer.rows
-        ],
+        "options": [_option_json(answer, row, volumes) for row in answer.rows],
         "cascades": [
             {**cascade_json(row, stream), "at_volumes": [_volume_json(answer, row, each) for each in volumes]}
             for row in answer.cascades
@@ -193,6 +176,28 @@ def plan_json(answer: Answer, volumes: Sequence[float] = ()) -> dict[str, Any]:
         "same_weights": [_offer_json(answer, offer) for offer in answer.same_weights],
         "other_models": [_offer_json(answer, offer) for offer in answer.others],
         "notes": list(answer.plan.notes),
+    }
+
+
+def _option_json(answer: Answer, row: Planned, volumes: Sequence[float]) -> dict[str, Any]:
+    stream = answer.plan.stream
+    return {
+        "title": row.option.title,
+        "hardware": row.option.hardware,
+        "drift": row.option.drift,
+        "bound": row.option.bound or None,
+        "passes": row.option.passes or None,
+        "capacity": asdict(row.capacity),
+        "fleet": asdict(row.fleet) if row.fleet else None,
+        "server_share": row.option.share,
+        "machine_usd_per_hour": row.option.machine_usd,
+        "reserved_usd_per_hour": row.option.reserved_usd,
+        "busiest_hour": asdict(row.busiest) if row.busiest else None,
+        "month_usd": row.month_usd,
+        "month_bounds_usd": row.month_bounds_usd,
+        "by_the_hour_usd": row.scaled_usd,
+        "request_usd": row.request_usd(stream),
+        "at_volumes": [_volume_json(answer, row, per_day) for per_day in volumes],
     }
 
 

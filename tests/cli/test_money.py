@@ -264,7 +264,9 @@ def test_a_plan_at_other_volumes(bench: Bench) -> None:
 
 def test_a_plan_as_data(bench: Bench) -> None:
     data = json.loads(bench("plan", QUICKSTART, "--requests-per-day", "1e6", "--json").stdout)
+    assert data["prices"] == ["AWS EC2 m7i.large, 2 vCPU, 8 GiB, Linux, us-east-1, 2026-07-09"]
     for option in data["options"]:
+        assert (option["machine_usd_per_hour"], option["reserved_usd_per_hour"]) == (0.1008, None)
         usd = option["fleet"]["most"] * 0.1008 * 730
         assert option["month_usd"] == pytest.approx(usd)
         assert option["request_usd"] == pytest.approx(usd / (1e6 * 730 / 24))
