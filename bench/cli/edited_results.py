@@ -42,12 +42,12 @@ def _require_unedited(directory: Path, bad: Exception) -> None:
     from bench.results.summary import RUN_JSON, is_run
     from bench.results.verify import verify_summary
     from bench.serving.load_verification import is_load, verify_load
-    from bench.store.run_files import JOURNAL, PACKED
+    from bench.store.run_files import JOURNALS
 
     if is_load(directory):
         verify_load(directory)
     elif is_run(directory):
-        if not any((directory / name).exists() for name in (JOURNAL, PACKED)):
+        if not any((directory / name).exists() for name in JOURNALS):
             raise IntegrityError(
                 f"{directory / RUN_JSON}: there is no journal beside it, its figures cannot be checked, and "
                 f"they do not fit together ({type(bad).__name__})"

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from bench.cli import (  # noqa: F401 - they register their commands
+    compact_command,
     explain_command,
     list_commands,
     load_command,

@@ -183,7 +183,7 @@ def history(directory: Path, metrics: Sequence[str] | None, *, as_json: bool) ->
         if key not in all_metrics():
             hint = did_you_mean(key, all_metrics(), "see `bench list metrics`")
             raise UsageError(f"no metric called {key[:60]!r} ({hint})")
-    readable = _readable(_runs_below(directory))
+    readable = _readable(runs_below(directory))
     runs = {run.run_id: run for run in readable if run.gate is None}  # a copied run counts once
     wanted = metrics or [cost.PER_1K.key, latency.TTFT.key, latency.TPOT.key]
     series = histories(runs.values(), wanted)
@@ -192,20 +192,20 @@ def history(directory: Path, metrics: Sequence[str] | None, *, as_json: bool) ->
     print(ascii_json([asdict(each) for each in series], indent=1) if as_json else render(harmless(series)))
 
 
-def _runs_below(directory: Path) -> list[Path]:
+def runs_below(directory: Path) -> list[Path]:
     """Return all directories below that contain a run, with or without its summary.
 
     Directories that cannot be read are named on standard error.
     """
     from bench.results.index_entry import LOAD_JSON
     from bench.store.directories import walk
-    from bench.store.run_files import JOURNAL, PACKED, RUN_JSON
+    from bench.store.run_files import JOURNALS, RUN_JSON
 
     def unreadable(bad: OSError) -> None:
         print(f"bench: left out: {one_line(str(bad.filename))}: {bad.strerror}", file=sys.stderr)
 
     def holds_run(files: list[str]) -> bool:
-        return RUN_JSON in files or (LOAD_JSON not in files and (JOURNAL in files or PACKED in files))
+        return RUN_JSON in files or (LOAD_JSON not in files and not set(JOURNALS).isdisjoint(files))
 
     return sorted(place for place, _, files in walk(directory, unreadable) if holds_run(files))
 

@@ -63,7 +63,7 @@ def taking(record: type[Record]) -> Callable[[Callable[[Record], None]], Callabl
     return command
 
 
-def seconds_of(budget: str) -> float:
+def seconds_of(budget: str, option: str = "--budget") -> float:
     """Parse ``90s``, ``30m``, ``2h`` or ``1d`` to seconds. Raises UsageError unless it is up to a year."""
     number, unit = budget[:-1], budget[-1:]
     try:
@@ -71,7 +71,7 @@ def seconds_of(budget: str) -> float:
     except (ValueError, KeyError):
         seconds = 0.0
     if not 0 < seconds < 366 * 86400:
-        raise UsageError(f"--budget {budget}: write a time such as 30m, 2h or 1d")
+        raise UsageError(f"{option} {budget}: write a time such as 30m, 2h or 1d")
     return seconds
 
 

@@ -31,9 +31,9 @@ LONGEST_MACHINE = 40
 
 def index_of(directory: Path) -> Index:
     """Return the up-to-date index of a directory of runs. Raises UsageError for any other directory."""
-    from bench.store.run_files import JOURNAL, RUN_JSON
+    from bench.store.run_files import JOURNALS, RUN_JSON
 
-    if any(is_file(directory / name) for name in (JOURNAL, RUN_JSON)):
+    if any(is_file(directory / name) for name in (*JOURNALS, RUN_JSON)):
         raise UsageError(f"{directory} is a run; give the directory that it is in")
     return Index(directory, _read_many)
 

@@ -10,10 +10,10 @@ import os
 from dataclasses import dataclass
 
 from bench.formatting import row_title
-from bench.store.run_files import JOURNAL, PACKED, RUN_JSON
+from bench.store.run_files import JOURNALS, REST, RUN_JSON, SAMPLES
 
 NO_RUN, UNREADABLE = "", "unreadable"  # statuses of a directory, in addition to those of a run
-_NAMES = (JOURNAL, PACKED, RUN_JSON)
+_NAMES = (*JOURNALS, SAMPLES, RUN_JSON)
 
 
 @dataclass(frozen=True)
@@ -88,11 +88,12 @@ def files_of(directory: bytes) -> str:
 
     The kernel sets the time of the last change (``st_ctime``); no user can set it, and no archive stores it.
     So an index that was copied together with its runs matches none of them, and they are read again. A packed
-    journal beside an unpacked one changes the directory and is not looked at.
+    or compacted journal beside an unpacked one changes the directory and is not looked at.
     """
     states: list[tuple[str | int, ...]] = []
     for name in _NAMES:
-        if states and name == PACKED:
+        before = states[-1][0] if states else None
+        if (before and name in JOURNALS) or (name == SAMPLES and before != REST):
             continue
         try:
             state = os.lstat(b"/".join((directory, name.encode())))

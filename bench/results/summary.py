@@ -23,7 +23,8 @@ from bench.results.summarise import summarise
 from bench.results.text_digest import with_digest
 from bench.store.files import digest, strict_json
 from bench.store.journal_end import last_digest, records_up_to
-from bench.store.replay import JOURNAL, journal_of, judging, load_record
+from bench.store.replay import journal_of, judging, load_record
+from bench.store.run_files import JOURNALS
 from bench.store.run_files import RUN_JSON as RUN_JSON
 from bench.store.values import check_block
 
@@ -49,8 +50,8 @@ def from_journal(directory: Path) -> RunSummary:
 
 
 def is_run(directory: Path) -> bool:
-    """Return whether a directory has a run: a summary, or a journal, which may be packed."""
-    return any(is_file(directory / name) for name in (RUN_JSON, JOURNAL, f"{JOURNAL}.gz"))
+    """Return whether a directory has a run: a summary, or a journal, which may be packed or compacted."""
+    return any(is_file(directory / name) for name in (RUN_JSON, *JOURNALS))
 
 
 def sealed(content: Json, journal: Path) -> Json:
@@ -82,7 +83,7 @@ def load_run(directory: Path, figures: Container[str] | None = None) -> RunSumma
         return from_journal(directory)
     content = read_summary(path)
     seal = content.pop(SEAL, None)
-    has_journal = any(os.path.lexists(directory / name) for name in (JOURNAL, f"{JOURNAL}.gz"))
+    has_journal = any(os.path.lexists(directory / name) for name in JOURNALS)
     if seal is None and has_journal:
         return from_journal(directory)
     journal = journal_of(directory) if has_journal else None

@@ -22,8 +22,10 @@ from bench.bounded import open_regular, why
 from bench.errors import BenchError, IntegrityError, JournalFailed, OnFailure
 from bench.formatting import MIB
 from bench.store.chain import BEGINNING, MAX_BYTES, MAX_LINE_BYTES, MAX_RECORDS, Chain, seal, unseal
+from bench.store.compacted import rebuilt
 from bench.store.files import naming, sync_directory, write_all
 from bench.store.packed import CannotUnpack, unpacked
+from bench.store.run_files import REST, SAMPLES
 
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK  # O_NONBLOCK: a FIFO must not block ``open``
 Check = Callable[[Mapping[str, object]], None]
@@ -78,13 +80,21 @@ def lines_of(file: BinaryIO, path: Path) -> Iterator[bytes]:
 
 @contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
-    """Open a journal, compressed or not.
+    """Open a journal as it was written, or packed, or compacted.
 
-    Raises IntegrityError if it is not a regular file, cannot be read, or cannot be decompressed.
+    Raises IntegrityError if it is not a regular file, cannot be read, or cannot be unpacked, and UsageError
+    if it was compacted and pyarrow is not installed.
     """
+    with refusing(path), open_regular(path, follow=False) as file:
+        lines = unpacked(file, MAX_BYTES) if path.suffix == ".gz" else file
+        yield rebuilt(lines, path.with_name(SAMPLES)) if path.name == REST else lines
+
+
+@contextmanager
+def refusing(path: Path) -> Iterator[None]:
+    """Turn an error of the block, which reads the journal at ``path``, into an IntegrityError."""
     try:
-        with open_regular(path, follow=False) as file:
-            yield unpacked(file, MAX_BYTES) if path.suffix == ".gz" else file
+        yield
     except CannotUnpack as bad:
         raise IntegrityError(f"{path}: cannot be unpacked ({bad})") from None
     except OSError as bad:
@@ -148,8 +158,11 @@ class Journal:
     @classmethod
     def reopen(cls, path: Path, clock: Callable[[], str], check: Check = anything) -> Self:
         """Continue a journal: verify it as ``read_journal`` does, and cut off an incomplete last line."""
-        if not path.exists() and path.with_name(f"{path.name}.gz").is_file():
-            raise BenchError(f"{path}.gz is packed, so nothing more is written to it; unpack it to go on")
+        if not path.exists():
+            if path.with_name(f"{path.name}.gz").is_file():
+                raise BenchError(f"{path}.gz is packed, so nothing more is written to it; unpack it to go on")
+            if path.with_name(REST).is_file():
+                raise BenchError(f"{path} is compacted; `bench compact --undo {path.parent}` to go on")
         with naming("reopen", path):
             file = FileIO(os.open(path, _FLAGS), "r+")
             with OnFailure(file.close):

@@ -8,10 +8,14 @@ from collections import deque
 from pathlib import Path
 from typing import BinaryIO
 
+from bench.bounded import open_regular
 from bench.errors import IntegrityError
 from bench.formatting import MIB
 from bench.store.chain import MAX_BYTES, MAX_LINE_BYTES
-from bench.store.journal import lines_of, opened
+from bench.store.compacted import head_of
+from bench.store.journal import lines_of, opened, refusing
+from bench.store.packed import unpacked
+from bench.store.run_files import REST, SAMPLES
 
 FIRST_REACH = 16_384  # bytes before the end; further back only for a longer line
 
@@ -19,8 +23,12 @@ FIRST_REACH = 16_384  # bytes before the end; further back only for a longer lin
 def last_digest(path: Path) -> str:
     """Return the digest of a journal's last complete line, without checking the lines before it.
 
-    Lines before it are read only if the journal is packed.
+    Lines before it are read only if the journal is packed. A compacted one says its digest, and the file with
+    its numbers must be the one that was written.
     """
+    if path.name == REST:
+        with refusing(path), open_regular(path, follow=False) as frames:
+            return head_of(unpacked(frames, MAX_BYTES), path.with_name(SAMPLES)).journal_sha256
     with opened(path) as file:
         if path.suffix == ".gz":
             whole = (line for line in lines_of(file, path) if line.endswith(b"\n"))

@@ -21,7 +21,7 @@ from bench.store.files import strict_json
 from bench.store.journal import Followed, read_journal
 from bench.store.journal_limits import must_be_modest
 from bench.store.run_files import JOURNAL as JOURNAL
-from bench.store.run_files import LOAD_JSON, RUN_JSON
+from bench.store.run_files import JOURNALS, LOAD_JSON, PACKED, RUN_JSON
 from bench.store.schema import KINDS, check_record
 from bench.store.values import explained
 
@@ -42,15 +42,16 @@ def _adapter() -> TypeAdapter[RunRecord]:
 
 
 def journal_of(directory: Path) -> Path:
-    """Return the path of the journal of the run in ``directory``, compressed or not.
+    """Return the path of the journal of the run in ``directory``: as it was written, packed or compacted.
 
-    Raises UsageError if there is none, or that of a load; IntegrityError if there are two.
+    Raises UsageError if there is none, or that of a load; IntegrityError if there is one unpacked and packed.
+    A compacted one beside another is what a compaction left that was cut short: the other is the run's.
     """
     if os.path.lexists(directory / LOAD_JSON) and not os.path.lexists(directory / RUN_JSON):
         raise UsageError(f"{directory} is a load of a server and no run: `bench load {directory}` shows it")
-    paths = [path for path in (directory / JOURNAL, directory / f"{JOURNAL}.gz") if os.path.lexists(path)]
-    if len(paths) > 1:
-        raise IntegrityError(f"{directory} holds two journals, {JOURNAL} and {JOURNAL}.gz; keep one of them")
+    paths = [path for name in JOURNALS if os.path.lexists(path := directory / name)]
+    if directory / PACKED in paths[1:]:
+        raise IntegrityError(f"{directory} holds two journals, {JOURNAL} and {PACKED}; keep one of them")
     if not paths:
         why = ": this user may not look into it" if is_closed(directory) else f" holds no run (no {JOURNAL})"
         raise UsageError(f"{directory}{why}")

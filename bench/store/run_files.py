@@ -4,5 +4,7 @@ from __future__ import annotations
 
 JOURNAL = "journal.jsonl"
 PACKED = f"{JOURNAL}.gz"
+REST, SAMPLES = "journal.rest.gz", "samples.parquet"  # a journal that was compacted: frames, and numbers
+JOURNALS = (JOURNAL, PACKED, REST)  # the first that is there is the one that is read
 RUN_JSON = "run.json"
 LOAD_JSON = "load.json"  # of a `bench load`, which also has a journal but is not a run
