@@ -24,7 +24,7 @@ from bench.store.chain import BEGINNING, MAX_BYTES, MOST_IN_A_LINE
 from bench.store.compacted import COLUMNS, DIGITS, Head, parquet, rebuilt
 from bench.store.files import naming, strict_json, sync_directory
 from bench.store.journal import lines_of, opened, refusing
-from bench.store.line_numbers import Sample, frame_of
+from bench.store.line_numbers import Sample, frame_of, in_unicode
 from bench.store.packed import unpacked
 from bench.store.run_files import JOURNAL, JOURNALS, REST, SAMPLES
 
@@ -163,10 +163,9 @@ def _table(file: IO[bytes]) -> Iterator[Callable[[int, Mapping[str, Any], list[S
 
         def add(number: int, record: Mapping[str, Any], samples: list[Sample]) -> None:
             labels = (number, *map(_label, _about(record)))
-            for sample in samples:
-                row = (*labels, _label(sample.path), sample.digits, sample.power)
-                for name, value in zip(COLUMNS, row, strict=True):
-                    waiting[name].append(value)
+            columns = (*([label] * len(samples) for label in labels), *zip(*samples, strict=True))
+            for name, values in zip(COLUMNS, columns, strict=bool(samples)):
+                waiting[name].extend(values)
             if len(waiting[DIGITS]) >= ROWS_AT_ONCE:
                 flush()
 
@@ -182,5 +181,4 @@ def _about(record: Mapping[str, Any]) -> tuple[object, object, object]:
 
 
 def _label(text: object) -> str | None:
-    """Return a name without lone surrogates, which Parquet does not take."""
-    return text.encode(errors="backslashreplace").decode() if isinstance(text, str) else None
+    return in_unicode(text) if isinstance(text, str) else None

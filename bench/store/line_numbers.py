@@ -13,8 +13,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 from bench.store.chain import MOST_IN_A_LINE
 
@@ -33,8 +33,7 @@ class CannotRebuild(Exception):
     """A frame and its numbers do not make a line; the message is a phrase."""
 
 
-@dataclass(frozen=True)
-class Sample:
+class Sample(NamedTuple):
     """A number of a record: where it stands (keys from the outside, joined with dots), and its value, which
     is ``digits`` times ten to the ``power``."""
 
@@ -86,6 +85,11 @@ def line_of(frame: bytes, prev: str, numbers: Iterator[tuple[int, int]]) -> byte
     return line.replace(CHECK, _check(sealed), 1)
 
 
+def in_unicode(text: str) -> str:
+    """Return a text in which lone surrogates, which only JSON can have, are escaped."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def _check(digest: object) -> bytes:
     return f'"check":"{digest}",'.encode(errors="replace")
 
@@ -120,9 +124,13 @@ def _paths(value: object, path: str = "") -> Iterator[str]:
     """Yield the path of each number, in the order in which JSON has them."""
     if isinstance(value, dict):
         for key, inner in value.items():
-            yield from _paths(inner, f"{path}.{key}"[:LONGEST_PATH] if path else key[:LONGEST_PATH])
+            place = f"{path}.{key}" if path else key
+            yield from _paths(inner, in_unicode(place[:LONGEST_PATH]))
     elif isinstance(value, list):
         for inner in value:
-            yield from _paths(inner, path)
-    elif isinstance(value, int | float) and not isinstance(value, bool):
+            if type(inner) in (int, float):  # what most of a journal is
+                yield path
+            else:
+                yield from _paths(inner, path)
+    elif type(value) in (int, float):
         yield path
