@@ -148,6 +148,14 @@ FAULTS: Rows = {
         "SLURM ends the job of a shard and starts it again",
         "it continues its own campaign, and not that of another shard",
     ),
+    46: (
+        "`bench compact`, or its undoing, is killed or finds the disk full, at any step",
+        "the journal is read as before, from itself or from the files in its place; the next command goes on",
+    ),
+    47: (
+        "the Parquet file of a compacted run is torn, altered, missing or of another run",
+        "exit code 6; the bytes are compared with their digest before anything parses them",
+    ),
 }
 
 BAD_INPUTS: Rows = {

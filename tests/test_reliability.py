@@ -9,7 +9,7 @@ import pytest
 from loaded_script import loaded_script
 
 ROOT = Path(__file__).resolve().parents[1]
-KINDS = {"fault": 45, "bad_input": 46}
+KINDS = {"fault": 47, "bad_input": 46}
 
 
 @pytest.fixture(scope="module")

@@ -213,6 +213,7 @@ def test_a_compacted_run_is_not_continued(run: Path) -> None:
     assert not (run / JOURNAL).exists()
 
 
+@pytest.mark.fault(46)
 @pytest.mark.parametrize("step", ["fsync", "replace", "unlink", "fchmod"])
 def test_a_disk_that_fails(run: Path, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = (run / JOURNAL).read_bytes()
@@ -293,6 +294,7 @@ def states(run: Path, do: Callable[[], object], again: Callable[[], object]) -> 
         yield frozenset(names(run) & {JOURNAL, REST, SAMPLES})
 
 
+@pytest.mark.fault(46)
 def test_a_kill_at_any_line_loses_nothing(run: Path) -> None:
     whole, read = (run / JOURNAL).read_bytes(), read_journal(run / JOURNAL)
 
@@ -318,6 +320,7 @@ def test_a_kill_at_any_line_loses_nothing(run: Path) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.fault(46)
 def test_a_kill_at_any_line_of_an_undo_loses_nothing(run: Path) -> None:
     whole, read = (run / JOURNAL).read_bytes(), read_journal(run / JOURNAL)
 
@@ -344,6 +347,7 @@ def test_a_kill_at_any_line_of_an_undo_loses_nothing(run: Path) -> None:
 # ---- damage --------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(47)
 @pytest.mark.parametrize("name", [REST, SAMPLES])
 def test_a_file_that_is_torn_or_changed_is_found_by_every_reader(run: Path, name: str) -> None:
     compact(run)
@@ -360,6 +364,7 @@ def test_a_file_that_is_torn_or_changed_is_found_by_every_reader(run: Path, name
     verify_run(run)
 
 
+@pytest.mark.fault(47)
 def test_a_file_that_is_missing_or_of_another_run(run: Path, tmp_path: Path) -> None:
     compact(run)
     other = write(tmp_path / "other", KINDS["served"]())
