@@ -18,7 +18,7 @@ from bench.results import schema as summary_schema
 from bench.results import summary
 from bench.serving import datasets, stream_events
 from bench.sides import packages, pins
-from bench.store import chain, compacted, journal_limits, parquet_pages, replay, row_blocks, schema, values
+from bench.store import chain, journal_limits, parquet_numbers, replay, row_blocks, schema, values
 from bench.store import files as store_files
 from bench.texts import MAX_BYTES as TEXT_BYTES
 from bench.workloads.file import MAX_LINE_BYTES as PROMPT_BYTES
@@ -95,8 +95,8 @@ BOUNDS = {
     "A journal has at most {} MiB": chain.MAX_BYTES // MIB,
     "unpacked, {} records": chain.MAX_RECORDS,
     "beside it. It has at most {} MiB": chain.MAX_BYTES // MIB,
-    "a page has at most {} MiB unpacked": parquet_pages.MOST_PAGE_BYTES // MIB,
-    "and {} of its rows are unpacked": compacted.AT_ONCE,
+    "a child that gets {} MiB of memory": parquet_numbers.MEMORY_BYTES // MIB,
+    "MiB of memory and {} s of": parquet_numbers.CPU_S,
     "{} lists and objects, 600,000 keys": chain.MOST_IN_ALL.containers,
     "200,000 lists and objects, {} keys": chain.MOST_IN_ALL.keys,
     "{} rows, ": replay.MOST_ROWS,

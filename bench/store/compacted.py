@@ -10,33 +10,40 @@ from __future__ import annotations
 import hashlib
 import importlib
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager
+import subprocess
+import sys
+import tempfile
+from array import array
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from bench.bounded import read_bounded, why
 from bench.errors import UsageError
-from bench.formatting import MIB, one_line
-from bench.store import parquet_pages
+from bench.formatting import one_line
+from bench.store import parquet_numbers
 from bench.store.chain import BEGINNING, MAX_BYTES, MAX_LINE_BYTES, MOST_IN_ALL
 from bench.store.files import canonical_json, strict_json
 from bench.store.line_numbers import CannotRebuild, line_of
 from bench.store.packed import CannotUnpack
+from bench.store.parquet_numbers import Expected
+from bench.store.run_files import SAMPLES
 
 MISSING = "needs pyarrow: pip install 'inference-cost-bench[parquet]'"
 MOST_HEAD_BYTES = 4096
 MOST_NUMBERS = MOST_IN_ALL.values + MOST_IN_ALL.containers
 AT_ONCE = 1 << 16  # rows that are unpacked at a time
-DIGITS, POWER = "digits", "power"
 # A row is a number: the record it is of (1 is the first), what that is about, where in it the number is, and
 # its value, which is the digits times ten to the power.
 COLUMNS = {
     "record": "int32", "kind": "string", "group": "string", "row": "string", "path": "string",
-    DIGITS: "int64", POWER: "int32",
+    "digits": "int64", "power": "int32",
 }  # fmt: skip
-_OURS = "parquet-cpp-arrow"
+EXPECTED = Expected(COLUMNS, MOST_NUMBERS, AT_ONCE)
+# The allocator that reserves no addresses; a child needs nothing else of ours.
+_ENVIRONMENT = {"ARROW_DEFAULT_MEMORY_POOL": "system", "OMP_NUM_THREADS": "1"}
+Numbers = Callable[[bytes, Expected], Iterator[tuple[int, int]]]
 
 
 @dataclass(frozen=True)
@@ -53,13 +60,58 @@ class Head:
         return canonical_json(asdict(self)).encode() + b"\n"
 
 
-def rebuilt(frames: BinaryIO, samples: Path) -> BinaryIO:
+def in_a_child(data: bytes, expected: Expected) -> Iterator[tuple[int, int]]:
+    """Yield the digits and the power of each number of a Parquet file, which a child reads with limits.
+
+    Raises CannotUnpack if it finds anything else, or is ended.
+    """
+    with tempfile.TemporaryFile() as file:
+        file.write(data)
+        file.seek(0)
+        child = subprocess.Popen(
+            [sys.executable, "-I", parquet_numbers.__file__, parquet_numbers.request(expected)],
+            stdin=file, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd="/", env=_ENVIRONMENT,
+        )  # fmt: skip
+    assert child.stdout is not None
+    try:
+        while part := _part(child.stdout, expected.at_once):
+            yield from zip(*part, strict=True)
+    finally:
+        child.kill()
+        with child:
+            pass
+
+
+def _part(out: IO[bytes], most: int) -> list[array[int]] | None:
+    """Return the next digits and powers that a child has found; None at their end."""
+    (count,) = parquet_numbers.COUNT.unpack(_exactly(out, parquet_numbers.COUNT.size))
+    if count == parquet_numbers.END:
+        return None
+    if not 0 < count <= most:
+        reason = out.read(parquet_numbers.MOST_REASON).decode(errors="replace")
+        raise CannotUnpack(f"{SAMPLES} {one_line(reason)}")
+    found = []
+    for _, kind in (parquet_numbers.DIGITS, parquet_numbers.POWER):
+        numbers = array(kind)
+        numbers.frombytes(_exactly(out, count * numbers.itemsize))
+        found.append(numbers)
+    return found
+
+
+def _exactly(out: IO[bytes], size: int) -> bytes:
+    data = out.read(size)
+    if len(data) < size:
+        raise CannotUnpack(f"{SAMPLES} cannot be read: pyarrow has ended")
+    return data
+
+
+def rebuilt(frames: BinaryIO, samples: Path, numbers: Numbers = in_a_child) -> BinaryIO:
     """Return a reader of the journal whose frames and numbers these are, byte for byte as it was.
 
     Its ``read`` and ``readline`` raise CannotUnpack, also for a Parquet file that is torn or was changed, and
-    UsageError without pyarrow.
+    UsageError without pyarrow. ``close`` ends the child that reads the numbers.
     """
-    return io.BufferedReader(_Rebuilt(_lines(frames, samples)))
+    return io.BufferedReader(_Rebuilt(_lines(frames, samples, numbers)))
 
 
 def head_of(frames: BinaryIO, samples: Path) -> Head:
@@ -73,8 +125,12 @@ def head_of(frames: BinaryIO, samples: Path) -> Head:
 
 
 class _Rebuilt(io.RawIOBase):
-    def __init__(self, lines: Iterator[bytes]) -> None:
+    def __init__(self, lines: Generator[bytes]) -> None:
         self._lines, self._rest = lines, memoryview(b"")
+
+    def close(self) -> None:
+        self._lines.close()
+        super().close()
 
     def readable(self) -> bool:
         return True
@@ -87,9 +143,11 @@ class _Rebuilt(io.RawIOBase):
         return len(part)
 
 
-def _lines(frames: BinaryIO, samples: Path) -> Iterator[bytes]:
+def _lines(frames: BinaryIO, samples: Path, read: Numbers) -> Generator[bytes]:
     head = _head(frames)
-    numbers = iter(_Numbers(_samples(samples, head), samples))
+    data = _samples(samples, head)
+    parquet()
+    numbers = read(data, EXPECTED)
     digest, size, count = BEGINNING.digest, 0, 0
     while frame := frames.readline(MAX_LINE_BYTES):
         try:
@@ -137,48 +195,3 @@ def parquet() -> Any:
         return importlib.import_module("pyarrow.parquet")
     except ImportError:
         raise UsageError(f"a compacted journal {MISSING}") from None
-
-
-class _Numbers:
-    """The numbers of a Parquet file, which are unpacked in bounded pieces."""
-
-    def __init__(self, data: bytes, path: Path) -> None:
-        self._data, self._path = data, path
-        parquet()
-        with self._refusing():
-            self._must_fit(self._opened())
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        """Yield the digits and the power of each number, oldest first. Raises CannotUnpack."""
-        with self._refusing():
-            for batch in self._opened().iter_batches(AT_ONCE, columns=[DIGITS, POWER], use_threads=False):
-                if any(column.null_count for column in batch.columns):
-                    raise ValueError("has a row without a number")
-                yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
-
-    def _opened(self) -> Any:
-        arrow = importlib.import_module("pyarrow")
-        limits = {"thrift_string_size_limit": MIB, "thrift_container_size_limit": 1 << 16}
-        return parquet().ParquetFile(arrow.BufferReader(self._data), pre_buffer=False, **limits)
-
-    @contextmanager
-    def _refusing(self) -> Iterator[None]:
-        """Turn what pyarrow says of a file, and what is said of it here, into CannotUnpack."""
-        arrow = importlib.import_module("pyarrow")
-        try:
-            yield
-        except (arrow.ArrowException, OSError, ValueError) as bad:
-            raise CannotUnpack(f"{self._path.name} {one_line(str(bad)[:200])}") from None
-
-    def _must_fit(self, file: Any) -> None:
-        about = file.metadata
-        found = {field.name: str(field.type) for field in file.schema_arrow}
-        if found != COLUMNS or len(file.schema_arrow) != len(COLUMNS) or about.metadata:
-            raise ValueError("has other columns than samples have")
-        if about.num_rows > MOST_NUMBERS or not about.created_by.startswith(_OURS):
-            raise ValueError(f"has more than {MOST_NUMBERS} numbers, or was written by another program")
-        for group in map(about.row_group, range(about.num_row_groups)):
-            for column in map(group.column, range(group.num_columns)):
-                begin = column.dictionary_page_offset or column.data_page_offset
-                begin = min(begin, column.data_page_offset)
-                parquet_pages.must_be_modest(self._data, begin, begin + column.total_compressed_size)

@@ -87,7 +87,11 @@ def opened(path: Path) -> Iterator[BinaryIO]:
     """
     with refusing(path), open_regular(path, follow=False) as file:
         lines = unpacked(file, MAX_BYTES) if path.suffix == ".gz" else file
-        yield rebuilt(lines, path.with_name(SAMPLES)) if path.name == REST else lines
+        if path.name == REST:
+            with rebuilt(lines, path.with_name(SAMPLES)) as again:
+                yield again
+        else:
+            yield lines
 
 
 @contextmanager

@@ -9,10 +9,12 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -23,8 +25,8 @@ from bench.errors import BenchError, ExitCode, IntegrityError, UsageError
 from bench.results.compacting import LeftAlone, compact_run, restore_run
 from bench.results.summary import RUN_JSON, from_journal, load_run
 from bench.results.verify import verify_run
-from bench.store import compacted, compaction, parquet_pages
-from bench.store.journal import Journal, read_journal
+from bench.store import compacted, compaction, parquet_numbers
+from bench.store.journal import Journal, opened, read_journal
 from bench.store.journal_end import last_digest, records_up_to
 from bench.store.replay import journal_of
 from bench.store.run_files import JOURNAL, PACKED, REST, SAMPLES
@@ -46,6 +48,13 @@ PAYLOADS = st.dictionaries(
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     return write(tmp_path / "run", KINDS["mixed"]())
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read Parquet in this process, which is sound there and saves a child for each reading."""
+    again = partial(compacted.rebuilt, numbers=compaction._ours)
+    monkeypatch.setattr("bench.store.journal.rebuilt", again)
 
 
 def compact(directory: Path) -> str:
@@ -94,7 +103,9 @@ def test_a_committed_run_becomes_smaller_than_gzip_makes_it(name: str, tmp_path:
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(PAYLOADS, max_size=6), st.integers(0, 3))
-def test_any_journal_comes_back(tmp_path: Path, payloads: list[dict[str, Any]], again: int) -> None:
+def test_any_journal_comes_back(
+    tmp_path: Path, quick: None, payloads: list[dict[str, Any]], again: int
+) -> None:
     journal = tmp_path / JOURNAL
     journal.unlink(missing_ok=True)
     with Journal.create(journal, clock) as file:
@@ -295,6 +306,7 @@ def states(run: Path, do: Callable[[], object], again: Callable[[], object]) -> 
 
 
 @pytest.mark.fault(46)
+@pytest.mark.usefixtures("quick")
 def test_a_kill_at_any_line_loses_nothing(run: Path) -> None:
     whole, read = (run / JOURNAL).read_bytes(), read_journal(run / JOURNAL)
 
@@ -321,6 +333,7 @@ def test_a_kill_at_any_line_loses_nothing(run: Path) -> None:
 
 
 @pytest.mark.fault(46)
+@pytest.mark.usefixtures("quick")
 def test_a_kill_at_any_line_of_an_undo_loses_nothing(run: Path) -> None:
     whole, read = (run / JOURNAL).read_bytes(), read_journal(run / JOURNAL)
 
@@ -349,6 +362,7 @@ def test_a_kill_at_any_line_of_an_undo_loses_nothing(run: Path) -> None:
 
 @pytest.mark.fault(47)
 @pytest.mark.parametrize("name", [REST, SAMPLES])
+@pytest.mark.usefixtures("quick")
 def test_a_file_that_is_torn_or_changed_is_found_by_every_reader(run: Path, name: str) -> None:
     compact(run)
     whole = (run / name).read_bytes()
@@ -411,10 +425,10 @@ def test_a_forged_file_of_numbers(run: Path) -> None:
         "do not make the journal": digits([known[0] + 1, *known[1:]]),
         "fewer numbers": table.slice(0, count - 1),
         "more numbers": pa.concat_tables([table, table.slice(0, 1)]),
-        "without a number": digits([None, *known[1:]]),
+        "NoneType": digits([None, *known[1:]]),
         "with a power of ten": table.set_column(6, "power", pa.array([1] * count, pa.int32())),
         "other columns": table.drop_columns(["row"]),
-        "columns than": table.set_column(6, "power", pa.array([0] * count, pa.int64())),
+        "columns than samples": table.set_column(6, "power", pa.array([0] * count, pa.int64())),
         f"more than {compacted.MOST_NUMBERS} numbers": None,
     }.items():
         if forged is None:
@@ -429,16 +443,47 @@ def test_a_forged_file_of_numbers(run: Path) -> None:
     assert SAMPLES in refusal(run)
 
 
-def test_a_page_that_would_fill_the_memory_is_not_unpacked(run: Path) -> None:
+@pytest.mark.parametrize(
+    ("instead", "said"),
+    [
+        ("import os; os.abort()", "pyarrow has ended"),
+        ("bytearray(2 << 30)", "samples.parquet MemoryError"),
+        ("raise ValueError('ill\\x1b')", "samples.parquet ill"),
+        ("sys.stdout.buffer.write(COUNT.pack(5)); sys.exit()", "pyarrow has ended"),
+        ("sys.stdout.buffer.write(COUNT.pack(1 << 30)); sys.exit()", "samples.parquet "),
+    ],
+)
+def test_a_child_that_fails(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, instead: str, said: str
+) -> None:
     compact(run)
-    table = pq.read_table(run / SAMPLES)
-    paths = ["x" * parquet_pages.MOST_PAGE_BYTES, *table["path"].to_pylist()[1:]]
-    data = parquet(table.set_column(4, "path", pa.array(paths)), use_dictionary=False)
-    assert len(data) < 1 << 20
-    forge(run, data)
-    before = pa.total_allocated_bytes()
-    assert "page of more than 16 MiB" in refusal(run)
-    assert pa.total_allocated_bytes() - before < 1 << 20
+    begin = "    arrow, parquet ="
+    source = Path(parquet_numbers.__file__).read_text()
+    assert source.count(begin) == 1
+    (tmp_path / "child.py").write_text(source.replace(begin, f"    {instead}\n{begin}"))
+    monkeypatch.setattr(parquet_numbers, "__file__", str(tmp_path / "child.py"))
+    found = refusal(run)
+    assert said in found
+    assert "\x1b" not in found
+
+
+def test_a_reader_that_stops_early_leaves_no_child(run: Path) -> None:
+    compact(run)
+    with opened(run / REST) as lines:
+        assert lines.readline()
+        assert psutil.Process().children()
+    assert psutil.Process().children() == []
+
+
+def test_the_child_takes_nothing_from_where_the_user_stands(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compact(run)
+    for name in ("json", "struct", "pyarrow", "sitecustomize", "resource"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit(9)")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    verify_run(run)
 
 
 def test_a_head_that_says_something_else(run: Path) -> None:
