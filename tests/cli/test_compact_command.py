@@ -52,6 +52,42 @@ def test_every_command_says_the_same_of_a_compacted_run(bench: Bench, out: Path,
     assert said(bench, out, run) == before
 
 
+def test_a_run_without_its_samples_is_still_listed_and_compared(bench: Bench, out: Path) -> None:
+    bench("compact", out / "a")
+    before = said(bench, out, "a")
+    for name in (REST, SAMPLES):
+        (out / "a" / name).unlink()
+    after = said(bench, out, "a")
+    lost = {
+        " ".join(words): now.returncode
+        for words, was, now in zip(COMMANDS, before, after, strict=True)
+        if was != now
+    }
+    assert lost.pop("list runs DIR --json") == 0  # which has the digest of each journal
+    assert lost == dict.fromkeys(
+        (
+            "compare RUN --examples 2",
+            "gate RUN",
+            "explain RUN plain --json",
+            "price RUN --usd-per-hour 2 --json",
+        ),
+        ExitCode.USAGE,
+    )
+    assert bench("verify", out / "a").returncode == ExitCode.USAGE
+
+
+def test_a_list_sees_that_the_numbers_were_altered(bench: Bench, out: Path) -> None:
+    bench("compact", out)
+    assert "unreadable" not in bench("list", "runs", out).stdout
+    samples = out / "a" / SAMPLES
+    whole = samples.read_bytes()
+    samples.write_bytes(whole[:-1] + b"2")
+    listed = bench("list", "runs", out, "--json").stdout
+    assert "samples.parquet is torn, or was changed" in listed
+    samples.write_bytes(whole)
+    assert "unreadable" not in bench("list", "runs", out).stdout
+
+
 def test_a_directory_of_runs_and_back(bench: Bench, out: Path) -> None:
     whole = {run: (run / JOURNAL).read_bytes() for run in out.iterdir()}
     (out / "b" / JOURNAL).write_bytes(whole[out / "b"].rpartition(b"\n{")[0] + b"\n")
