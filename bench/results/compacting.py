@@ -10,7 +10,7 @@ from bench.errors import UsageError
 from bench.formatting import format_mib, one_line
 from bench.results.verify import verify_run
 from bench.store import compaction
-from bench.store.compacted import parquet
+from bench.store.compacted import require_pyarrow
 from bench.store.journal import read_journal
 from bench.store.replay import journal_of, judging
 from bench.store.run_files import REST, RUN_JSON, SAMPLES
@@ -29,7 +29,7 @@ def compact_run(directory: Path, before: datetime | None, *, only_look: bool) ->
     LeftAlone for a run that is compacted, is not finished or ended later; UsageError for a directory that
     holds no run or is in use, and without pyarrow; IntegrityError for one that `bench verify` refuses.
     """
-    parquet()
+    require_pyarrow()
     journal = _closed(directory, before)
     if only_look:
         return f"would be compacted: {format_mib(journal.stat().st_size)} MiB of {journal.name}"

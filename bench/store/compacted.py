@@ -8,7 +8,7 @@ writes both files.
 from __future__ import annotations
 
 import hashlib
-import importlib
+import importlib.util
 import io
 import subprocess
 import sys
@@ -17,7 +17,7 @@ from array import array
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, BinaryIO
 
 from bench.bounded import read_bounded, why
 from bench.errors import UsageError
@@ -69,7 +69,7 @@ def in_a_child(data: bytes, expected: Expected) -> Iterator[tuple[int, int]]:
         file.write(data)
         file.seek(0)
         child = subprocess.Popen(
-            [sys.executable, "-I", parquet_numbers.__file__, parquet_numbers.request(expected)],
+            [sys.executable, "-E", "-P", parquet_numbers.__file__, parquet_numbers.request(expected)],
             stdin=file, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd="/", env=_ENVIRONMENT,
         )  # fmt: skip
     assert child.stdout is not None
@@ -117,7 +117,7 @@ def rebuilt(frames: BinaryIO, samples: Path, numbers: Numbers = in_a_child) -> B
 def head_of(frames: BinaryIO, samples: Path) -> Head:
     """Read what a compacted journal was, without its numbers, for which nothing is needed but the digest of
     their file. Raises CannotUnpack if a file is damaged or they do not belong together."""
-    head = _head(frames)
+    head = noted(frames)
     _samples(samples, head)
     while frames.read(1 << 16):  # to its end, where gzip keeps its checksum
         pass
@@ -144,9 +144,9 @@ class _Rebuilt(io.RawIOBase):
 
 
 def _lines(frames: BinaryIO, samples: Path, read: Numbers) -> Generator[bytes]:
-    head = _head(frames)
+    head = noted(frames)
     data = _samples(samples, head)
-    parquet()
+    require_pyarrow()
     numbers = read(data, EXPECTED)
     digest, size, count = BEGINNING.digest, 0, 0
     while frame := frames.readline(MAX_LINE_BYTES):
@@ -154,11 +154,8 @@ def _lines(frames: BinaryIO, samples: Path, read: Numbers) -> Generator[bytes]:
             line = line_of(frame, digest, numbers)
         except CannotRebuild as bad:
             raise CannotUnpack(f"{samples.name} {bad}") from None
-        digest, size, count = (
-            hashlib.sha256(line.removesuffix(b"\n")).hexdigest(),
-            size + len(line),
-            count + 1,
-        )
+        digest = hashlib.sha256(line.removesuffix(b"\n")).hexdigest()
+        size, count = size + len(line), count + 1
         yield line
     if next(numbers, None) is not None:
         raise CannotUnpack(f"{samples.name} has more numbers than its journal")
@@ -166,7 +163,8 @@ def _lines(frames: BinaryIO, samples: Path, read: Numbers) -> Generator[bytes]:
         raise CannotUnpack("frames and numbers do not make the journal that was compacted")
 
 
-def _head(frames: BinaryIO) -> Head:
+def noted(frames: BinaryIO) -> Head:
+    """Read the first line of the frames, and nothing else. Raises CannotUnpack if it is another one."""
     line = frames.readline(MOST_HEAD_BYTES)
     try:
         found = strict_json(line)
@@ -189,9 +187,7 @@ def _samples(path: Path, head: Head) -> bytes:
     return data
 
 
-def parquet() -> Any:
-    """Return ``pyarrow.parquet``. Raises UsageError without it."""
-    try:
-        return importlib.import_module("pyarrow.parquet")
-    except ImportError:
-        raise UsageError(f"a compacted journal {MISSING}") from None
+def require_pyarrow() -> None:
+    """Raise UsageError if pyarrow is not installed. It is not imported: a child does that."""
+    if importlib.util.find_spec("pyarrow") is None:
+        raise UsageError(f"a compacted journal {MISSING}")

@@ -22,9 +22,10 @@ from bench.bounded import open_regular
 from bench.errors import BenchError, IntegrityError, OnFailure, UsageError
 from bench.store import parquet_numbers
 from bench.store.chain import BEGINNING, MAX_BYTES, MOST_IN_A_LINE
-from bench.store.compacted import COLUMNS, Head, parquet, rebuilt
+from bench.store.compacted import COLUMNS, Head, noted, rebuilt, require_pyarrow
 from bench.store.files import naming, strict_json, sync_directory
 from bench.store.journal import lines_of, opened, refusing
+from bench.store.journal_end import records_up_to
 from bench.store.line_numbers import Sample, frame_of, in_unicode
 from bench.store.packed import unpacked
 from bench.store.parquet_numbers import Expected
@@ -44,7 +45,8 @@ def compact(journal: Path) -> None:
     again from what was written; BenchError if nothing can be written. The journal is then untouched.
     """
     directory, mode = journal.parent, _mode(journal)
-    _must_be_free(directory)
+    require_pyarrow()
+    _must_be_free(directory, journal)
     with (
         naming("compact", journal),
         _beside(directory / REST) as rest,
@@ -69,7 +71,10 @@ def undo(directory: Path) -> None:
     if not os.path.lexists(rest):
         raise UsageError(f"{directory} is not compacted")
     with naming("restore the journal of", directory):
-        if not any(os.path.lexists(directory / name) for name in JOURNALS if name != REST):
+        others = [directory / name for name in JOURNALS if os.path.lexists(directory / name)][:-1]
+        if others:
+            _must_be_of(others[0], rest)
+        else:
             with _beside(directory / JOURNAL) as journal:
                 with opened(rest) as lines, _synced(journal, _mode(rest)) as file:
                     for line in lines_of(lines, rest):
@@ -81,9 +86,20 @@ def undo(directory: Path) -> None:
         sync_directory(directory)
 
 
-def _must_be_free(directory: Path) -> None:
-    if os.path.lexists(directory / SAMPLES) and not os.path.lexists(directory / REST):
+def _must_be_free(directory: Path, journal: Path) -> None:
+    if os.path.lexists(directory / REST):
+        _must_be_of(journal, directory / REST)
+    elif os.path.lexists(directory / SAMPLES):
         raise UsageError(f"{directory / SAMPLES} is not of a compaction; move it to another place")
+
+
+def _must_be_of(journal: Path, rest: Path) -> None:
+    """Raise IntegrityError unless ``rest`` is what a compaction of this journal has left, which may have gone
+    on since. Without this, a journal that was copied here would be the end of the one that is compacted."""
+    with refusing(rest), open_regular(rest, follow=False) as file:
+        known = noted(unpacked(file, MAX_BYTES)).journal_sha256
+    if records_up_to(journal, known) is None:
+        raise IntegrityError(f"{rest} is of another journal than {journal.name}; keep one of them")
 
 
 def _mode(path: Path) -> int:
@@ -156,10 +172,10 @@ def _ours(data: bytes, expected: Expected) -> Iterator[tuple[int, int]]:
 @contextmanager
 def _table(file: IO[bytes]) -> Iterator[Callable[[int, Mapping[str, Any], list[Sample]], None]]:
     """Give a function that adds the numbers of a record to a Parquet file, which has a row for each."""
-    writer_of, arrow = parquet().ParquetWriter, importlib.import_module("pyarrow")
+    arrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
     schema = arrow.schema([(name, getattr(arrow, kind)()) for name, kind in COLUMNS.items()])
     waiting: dict[str, list[Any]] = {name: [] for name in COLUMNS}
-    with writer_of(
+    with parquet.ParquetWriter(
         file, schema, compression="zstd", compression_level=_LEVEL_OF_ZSTD, store_schema=False,
         use_dictionary=[name for name in COLUMNS if name != DIGITS],
         column_encoding={DIGITS: "BYTE_STREAM_SPLIT"},

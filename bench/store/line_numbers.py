@@ -19,6 +19,7 @@ from typing import NamedTuple
 from bench.store.chain import MOST_IN_A_LINE
 
 WHOLE, OTHER, PREV, CHECK = b"\x01", b"\x02", b"\x03", b"\x04"
+_MOST_PLACES = MOST_IN_A_LINE.values + MOST_IN_A_LINE.containers  # a comma or a bracket is before each
 _MOST_DIGITS, _MOST, _MOST_POWER = 20, 2**63, 1000
 LONGEST_PATH = 120  # characters; a line may have a key of megabytes, and many numbers below it
 _BELOW, _ABOVE = -(2**63), 2**63
@@ -73,8 +74,8 @@ def line_of(frame: bytes, prev: str, numbers: Iterator[tuple[int, int]]) -> byte
     Raises CannotRebuild if there are too few, or more places than a line may have values.
     """
     places = frame.count(WHOLE) + frame.count(OTHER)
-    if places > MOST_IN_A_LINE.values:
-        raise CannotRebuild(f"is asked for more than {MOST_IN_A_LINE.values} numbers of a line")
+    if places > _MOST_PLACES:
+        raise CannotRebuild(f"is asked for more than {_MOST_PLACES} numbers of a line")
     parts = _MARKS.split(frame.decode("latin-1"))  # each byte is a letter, and comes back as it was
     found = list(islice(numbers, places))
     if len(found) < places:

@@ -23,7 +23,7 @@ from rich_runs import KINDS, write
 
 from bench.errors import BenchError, ExitCode, IntegrityError, UsageError
 from bench.results.compacting import LeftAlone, compact_run, restore_run
-from bench.results.summary import RUN_JSON, from_journal, load_run
+from bench.results.summary import RUN_JSON, from_journal, load_run, summary_bytes
 from bench.results.verify import verify_run
 from bench.store import compacted, compaction, parquet_numbers
 from bench.store.journal import Journal, opened, read_journal
@@ -193,14 +193,46 @@ def test_a_file_of_that_name_that_is_not_ours_stays(run: Path) -> None:
     assert (run / JOURNAL).exists()
 
 
+def test_what_is_compacted_is_not_lost_to_a_journal_that_was_copied_beside_it(
+    run: Path, tmp_path: Path
+) -> None:
+    other = write(tmp_path / "other", KINDS["served"]())
+    whole = (run / JOURNAL).read_bytes()
+    compact(run)
+    for name in (JOURNAL, RUN_JSON, "spec.yaml"):
+        (run / name).write_bytes((other / name).read_bytes())
+    verify_run(run)
+    for do in (compact, restore_run):
+        assert "of another journal" in refusal(run, do)
+    (run / JOURNAL).unlink()
+    compaction.undo(run)
+    assert (run / JOURNAL).read_bytes() == whole
+
+
+def test_a_compaction_that_was_cut_short_and_a_run_that_went_on(run: Path) -> None:
+    whole = (run / JOURNAL).read_bytes()
+    compact(run)
+    (run / JOURNAL).write_bytes(whole)
+    with Journal.reopen(run / JOURNAL, clock) as journal:
+        journal.append("run_finished", {})
+    longer = (run / JOURNAL).read_bytes()
+    (run / RUN_JSON).unlink()
+    content = json.loads(json.dumps(from_journal(run).to_json()))
+    (run / RUN_JSON).write_bytes(summary_bytes(content, run / JOURNAL))
+    compact(run)
+    restore_run(run)
+    assert (run / JOURNAL).read_bytes() == longer
+
+
 def test_links_are_not_followed(run: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.write_text("mine")
     (run / f".{SAMPLES}.tmp").symlink_to(other)
     (run / REST).symlink_to(other)
+    assert "is a link" in refusal(run, compact)
+    (run / REST).unlink()
     compact(run)
     assert other.read_text() == "mine"
-    assert not (run / REST).is_symlink()
     whole = (run / SAMPLES).read_bytes()
     (run / SAMPLES).unlink()
     other.write_bytes(whole)

@@ -79,7 +79,7 @@ def test_too_few_numbers_and_too_many_places() -> None:
         line_of(frame, PREVIOUS, iter([(samples[0].digits, 0)]))
     with pytest.raises(CannotRebuild, match="power of ten"):
         line_of(frame, PREVIOUS, iter([(1, 0), (2, 1)]))
-    many = b"[" + WHOLE * (MOST_IN_A_LINE.values + 1) + b"]"
+    many = b"[" + WHOLE * (MOST_IN_A_LINE.values + MOST_IN_A_LINE.containers + 1) + b"]"
     with pytest.raises(CannotRebuild, match="more than"):
         line_of(many, PREVIOUS, iter([(1, 0)] * len(many)))
 
