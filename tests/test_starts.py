@@ -52,6 +52,7 @@ KNOWN = {
     ("serving.server", "subprocess.Popen"): "a server and its keeper",
     ("sides.commands", "run_whole"): "the build of a commit",
     ("sides.git", "run_whole"): "git",
+    ("store.compacted", "subprocess.Popen"): "the reader of a compacted journal",
 }
 # What has no ``env=``: it hands on the environment of a process that was given an allow-list itself.
 INHERITS = {("serving.keeper", "subprocess.Popen")}
