@@ -19,7 +19,7 @@ from bench.measure import passes, suites, token_drift
 from bench.measure.arm import ArmUnderTest, RunContext, open_worker, tidy
 from bench.measure.asked import prompts_of
 from bench.measure.events import Ended
-from bench.measure.models import record_models
+from bench.measure.models import models_by_key, record_models
 from bench.measure.pairs import Finished, Pairs
 from bench.measure.row import VariantRun
 from bench.measure.served import ServedRun, measure_alone
@@ -127,6 +127,8 @@ class GroupRun:
             if self._failed is not None:  # do not start a broken baseline again for every variant
                 reason = f"{variant.name} was not measured: the baseline has failed ({self._failed})"
                 raise VariantFailed(Outcome.BASELINE_FAILED, reason)
+            for _key, model in models_by_key(variant):  # one that cannot be fetched starts no process
+                self.fetch(model)
             pairs = self._pairs_of(row)
             pairs.first()
             if pairs.units:

@@ -28,7 +28,7 @@ from bench.models.reference import LocalModel
 from bench.optimisations import routes
 from bench.records import Exported
 from bench.results.verify import SPEC_YAML, same_spec
-from bench.runs.run import fetcher
+from bench.runs.fetching import fetcher
 from bench.store.directories import delete
 from bench.store.files import naming
 from bench.store.replay import load_record

@@ -9,7 +9,7 @@ Everything goes into a journal. Verdicts are made from the journal by ``bench/ga
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import tee
 from pathlib import Path
@@ -28,14 +28,14 @@ from bench.measure.events import Noted, Tell, nobody
 from bench.measure.interrupt import Interrupt
 from bench.measure.units import UnitExtras
 from bench.metrics.unit_ratios import MEMORY
-from bench.models.reference import Progress
 from bench.records import Json
 from bench.report.gate import beforehand
 from bench.runs.before_measuring import price_of_spec
 from bench.runs.directory import new_directory
+from bench.runs.fetching import OnProgress, fetcher
 from bench.runs.gate_price import at_base_prices, charged_threads, of_both, price_at
 from bench.runs.meters import check_meters
-from bench.runs.run import begin, evaluation_text, fetcher, finishing
+from bench.runs.run import begin, evaluation_text, finishing
 from bench.runs.sides import (
     Fetch,
     against,
@@ -56,7 +56,6 @@ from bench.store.files import write_atomic
 from bench.store.replay import newest_first
 from bench.store.run_lock import run_lock
 
-OnProgress = Callable[[Progress], None]
 CALIBRATION_UNITS = 20
 UNIT_BATCHES = 4
 

@@ -69,7 +69,7 @@ def same_models(before: RunRecord, spec: Spec, fetch: Callable[[ModelRef], Local
                 continue
             for key, model in models_by_key(arm):
                 known = row.model if key == OWN else row.models.get(key, {})
-                if what := changed_digest(known, model_record(fetch(model))):
+                if known and (what := changed_digest(known, model_record(fetch(model)))):
                     of = arm.name if key == OWN else f"{key} of {arm.name}"
                     raise _refused(before, f"{what} of {of}")
 

@@ -10,7 +10,7 @@ end ``run.json`` is made from the journal by the function that ``bench verify`` 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
@@ -29,17 +29,13 @@ from bench.measure.clock import utc_now
 from bench.measure.events import Noted, Tell, nobody
 from bench.measure.group import GroupRun
 from bench.measure.interrupt import Interrupt
-from bench.measure.lm_eval_tasks import list_tasks
-from bench.measure.models import models_by_key
 from bench.measure.pairs import Pairs
 from bench.measure.refining import Budget, refine
-from bench.models.disk_cache import file_sha256
-from bench.models.fetch import ensure
-from bench.models.reference import LocalModel, ModelRef, Progress
 from bench.pricing.cost import Price, kept_price
 from bench.records import Json
 from bench.runs.before_measuring import price_of_spec, price_to_keep
 from bench.runs.directory import new_directory, write_summary
+from bench.runs.fetching import OnProgress, fetcher
 from bench.runs.resume import Done, continued, may_continue, own_files, same_models
 from bench.store.device_lock import device_locks
 from bench.store.files import write_atomic
@@ -49,8 +45,6 @@ from bench.store.run_lock import machine_lock, run_lock
 from bench.store.schema import must_be_readable
 from bench.store.source import source_digest
 from bench.texts import EvaluationText, read_text
-
-OnProgress = Callable[[Progress], None]
 
 
 def run_spec(
@@ -69,13 +63,13 @@ def run_spec(
 
     While another run of this user measures on this machine, this one waits, with nothing written yet. Raises
     UsageError or IncomparableError before anything is written, InterruptedRun after Ctrl-C (what was measured
-    is kept). A variant that fails does not raise: its row gives the reason.
+    is kept). A variant that fails does not raise, nor if its model cannot be fetched: its row says why.
     """
     price, text = price_to_keep(spec), evaluation_text(spec)
     before = None if resume is None else load_record(own_files(resume))
     if before is not None:  # before this waits for another run, or fetches anything
         may_continue(before, spec, text.sha256, _inputs(spec), source_digest())
-    fetch = fetcher(spec, on_fetch)
+    fetch = fetcher(spec, on_fetch, tell)
     if before is not None:
         same_models(before, spec, fetch)
     with the_machine(spec, tell):
@@ -167,32 +161,6 @@ def finishing(directory: Path, journal: Journal, interrupt: Interrupt) -> Iterat
                     f"{journal.path} is another file now than this run has written, so it gets no summary"
                 )
             write_summary(directory)
-
-
-def fetcher(spec: Spec, on_fetch: OnProgress) -> Fetch:
-    """Fetch all models to this disk before anything is measured, and check each of them once. List the tasks
-    of lm-eval too, so that missing data is noticed now.
-
-    Return a function to call whenever a model is about to be loaded; it returns the fetched model. It raises
-    IntegrityError if a file of the model, or another file that the config names, has changed since: the
-    processes of one row would measure different things.
-    """
-    fetched = cache(lambda reference: ensure(reference, on_fetch))
-    arms = [arm for group in spec.groups for arm in group.arms]
-    inputs = {Path(file): digest for file, digest in digests(spec).items()}
-    for arm in arms:
-        for _key, model in models_by_key(arm):
-            fetched(model)
-    list_tasks(spec.drift)
-
-    def fetch(reference: ModelRef) -> LocalModel:
-        model = fetched(reference)
-        for file, digest in (inputs | dict(model.paths)).items():
-            if not file.is_file() or file_sha256(file) != digest:
-                raise IntegrityError(f"{file} changed during the run, so its rows would not be comparable")
-        return model
-
-    return fetch
 
 
 def evaluation_text(spec: Spec) -> EvaluationText:

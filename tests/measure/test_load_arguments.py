@@ -15,8 +15,7 @@ from bench.measure import passes
 from bench.measure.arm import load_arguments
 from bench.measure.group import GroupRun
 from bench.models.reference import LocalModel, LocalPath, ModelRef, SourceRecord
-from bench.runs import run as running
-from bench.runs import sides
+from bench.runs import fetching, sides
 
 
 @pytest.mark.parametrize(
@@ -70,9 +69,9 @@ def test_a_model_that_drafts_is_fetched_before_anything_is_measured(
     spec = read_config(tmp_path / "config.yaml")
     spec = replace(spec, groups=(replace(spec.groups[0], baseline=arm),))
     monkeypatch.setattr(
-        running, "ensure", lambda reference, _tell: fetched.append(reference) or local(reference)
+        fetching, "ensure", lambda reference, _tell: fetched.append(reference) or local(reference)
     )
-    running.fetcher(spec, lambda _progress: None)
+    fetching.fetcher(spec, lambda _progress: None)
     assert LocalPath(tmp_path / "small") in fetched
 
 

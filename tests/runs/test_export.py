@@ -181,7 +181,7 @@ def test_a_run_does_not_choose_what_is_fetched(
         raise BenchError("stop here")
 
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("bench.runs.run.ensure", ensure)
+    monkeypatch.setattr("bench.runs.fetching.ensure", ensure)
     run = begun(tmp_path, CONFIG.replace("{random: tiny-llama}", model))
     with pytest.raises(UsageError, match=r"is not on this disk; .* give --fetch if you want it"):
         export(run, "one-layer", tmp_path / "out", silent)

@@ -26,6 +26,7 @@ import pytest
 import yaml
 from byte_tokenizer import write_tokenizer
 from fakes import RUNTIMES, fake_model, fake_runtime, interpreter, said
+from ggufs import gguf
 from warm import Warm, forking
 
 from bench.cli.main_actions import EXIT_OF_STATUS
@@ -47,6 +48,7 @@ from bench.measure.events import Event, Noted, Tell
 from bench.models.fetch import ensure
 from bench.models.reference import Random
 from bench.results.summary import load_run, summarise
+from bench.runs import fetching
 from bench.runs import run as harness
 from bench.runs.run import run_spec
 from bench.store import files, journal
@@ -333,6 +335,77 @@ def test_a_baseline_that_fails_is_tried_once(tmp_path: Path) -> None:
         assert "SIGSEGV" in rows(found)[name]["reason"]
     assert [what for _who, what in log if "load" in what] == ["load"]
     assert found["comparisons"] == []
+
+
+@pytest.mark.usefixtures("fake_runtime")
+def test_a_file_that_cannot_be_converted_is_a_failed_row_and_the_others_finish(tmp_path: Path) -> None:
+    """It is sound for all that its header says, so it is refused by the conversion alone."""
+    file, told = tmp_path / "bad.gguf", list[Event]()
+    file.write_bytes(gguf())
+    bad = {"name": "bad", "model": {"path": str(file)}}
+    spec = config(tmp_path, [bad, variant(tmp_path, "good")], sweep={"requests": [2, 3]})
+    directory, data = run(spec, tmp_path, tell=told.append)
+    assert [(row["name"], row["status"]) for row in data["variants"]] == [
+        ("baseline", "ok"), ("bad", "load_error"), ("good", "ok"),
+    ] * 2  # fmt: skip
+    assert all("bad.gguf" in row["reason"] for row in data["variants"] if row["name"] == "bad")
+    assert data["status"] == "partial"
+    assert sum("bad.gguf" in one.text for one in told if isinstance(one, Noted)) == 2, "once a row, at once"
+    resumed = list[Event]()
+    run(spec, tmp_path, resume=directory, tell=resumed.append)
+    assert not [who for who, stage in map(said, resumed) if stage == "load"], "sound rows are kept"
+
+
+@pytest.mark.usefixtures("fake_runtime")
+def test_a_model_that_cannot_be_fetched_is_tried_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes minutes to find out that a large file is not converted."""
+    asked = list[object]()
+
+    def ensure_or_fail(reference: Any, tell: Any) -> Any:
+        asked.append(reference)
+        if reference.path.name == "a":
+            raise BenchError("the conversion was killed")
+        return ensure(reference, tell)
+
+    spec = config(tmp_path, [variant(tmp_path, "a"), variant(tmp_path, "b")])
+    monkeypatch.setattr(fetching, "ensure", ensure_or_fail)
+    _directory, data = run(spec, tmp_path)
+    assert rows(data)["a"]["reason"] == "the conversion was killed"
+    assert rows(data)["b"]["status"] == "ok"
+    assert len(asked) == len(set(asked)) == 3
+
+
+@pytest.mark.usefixtures("fake_runtime")
+def test_a_baseline_that_cannot_be_fetched_ends_the_run_before_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(reference: Any, tell: Any) -> Any:
+        raise BenchError(f"no {reference.path.name}")
+
+    spec = config(tmp_path, [variant(tmp_path, "a")])
+    monkeypatch.setattr(fetching, "ensure", fail)
+    with pytest.raises(BenchError, match="no base"):
+        run_spec(spec, tmp_path / "results")
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.usefixtures("fake_runtime")
+def test_changed_files_of_one_model_end_the_whole_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cache that does not match its digests is no failure of a row."""
+
+    def ensure_or_fail(reference: Any, tell: Any) -> Any:
+        if reference.path.name == "a":
+            raise IntegrityError("a file of the cache changed")
+        return ensure(reference, tell)
+
+    spec = config(tmp_path, [variant(tmp_path, "a")])
+    monkeypatch.setattr(fetching, "ensure", ensure_or_fail)
+    with pytest.raises(IntegrityError, match="of the cache"):
+        run_spec(spec, tmp_path / "results")
 
 
 @pytest.mark.usefixtures("fake_runtime")
@@ -696,7 +769,7 @@ def test_a_run_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
 def test_weights_that_change_during_a_run_end_it(tmp_path: Path) -> None:
     """The second pair would be of another model than the first."""
     spec = config(tmp_path, [variant(tmp_path, "a")], measure=TWO)
-    weights = next(iter(harness.ensure(spec.groups[0].variants[0].model).paths))[0]
+    weights = next(iter(ensure(spec.groups[0].variants[0].model).paths))[0]
 
     def change(_who: str, what: str) -> None:
         if what.startswith("pair 2"):
