@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from bench.formatting import MIB, one_line
 from bench.models.json_files import json_object
 
 TOKENIZER_BYTES = 256 * MIB
-
+SETTINGS = "tokenizer_config.json"
 
 # Classes with which transformers reads tokenizer.json as it stands there. With every other class it takes the
 # words and the merges from the file, and builds around them what its own code says.
@@ -28,17 +28,31 @@ BUILT: Mapping[str, Mapping[str, Any]] = {
 }  # fmt: skip
 
 
+# Keys under which files of transformers name tokens that a text is searched for before it is split.
+NAMED = (
+    "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token",
+    "additional_special_tokens", "extra_special_tokens",
+)  # fmt: skip
+MATCHED = ("lstrip", "rstrip", "single_word", "normalized")  # how a token is found in a text
+
+
 def why_other_tokens(directory: Path) -> str | None:
     """Return why transformers could make other tokens of a text than ``tokenizer.json`` says; None if it
     would not, as far as the files show it, and if there are no files."""
-    file, settings = directory / "tokenizer.json", directory / "tokenizer_config.json"
-    if not file.is_file() or not settings.is_file():
+    file = directory / "tokenizer.json"
+    if not file.is_file():
         return None
-    named = json_object(settings, TOKENIZER_BYTES).get("tokenizer_class")
+    held = json_object(file, TOKENIZER_BYTES)
+    return _other_special_tokens(directory, held) or _other_class(directory, held)
+
+
+def _other_class(directory: Path, held: Mapping[str, Any]) -> str | None:
+    """Return what is said of a class that does not take ``tokenizer.json`` as it stands; else None."""
+    settings = directory / SETTINGS
+    named = json_object(settings, TOKENIZER_BYTES).get("tokenizer_class") if settings.is_file() else None
     if named in AS_IT_STANDS:
         return None
     built = BUILT.get(str(named).removesuffix("Fast"))
-    held = json_object(file, TOKENIZER_BYTES)
     if built is not None and all(held.get(key) == value for key, value in built.items()):
         return None
     return (
@@ -46,6 +60,52 @@ def why_other_tokens(directory: Path) -> str | None:
         "way, and this engine as tokenizer.json says, so it could read other tokens: name TokenizersBackend "
         "there if the file is right"
     )
+
+
+def _other_special_tokens(directory: Path, held: Mapping[str, Any]) -> str | None:
+    """Return which token the files beside ``tokenizer.json`` name that transformers would look for in a text
+    and the file would not, or not in the same way; None if there is none."""
+    listed = held.get("added_tokens")
+    known = {
+        one.get("content"): [one.get(flag) for flag in MATCHED]
+        for one in (listed if isinstance(listed, list) else ())
+        if isinstance(one, Mapping) and isinstance(one.get("content"), str)
+    }
+    for name, content, flags in _named_tokens(directory):
+        how = "not there" if content not in known else "found in another way there"
+        if content not in known or (flags is not None and flags != known[content]):
+            return (
+                f"{name} has the token {content[:60]!r}, which is {how} in tokenizer.json (added_tokens): "
+                "transformers would read other tokens than this engine, so add it there"
+            )
+    return None
+
+
+def _named_tokens(directory: Path) -> Iterator[tuple[str, str, list[Any] | None]]:
+    """Yield (file, token, how it is found in a text) of every token that the files name; the last is None
+    where a file says nothing of it, or transformers goes by ``tokenizer.json``."""
+    for name in (SETTINGS, "special_tokens_map.json"):
+        path = directory / name
+        said = json_object(path, TOKENIZER_BYTES) if path.is_file() else {}
+        decoder = said.get("added_tokens_decoder")
+        for one in decoder.values() if name == SETTINGS and isinstance(decoder, Mapping) else ():
+            if isinstance(one, Mapping) and isinstance(one.get("content"), str):
+                yield name, one["content"], [one.get(flag, flag == "normalized") for flag in MATCHED]
+        for key in NAMED:
+            yield from ((name, content, None) for content in _contents(said.get(key)))
+    if (path := directory / "added_tokens.json").is_file():
+        yield from ((path.name, content, None) for content in json_object(path, TOKENIZER_BYTES))
+
+
+def _contents(value: Any) -> Iterator[str]:
+    """Yield the tokens that a value names: one as text or as an object, or several of them."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping) and isinstance(value.get("content"), str):
+        yield value["content"]
+    elif isinstance(value, Mapping | list):
+        for one in value.values() if isinstance(value, Mapping) else value:
+            yield from _contents(one)
 
 
 class PlainText(Engine):

@@ -189,6 +189,59 @@ def test_another_pre_tokenizer_than_that_of_the_class(llama: Path) -> None:
     assert "tokenizer_class GPT2Tokenizer" in str(why_other_tokens(llama))
 
 
+TOOL = {
+    "content": "<tool>", "lstrip": False, "rstrip": False, "single_word": False, "normalized": False,
+    "special": True,
+}  # fmt: skip
+WITH_TOOLS = "a  <tool>  b<tool>"
+
+
+@pytest.mark.parametrize(
+    ("file", "said", "held"),
+    [
+        ("tokenizer_config.json", {"added_tokens_decoder": {"260": TOOL}}, None),
+        ("tokenizer_config.json", {"added_tokens_decoder": {"260": {**TOOL, "lstrip": True}}}, TOOL),
+        ("tokenizer_config.json", {"added_tokens_decoder": {"260": TOOL}}, {**TOOL, "rstrip": True}),
+        ("tokenizer_config.json", {"pad_token": "<tool>"}, None),
+        ("tokenizer_config.json", {"pad_token": {**TOOL, "__type": "AddedToken"}}, None),
+        ("tokenizer_config.json", {"additional_special_tokens": ["<tool>"]}, None),
+        ("tokenizer_config.json", {"extra_special_tokens": {"tool_token": "<tool>"}}, None),
+        ("special_tokens_map.json", {"mask_token": "<tool>"}, None),
+        ("added_tokens.json", {"<tool>": 260}, None),
+        ("tokenizer_config.json", {"added_tokens_decoder": {"260": TOOL}}, TOOL),
+        ("tokenizer_config.json", {"added_tokens_decoder": {"300": TOOL}}, TOOL),
+        ("tokenizer_config.json", {"pad_token": "<tool>"}, {**TOOL, "lstrip": True}),
+        ("special_tokens_map.json", {"mask_token": "<tool>"}, TOOL),
+        ("tokenizer_config.json", {"added_tokens_decoder": {}}, {**TOOL, "lstrip": True}),
+    ],
+)
+def test_a_token_that_stands_beside_tokenizer_json_alone_is_refused(
+    tmp_path: Path, llama: Path, file: str, said: dict[str, Any], held: dict[str, Any] | None
+) -> None:
+    """transformers finds it in a text; the engine that reads one file split it into its letters."""
+    path, whole = llama / file, llama / "tokenizer.json"
+    path.write_text(json.dumps({**(json.loads(path.read_text()) if path.exists() else {}), **said}))
+    if held is not None:
+        words = json.loads(whole.read_text())
+        words["added_tokens"].append({"id": 260, **held})
+        whole.write_text(json.dumps(words))
+    theirs = transformers.AutoTokenizer.from_pretrained(llama, local_files_only=True)
+    ours = Tokenizer.from_file(str(whole))
+    same = (
+        theirs(WITH_TOOLS, add_special_tokens=False)["input_ids"]
+        == ours.encode(WITH_TOOLS, add_special_tokens=False).ids
+    )
+    assert same == (why_other_tokens(llama) is None)
+    if same:
+        read(tmp_path, {"path": str(llama)}, runtime={"name": "numpy"})
+        return
+    with pytest.raises(ConfigError, match=f"{file} has the token '<tool>', which is"):
+        read(tmp_path, {"path": str(llama)}, runtime={"name": "numpy"})
+    read(tmp_path, {"path": str(llama)})  # transformers reads all of its files
+    with pytest.raises(Unsupported, match="would read other tokens than this engine"):
+        numpy_engine.load(llama, Options(device="cpu", threads=1))
+
+
 @pytest.mark.parametrize("engine", ["llama-cpp", "onnxruntime", "openvino"])
 def test_an_engine_that_takes_no_random_weights(tmp_path: Path, engine: str) -> None:
     with pytest.raises(ConfigError, match=f"model: the {engine} engine needs a model's weights, not random"):
