@@ -21,6 +21,7 @@ from bench.models.registry import FindModel
 from bench.models.safetensors_header import safetensors_header
 from bench.models.templates import TOKENIZERS, has_tokenizer, tokenizer_class_of, without_default
 from bench.models.weight_files import INDEX, WHOLE, weight_files
+from bench.runtimes._sentence_files import refuse_encoder
 from bench.yaml_source import KeyPath, YamlSource
 
 # Architectures whose class in transformers 5.17 has eager attention and no other; a test compares them with
@@ -67,8 +68,8 @@ def check_loadable(
     find: FindModel,
 ) -> None:
     """Raise ConfigError without a tokenizer, for an encoder-decoder, for a GGUF that cannot be converted, for
-    a key of the config that the engine does not compute, and for an attention that the architecture does not
-    have.
+    a key of the config that the engine does not compute, for a step of sentence-transformers that is not
+    known here, and for an attention that the architecture does not have.
 
     ``places`` are those of the keys ``model`` and ``runtime.attention``. An engine in another interpreter may
     have another transformers, so its attention is not judged.
@@ -94,6 +95,12 @@ def _of_model(model: ModelRef, runtime: RuntimeBlock, find: FindModel) -> tuple[
         refuse_directory = getattr(plugins.load("runtimes", runtime.name), "refuse_directory", None)
         if refuse_directory is not None and (said := refuse_directory(config_directory(model.path))):
             return f"{model.path}: {printable(said)}", OWN_CODE
+        if (
+            reads_text
+            and runtime.task
+            and (said := refuse_encoder(config_directory(model.path), runtime.task))
+        ):
+            return f"{model.path}: {printable(said)}", ""
         if reads_text and (said := _of_directory(model.path, runtime.task)):
             return f"{model.path}: {printable(said)}", ""
     if not reads_text:

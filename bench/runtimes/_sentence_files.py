@@ -36,6 +36,21 @@ class Pooling:
     said_by: str = ""
 
 
+def refuse_encoder(directory: Path, task: str | None) -> str | None:
+    """Return what in these files is not computed here, as an engine would refuse it once it is loaded; None
+    if all of it is, and for a model without a task, which writes. Small letters are left to the engine,
+    because only a tokenizer says whether it makes them."""
+    if task is None:
+        return None
+    try:
+        if task == "embedding":
+            pooling_of(directory)
+        prompt_of(directory)
+    except VariantFailed as bad:
+        return bad.reason
+    return None
+
+
 def pooling_of(directory: Path) -> Pooling:
     """Read the files of sentence-transformers. Raises Unsupported for a step that is not known here, or that
     lies elsewhere."""

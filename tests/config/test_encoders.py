@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,35 @@ def test_every_row_has_its_task_and_the_file_stays_as_it_was(tmp_path: Path, enc
     assert [arm.runtime.task for arm in spec.groups[0].arms] == ["embedding", "embedding"]
     assert spec.groups[0].baseline.runtime.to_json()["task"] == "embedding"
     assert "task" not in yaml.safe_load(spec.expanded)["runtime"]
+
+
+@pytest.mark.parametrize("engine", ["transformers", "onnxruntime", "openvino"])
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        ("modules.json", [{"type": "a.Dense"}], "modules.json has a step Dense, which is not known here"),
+        ("modules.json", [{"type": "a.Pooling", "path": "2_Pooling"}], "has its Pooling in '2_Pooling'"),
+        ("1_Pooling/config.json", {"pooling_mode_max_tokens": True}, "asks for max, and only mean"),
+        ("config_sentence_transformers.json", {"default_prompt_name": "q"}, "no text for its default prompt"),
+    ],
+)
+def test_what_an_encoder_would_refuse_after_loading(
+    tmp_path: Path, encoder: Path, engine: str, file: str, content: Any, words: str
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(encoder, model)
+    read(tmp_path, model, runtime={"name": engine})
+    (model / file).write_text(json.dumps(content))
+    with pytest.raises(ConfigError, match=words) as caught:
+        read(tmp_path, model, runtime={"name": engine})
+    assert caught.value.key == "model"
+
+
+def test_the_pooling_of_a_classifier_is_not_judged(tmp_path: Path, classifier: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(classifier, model)
+    (model / "modules.json").write_text('[{"type": "a.Dense"}]')
+    read(tmp_path, model)
 
 
 def test_a_model_that_writes_has_no_task(tmp_path: Path) -> None:
