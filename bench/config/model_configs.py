@@ -9,6 +9,7 @@ from bench.models.json_files import json_object
 from bench.models.lora import config_directory
 from bench.models.reference import LocalPath, ModelRef, Named, Random
 from bench.models.registry import FindModel
+from bench.models.text_config import text_config
 
 
 def context_of(model: ModelRef, find: FindModel) -> int | None:
@@ -18,12 +19,10 @@ def context_of(model: ModelRef, find: FindModel) -> int | None:
         return find(model.name).architecture.context
     if not isinstance(model, LocalPath) or not model.path.is_dir():
         return None
-    config = json_object(config_directory(model.path) / "config.json")
-    inner = config.get("text_config")
-    for block in (inner if isinstance(inner, dict) else {}, config):
-        for key in ("max_position_embeddings", "n_positions"):
-            if type(block.get(key)) is int and block[key] > 0:
-                return int(block[key])
+    config = text_config(json_object(config_directory(model.path) / "config.json"))
+    for key in ("max_position_embeddings", "n_positions"):
+        if type(config.get(key)) is int and config[key] > 0:
+            return int(config[key])
     return None
 
 

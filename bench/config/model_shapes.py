@@ -14,6 +14,7 @@ from bench.models.json_files import json_object, method_of, packing
 from bench.models.lora import config_directory
 from bench.models.reference import LocalPath, ModelRef, Named, Random
 from bench.models.registry import FindModel
+from bench.models.text_config import text_config
 from bench.optimisations import leaves_weights, verbs
 from bench.yaml_source import KeyPath, YamlSource
 
@@ -124,7 +125,7 @@ def check_students(
 def _shape(model: ModelRef, find: FindModel) -> Mapping[str, Any] | None:
     """Return sizes by the names that files in models/ use; None if nothing is known before loading."""
     if isinstance(model, LocalPath) and model.path.is_dir():
-        config = json_object(config_directory(model.path) / "config.json")
+        config = text_config(json_object(config_directory(model.path) / "config.json"))
         heads = config.get("num_attention_heads")
         sizes = {
             "layers": config.get("num_hidden_layers"),

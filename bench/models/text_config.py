@@ -1,0 +1,50 @@
+"""Read the part of a config that reads and writes text, with what its class says where the file is silent.
+
+The config of a multimodal checkpoint has it as ``text_config``, beside a config for pictures or sound. Those
+of Gemma 3 leave out whatever is the default of the class. Nothing of transformers is imported here; a test
+compares what stands here with its classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+# The output head of these is the embedding unless their config says otherwise (transformers 5.17).
+TIED = frozenset({
+    "bart", "bert", "bert-generation", "big_bird", "bigbird_pegasus", "biogpt", "blenderbot",
+    "blenderbot-small", "bloom", "camembert", "cohere", "cohere2", "cohere2_moe", "cohere_compass_text",
+    "cpmant", "ctrl", "data2vec-text", "electra", "ernie", "ernie4_5", "ernie4_5_moe", "falcon",
+    "falcon_mamba", "gemma", "gemma2", "gemma3", "gemma3_text", "gemma3n", "gemma3n_text", "gemma4",
+    "gemma4_assistant", "gemma4_text", "gemma4_unified", "gemma4_unified_assistant", "gemma4_unified_text",
+    "got_ocr2", "gpt-sw3", "gpt2", "gpt_bigcode", "gpt_neo", "gpt_neox_japanese", "granite_swa", "jetmoe",
+    "lfm2", "lfm2_moe", "mamba", "marian", "mbart", "megatron-bert", "minicpm3", "modernbert-decoder", "mpt",
+    "mvp", "openai-gpt", "opt", "pegasus", "plbart", "prophetnet", "recurrent_gemma", "roberta",
+    "roberta-prelayernorm", "roc_bert", "roformer", "smollm3", "starcoder2", "trocr", "vaultgemma", "whisper",
+    "xglm", "xlm", "xlm-roberta", "xlm-roberta-xl", "xlnet", "xmod", "youtu", "zamba", "zamba2", "zaya",
+})  # fmt: skip
+DEFAULTS: Mapping[str, Mapping[str, int]] = {
+    "gemma3_text": {
+        "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256, "vocab_size": 262_208,
+        "max_position_embeddings": 131_072, "sliding_window": 4096, "sliding_window_pattern": 6,
+    },
+}  # fmt: skip
+# Multimodal configs of which AutoModelForCausalLM loads the part for text alone.
+TEXT_ALONE = frozenset({"llama4", "mllama", "qwen3_5", "qwen3_5_moe", "qwen4_exp"})
+
+
+def text_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the config of the part that reads and writes text: that of the whole model if it has no other.
+
+    What the file does not say has the value of its class, as far as it is known here.
+    """
+    inner = config.get("text_config")
+    if not isinstance(inner, Mapping):
+        return {**_of_class(str(config.get("model_type"))), **config}
+    around = {key: value for key, value in config.items() if not isinstance(value, Mapping)}
+    writes = {"architectures": ["ForCausalLM"]}  # the outer class is named after what it reads
+    return {**_of_class(str(inner.get("model_type"))), **around, **writes, **inner}
+
+
+def _of_class(kind: str) -> dict[str, Any]:
+    return {"tie_word_embeddings": kind in TIED, **DEFAULTS.get(kind, {})}
