@@ -69,13 +69,13 @@ def refuse(params: Params, architecture: Mapping[str, Any]) -> str | None:
 
 def refuse_model(params: Params, config: Mapping[str, Any]) -> str | None:
     """Return why the class of a model does not take this scheme, or None; ``config`` is its config.json."""
-    return classes.why_no_blocks(config)
+    return classes.why_no_fewer_layers(config)
 
 
 def apply(model: Any, params: Params) -> Any:
     """Remove layers, renumber those that stay in their order, and put their number into the config.
 
-    Raises Unsupported if the settings do not fit the model.
+    Raises Unsupported if the settings do not fit the model, or if it does not run without these layers.
     """
     import torch
 
@@ -93,6 +93,7 @@ def apply(model: Any, params: Params) -> Any:
         for module in block.modules():
             if hasattr(module, "layer_idx"):
                 module.layer_idx = number
+    decoder.must_run(model)
     return model
 
 

@@ -55,6 +55,13 @@ WINDOWED = frozenset({
     "granitemoe_swa", "ministral", "mistral", "mixtral", "olmo3", "phi3", "phimoe", "starcoder2",
 })  # fmt: skip
 KEY_SIZES, VALUE_SIZES = ("qk_nope_head_dim", "qk_rope_head_dim"), ("v_head_dim",)  # latent attention
+# Each layer has an input of its own, made for all layers at once, unless their config says it has no size.
+LAYER_INPUTS = frozenset({"gemma3n_text", "gemma4_text"})
+# What keeps the first layers of a class from running by themselves.
+NOT_ALONE: Mapping[str, str] = {
+    "longcat_flash": "keeps two entries of the cache for each layer",
+    "recurrent_gemma": "keeps what it has read in its layers, and not in a cache",
+}
 SEES_ALL_TOKENS = frozenset({"attention", "full_attention", "sliding_attention", "chunked_attention"})
 
 
@@ -119,6 +126,35 @@ def why_no_drafts(config: Config) -> str | None:
     if config.get("model_type") not in STATES or _attends_only(config):
         return None
     return f"no token can be taken out of the cache of {_class(config)}, so nothing can be drafted"
+
+
+def why_no_fewer_layers(config: Config) -> str | None:
+    """Return why none of a model's layers can be left out; None if they can, as far as it is known."""
+    if config.get("model_type") not in LAYER_INPUTS or not config.get("hidden_size_per_layer_input", True):
+        return why_no_blocks(config)
+    return f"each layer of {_class(config)} has an input of its own, so none can be left out"
+
+
+def why_no_first_layers(config: Config, count: int | None = None) -> str | None:
+    """Return why the first ``count`` layers of a model, half of them if it is None, do not run by themselves;
+    None if they do, as far as it is known."""
+    if reason := why_no_fewer_layers(config):
+        return reason
+    if why := NOT_ALONE.get(str(config.get("model_type"))):
+        return f"{_class(config)} {why}, so its first layers do not run by themselves"
+    kinds = _kinds_of_layers(config)
+    first = kinds[: max(1, len(kinds) // 2) if count is None else count]
+    if not first or any("attention" in kind for kind in first):
+        return None
+    return (
+        f"the first {len(first)} layers of {_class(config)} have no attention, and do not run by themselves"
+    )
+
+
+def _kinds_of_layers(config: Config) -> list[str]:
+    """Return the kind of each layer of a hybrid class; nothing if the config does not list them."""
+    listed = config.get("layer_types")
+    return [str(one) for one in listed] if isinstance(listed, list) else []
 
 
 def _attends_only(config: Config) -> bool:

@@ -7,10 +7,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from bench.errors import Unsupported
+from bench.errors import Explained, Unsupported
+from bench.formatting import one_line
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 MLP = ("gate_proj", "up_proj", "down_proj")
+FAULTS = (ValueError, TypeError, LookupError, AttributeError, AssertionError, RuntimeError)
+OF_MEMORY = ("memory", "CUDA error", "CUBLAS", "alloc")  # what an error says that is an outcome of its own
+MOST_SAID = 200
+PROBE_TOKENS = 4
 
 
 def blocks(model: Any) -> Any:
@@ -101,6 +106,33 @@ def keep(layer: Any, outputs: Any = None, inputs: Any = None) -> None:
         weight = weight[:, inputs]
     layer.weight = torch.nn.Parameter(weight.clone(), requires_grad=False)
     layer.out_features, layer.in_features = weight.shape
+
+
+@contextmanager
+def fewer_layers(model: Any) -> Iterator[None]:
+    """Raise Unsupported in place of what a library says when a model with fewer layers is made or run: a
+    class may count on all of them. Running out of memory stays what it is."""
+    name = type(model).__name__
+
+    def explained(bad: BaseException) -> Unsupported | None:
+        if not isinstance(bad, FAULTS) or any(word in str(bad) for word in OF_MEMORY):
+            return None
+        said = one_line(f"{type(bad).__name__}: {bad}")[:MOST_SAID]
+        return Unsupported(f"{name} does not run with a part of its layers ({said})")
+
+    with Explained(explained):
+        yield
+
+
+def must_run(model: Any) -> None:
+    """Read a few tokens with a cache. Raises Unsupported if the model, of which layers were taken, cannot."""
+    import torch
+
+    ids = torch.zeros((1, PROBE_TOKENS), dtype=torch.long, device=model.device)
+    with fewer_layers(model), torch.no_grad():
+        cache = getattr(model(input_ids=ids, use_cache=True), "past_key_values", None)
+        if cache is not None:
+            model(input_ids=ids[:, :1], use_cache=True, past_key_values=cache)
 
 
 def first_layers(model: Any, count: int) -> Any:

@@ -45,20 +45,24 @@ def refuse(params: Params, architecture: Mapping[str, Any]) -> str | None:
 
 def refuse_model(params: Params, config: Mapping[str, Any]) -> str | None:
     """Return why the class of a model does not take this scheme, or None; ``config`` is its config.json."""
-    return classes.why_no_drafts(config) or classes.why_no_blocks(config)
+    count = params.layers if params is not None else None
+    return classes.why_no_drafts(config) or classes.why_no_first_layers(config, count)
 
 
 def apply(model: Any, params: Params) -> Changed:
     """Make a second view of the model with fewer layers; both share all their weights.
 
-    Raises Unsupported if the settings do not fit the model.
+    Raises Unsupported if the settings do not fit the model, or if its first layers do not run alone.
     """
     layers = decoder.blocks(model)
     if reason := refuse(params, {"layers": len(layers)}):
         raise Unsupported(reason)
     count = params.layers or max(1, len(layers) // 2)
-    first = decoder.first_layers(model, count)
-    return Changed(model, drafter=ModelDrafter(first, params.tokens, own_weights=False))
+    with decoder.fewer_layers(model):
+        drafter = ModelDrafter(decoder.first_layers(model, count), params.tokens, own_weights=False)
+        drafter.begin()
+        drafter.propose([0, 0, 0], 2)  # as it will: a class may need all of its layers
+    return Changed(model, drafter=drafter)
 
 
 def evidence(before: Census, after: Census, params: Params) -> list[Check]:

@@ -48,7 +48,8 @@ class Params:
 
 def refuse_model(params: Params, config: Mapping[str, Any]) -> str | None:
     """Return why the class of a model does not take this scheme, or None; ``config`` is its config.json."""
-    return classes.why_no_blocks(config)
+    count = params.edge_layers if params is not None else None
+    return classes.why_no_blocks(config) if count == 0 else classes.why_no_first_layers(config, count)
 
 
 def refuse(params: Params, architecture: Mapping[str, Any]) -> str | None:
@@ -69,8 +70,9 @@ def apply(model: Any, params: Params) -> Changed:
         raise Unsupported(reason)
     count = layers // 2 if params.edge_layers is None else params.edge_layers
     prices = Prices(params.edge_usd_per_hour, params.cloud_usd_per_hour, params.egress_usd_per_gb)
+    with decoder.fewer_layers(model):
+        edge = halves.edge_of(model, count)
     rest = halves.open_rest(model, count, params.activations, params.link, prices)
-    edge = halves.edge_of(model, count)
     if params.activations == "as-they-are":
         halves.must_compute_the_same(model, edge, rest)
     return Changed(edge, rest=rest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -21,10 +22,10 @@ from bench.engine.stepping import probe
 from bench.errors import ConfigError, Unsupported
 from bench.models.registry import find_model
 from bench.optimisations import verbs
-from bench.optimisations.prune import width
+from bench.optimisations.prune import depth, width
 from bench.optimisations.quantise import kv_float8
-from bench.optimisations.shared import classes
-from bench.optimisations.speculate import prompt_lookup
+from bench.optimisations.shared import classes, decoder, halves
+from bench.optimisations.speculate import layer_skip, prompt_lookup
 from bench.runtimes import transformers as engine
 
 RESULTS = Path(__file__).parents[3] / "results" / "reference"
@@ -54,6 +55,9 @@ def test_the_sets_are_those_of_the_table() -> None:
     assert kinds("width") == classes.OTHER_PLACE | classes.OTHER_BLOCKS
     assert kinds("kv-float8") == classes.STATES | classes.OTHER_CACHES
     assert kinds("prompt-lookup") == classes.STATES
+    skips = kinds("layer-skip") - classes.STATES - classes.OTHER_PLACE
+    # That of lfm2_moe was made with two layers, of which the first has no attention.
+    assert skips == classes.LAYER_INPUTS | set(classes.NOT_ALONE) | {"lfm2_moe"}
     assert not classes.STATES & classes.OTHER_CACHES
     assert not classes.OTHER_PLACE & classes.OTHER_BLOCKS
 
@@ -80,6 +84,15 @@ FALCON = transformers.FalconH1Config(
     **SMALL, mamba_d_ssm=64, mamba_n_heads=4, mamba_d_head=16, mamba_d_state=8, mamba_n_groups=1
 )
 PHI = transformers.Phi3Config(**SMALL)
+LFM = transformers.Lfm2MoeConfig(
+    **SMALL, layer_types=["conv", "full_attention"], num_experts=4, num_experts_per_tok=2,
+    moe_intermediate_size=32, num_dense_layers=1,
+)  # fmt: skip
+GEMMA: dict[str, Any] = {**SMALL, "head_dim": 16, "global_head_dim": 16, "num_kv_shared_layers": 0}
+WITH_INPUTS = transformers.Gemma4TextConfig(**GEMMA, hidden_size_per_layer_input=16)
+RECURRENT = transformers.RecurrentGemmaConfig(
+    **{**SMALL, "num_hidden_layers": 4}, lru_width=64, attention_window_size=32
+)
 
 
 def begun(model: Any) -> None:
@@ -88,17 +101,40 @@ def begun(model: Any) -> None:
     loaded.prefill([probe(8, 260)], 4)
 
 
-EXAMPLES: list[tuple[Any, dict[str, str], Callable[[Any], object], str]] = [
+def skipping(model: Any) -> None:
+    layer_skip.apply(model, layer_skip.Params())
+
+
+def halved(model: Any) -> None:
+    with decoder.fewer_layers(model):
+        halves.edge_of(model, 1)(input_ids=torch.zeros((1, 4), dtype=torch.long))
+
+
+def shortened(model: Any) -> None:
+    depth.apply(model, depth.Params(keep_layers=1, by="last"))
+
+
+EXAMPLES: list[tuple[Any, dict[str, Any], Callable[[Any], object], str]] = [
     (MAMBA, {"speculate": "prompt-lookup"}, begun, "no token can be taken out of the cache of Mamba2"),
     (
         FALCON, {"quantise": "kv-float8"}, lambda model: kv_float8.apply(model, kv_float8.Params()),
         "the cache of FalconH1ForCausalLM has",
     ),
     (PHI, {"prune": "width"}, lambda model: width.apply(model, width.Params()), "width pruning knows blocks"),
+    (LFM, {"speculate": "layer-skip"}, skipping, "Lfm2MoeForCausalLM"),
+    (LFM, {"split": "layers"}, halved, "Lfm2MoeForCausalLM"),
+    (WITH_INPUTS, {"speculate": "layer-skip"}, skipping, "Gemma4ForCausalLM"),
+    (WITH_INPUTS, {"split": "layers"}, halved, "Gemma4ForCausalLM"),
+    (WITH_INPUTS, {"prune": "depth", "keep_layers": 1}, shortened, "Gemma4ForCausalLM"),
+    (RECURRENT, {"speculate": "layer-skip"}, skipping, "RecurrentGemmaForCausalLM"),
+]  # fmt: skip
+NAMES = [
+    "mamba2", "falcon-h1", "phi3", "lfm2-skip", "lfm2-split", "gemma4-skip", "gemma4-split", "gemma4-depth",
+    "recurrent-skip",
 ]  # fmt: skip
 
 
-def read(to: Path, config: Any, step: dict[str, str], **runtime: object) -> Any:
+def read(to: Path, config: Any, step: dict[str, Any], **runtime: object) -> Any:
     """The config of a model is all that is read of it, beside the headers of its weights."""
     torch.manual_seed(0)
     transformers.AutoModelForCausalLM.from_config(config).save_pretrained(to / "model")
@@ -110,12 +146,12 @@ def read(to: Path, config: Any, step: dict[str, str], **runtime: object) -> Any:
     return read_config(file)
 
 
-@pytest.mark.parametrize(("config", "step", "apply", "words"), EXAMPLES, ids=["mamba2", "falcon-h1", "phi3"])
+@pytest.mark.parametrize(("config", "step", "apply", "words"), EXAMPLES, ids=NAMES)
 def test_check_says_what_the_scheme_says_after_loading(
-    tmp_path: Path, config: Any, step: dict[str, str], apply: Callable[[Any], object], words: str
+    tmp_path: Path, config: Any, step: dict[str, Any], apply: Callable[[Any], object], words: str
 ) -> None:
     with pytest.raises(Unsupported, match=words):
-        apply(transformers.AutoModelForCausalLM.from_config(config).eval())
+        apply(transformers.AutoModelForCausalLM.from_config(copy.deepcopy(config)).eval())
     with pytest.raises(ConfigError, match=words) as caught:
         read(tmp_path, config, step)
     assert caught.value.key == "variants[0].optimise[0]"
@@ -131,6 +167,24 @@ def test_a_hybrid_class_with_attention_alone_is_not_judged_by_its_name() -> None
         mixed = {**config, "layer_types": [kind, "mamba"]}
         assert classes.why_no_drafts(mixed) is not None
         assert classes.why_no_other_cache(mixed) is not None
+
+
+def test_only_layers_without_attention_are_not_taken_alone() -> None:
+    """And settings of a config are believed: some Gemma 4 have no inputs of layers."""
+    lfm = {"model_type": "lfm2_moe", "layer_types": ["conv", "full_attention"] * 2}
+    assert classes.why_no_first_layers(lfm) is None
+    assert classes.why_no_first_layers(lfm, 1) == (
+        "the first 1 layers of lfm2_moe have no attention, and do not run by themselves"
+    )
+    without = transformers.Gemma4TextConfig(**GEMMA, hidden_size_per_layer_input=0)
+    assert classes.why_no_first_layers(without.to_dict()) is None
+    skipping(transformers.AutoModelForCausalLM.from_config(without).eval())
+    shortened(transformers.AutoModelForCausalLM.from_config(without).eval())
+
+
+def test_running_out_of_memory_is_not_a_model_that_cannot_be_shortened() -> None:
+    with pytest.raises(RuntimeError, match="memory"), decoder.fewer_layers(None):
+        raise RuntimeError("CUDA out of memory")
 
 
 def test_a_class_that_is_not_known_is_not_judged() -> None:
