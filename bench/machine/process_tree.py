@@ -16,14 +16,15 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from bench.machine.proc import as_allowed, descendants, ending_with_parent, entries, session_of, stat_of
 
 MARK = "BENCH_FAMILY"
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 MOST_BYTES = 64 * 1024 * 1024  # of what a command printed; of more, the end is kept
 ROUNDS, ROUND_S = 500, 0.01  # of killing, while a family still starts others
 BEGAN = 19  # of ``stat``, from its state on: when a process was started
@@ -33,6 +34,31 @@ Started = Mapping[int, str]  # by process id: when it was started, since the id 
 def marked(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a command with a mark that no other command has."""
     return {**environment, MARK: secrets.token_hex(16)}
+
+
+@contextmanager
+def signals_wait() -> Iterator[None]:
+    """Let a signal whose handler is Python code wait until this block has ended. One that raises an exception
+    while a command is started would leave the command behind, of which nobody knows yet.
+
+    Other threads may take a signal too, so that a mask of this one would not do. Handlers run in the main
+    thread alone, so in any other nothing waits.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    heard: list[int] = []
+    before = {number: signal.getsignal(number) for number in ENDING}
+    ours = {number: handler for number, handler in before.items() if callable(handler)}
+    try:
+        for number in ours:
+            signal.signal(number, lambda told, _frame: heard.append(told))
+        yield
+    finally:
+        for number, handler in ours.items():
+            signal.signal(number, handler)
+    for told in heard:
+        signal.raise_signal(told)
 
 
 def run_whole(
@@ -54,19 +80,21 @@ def run_whole(
     """
     given = marked(environment)
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        child = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=cwd, env=given,
-            start_new_session=True, preexec_fn=_before(may_leave=may_leave, whole=whole),
-        )  # fmt: skip
-        code: int | None = None
+        child, code = None, None
         try:
+            with signals_wait():
+                child = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=cwd, env=given,
+                    start_new_session=True, preexec_fn=_before(may_leave=may_leave, whole=whole),
+                )  # fmt: skip
             code = child.wait(timeout_s)
         except subprocess.TimeoutExpired as late:
-            end_family(child, given)
+            if child is not None:
+                end_family(child, given)
             late.output, late.stderr = printed(out), printed(err)  # type: ignore[assignment]
             raise
         finally:
-            if code != 0 or not may_leave:
+            if child is not None and (code != 0 or not may_leave):
                 end_family(child, given)
         done = subprocess.CompletedProcess(command, code, printed(out), printed(err))
     done.check_returncode()

@@ -421,16 +421,37 @@ def test_a_termination_is_exit_143() -> None:
     assert found.returncode == 143
 
 
+BUILDS = {
+    "run_whole": "run_whole(['sh', '-c', {slow!r}], dict(os.environ), 300)",
+    "run_child": 'run_child([\'-c\', \'import os; os.execvp("sh", ["sh", "-c", os.environ["SLOW"]])\'], '
+    "{{**os.environ, 'SLOW': {slow!r}}}, lambda: None)",
+}
+IMPORTS = (
+    "import os, signal, subprocess, threading, time, bench.cli.list_actions\n"
+    "from bench.machine.process_tree import run_whole\nfrom bench.models.child import run_child\n"
+)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_what_a_command_has_started_ends_with_it(number: signal.Signals, tmp_path: Path) -> None:
-    """The build of a commit went on for as long as it liked when a CI job was cancelled."""
+@pytest.mark.parametrize("early", [False, True])
+@pytest.mark.parametrize("how", ["run_whole", "run_child"])
+def test_what_a_command_has_started_ends_with_it(
+    number: signal.Signals, early: bool, how: str, tmp_path: Path
+) -> None:
+    """The build of a commit went on for as long as it liked when a CI job was cancelled. If the signal came
+    ``early``, before the command was known to have started, it still did."""
     pid = tmp_path / "pid"
     slow = f"sleep 300 & echo $! > {pid}.new; mv {pid}.new {pid}; wait"
+    slowly = (
+        "class Slowly(subprocess.Popen):\n    def __init__(self, *given, **named):\n"
+        "        super().__init__(*given, **named)\n"
+        f"        while not os.path.exists({str(pid)!r}): time.sleep(0.01)\n        time.sleep(0.2)\n"
+        "subprocess.Popen = Slowly\n"
+    )
     body = (
-        "import os, signal, bench.cli.list_actions\nfrom bench.machine.process_tree import run_whole\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        f"def build(): run_whole(['sh', '-c', {slow!r}], dict(os.environ), 300)\n"
-        "bench.cli.list_actions.doctor = build\nimport threading, time\n"
+        f"{IMPORTS}signal.signal(signal.SIGINT, signal.default_int_handler)\n{slowly if early else ''}"
+        f"def build(): {BUILDS[how].format(slow=slow)}\n"
+        "bench.cli.list_actions.doctor = build\n"
         f"def tell():\n    while not os.path.exists({str(pid)!r}): time.sleep(0.01)\n"
         f"    os.kill(os.getpid(), {int(number)})\n"
         "threading.Thread(target=tell).start()"
