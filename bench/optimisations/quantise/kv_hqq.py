@@ -38,14 +38,19 @@ class Params:
 
 def refuse_model(params: Params, config: Mapping[str, Any]) -> str | None:
     """Return why the class of a model does not take this scheme, or None; ``config`` is its config.json."""
-    return classes.why_no_other_cache(config)
+    return classes.why_no_other_cache(config) or kv_cache.why_no_group(config, _fills_bytes(params))
+
+
+def _fills_bytes(params: Params) -> int:
+    """Return how many numbers a token must have a multiple of, so that it fills groups and whole bytes."""
+    return params.group_size * 8 // params.bits
 
 
 def apply(model: Any, params: Params) -> Changed:
     """Give every request another cache. No weight changes."""
     from transformers.cache_utils import HQQQuantizedLayer
 
-    kv_cache.check_group(model, params.group_size * 8 // params.bits)  # a token must fill whole bytes
+    kv_cache.check_group(model, _fills_bytes(params))
     return kv_cache.use_layers(
         model,
         lambda: HQQQuantizedLayer(

@@ -38,7 +38,7 @@ class Params:
 
 def refuse_model(params: Params, config: Mapping[str, Any]) -> str | None:
     """Return why the class of a model does not take this scheme, or None; ``config`` is its config.json."""
-    return classes.why_no_other_cache(config)
+    return classes.why_no_other_cache(config) or kv_cache.why_no_group(config, params.group_size)
 
 
 def apply(model: Any, params: Params) -> Changed:

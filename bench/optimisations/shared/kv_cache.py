@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 from bench.engine import Changed
@@ -17,6 +18,11 @@ from bench.errors import Unsupported
 
 NOTE = "the cache is packed and unpacked in every step; what it saves is memory at long contexts"
 MOST_SIZE = 131_072
+# Classes that share their width out among the heads where a config names no head_dim (transformers 5.17).
+DERIVED_HEADS = frozenset({
+    "arcee", "bitnet", "cohere", "granite", "granitemoe", "llama", "mistral", "mixtral", "olmo", "olmo2",
+    "olmoe", "phi", "phi3", "phimoe", "qwen2", "qwen2_moe", "smollm3", "stablelm", "starcoder2",
+})  # fmt: skip
 PLAIN, IN_WINDOW = "DynamicLayer", "DynamicSlidingWindowLayer"  # the kinds of layers of transformers' cache
 
 
@@ -83,11 +89,28 @@ def _must_be_known(model: Any, kinds: Mapping[str, int], *, packs_windows: bool)
 
 def check_group(model: Any, size: int) -> None:
     """Raise Unsupported if groups of ``size`` numbers do not fill what a token has in a layer."""
-    for numbers in _numbers(model.config.get_text_config()):
+    if reason := _why_not_filled(_numbers(model.config.get_text_config()), size):
+        raise Unsupported(reason)
+
+
+def why_no_group(config: Mapping[str, Any], size: int) -> str | None:
+    """Return what ``check_group`` will say of the model of a ``config.json``. None if it will say nothing, or
+    if the file leaves a size to the class."""
+    inner = config.get("text_config")
+    sizes = inner if isinstance(inner, Mapping) else config
+    derived = ("hidden_size", "num_attention_heads") if sizes.get("model_type") in DERIVED_HEADS else ()
+    latent, heads = ("kv_lora_rank", "qk_rope_head_dim"), ("num_key_value_heads", "head_dim")
+    for names in (latent, heads, ("num_key_value_heads", *derived) if derived else ()):
+        if names and all(type(sizes.get(name)) is int and sizes[name] > 0 for name in names):
+            return _why_not_filled(_numbers(SimpleNamespace(**{name: sizes[name] for name in names})), size)
+    return None
+
+
+def _why_not_filled(several: tuple[int, ...], size: int) -> str | None:
+    for numbers in several:
         if numbers % size:
-            raise Unsupported(
-                f"groups of {size} numbers do not fill the {numbers} that a token has in a layer"
-            )
+            return f"groups of {size} numbers do not fill the {numbers} that a token has in a layer"
+    return None
 
 
 def _numbers(config: Any) -> tuple[int, ...]:

@@ -45,8 +45,7 @@ def refuse(params: Params, architecture: Mapping[str, Any]) -> str | None:
 
 def refuse_model(params: Params, config: Mapping[str, Any]) -> str | None:
     """Return why the class of a model does not take this scheme, or None; ``config`` is its config.json."""
-    count = params.layers if params is not None else None
-    return classes.why_no_drafts(config) or classes.why_no_first_layers(config, count)
+    return classes.why_no_drafts(config) or classes.why_no_first_layers(config, params.layers)
 
 
 def apply(model: Any, params: Params) -> Changed:

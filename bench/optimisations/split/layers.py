@@ -48,8 +48,9 @@ class Params:
 
 def refuse_model(params: Params, config: Mapping[str, Any]) -> str | None:
     """Return why the class of a model does not take this scheme, or None; ``config`` is its config.json."""
-    count = params.edge_layers if params is not None else None
-    return classes.why_no_blocks(config) if count == 0 else classes.why_no_first_layers(config, count)
+    if params.edge_layers == 0:
+        return classes.why_no_blocks(config)
+    return classes.why_no_first_layers(config, params.edge_layers)
 
 
 def refuse(params: Params, architecture: Mapping[str, Any]) -> str | None:

@@ -14,6 +14,7 @@ import transformers
 import yaml
 from byte_tokenizer import write_tokenizer
 from schemes_by_family.families import FAMILIES
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from bench import plugins
 from bench.config.reader import read_config
@@ -24,7 +25,7 @@ from bench.models.registry import find_model
 from bench.optimisations import verbs
 from bench.optimisations.prune import depth, width
 from bench.optimisations.quantise import kv_float8
-from bench.optimisations.shared import classes, decoder, halves
+from bench.optimisations.shared import classes, decoder, halves, kv_cache
 from bench.optimisations.speculate import layer_skip, prompt_lookup
 from bench.runtimes import transformers as engine
 
@@ -49,6 +50,11 @@ def kinds(column: str) -> set[str]:
     return {row["model_type"] for row in TRIED if row[column] is not None}
 
 
+def usual(scheme: Any) -> Any:
+    """The settings of a scheme that a config gives if it gives no more than it must."""
+    return scheme.Params(**({"model": "x"} if "model" in scheme.Params.__dataclass_fields__ else {}))
+
+
 def test_the_sets_are_those_of_the_table() -> None:
     assert len(TRIED) > 150
     assert kinds("blocks") == classes.OTHER_PLACE
@@ -70,7 +76,7 @@ def test_no_scheme_refuses_a_family_on_which_it_was_applied() -> None:
         if not hasattr(scheme, "refuse_model"):
             continue
         judged += 1
-        said = scheme.refuse_model(None, find_model(FAMILIES[row["family"]].card).config)
+        said = scheme.refuse_model(usual(scheme), find_model(FAMILIES[row["family"]].card).config)
         because = ("pruning knows", "only plain ones can be sent")
         by_class = row["end"] == "unsupported" and any(words in row["reason"] for words in because)
         assert (said is not None) == by_class, (row, said)
@@ -187,12 +193,74 @@ def test_running_out_of_memory_is_not_a_model_that_cannot_be_shortened() -> None
         raise RuntimeError("CUDA out of memory")
 
 
+def llama(**sizes: int) -> transformers.LlamaConfig:
+    return transformers.LlamaConfig(**{**SMALL, **sizes})
+
+
+@pytest.mark.parametrize(
+    ("sizes", "step", "fits"),
+    [
+        ({"num_key_value_heads": 2}, {"quantise": "kv-quanto"}, True),
+        ({"num_key_value_heads": 1}, {"quantise": "kv-quanto"}, False),  # 16 numbers, groups of 32
+        ({"num_key_value_heads": 1}, {"quantise": "kv-quanto", "group_size": 16}, True),
+        ({"num_key_value_heads": 2, "head_dim": 24}, {"quantise": "kv-quanto"}, False),
+        ({"num_key_value_heads": 2}, {"quantise": "kv-hqq", "bits": 8}, True),
+        ({"num_key_value_heads": 2}, {"quantise": "kv-hqq", "bits": 4}, False),  # a token fills half a byte
+        ({"num_key_value_heads": 4}, {"quantise": "kv-hqq", "bits": 4}, True),
+    ],
+)
+def test_groups_that_a_token_does_not_fill(
+    tmp_path: Path, sizes: dict[str, int], step: dict[str, Any], fits: bool
+) -> None:
+    """As ``check_group`` says after loading."""
+    params = plugins.load("optimisations.quantise", step["quantise"]).Params(
+        **{key: value for key, value in step.items() if key != "quantise"}
+    )
+    size = params.group_size * (8 // params.bits if step["quantise"] == "kv-hqq" else 1)
+    model = transformers.AutoModelForCausalLM.from_config(llama(**sizes))
+    if fits:
+        kv_cache.check_group(model, size)
+        read(tmp_path, llama(**sizes), step)
+        return
+    with pytest.raises(Unsupported, match="do not fill the"):
+        kv_cache.check_group(model, size)
+    with pytest.raises(ConfigError, match="do not fill the") as caught:
+        read(tmp_path, llama(**sizes), step)
+    assert caught.value.key == "variants[0].optimise[0]"
+
+
+@pytest.mark.parametrize(
+    ("config", "numbers"),
+    [
+        ({"model_type": "deepseek_v3", "kv_lora_rank": 40, "qk_rope_head_dim": 8}, 40),
+        ({"model_type": "gemma3", "text_config": {"num_key_value_heads": 1, "head_dim": 48}}, 48),
+        (
+            {"model_type": "qwen3", "num_key_value_heads": 1, "hidden_size": 48, "num_attention_heads": 2},
+            None,
+        ),
+        ({"model_type": "qwen2", "num_key_value_heads": 1, "hidden_size": 48, "num_attention_heads": 2}, 24),
+        ({"model_type": "qwen2", "hidden_size": 48, "num_attention_heads": 2}, None),
+        ({"num_key_value_heads": "1", "head_dim": [48]}, None),
+    ],
+)
+def test_of_which_configs_the_sizes_are_known(config: dict[str, Any], numbers: int | None) -> None:
+    """What a file leaves out is the default of its class, which may be any."""
+    said = kv_cache.why_no_group(config, 32)
+    assert (said is None) if numbers is None else f"the {numbers} that a token has" in str(said)
+
+
+def test_the_classes_that_share_their_width_out_are_those_of_transformers() -> None:
+    for kind in kv_cache.DERIVED_HEADS:
+        built = CONFIG_MAPPING[kind](hidden_size=128, num_attention_heads=4, num_key_value_heads=4)
+        assert getattr(built, "head_dim", None) in (None, 32), kind
+
+
 def test_a_class_that_is_not_known_is_not_judged() -> None:
     for verb in verbs():
         for _name, scheme in plugins.each(f"optimisations.{verb}"):
             if hasattr(scheme, "refuse_model"):
-                assert scheme.refuse_model(None, {"model_type": "her-own", "architectures": ["Hers"]}) is None
-                assert scheme.refuse_model(None, {}) is None
+                for config in ({"model_type": "her-own", "architectures": ["Hers"]}, {}):
+                    assert scheme.refuse_model(usual(scheme), config) is None
 
 
 def _layers(config: Any) -> set[str]:
