@@ -116,14 +116,25 @@ def turns_of(config: Mapping[str, Any]) -> tuple[int, ...]:
     return tuple(turn for turn in found if turn)
 
 
-def must_keep_its_rotation(turns: Sequence[int], prompt: int, tokens: int) -> None:
-    """Raise Unsupported for a batch that grows from ``prompt`` tokens to ``tokens`` across one of ``turns``:
-    its cache would hold keys of both rotations. ``generate`` of transformers reads the whole text again
-    there."""
+def must_keep_its_rotation(turns: Sequence[int], prompts: Sequence[int], new_tokens: int) -> None:
+    """Raise Unsupported for a batch of prompts of so many tokens, each of which gets ``new_tokens``, unless
+    all of it is on one side of each of ``turns``.
+
+    A request that grows across one would have keys of both rotations in its cache, where ``generate`` of
+    transformers reads the whole text again. Of a batch with prompts on both sides, transformers rotates all
+    as it does the longest, so a shorter one would be computed in another way than alone.
+    """
+    shortest, longest = min(prompts), max(prompts)
     for turn in turns:
-        if prompt <= turn < tokens:
+        words = f"the model rotates texts of more than {turn} tokens in another way (LongRoPE)"
+        if longest <= turn < (tokens := longest + new_tokens - 1):
             raise Unsupported(
-                f"the model rotates texts of more than {turn} tokens in another way (LongRoPE), and a "
-                f"request would grow from {prompt} to {tokens} tokens: its cache would hold keys of both "
-                f"ways; keep prompt and reply at {turn} tokens together, or prompts above {turn}"
+                f"{words}, and a request would grow from {longest} to {tokens} tokens: its cache would hold "
+                f"keys of both ways; keep prompt and reply at {turn} tokens together, or prompts above {turn}"
+            )
+        if shortest <= turn < longest:
+            raise Unsupported(
+                f"{words}, and a batch has prompts of {shortest} and {longest} tokens: all would be rotated "
+                "like the longest, the short ones otherwise than alone; keep all prompts on one side of "
+                f"{turn} tokens, or set batch_size to 1"
             )

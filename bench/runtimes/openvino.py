@@ -160,7 +160,7 @@ class OpenVinoEngine(TextModel):
         import numpy as np
 
         width = max(len(prompt) for prompt in prompts)
-        must_keep_its_rotation(self._turns, width, width + new_tokens - 1)
+        must_keep_its_rotation(self._turns, [*map(len, prompts)], new_tokens)
         ids = np.zeros((len(prompts), width), np.int64)
         mask = np.ones((len(prompts), width + new_tokens), np.int64)
         for row, prompt in enumerate(prompts):

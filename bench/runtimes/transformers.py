@@ -196,7 +196,7 @@ class TransformersEngine(Watching, Scoring, Speculating, TextModel):
         import torch
 
         width = max(len(prompt) for prompt in prompts)
-        must_keep_its_rotation(self._turns, width, width + new_tokens - 1)
+        must_keep_its_rotation(self._turns, [*map(len, prompts)], new_tokens)
         padded = [[0] * (width - len(prompt)) + list(prompt) for prompt in prompts]
         ids = torch.tensor(padded, device=self.device)
         mask = positions = None

@@ -688,6 +688,28 @@ def test_a_reply_that_crosses_the_length_of_longrope_is_refused(
         loaded.prefill([list(range(3, 3 + length)) for length in prompts], reply)
 
 
+def test_a_batch_on_both_sides_of_the_length_of_longrope_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The short prompt was rotated like the long one beside it, and its logits were others than alone."""
+    path = longrope(tmp_path)
+    loaded = engine.load(path, CPU)
+    short, long = list(range(3, 13)), list(range(3, 43))
+    with pytest.raises(Unsupported, match=r"prompts of 10 and 40 tokens: .* set batch_size to 1"):
+        loaded.prefill([short, long], 4)
+    for alike in ([short, short[:5]], [long, long[:33]]):
+        loaded.prefill(alike, 4)
+    monkeypatch.setattr(engine, "must_keep_its_rotation", lambda *_: None)
+    values = list[Any]()
+    loaded._choose = lambda last: values.append(last[:1].clone()) or last.argmax(-1, keepdim=True)
+    loaded.prefill([short], 4)
+    loaded.prefill([short, long], 4)
+    loaded.prefill([short, short[:5]], 4)
+    alone, beside, padded = values
+    assert torch.allclose(alone, padded, atol=1e-4)
+    assert not torch.allclose(alone, beside, atol=1e-2), "else nothing needs to be refused"
+
+
 @pytest.mark.parametrize(
     "config",
     [
@@ -697,11 +719,11 @@ def test_a_reply_that_crosses_the_length_of_longrope_is_refused(
     ],
 )
 def test_longrope_is_found_under_each_of_its_names(config: dict[str, Any]) -> None:
-    must_keep_its_rotation(turns_of(config), 33, 40)
+    must_keep_its_rotation(turns_of(config), [33], 8)
     another = {"rope_parameters": {"rope_type": "yarn"}, **dict(list(config.items())[1:])}
-    must_keep_its_rotation(turns_of(another), 20, 40)
+    must_keep_its_rotation(turns_of(another), [20, 40], 21)
     with pytest.raises(Unsupported, match="grow from 20 to 33 tokens"):
-        must_keep_its_rotation(turns_of(config), 20, 33)
+        must_keep_its_rotation(turns_of(config), [20], 14)
 
 
 # ---- written out again ----------------------------------------------------------------------------------
