@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from operator import mul
@@ -12,22 +12,25 @@ from bench.drift.retrieval import MOST_RANKED, TextSet, places_of
 from bench.records import EncodedTexts, Encodings
 
 Vector = Sequence[float]
-ONE_SCORE = "its one output is a score, and no label to compare"
+ONE_SCORE = "its one output is a score, and no label to compare"  # of a regression, or a reranker
+COSINE = "cosine"
 DIGITS = 9  # decimals of a stored cosine; float32 has about seven digits
 
 
 def embedded(texts: TextSet, base: Encodings, variant: Encodings) -> EncodedTexts:
-    """Return the cosine of both vectors of each text, and compare how both sides rank the documents.
+    """Return the cosine of both vectors of each text, and compare how both sides rank the documents, each by
+    the similarity that its model is made for.
 
     If the vectors of the two sides differ in length, there are no cosines; each side still ranks by its own
     vectors.
     """
     ours, theirs = ([_normed(row) for row in side.outputs] for side in (variant, base))
-    result = EncodedTexts(texts.source, texts.digest, len(texts.documents), cut=max(base.cut, variant.cut))
+    cut = max(base.cut, variant.cut)
+    result = EncodedTexts(texts.source, texts.digest, len(texts.documents), cut=cut)
     if len(ours[0]) == len(theirs[0]):
         pairs = zip(theirs, ours, strict=True)
         result = replace(result, cosines=tuple(round(_dot(*pair), DIGITS) for pair in pairs))
-    ranked, queries = list(_ranked(texts, theirs, ours)), len(texts.queries)
+    ranked, queries = list(_ranked(texts, base, variant)), len(texts.queries)
     if not queries:
         return result
     return replace(
@@ -66,15 +69,20 @@ def same(once: Encodings, again: Encodings) -> tuple[float, ...]:
 
 
 def _ranked(
-    texts: TextSet, base: Sequence[Vector], variant: Sequence[Vector]
+    texts: TextSet, base: Encodings, variant: Encodings
 ) -> Iterator[tuple[int, list[float], list[float]]]:
-    """Yield (index of the right document, baseline's cosines, variant's cosines) for up to ``MOST_RANKED``
-    queries, evenly spread. The cosines are those of the query with every document."""
+    """Yield (index of the right document, baseline's similarities, variant's similarities) for up to
+    ``MOST_RANKED`` queries, evenly spread. They are those of the query with every document."""
     count = len(texts.queries)
     step = max(count / MOST_RANKED, 1.0)
+    sides = [
+        ([_normed(row) for row in side.outputs] if side.similarity == COSINE else side.outputs, side)
+        for side in (base, variant)
+    ]
     for query in (int(number * step) for number in range(min(count, MOST_RANKED))):
         before, after = (
-            [_dot(side[query], document) for document in side[count:]] for side in (base, variant)
+            [SIMILARITIES[side.similarity](rows[query], document) for document in rows[count:]]
+            for rows, side in sides
         )
         yield texts.right[query], before, after
 
@@ -111,6 +119,20 @@ def _normed(row: Vector) -> list[float]:
 
 def _dot(x: Vector, y: Vector) -> float:
     return float(sum(map(mul, x, y)))
+
+
+def _nearness(x: Vector, y: Vector) -> float:
+    return -math.dist(x, y)
+
+
+def _city_blocks(x: Vector, y: Vector) -> float:
+    return -math.fsum(abs(a - b) for a, b in zip(x, y, strict=True))
+
+
+# By their names in sentence-transformers; the larger, the more alike. A cosine is of vectors of length 1.
+SIMILARITIES: Mapping[str, Callable[[Vector, Vector], float]] = {
+    COSINE: _dot, "dot": _dot, "euclidean": _nearness, "manhattan": _city_blocks,
+}  # fmt: skip
 
 
 def _first(scores: Sequence[float]) -> int:

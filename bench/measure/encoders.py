@@ -74,4 +74,4 @@ def _parts(texts: Sequence[str]) -> list[Sequence[str]]:
 
 def _joined(parts: Sequence[Encodings]) -> Encodings:
     rows = tuple(row for part in parts for row in part.outputs)
-    return Encodings(rows, sum(part.cut for part in parts), parts[0].labels)
+    return replace(parts[0], outputs=rows, cut=sum(part.cut for part in parts))

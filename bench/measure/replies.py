@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from bench.drift.encoded import SIMILARITIES
 from bench.errors import Outcome, VariantFailed
 from bench.records import (
     Activations,
@@ -175,8 +176,10 @@ def check_answers(reply: SuiteAnswers, asked: Sequence[Json], output_tokens: int
 
 
 def check_encodings(reply: Encodings, texts: int) -> None:
-    """Check that every text has its output, and that all are of one length."""
+    """Check that every text has its output, that all are of one length, and how two of them are compared."""
     _same("encode", "texts", len(reply.outputs), texts)
+    if reply.similarity not in SIMILARITIES:
+        raise _refused("encode", f"no two vectors are compared by {reply.similarity[:60]!r}")
     for row in reply.outputs:
         _same("encode", "numbers of a text", len(row), max(len(reply.outputs[0]), 1))
 

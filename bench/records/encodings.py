@@ -13,12 +13,14 @@ class Encodings:
     """Hold an encoder's output for each text: its vector, or one logit per label.
 
     ``cut`` counts the texts that are as long as the longest input of the model, so that their end may be
-    missing. ``labels`` are the labels of a classifier.
+    missing. ``labels`` are the labels of a classifier. ``similarity`` is what the model's makers compare two
+    of its vectors by, in the words of sentence-transformers: cosine, dot, euclidean or manhattan.
     """
 
     outputs: tuple[tuple[float, ...], ...]
     cut: int = 0
     labels: tuple[str, ...] = ()
+    similarity: str = "cosine"
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,9 @@ class EncodedTexts:
 
     An embedding model has ``cosines``, the cosine of the two vectors of each text, and ``floor``, the cosine
     of the baseline's own vectors of a text that it encoded alone and in a batch. Both models rank the same
-    documents for each query: ``rank_correlations`` (Spearman's ρ) and ``same_first`` have one entry per
-    query. ``found_before`` and ``found_after`` say whether a query's own document came first; both are empty
-    if the texts do not say which document that is.
+    documents for each query, each by its own similarity: ``rank_correlations`` (Spearman's ρ) and
+    ``same_first`` have one entry per query. ``found_before`` and ``found_after`` say whether a query's own
+    document came first; both are empty if the texts do not say which document that is.
 
     A classifier has ``labels_before``, ``labels_after`` and ``right_labels``, indices into the model's list
     of labels; ``right_labels`` is empty if the right labels are not known.

@@ -19,11 +19,12 @@ from bench.engine.template_limits import encoding
 from bench.errors import Outcome, Unsupported, VariantFailed
 from bench.models.json_files import json_object
 from bench.records.json_form import Json
-from bench.runtimes._sentence_files import Pooling, longest_of, pooling_of, prompt_of
+from bench.runtimes._sentence_files import Pooling, longest_of, pooling_of, prompt_of, similarity_of
 from bench.runtimes._text import TextModel
 
 MOST_SHOWN = 60
 WORDS = {"mean": "the mean of its tokens", "first": "its first token", "last": "its last token"}
+WAYS = {"dot": "dot product", "euclidean": "Euclidean distance", "manhattan": "Manhattan distance"}
 # The largest distance of a text's output in a padded batch from that alone, as a share of its length: in
 # float32, and in dtypes that round. Padding that is read moves it by a tenth and more.
 MOST_APART, MOST_APART_ROUNDED = 1e-3, 0.05
@@ -46,6 +47,7 @@ class EncoderEngine(TextModel):
         self.options = options
         self.embeds = options.task == "embedding"
         self.pooling = pooling_of(directory) if self.embeds else Pooling()
+        self.similarity = similarity_of(directory) if self.embeds else "cosine"
         self.prompt = prompt_of(directory)
         self.longest = longest_of(directory, self.config, self.tokenizer)
         pad = getattr(self.tokenizer, "pad_token_id", None)
@@ -64,10 +66,12 @@ class EncoderEngine(TextModel):
             text += f", {self.prompt[:MOST_SHOWN]!r} before it"
         if not self.embeds:
             one = len(self.config.get("id2label") or ()) == 1
-            return f"{text}; its one output is a score" if one else f"{text}; its label is the likeliest"
+            score = "its one output is a score of this text alone, not of a pair of texts"
+            return f"{text}; {score}" if one else f"{text}; its label is the likeliest"
         pooled = WORDS[self.pooling.of] + (", normalised" if self.pooling.normalised else "")
         source = self.pooling.said_by or "no file beside the weights says how"
-        return f"{text}; its vector is {pooled} ({source})"
+        by = "" if self.similarity == "cosine" else f"; vectors are compared by {WAYS[self.similarity]}"
+        return f"{text}; its vector is {pooled} ({source}){by}"
 
     def read(self, text: str, longest: int | None = None) -> list[int]:
         """Return the tokens of the prompt and a text, between special tokens, cut where no more is read."""

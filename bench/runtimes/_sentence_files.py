@@ -21,6 +21,7 @@ SENTENCES = tuple(
     for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
 FLAG = "pooling_mode_"
+SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
 POOLINGS = {"mean": "mean", "cls": "first", "lasttoken": "last"}  # in their words and in ours
 SHIFTED = ("roberta", "xlm-roberta", "camembert", "mpnet")  # positions begin behind that of the padding
 MOST_SHOWN = 60
@@ -45,6 +46,7 @@ def refuse_encoder(directory: Path, task: str | None) -> str | None:
     try:
         if task == "embedding":
             pooling_of(directory)
+            similarity_of(directory)
         prompt_of(directory)
     except VariantFailed as bad:
         return bad.reason
@@ -76,6 +78,18 @@ def pooling_of(directory: Path) -> Pooling:
         raise Unsupported(f"{POOLING} asks for {asked}, and only {', '.join(POOLINGS)} are known here")
     files = f"{POOLING}, {MODULES}" if kinds else POOLING
     return Pooling(POOLINGS[wanted[0]], "Normalize" in kinds, files)
+
+
+def similarity_of(directory: Path) -> str:
+    """Return what two vectors of the model are compared by, in the words of sentence-transformers; it takes
+    the cosine of a model that does not say. Raises Unsupported for a function that is not known here."""
+    named = (_json(directory / SETTINGS, dict) or {}).get("similarity_fn_name")
+    if named is not None and named not in SIMILARITIES:
+        known = ", ".join(SIMILARITIES)
+        raise Unsupported(
+            f"{SETTINGS} compares vectors by {str(named)[:MOST_SHOWN]!r}, and only {known} are known here"
+        )
+    return "cosine" if named is None else str(named)
 
 
 def prompt_of(directory: Path) -> str:

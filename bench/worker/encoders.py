@@ -21,4 +21,4 @@ def encoded(engine: Engine, texts: Sequence[str], at_once: int) -> Encodings:
             raise NonFiniteOutput("the model put out NaN or infinite numbers on the texts of drift")
         found += map(tuple, rows)
     cut = sum(longest is not None and len(ids) >= longest for ids in read)
-    return Encodings(tuple(found), cut, engine.labels())
+    return Encodings(tuple(found), cut, engine.labels(), getattr(engine, "similarity", Encodings.similarity))

@@ -98,6 +98,7 @@ def test_every_row_has_its_task_and_the_file_stays_as_it_was(tmp_path: Path, enc
         ("modules.json", [{"type": "a.Pooling", "path": "2_Pooling"}], "has its Pooling in '2_Pooling'"),
         ("1_Pooling/config.json", {"pooling_mode_max_tokens": True}, "asks for max, and only mean"),
         ("config_sentence_transformers.json", {"default_prompt_name": "q"}, "no text for its default prompt"),
+        ("config_sentence_transformers.json", {"similarity_fn_name": "hers"}, "compares vectors by 'hers'"),
     ],
 )
 def test_what_an_encoder_would_refuse_after_loading(

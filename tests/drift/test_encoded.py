@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.spatial import distance
 
 from bench.drift import encoded, retrieval
 from bench.drift.retrieval import TextSet
-from bench.errors import UsageError
+from bench.errors import UsageError, VariantFailed
+from bench.measure.replies import check_encodings
 from bench.records import Encodings
 
 RNG = np.random.default_rng(4)
@@ -31,6 +34,36 @@ def test_spearman_is_that_of_scipy_with_ties(levels: int) -> None:
 def test_spearman_of_equals() -> None:
     assert encoded.spearman([1.0, 1.0], [3.0, 3.0]) == 1
     assert encoded.spearman([1.0, 1.0], [3.0, 4.0]) == 0
+
+
+@pytest.mark.parametrize("similarity", sorted(encoded.SIMILARITIES))
+def test_documents_are_ranked_by_the_models_own_similarity(similarity: str) -> None:
+    """The lengths of vectors count for a model whose vectors are compared by their dot product."""
+    queries, documents = 6, 20
+    base = RNG.normal(size=(queries + documents, 8)) * RNG.uniform(0.2, 5, size=(queries + documents, 1))
+    variant = base + 0.2 * RNG.normal(size=base.shape)
+    texts = TextSet("mine", ("q",) * queries, tuple(map(str, range(documents))), (0,) * queries)
+    sides = [replace(rows(side), similarity=similarity) for side in (base, variant)]
+    found = encoded.embedded(texts, *sides)
+
+    def alike(vectors: np.ndarray) -> np.ndarray:
+        asked, held = vectors[:queries], vectors[queries:]
+        if similarity in ("euclidean", "manhattan"):
+            metric = "cityblock" if similarity == "manhattan" else similarity
+            return np.asarray(-distance.cdist(asked, held, metric))
+        lengths = np.linalg.norm(vectors, axis=1) if similarity == "cosine" else np.ones(len(vectors))
+        return np.asarray((asked @ held.T) / np.outer(lengths[:queries], lengths[queries:]))
+
+    before, after = alike(base), alike(variant)
+    wanted = [stats.spearmanr(*pair).statistic for pair in zip(before, after, strict=True)]
+    assert found.rank_correlations == pytest.approx(wanted)
+    assert found.found_after == tuple(after.argmax(1) == 0)
+    assert found.found_before == tuple(before.argmax(1) == 0)
+
+
+def test_no_other_similarity_is_taken_from_a_worker() -> None:
+    with pytest.raises(VariantFailed, match="no two vectors are compared by 'hers'"):
+        check_encodings(Encodings(((1.0,),), similarity="hers"), 1)
 
 
 @pytest.mark.parametrize("width", [16, 8])

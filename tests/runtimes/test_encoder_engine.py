@@ -172,6 +172,31 @@ def test_a_file_that_is_none_of_an_encoder(tmp_path: Path, name: str, content: s
         engine_of(path)
 
 
+@pytest.mark.parametrize(
+    ("named", "similarity", "said"),
+    [
+        (None, "cosine", ""), ("cosine", "cosine", ""),
+        ("dot", "dot", "; vectors are compared by dot product"),
+        ("manhattan", "manhattan", "; vectors are compared by Manhattan distance"),
+    ],
+)  # fmt: skip
+def test_documents_are_ranked_by_what_the_model_is_made_for(
+    tmp_path: Path, named: str | None, similarity: str, said: str
+) -> None:
+    path = write_encoder(tmp_path, pooling=MEAN_NORMALISED, normalised=False)
+    (path / "config_sentence_transformers.json").write_text(json.dumps({"similarity_fn_name": named}))
+    engine = engine_of(path)
+    assert encoders.encoded(engine, ["a", "b"], 1).similarity == similarity
+    assert str(engine.reads()).endswith(f"modules.json){said}")
+
+
+def test_a_similarity_that_is_not_known_is_refused(tmp_path: Path) -> None:
+    path = write_encoder(tmp_path, pooling=MEAN_NORMALISED)
+    (path / "config_sentence_transformers.json").write_text('{"similarity_fn_name": "hers"}')
+    with pytest.raises(Unsupported, match="compares vectors by 'hers', and only cosine, dot, euclidean"):
+        engine_of(path)
+
+
 def test_a_long_text_is_cut_between_its_special_tokens(tmp_path: Path) -> None:
     engine = engine_of(write_encoder(tmp_path))
     for ids, length in ((engine.read("word " * 100), 64), (engine.read("word " * 100, 10), 10)):
@@ -199,7 +224,7 @@ def test_a_classifier_gives_the_logits_of_its_labels(tmp_path: Path) -> None:
     assert engine.labels() == ("bad", "good", "neither")
     assert engine.reads() == "a text of at most 64 tokens; its label is the likeliest"
     reranker = write_encoder(tmp_path / "reranker", head=head, num_labels=1)
-    assert engine_of(reranker, "classification").reads().endswith("its one output is a score")
+    assert engine_of(reranker, "classification").reads().endswith("not of a pair of texts")
 
 
 def test_a_head_is_left_out_and_a_lost_layer_is_not_made_up(tmp_path: Path) -> None:
