@@ -75,7 +75,8 @@ def _list_runs(
     if as_json and as_csv:
         raise UsageError("--json or --csv: choose one")
     directory = _one_directory(directories)
-    print(run_pages.runs(directory, wanted, limit=limit, as_json=as_json, as_csv=as_csv))
+    for text in run_pages.runs(directory, wanted, limit=limit, as_json=as_json, as_csv=as_csv):
+        print(text, end="")
 
 
 def _one_directory(given: list[str] | None) -> Path:

@@ -8,7 +8,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -78,22 +78,26 @@ def _reader(end_with_parent: Callable[[], None]) -> Callable[[], None]:
     return begin
 
 
-def runs(directory: Path, wanted: Wanted, *, limit: int | None, as_json: bool, as_csv: bool) -> str:
-    """Return the runs that match ``wanted``, as a table, JSON or CSV.
+def runs(directory: Path, wanted: Wanted, *, limit: int | None, as_json: bool, as_csv: bool) -> Iterator[str]:
+    """Return the text of a list of the runs that match ``wanted``, piece by piece: a table, JSON or CSV.
 
     ``limit`` is the most runs in the table; 0 means all, and None means ``MOST_SHOWN``. JSON and CSV have the
-    runs that ``wanted`` itself allows.
+    runs that ``wanted`` itself allows. Raises UsageError before the first piece.
     """
     wanted.query("1")  # raises for invalid conditions before anything is read
     index = index_of(directory)
     if as_json or as_csv:
-        data = [as_data(run, wanted) for run in index.runs(wanted)]
+        data = (as_data(run, wanted) for run in index.each(wanted))
         return _json(data) if as_json else _csv(data)
+    return iter(["\n".join(_table(directory, index, wanted, limit)) + "\n"])
+
+
+def _table(directory: Path, index: Index, wanted: Wanted, limit: int | None) -> list[str]:
     shown = index.runs(replace(wanted, most=MOST_SHOWN if limit is None else limit))
     number, all_ = index.count(wanted), index.count(Wanted())
     rows = [tuple(map(one_line, _cells(run, wanted))) for run in shown]
     lines = align([TITLES, *rows], terminal_width()) if rows else []
-    return "\n".join([*lines, *([""] if lines else []), *_notes(directory, len(shown), number, all_)])
+    return [*lines, *([""] if lines else []), *_notes(directory, len(shown), number, all_)]
 
 
 def _notes(directory: Path, shown: int, number: int, all_: int) -> Iterator[str]:
@@ -159,18 +163,28 @@ def as_data(run: IndexedRun, wanted: Wanted) -> dict[str, Any]:
     }
 
 
-def _json(data: Sequence[dict[str, Any]]) -> str:
+def _json(data: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """Write a list in JSON, one element after the other."""
     from bench.report.formats import ascii_json
 
-    return ascii_json(data, indent=1)
+    before = "["
+    for one in data:
+        yield before + ascii_json([one], indent=1)[1:-2]
+        before = ","
+    yield "[]\n" if before == "[" else "\n]\n"
 
 
-def _csv(data: Sequence[dict[str, Any]]) -> str:
+def _csv(data: Iterable[dict[str, Any]]) -> Iterator[str]:
     """Write CSV in which no cell can become a formula."""
     from bench.report.formats.csv import safe_cell
 
-    out = io.StringIO()
-    writer = csv.writer(out, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
-    writer.writerow(data[0] if data else ())
-    writer.writerows([safe_cell(value) for value in row.values()] for row in data)
-    return out.getvalue().rstrip("\n")
+    keys: Sequence[str] | None = None
+    for row in data:
+        out = io.StringIO()
+        writer = csv.writer(out, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
+        if keys is None:
+            writer.writerow(keys := tuple(row))
+        writer.writerow([safe_cell(value) for value in row.values()])
+        yield out.getvalue()
+    if keys is None:
+        yield "\n"

@@ -38,6 +38,7 @@ from bench.results.index_schema import (
     ROWS,
     RUN_COLUMNS,
     SCHEMA,
+    STATE_COLUMNS,
     indexed_row,
 )  # fmt: skip
 from bench.store.index_file import INDEX, empty_database, read_database, write_database
@@ -45,6 +46,7 @@ from bench.store.index_file import INDEX, empty_database, read_database, write_d
 ReadMany = Callable[[Sequence[bytes]], Iterable[IndexedRun]]
 Kind = TypeVar("Kind")
 AT_ONCE = 10_000  # directories that are read before the index is saved
+AT_A_TIME = 1000  # runs that are in the memory together, where each is looked at once
 MANY_BYTES = 8 * MIB  # of an index: of 12,000 runs or more
 
 
@@ -81,7 +83,15 @@ class Index:
 
     def runs(self, wanted: Wanted) -> list[IndexedRun]:
         """Return the runs that match ``wanted``, with their rows, in its order and at most as many."""
-        return self._or_rebuild(lambda: self._runs(*wanted.query(RUN_COLUMNS)))
+        return self._or_rebuild(lambda: self._whole(self._sound(*wanted.query(RUN_COLUMNS))))
+
+    def each(self, wanted: Wanted) -> Iterator[IndexedRun]:
+        """Yield the runs that ``runs`` would return, of which only some are in the memory at a time. One that
+        is deleted meanwhile is left out."""
+        light = wanted.query(STATE_COLUMNS)
+        places = self._or_rebuild(lambda: [run[1] for run in self._sound(*light)])
+        for begin in range(0, len(places), AT_A_TIME):
+            yield from self._or_rebuild(partial(self._at, places[begin : begin + AT_A_TIME]))
 
     def count(self, wanted: Wanted) -> int:
         """Return how many runs match ``wanted``, without its limit."""
@@ -101,17 +111,28 @@ class Index:
             self._refresh()
             return act()
 
-    def _runs(self, query: str, values: Sequence[object]) -> list[IndexedRun]:
+    def _sound(self, query: str, values: Sequence[object]) -> list[Any]:
+        """Return what a query says of runs, once each of them is as its files are now."""
         checked: set[bytes] = set()
         while True:
             runs = self._ask(query, values)
             unchecked = [(run[1], run[3]) for run in runs if run[1] not in checked]
             checked.update(place for place, _files in unchecked)
             if not self._read(self._in_another_state(unchecked)):
-                break
+                self._keep()
+                return runs
+
+    def _at(self, places: Sequence[bytes]) -> list[IndexedRun]:
+        """Return the runs in these directories, in their order."""
+        marks = ", ".join("?" * len(places))
+        found = self._ask(f"SELECT {RUN_COLUMNS} FROM runs WHERE place IN ({marks})", places)
+        by_place = {run[1]: run for run in found}
+        return self._whole([by_place[place] for place in places if place in by_place])
+
+    def _whole(self, runs: Sequence[Any]) -> list[IndexedRun]:
+        """Return runs, of which the columns are given, with their rows."""
         if any(run[-1] is None for run in runs):
             raise ValueError("a run without its price")
-        self._keep()
         rows = self._rows_of([run[0] for run in runs])
         return [replace(IndexedRun(*run[1:]), rows=tuple(rows.get(run[0], ()))) for run in runs]
 

@@ -21,6 +21,9 @@ from journals import write_run
 from bench.cli import run_pages
 from bench.cli.tables import align
 from bench.machine.proc import stat_of
+from bench.report.formats import ascii_json
+from bench.results import index
+from bench.results.index_query import Wanted
 from bench.results.summary import RUN_JSON
 
 
@@ -57,6 +60,26 @@ def test_json_and_csv_have_the_same(bench: Bench, out: Path) -> None:
         float(row["cost_per_1k_tokens_usd"]) for row in rows
     ]
     assert {one["directory"] for one in found} == {path.name for path in out.iterdir() if path.is_dir()}
+
+
+@pytest.mark.parametrize("option", ["--json", "--csv"])
+@pytest.mark.parametrize("at_a_time", [1, 5, 1000])
+def test_a_list_for_programs_is_the_same_in_pieces(
+    bench: Bench, out: Path, monkeypatch: pytest.MonkeyPatch, option: str, at_a_time: int
+) -> None:
+    asked = ("list", "runs", out, option, "--sort", "name")
+    monkeypatch.setattr(index, "AT_A_TIME", at_a_time)
+    data = [run_pages.as_data(run, Wanted()) for run in index.Index(out).runs(Wanted(sort="name"))]
+    assert len(data) == 12
+    found = bench(*asked).stdout
+    if option == "--json":
+        assert found == ascii_json(data, indent=1) + "\n"
+    else:
+        assert [row["directory"] for row in csv.DictReader(io.StringIO(found))] == [
+            one["directory"] for one in data
+        ]
+    nothing = bench(*asked, "--model", "nothing like it").stdout
+    assert nothing == ("[]\n" if option == "--json" else "\n")
 
 
 def test_many_are_read_by_several_processes(bench: Bench, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,7 +170,7 @@ def test_a_list_of_what_is_known_needs_none_of_the_judging_half(out: Path) -> No
     code = (
         "import sys; from bench.cli import run_pages; from bench.results.index_query import Wanted; "
         "from pathlib import Path; "
-        "run_pages.runs(Path(sys.argv[1]), Wanted(), limit=None, as_json=False, as_csv=False); "
+        "list(run_pages.runs(Path(sys.argv[1]), Wanted(), limit=None, as_json=False, as_csv=False)); "
         "print(*{'pydantic', 'bench.records', 'bench.results.summary'} & set(sys.modules))"
     )
     command = [sys.executable, "-c", code, str(out)]

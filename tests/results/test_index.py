@@ -17,6 +17,7 @@ from journals import write_run
 from tampering import tampered_journal, tampered_summary
 
 from bench.errors import BenchError, UsageError
+from bench.results import index as index_module
 from bench.results import index_entry, index_listing
 from bench.results.index import Index, one_by_one
 from bench.results.index_listing import Listing, begin_listing, listing_of
@@ -391,6 +392,30 @@ def test_a_filter_finds_what_a_loop_finds(out: Path, wanted: Wanted, is_wanted: 
     expected = [run for run in index.runs(ALL) if is_wanted(run)]  # type: ignore[operator]
     assert index.runs(wanted) == expected
     assert index.count(wanted) == len(expected)
+
+
+def test_runs_one_by_one_are_the_same(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index_module, "AT_A_TIME", 5)
+    found = Index(out)
+    for sort in SORTS:
+        assert list(found.each(Wanted(sort=sort, most=17))) == found.runs(Wanted(sort=sort, most=17))
+    every = found.runs(ALL)
+    begun = found.each(ALL)
+    assert next(begun) == every[0]
+    found._database.execute("DELETE FROM rows")
+    found._database.execute("DELETE FROM runs WHERE place = ?", (every[20].place,))
+    rest = list(begun)
+    assert [run.place for run in rest] == [run.place for run in every[1:] if run is not every[20]]
+    assert (len(rest[0].rows), len(rest[-1].rows)) == (len(every[1].rows), 0), "the first five were read"
+
+
+def test_an_index_that_breaks_in_the_middle_is_made_anew(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index_module, "AT_A_TIME", 5)
+    found = Index(out)
+    every, begun = found.runs(ALL), found.each(ALL)
+    assert next(begun) == every[0]
+    found._database.execute("DROP TABLE rows")
+    assert list(begun) == every[1:]
 
 
 def test_orders(out: Path) -> None:
