@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from bench.bounded import is_file
@@ -15,7 +17,7 @@ from bench.formatting import one_line
 from bench.metrics import cost, energy, throughput
 from bench.metrics.comparisons import Comparison
 from bench.records.devices_used import devices_used
-from bench.results.index_records import NO_RUN, UNREADABLE, IndexedRow, IndexedRun, files_of
+from bench.results.index_records import NO_RUN, UNREADABLE, IndexedRow, IndexedRun, changed_ns, files_of
 from bench.results.listed import FIGURES, listed_run
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
@@ -29,11 +31,13 @@ from bench.store.run_files import LOAD_JSON as LOAD_JSON
 
 LONGEST, MOST_STEPS, MOST_PRICE = 400, 4000, 20_000  # characters of a text, of the steps, of a price block
 MOST_THREADS = 2**31
+TICK_S, MOST_TICKS = 0.011, 4  # a kernel has at least 100 ticks a second
 
 
 def read_run(directory: bytes) -> IndexedRun:
     """Return the index entry of a directory. For a run that cannot be read it has the reason."""
     path, place = Path(os.fsdecode(directory)), directory.rpartition(b"/")[2]
+    _let_settle(directory)
     try:
         status = path.stat()
     except OSError:  # the directory has gone meanwhile
@@ -47,6 +51,26 @@ def read_run(directory: bytes) -> IndexedRun:
         return _entry(state, *(listed_run(path) or (load_run(path, FIGURES), _last_digest(path))))
     except BenchError as bad:
         return IndexedRun(*state, UNREADABLE, _text(str(bad))[:LONGEST])
+
+
+def _let_settle(directory: bytes) -> None:
+    """Wait until the last change of a run is older than a tick of the kernel's clock.
+
+    All changes within a tick get the same time. So one that follows the reading of such a run could not be
+    told from the one before it. A run that goes on changing is read as it is, after a few ticks: it is not
+    finished, and looked at each time.
+    """
+    for _ in range(MOST_TICKS):
+        if _present_ns() - changed_ns(directory) > TICK_S * 1e9:
+            return
+        threading.Event().wait(TICK_S)
+
+
+def _present_ns() -> int:
+    """Return the time that the kernel would now give to a file, in nanoseconds: that of a new file in the
+    memory."""
+    with TemporaryFile() if not hasattr(os, "memfd_create") else os.fdopen(os.memfd_create("now")) as new:
+        return os.fstat(new.fileno()).st_ctime_ns
 
 
 def _last_digest(path: Path) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bench.formatting import row_title
@@ -90,14 +91,30 @@ def files_of(directory: bytes) -> str:
     So an index that was copied together with its runs matches none of them, and they are read again. A packed
     or compacted journal beside an unpacked one changes the directory and is not looked at.
     """
-    states: list[tuple[str | int, ...]] = []
+    states = [
+        (name, state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
+        for name, state in _states(directory)
+    ]
+    return hashlib.blake2b(repr(states).encode(), digest_size=12).hexdigest()
+
+
+def changed_ns(directory: bytes) -> int:
+    """Return when the directory or one of these files was last changed, in nanoseconds; 0 if it has gone."""
+    try:
+        own = os.lstat(directory).st_ctime_ns
+    except OSError:
+        return 0
+    return max(own, *(state.st_ctime_ns for _name, state in _states(directory)), 0)
+
+
+def _states(directory: bytes) -> Iterator[tuple[str, os.stat_result]]:
+    before: str | None = None
     for name in _NAMES:
-        before = states[-1][0] if states else None
         if (before and name in JOURNALS) or (name == SAMPLES and before != REST):
             continue
         try:
             state = os.lstat(b"/".join((directory, name.encode())))
         except OSError:
             continue
-        states.append((name, state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino))
-    return hashlib.blake2b(repr(states).encode(), digest_size=12).hexdigest()
+        before = name
+        yield name, state

@@ -22,7 +22,7 @@ from bench.results import index_entry, index_listing
 from bench.results.index import Index, one_by_one
 from bench.results.index_listing import Listing, begin_listing, listing_of
 from bench.results.index_query import SORTS, Wanted
-from bench.results.index_records import UNREADABLE, IndexedRun
+from bench.results.index_records import UNREADABLE, IndexedRun, files_of
 from bench.results.index_schema import SCHEMA
 from bench.results.run_summary import RunStatus
 from bench.results.summary import RUN_JSON, load_run, sealed
@@ -477,3 +477,42 @@ def test_a_run_with_a_text_without_end(tmp_path: Path, where: str) -> None:
     assert found[b"sound"].status == "ok"
     assert found[b"long"].status == (UNREADABLE if where in ("source", "note") else "ok")
     assert (tmp_path / INDEX).stat().st_size < 1_000_000
+
+
+def test_a_change_in_the_same_tick_of_the_clock_is_seen(tmp_path: Path) -> None:
+    """A kernel writes times of a tick of some milliseconds: a second change within it left no trace."""
+    run = tmp_path / "run"
+    run.mkdir()
+    for number in range(30):
+        (run / JOURNAL).write_bytes(b"%06d" % number)
+        known = index_entry.read_run(os.fsencode(run))
+        (run / JOURNAL).write_bytes(b"%06d" % (number + 1))
+        assert files_of(os.fsencode(run)) != known.files, number
+        known = index_entry.read_run(os.fsencode(run))
+        (run / str(number)).touch()
+        assert run.stat().st_ctime_ns != known.changed_ns, number
+
+
+def test_a_run_is_read_once_its_last_change_is_older_than_a_tick(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kernels since 6.13 give finer times, so what others do is played here."""
+    changed, waited = index_entry.changed_ns(os.fsencode(tmp_path)), list[int]()
+    passed = iter([0, 10_000_000, 12_000_000])
+
+    def present() -> int:
+        waited.append(next(passed))
+        return changed + waited[-1]
+
+    monkeypatch.setattr(index_entry, "_present_ns", present)
+    index_entry.read_run(os.fsencode(tmp_path))
+    assert waited == [0, 10_000_000, 12_000_000]
+
+
+def test_a_run_that_never_settles_is_read_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or one from a machine whose clock is ahead."""
+    monkeypatch.setattr(index_entry, "_present_ns", lambda: 0)
+    monkeypatch.setattr(index_entry, "TICK_S", 0.001)
+    assert index_entry.read_run(os.fsencode(tmp_path)).status == ""
