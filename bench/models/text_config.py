@@ -33,7 +33,7 @@ DEFAULTS: Mapping[str, Mapping[str, int]] = {
 TEXT_ALONE = frozenset({"llama4", "mllama", "qwen3_5", "qwen3_5_moe", "qwen4_exp"})
 
 
-def text_config(config: Mapping[str, Any]) -> dict[str, Any]:
+def text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the config of the part that reads and writes text: that of the whole model if it has no other.
 
     What the file does not say has the value of its class, as far as it is known here.
