@@ -12,7 +12,8 @@ from bench.drift.retrieval import MOST_RANKED, TextSet, places_of
 from bench.records import EncodedTexts, Encodings
 
 Vector = Sequence[float]
-ONE_SCORE = "its one output is a score, and no label to compare"  # of a regression, or a reranker
+# Of a regression, or of a reranker, whose makers give it a query and a document together.
+ONE_SCORE = "its one output is a score, and no label to compare; it is given single texts, and no pairs"
 COSINE = "cosine"
 DIGITS = 9  # decimals of a stored cosine; float32 has about seven digits
 

@@ -116,7 +116,7 @@ def test_labels_by_name_and_by_number() -> None:
     with pytest.raises(ValueError, match="its labels differ from the baseline's"):
         encoded.labelled(TextSet("mine"), base, Encodings(variant.outputs, labels=("x", "y")))
     score = Encodings(((2.0,), (-3.0,)), labels=("LABEL_0",))
-    with pytest.raises(ValueError, match="its one output is a score"):
+    with pytest.raises(ValueError, match=r"its one output is a score, .* single texts, and no pairs"):
         encoded.labelled(TextSet("mine"), score, score)
 
 
