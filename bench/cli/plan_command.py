@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bench.results.run_summary import RunSummary
 
 CPU_ERROR = (
-    "where it was checked (docs/cost.md), it was 0.85 to 1.11 of a measured step, 0.85 to 0.97 of a prompt"
+    "where it was checked (docs/cost.md), it was 0.87 to 1.09 of a measured step, 0.75 to 1.00 of a prompt"
 )
 
 

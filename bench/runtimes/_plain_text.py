@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.engine import Engine
 from bench.engine.template_limits import as_bytes, decoded, encoding, loading, whole_texts, within
+from bench.errors import Unsupported
 from bench.formatting import MIB, one_line
 from bench.models.json_files import json_object
 
@@ -44,6 +45,25 @@ def why_other_tokens(directory: Path) -> str | None:
         return None
     held = json_object(file, TOKENIZER_BYTES)
     return _other_special_tokens(directory, held) or _other_class(directory, held)
+
+
+def must_read_as_transformers(directory: Path) -> None:
+    """Raise VariantFailed if the tokenizer of a model cannot be read, and Unsupported if transformers could
+    make other tokens of a text."""
+    _read(directory)
+    if reason := why_other_tokens(directory):
+        raise Unsupported(reason)
+
+
+def _read(directory: Path) -> Any:
+    """Return the tokenizer of a model; None if it has no file of one. Raises VariantFailed."""
+    path = directory / "tokenizer.json"
+    if not path.is_file():
+        return None
+    from tokenizers import Tokenizer
+
+    with loading(directory):
+        return Tokenizer.from_file(str(path))
 
 
 def _other_class(directory: Path, held: Mapping[str, Any]) -> str | None:
@@ -163,11 +183,6 @@ class PlainText(Engine):
         return decoded(lambda: tokenizer.decode(list(ids)), len(ids))
 
     def _text_model(self) -> Any:
-        path = self._directory / "tokenizer.json"
-        if self._tokenizer is None and path.is_file():
-            from tokenizers import Tokenizer
-
-            with loading(self._directory):
-                found = Tokenizer.from_file(str(path))
+        if self._tokenizer is None and (found := _read(self._directory)) is not None:
             self._tokenizer = whole_texts(found)
         return self._tokenizer

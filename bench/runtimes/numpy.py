@@ -19,7 +19,7 @@ from bench.models.json_files import json_object
 from bench.records import Facts
 from bench.runtimes._config import unknown_key
 from bench.runtimes._llama import Shape, blas_threads, random_weights, read_weights, rotate, rotation
-from bench.runtimes._plain_text import PlainText, why_other_tokens
+from bench.runtimes._plain_text import PlainText, must_read_as_transformers, why_other_tokens
 from bench.runtimes._text import end_ids_of
 
 if TYPE_CHECKING:
@@ -50,8 +50,10 @@ def load(directory: Path, options: Options) -> NumpyEngine:
         raise Unsupported("the numpy engine runs on the CPU")
     if options.dtype != "float32":
         raise Unsupported(f"the numpy engine computes in float32, not in {options.dtype}")
-    if reason := refuse_model(config) or (None if options.random else refuse_directory(directory)):
+    if reason := refuse_model(config):
         raise Unsupported(reason)
+    if not options.random:
+        must_read_as_transformers(directory)
     shape = Shape.of(config)
     weights = random_weights(shape) if options.random else read_weights(directory, shape)
     return NumpyEngine(shape, weights, directory, options)
