@@ -52,7 +52,9 @@ def test_a_reply_is_timed(stub: Address, api: str) -> None:
     assert (one.status, one.reason, one.http_status, one.attempts) == ("ok", "", 200, 1)
     assert (one.n_in, one.tokens, one.verified, one.finish) == (3, (1,) * 5, True, "length")
     assert 60 <= one.ttft_ms < 1000
-    assert 140 <= one.ttft_ms + math.fsum(one.gaps_ms()) <= one.e2el_ms < 2000
+    last_ms = one.ttft_ms + math.fsum(one.gaps_ms())
+    assert 140 <= last_ms < one.e2el_ms + 1e-6  # sums of milliseconds: the last digit may differ
+    assert one.e2el_ms < 2000
 
 
 @pytest.mark.parametrize("per", [1, 3])
