@@ -17,6 +17,7 @@ import struct
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from bench.errors import OnFailure
@@ -117,7 +118,7 @@ class PlainSocket:
         except (BlockingIOError, InterruptedError):
             return data
         except OSError as bad:
-            self._end(bad)
+            self._fail(bad)
             return b""
 
     def _writable(self) -> None:
@@ -126,18 +127,32 @@ class PlainSocket:
             self._loop.remove_writer(self._number)
 
     def _readable(self) -> None:
+        """Read what came. uvloop does not look again at a socket that failed, so the failure is looked for
+        now, too."""
         try:
-            data, notes, _, _ = self._socket.recvmsg(READ_BYTES, _NOTE_BYTES)
+            if not self._read():
+                self._end(None)
+            elif failed := self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                self._fail(OSError(failed, os.strerror(failed)))
         except (BlockingIOError, InterruptedError):
             return
         except OSError as bad:
             self._end(bad)
-            return
-        if not data:
-            self._end(None)
-            return
-        self._used_ns = arrived_ns(notes, self._used_ns)
-        self._receiver.received(self._used_ns, data)
+
+    def _read(self) -> bool:
+        """Hand on what can be read at once; return whether there can be more. Raises OSError."""
+        data, notes, _, _ = self._socket.recvmsg(READ_BYTES, _NOTE_BYTES)
+        if data:
+            self._used_ns = arrived_ns(notes, self._used_ns)
+            self._receiver.received(self._used_ns, data)
+        return bool(data) and not self._closed
+
+    def _fail(self, bad: OSError) -> None:
+        """End with a failure, after what came before it: a server may answer while it is sent to."""
+        with suppress(OSError):
+            while self._read():
+                continue
+        self._end(bad)
 
     def _end(self, bad: Exception | None) -> None:
         """Close the socket; its receiver hears of it in a turn of its own, as from asyncio's transports."""

@@ -94,7 +94,9 @@ def _running(arrivals: Sequence[Arrival], asked: int | None) -> tuple[tuple[int,
 
 
 def _doubt(streamed: int, said: int | None) -> str:
-    if said is None or abs(said - streamed) <= TOLERANCE * streamed:
+    if said is None:
+        return "the server sent no usage to hold its token ids against"
+    if abs(said - streamed) <= TOLERANCE * streamed:
         return ""
     return f"usage says {said} output tokens, and the stream held {streamed}"
 

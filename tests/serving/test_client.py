@@ -154,6 +154,13 @@ def test_token_ids_are_counted(stub: Address) -> None:
     assert (one.tokens, one.counted, one.verified) == ((3, 3, 2), "token ids", True)
 
 
+def test_token_ids_without_a_usage_are_unverified_with_a_reason() -> None:
+    ids = (Arrival(1, Event("a", ids=2)), Arrival(2, Event("b", ids=3)))
+    found = counted(ids, None, 8)
+    assert (found.per_event, found.verified) == ((2, 3), False)
+    assert found.doubt == "the server sent no usage to hold its token ids against"
+
+
 @pytest.mark.parametrize("mode", ["crlf", "nodone", "nofinish", "untilclose"])
 def test_other_ways_to_stream(stub: Address, mode: str) -> None:
     [one] = sent(stub, f"mode={mode}")
