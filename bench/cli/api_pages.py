@@ -99,7 +99,8 @@ def _share(share: Interval) -> str:
 
 
 def _heads(row: Served, comparison: Comparison) -> tuple[str, ...]:
-    kind = "" if row.is_baseline else f" ({row.drift})"
+    said = "drift not measured" if row.drift == "not measured" else row.drift
+    kind = "" if row.is_baseline else f" ({said})"
     cached = f", {format_share(row.billed.cached_share)} cached" if row.billed.cached_share else ""
     of_its_own = () if comparison.same_requests else (f"API for {_requests(row.billed)}{cached}",)
     return *of_its_own, f"{row.title}{kind} ÷ API", "pays from"

@@ -138,6 +138,12 @@ def _args(runtime: RuntimeBlock) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
+def _instead(runtime: RuntimeBlock, step: Optimisation) -> str:
+    if step.scheme.startswith("gguf") and getattr(plugins.load("runtimes", runtime.name), "GGUF", False):
+        return "give the variant a GGUF file of this type, model: {path: FILE.gguf}"
+    return "give a server its own settings under runtime.args"
+
+
 def why_not_here(
     source: YamlSource, runtime: RuntimeBlock, steps: Sequence[Optimisation], steps_path: KeyPath
 ) -> str | None:
@@ -149,7 +155,7 @@ def why_not_here(
         engines = engines_of(plugins.load(f"optimisations.{step.verb}", step.scheme))
         if runtime.name not in engines:
             problem = f"{step.verb} {step.scheme} is for runtime {' or '.join(engines)}, not {runtime.name}"
-            raise source.error(steps_path, problem, "give a server its own settings under runtime.args")
+            raise source.error(steps_path, problem, _instead(runtime, step))
     if reason := missing(plugins.load("runtimes", runtime.name)):
         return reason
     if runtime.name not in ADAPTERS:

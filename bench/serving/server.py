@@ -182,7 +182,8 @@ async def _healthy(server: Server, wait_s: float) -> None:
     why = "no answer"
     while time.monotonic() < until:
         if gone := server.gone():
-            raise BenchError(f"{server.adapter.title}: {gone}\n  (install: {server.adapter.install})")
+            install = f"\n  (install: {server.adapter.install})" if _lacks_a_package(gone) else ""
+            raise BenchError(f"{server.adapter.title}: {gone}{install}")
         try:
             await fetch(
                 server.address, server.adapter.health, None, wait_s=max(until - time.monotonic(), LOOK_S)
@@ -204,6 +205,12 @@ async def _evidence(server: Server) -> dict[str, object]:
         except BenchError as bad:
             found[path] = f"not read: {bad}"
     return found
+
+
+def _lacks_a_package(said: str) -> bool:
+    """Return whether the last words of a server say that something is not installed; of a wrong
+    argument or of a file that is not there they do not."""
+    return re.search(r"No module named|ImportError|PackageNotFoundError|exit code 127", said) is not None
 
 
 def _how(code: int) -> str:

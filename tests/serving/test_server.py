@@ -95,6 +95,29 @@ def test_a_server_that_ends_at_once(tmp_path: Path) -> None:
     said = fails(tmp_path, adapter("--no-such-option"), launch(), 60)
     assert "the server died (exit code 2)" in said
     assert "unrecognized arguments" in said
+    assert "install" not in said  # a wrong argument is not mended by installing
+
+
+def test_a_server_whose_package_is_not_there_says_what_installs_it(tmp_path: Path) -> None:
+    without = Adapter(**{**vars(adapter()), "command": lambda _: (sys.executable, "-m", "no_such_engine")})
+    said = fails(tmp_path, without, launch(), 60)
+    assert "No module named no_such_engine" in said
+    assert said.endswith(f"(install: {without.install})")
+
+
+def test_the_server_of_the_package_says_which_program_takes_an_argument(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "xllamacpp.py").write_text("")
+    program = ROOT / "bench/serving/engines/llama_cpp_program.py"
+    asked = ["--model", "x.gguf", "--port", "1024", "--ubatch-size", "8"]
+    done = subprocess.run(
+        [sys.executable, str(program), *asked], env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "unrecognized arguments: --ubatch-size 8; " in done.stderr
+    assert "llama-server, if it is on the path, takes all of its own" in done.stderr
 
 
 def test_a_server_that_talks_without_end_fills_no_disk(tmp_path: Path) -> None:

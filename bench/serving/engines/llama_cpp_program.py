@@ -25,7 +25,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--parallel", type=int, default=4)
     parser.add_argument("--ctx-size", type=int, default=8192)
-    asked = parser.parse_args()
+    asked, unknown = parser.parse_known_args()
+    if unknown:
+        parser.error(
+            f"unrecognized arguments: {' '.join(unknown)}; the server of this Python package takes those "
+            "above only, and the program llama-server, if it is on the path, takes all of its own"
+        )
     import xllamacpp
 
     settings = xllamacpp.CommonParams()
