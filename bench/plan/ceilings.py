@@ -32,6 +32,7 @@ from bench.plan.bytes_and_flop import Loaded
 from bench.plan.parts import Attention, Overhead, Parts
 from bench.plan.products import Products
 from bench.plan.roofline import Ceilings, decode
+from bench.worker.pass_parts import CONTEXT
 
 DTYPES = {"float32": 32, "bfloat16": 16}
 MAX_BYTES = 65_536
@@ -48,7 +49,6 @@ NARROW = {
     "experts": ("qwen3-30b-a3b", Size(layers=4, hidden=64, experts=16)),
     "latent": ("deepseek-r1", Size(layers=4, hidden=64, experts=16)),
 }
-NARROW_CONTEXT = 128  # tokens, as `bench.worker.pass_parts` measures a step
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Measured:
         """Return what a layer of a narrow model takes beside the parts that were measured by themselves."""
         facts, bits = narrow_card(kind).architecture, DTYPES[self.dtype]
         loaded = Loaded(facts, bits, bits // 8, expanded=True)
-        return max(step_s - decode(loaded, best, NARROW_CONTEXT).seconds, 0.0) / facts.layers
+        return max(step_s - decode(loaded, best, CONTEXT).seconds, 0.0) / facts.layers
 
 
 def narrow_card(kind: str) -> ModelFile:

@@ -10,20 +10,16 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
-from collections.abc import Callable
+from functools import partial
 from time import perf_counter_ns, thread_time_ns
-from typing import Any
 
 from bench.engine import Engine
 from bench.machine.proc import be_killed_first
 from bench.worker import pass_parts
+from bench.worker.pass_parts import BLOCK_BYTES, Clock, Synchronise, best
 
-REPEATS = 5
-BLOCK_BYTES, GPU_BLOCK_BYTES = 1 << 28, 1 << 30  # far larger than the caches, which may serve a part of less
+GPU_BLOCK_BYTES = 1 << 30
 MATRIX, GPU_MATRIX = 1024, 8192
-
-Synchronise = Callable[[], None]
-Clock = Callable[[], int]
 
 
 def measure(engine: Engine) -> dict[str, float]:
@@ -50,34 +46,22 @@ def rates(
     block_bytes, size = (GPU_BLOCK_BYTES, GPU_MATRIX) if gpu else (BLOCK_BYTES, MATRIX)
     block = torch.ones(block_bytes // 4, dtype=torch.float32, device=device)
     target = torch.empty_like(block)
+    best_s = partial(best, clock_ns, synchronise=synchronise)
     with torch.inference_mode():
-        read_s = _best(clock_ns, synchronise, block.sum)
-        copy_s = _best(clock_ns, synchronise, lambda: target.copy_(block))
+        read_s = best_s(block.sum)
+        copy_s = best_s(lambda: target.copy_(block))
         left = torch.randn(size, size, device=device).to(of)
-        product_s = _best(clock_ns, synchronise, lambda: left @ left)
+        product_s = best_s(lambda: left @ left)
         count = block_bytes // left.nbytes or 1
         matrices = [left.clone() for _ in range(count)]
         row = torch.randn(1, size, device=device).to(of)
-        vector_s = _best(clock_ns, synchronise, lambda: [row @ matrix.T for matrix in matrices])
+        vector_s = best_s(lambda: [row @ matrix.T for matrix in matrices])
     return {
         "memory_bytes_per_s": block.nbytes / read_s,
         "copy_bytes_per_s": 2 * block.nbytes / copy_s,
         "matmul_flop_per_s": 2 * size**3 / product_s,
         "vector_bytes_per_s": count * left.nbytes / vector_s,
     }
-
-
-def _best(clock_ns: Clock, synchronise: Synchronise, work: Callable[[], Any]) -> float:
-    """Return the shortest of five runs in seconds, after one uncounted run."""
-    work()
-    synchronise()
-    best = float("inf")
-    for _ in range(REPEATS):
-        start = clock_ns()
-        work()
-        synchronise()
-        best = min(best, (clock_ns() - start) / 1e9)
-    return best
 
 
 def clock_of(device: str, threads: int) -> Clock:

@@ -12,9 +12,10 @@ from typing import Any
 from bench.records.json_form import Json
 
 Clock = Callable[[], int]
+Synchronise = Callable[[], None]
 
 REPEATS = 5
-BLOCK_BYTES = 1 << 28  # of matrices, far more than the caches hold
+BLOCK_BYTES = 1 << 28  # far larger than the caches, which may serve a part of less
 WIDTHS, ROWS = (128, 256, 512, 1024, 2048), (1, 2, 4, 8, 16, 32, 64, 128, 512)
 LEAST_BYTES, LEAST_OF_MANY = 1 << 26, 1 << 24  # for many rows, which take longer, and for very many
 MANY_ROWS = 128
@@ -159,12 +160,19 @@ def step_s(config: Json, dtype: str, clock_ns: Clock) -> float:
     return best(clock_ns, lambda: model(input_ids=token, past_key_values=cache, use_cache=True), STEPS)
 
 
-def best(clock_ns: Clock, work: Callable[[], Any], repeats: int = REPEATS) -> float:
-    """Return the shortest of some runs in seconds, after one uncounted run."""
+def best(
+    clock_ns: Clock,
+    work: Callable[[], Any],
+    repeats: int = REPEATS,
+    synchronise: Synchronise = lambda: None,
+) -> float:
+    """Return the shortest of some runs in seconds, after one uncounted; ``synchronise`` waits for a GPU."""
     work()
+    synchronise()
     shortest = float("inf")
     for _ in range(repeats):
         start = clock_ns()
         work()
+        synchronise()
         shortest = min(shortest, (clock_ns() - start) / 1e9)
     return shortest
