@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, AnyStr
 
 from bench.machine.proc import as_allowed, descendants, ending_with_parent, entries, session_of, stat_of
 
@@ -59,6 +59,22 @@ def signals_wait() -> Iterator[None]:
             signal.signal(number, handler)
     for told in heard:
         signal.raise_signal(told)
+
+
+@contextmanager
+def ending(
+    start: Callable[[], subprocess.Popen[AnyStr]], given: Mapping[str, str]
+) -> Iterator[subprocess.Popen[AnyStr]]:
+    """Start a command whose environment is ``given``; at the end of this block it ends, with all that it has
+    started, also if a signal comes while it starts."""
+    child: subprocess.Popen[AnyStr] | None = None
+    try:
+        with signals_wait():
+            child = start()
+        yield child
+    finally:
+        if child is not None:
+            end_family(child, given)
 
 
 def run_whole(

@@ -19,7 +19,7 @@ from bench.errors import BenchError
 from bench.formatting import one_line, printable, without_passwords
 from bench.machine.children import NOWHERE, SAFE
 from bench.machine.proc import as_allowed, ending_with_parent
-from bench.machine.process_tree import end_family, marked, printed, signals_wait
+from bench.machine.process_tree import ending, marked, printed
 from bench.store.directories import files_below
 
 # Where the child finds this package, if it is not installed. ``PYTHONPATH`` of the user is not handed on.
@@ -51,22 +51,20 @@ def run_child(
     """
     given = marked({**environment, **SAFE})
     with tempfile.TemporaryFile() as err:
-        child: subprocess.Popen[bytes] | None = None
-        try:
-            with signals_wait():
-                child = subprocess.Popen(
-                    [sys.executable, "-P", *arguments], env=given, cwd=NOWHERE, stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL, stderr=err, start_new_session=True,
-                    preexec_fn=ending_with_parent(signal.SIGKILL),
-                )  # fmt: skip
+
+        def start() -> subprocess.Popen[bytes]:
+            return subprocess.Popen(
+                [sys.executable, "-P", *arguments], env=given, cwd=NOWHERE, stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL, stderr=err, start_new_session=True,
+                preexec_fn=ending_with_parent(signal.SIGKILL),
+            )  # fmt: skip
+
+        with ending(start, given) as child:
             if limits is not None:
                 most = as_allowed(resource.RLIMIT_DATA, limits.memory_bytes)
                 with contextlib.suppress(ProcessLookupError):  # it has ended already
                     resource.prlimit(child.pid, resource.RLIMIT_DATA, (most, most))
             _wait(child, watch, math.inf if limits is None else limits.seconds)
-        finally:
-            if child is not None:
-                end_family(child, given)
         return child.returncode, printed(err)
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from bench.config.inputs import digests
 from bench.config.spec import Arm, Spec
-from bench.errors import BenchError, IntegrityError, InterruptedRun
+from bench.errors import BenchError, IntegrityError
 from bench.formatting import row_title
 from bench.measure.arm import Fetch
 from bench.measure.events import Noted, Tell
+from bench.measure.group import UNRECORDED
 from bench.measure.lm_eval_tasks import list_tasks
 from bench.measure.models import models_by_key
 from bench.models.disk_cache import file_sha256
@@ -18,7 +19,6 @@ from bench.models.fetch import ensure
 from bench.models.reference import LocalModel, ModelRef, Progress
 
 OnProgress = Callable[[Progress], None]
-OF_ALL_ROWS = (IntegrityError, InterruptedRun)  # these are no failure of one row
 
 
 def fetcher(spec: Spec, on_fetch: OnProgress, tell: Tell | None = None) -> Fetch:
@@ -60,7 +60,7 @@ class _Fetched:
         if reference not in self._known:
             try:
                 self._known[reference] = ensure(reference, self._on_fetch)
-            except OF_ALL_ROWS:
+            except UNRECORDED:
                 raise
             except BenchError as bad:
                 self._known[reference] = bad
@@ -91,7 +91,7 @@ def _failure(arm: Arm, fetched: _Fetched) -> BenchError | None:
     try:
         for _key, model in models_by_key(arm):
             fetched(model)
-    except OF_ALL_ROWS:
+    except UNRECORDED:
         raise
     except BenchError as bad:
         return bad

@@ -8,8 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from bench.environments import INSTALL_S
@@ -17,7 +16,7 @@ from bench.errors import BenchError
 from bench.formatting import printed_line
 from bench.machine.children import LINES, NOWHERE, SAFE, environment
 from bench.machine.proc import ending_with_parent
-from bench.machine.process_tree import end_family, marked, signals_wait
+from bench.machine.process_tree import end_family, ending, marked
 from bench.serving.engines.recipe import Recipe
 from bench.store.directories import delete
 
@@ -108,7 +107,15 @@ class EnvironmentBuild:
         """Run a command, tell what takes long in it, and return its lines. Raises BenchError."""
         lines: list[str] = []
         given, late = marked(environment(*PREFIXES) | SAFE), threading.Event()
-        with _started(command, given) as child:
+
+        def start() -> subprocess.Popen[str]:
+            return subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                cwd=NOWHERE, text=True, errors="replace", env=given, start_new_session=True,
+                preexec_fn=ending_with_parent(signal.SIGKILL),
+            )  # fmt: skip
+
+        with ending(start, given) as child, child:
 
             def end() -> None:
                 late.set()
@@ -141,21 +148,3 @@ class EnvironmentBuild:
                 self._say(f"    {found[1].rpartition('/')[2]}: {found[2]} {found[3]}")
         elif found := _INSTALL.search(line):
             self._say(f"    installing {len(found[1].split(', '))} packages")
-
-
-@contextmanager
-def _started(command: Sequence[str], given: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """Start a command whose lines are read; nothing that it started is left behind this."""
-    child: subprocess.Popen[str] | None = None
-    try:
-        with signals_wait():
-            child = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                cwd=NOWHERE, text=True, errors="replace", env=given, start_new_session=True,
-                preexec_fn=ending_with_parent(signal.SIGKILL),
-            )  # fmt: skip
-        with child:
-            yield child
-    finally:
-        if child is not None:
-            end_family(child, given)
