@@ -50,6 +50,12 @@ def packing(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return found or (config.get("text_config") or {}).get("quantization_config") or {}
 
 
+def text_block(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the block of a config that is about text: that of a multimodal model, else the whole config."""
+    inner = config.get("text_config")
+    return inner if isinstance(inner, Mapping) else config
+
+
 def method_of(packed: Mapping[str, Any]) -> str:
     """Return how weights are packed, by such a block. bitsandbytes once wrote no method."""
     method = str(packed.get("quant_method") or "bitsandbytes")

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from bench.engine.ranks import Frame, Op, Ranks
 from bench.errors import Unsupported
-from bench.models.json_files import packing
+from bench.models.json_files import packing, text_block
 from bench.records import Json
 
 TOGETHER_WITHIN = timedelta(minutes=30)  # the longest that one process waits for the others
@@ -37,9 +37,9 @@ def why_not(config: Mapping[str, Any], size: int) -> str | None:
     """Return why a model cannot be split over ``size`` devices, from its ``config.json`` alone, or None."""
     if packing(config):
         return "a checkpoint that was quantised before is not split: its packed weights have no plan"
-    part = config.get("text_config")
+    part = text_block(config)
     for key in ("num_attention_heads", "num_key_value_heads"):
-        heads = (part if isinstance(part, dict) else config).get(key)
+        heads = part.get(key)
         if isinstance(heads, int) and heads % size:
             return f"{key} is {heads}, which {size} devices cannot share evenly"
     return None

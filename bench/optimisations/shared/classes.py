@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from bench.models.json_files import text_block
 from bench.optimisations.shared.decoder import ATTENTION, MLP
 
 Config = Mapping[str, Any]
@@ -93,8 +94,7 @@ def why_no_plain_cache(config: Config) -> str | None:
 
     Layers with a window keep the last tokens only. Latent attention has other numbers of keys than of values.
     """
-    inner = config.get("text_config")
-    block = inner if isinstance(inner, Mapping) else config
+    block = text_block(config)
     if why := why_no_blocks(config):
         return why
     if config.get("model_type") in STATES | OTHER_CACHES and not _attends_only(config):

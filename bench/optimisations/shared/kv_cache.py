@@ -15,6 +15,7 @@ from typing import Any
 from bench.engine import Changed
 from bench.engine.evidence import Census, Check, check
 from bench.errors import Unsupported
+from bench.models.json_files import text_block
 
 NOTE = "the cache is packed and unpacked in every step; what it saves is memory at long contexts"
 MOST_SIZE = 131_072
@@ -96,8 +97,7 @@ def check_group(model: Any, size: int) -> None:
 def why_no_group(config: Mapping[str, Any], size: int) -> str | None:
     """Return what ``check_group`` will say of the model of a ``config.json``. None if it will say nothing, or
     if the file leaves a size to the class."""
-    inner = config.get("text_config")
-    sizes = inner if isinstance(inner, Mapping) else config
+    sizes = text_block(config)
     derived = ("hidden_size", "num_attention_heads") if sizes.get("model_type") in DERIVED_HEADS else ()
     latent, heads = ("kv_lora_rank", "qk_rope_head_dim"), ("num_key_value_heads", "head_dim")
     for names in (latent, heads, ("num_key_value_heads", *derived) if derived else ()):
