@@ -16,9 +16,9 @@ STUB = Path(__file__).with_name("stub.py")
 
 
 @contextmanager
-def running(*arguments: str) -> Iterator[Address]:
-    """A stub server that runs until the end of the block."""
-    process = subprocess.Popen([sys.executable, str(STUB), *arguments], stdout=subprocess.PIPE, text=True)
+def running(*arguments: str, program: Path = STUB) -> Iterator[Address]:
+    """A stub server that runs until the end of the block; its first line is its port."""
+    process = subprocess.Popen([sys.executable, str(program), *arguments], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         yield Address("http", "127.0.0.1", int(process.stdout.readline()))

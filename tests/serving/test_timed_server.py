@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
+from running_stub import running
 
 from bench.serving.address import Address
 from bench.serving.arrivals import ClosedLoop, constant
@@ -28,13 +28,8 @@ HOW = "ttft=40,gap=10,tokens=6,per=2"
 
 @pytest.fixture
 def timed() -> Iterator[Address]:
-    process = subprocess.Popen([sys.executable, str(SERVER)], stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        yield Address("http", "127.0.0.1", int(process.stdout.readline()))
-    finally:
-        process.kill()
-        process.communicate()
+    with running(program=SERVER) as address:
+        yield address
 
 
 def times(server: Address) -> dict[str, Any]:
