@@ -8,7 +8,7 @@ import sys
 import pytest
 from fakes import FakeEngine
 
-from bench.worker import ceilings
+from bench.worker import ceilings, pass_parts
 
 
 def test_an_engine_that_needs_no_torch_has_no_ceilings_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,5 +26,5 @@ def test_rates_are_the_best_of_five_runs(monkeypatch: pytest.MonkeyPatch) -> Non
     def work() -> None:
         clock[0] += (1 + next(ticks)) * 10**9
 
-    assert ceilings._best(lambda: clock[0], lambda: waits.append(1), work) == 2.0
-    assert len(waits) == 1 + ceilings.REPEATS
+    assert pass_parts.best(lambda: clock[0], work, synchronise=lambda: waits.append(1)) == 2.0
+    assert len(waits) == 1 + pass_parts.REPEATS
