@@ -18,7 +18,7 @@ from bench.metrics import cost, load_blocks
 from bench.metrics.requests import Limits
 from bench.records import LoadBlock, UnitRecord
 from bench.serving.load import run
-from bench.stats.pairs import OTHER_KERNELS, PairRatio, pair_ratio
+from bench.stats.pairs import PairRatio
 
 ALONE_BLOCKS = 4
 
@@ -124,6 +124,7 @@ class ServedRun(Pairs):
 
     def ratio(self, units: list[UnitRecord]) -> PairRatio:
         """Return the ratio of the seconds for each token."""
-        sides = [load_blocks.sides(unit, cost.PER_1K.key, Limits({})) for unit in units]
-        of_variant, of_base = zip(*(pair for pair in sides if pair is not None), strict=True)
-        return pair_ratio(of_variant, of_base, OTHER_KERNELS)
+        found = load_blocks.ratio(units, cost.PER_1K, Limits({}))
+        if found is None:
+            raise ValueError("a server answered no request of its pairs")
+        return found

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.metrics import cost, goodput, latency, throughput
 from bench.metrics.requests import Limits, counts
-from bench.records import ArmRecord, LoadBlock, RunRecord, UnitRecord
+from bench.records import ArmRecord, LoadBlock, RunRecord, Sides, UnitRecord
 from bench.records.samples import Sample
+from bench.stats.figure import Metric
+from bench.stats.pairs import FIRST_TOKEN, OTHER_KERNELS, PairRatio, Prior, Quotient, pooled_ratio
 
 
 def limits_of(run: RunRecord) -> Limits:
@@ -92,7 +94,10 @@ _PER: Mapping[str, Callable[[Sums], tuple[float, float]]] = {
     goodput.GOODPUT.key: lambda side: (side.good, side.wall_s),
 }
 COMPARED = frozenset(_PER)
-RATES = (throughput.REQUESTS, throughput.OUTPUT, throughput.TOTAL, goodput.GOODPUT)  # something in a second
+# A server is faster or slower by luck, and near a time limit this moves many requests at once: by so much the
+# logit of the share of good requests differs between the servers of a pair (standard deviation). It was
+# guessed, not measured (docs/decisions/0030).
+GOOD_BY_LUCK = 0.5
 
 
 def sides(unit: UnitRecord, metric: str, limits: Limits) -> tuple[float, float] | None:
@@ -103,18 +108,68 @@ def sides(unit: UnitRecord, metric: str, limits: Limits) -> tuple[float, float] 
     if unit.loads is None or metric not in _PER:
         return None
     values = []
-    for blocks in (unit.loads.variant, unit.loads.baseline):
-        above, below = _PER[metric](sums(blocks, limits))
+    for above, below in _quotients(unit.loads, metric, limits):
         if not above > 0 or not below > 0:
             return None
         values.append(above / below)
     return values[0], values[1]
 
 
+def _quotients(loads: Sides[tuple[LoadBlock, ...]], metric: str, limits: Limits) -> list[Quotient]:
+    """Return what a metric divides, of the variant and of the baseline."""
+    return [_PER[metric](sums(blocks, limits)) for blocks in (loads.variant, loads.baseline)]
+
+
+def ratio(
+    units: Sequence[UnitRecord], metric: Metric, limits: Limits, factor: float = 1.0
+) -> PairRatio | None:
+    """Return the variant's value of a metric over all blocks of all pairs, divided by the baseline's.
+
+    The result is multiplied by ``factor``, a known ratio of prices. It is None if a side has no such value,
+    for example because none of its requests was good, or without pairs.
+    """
+    loads = [unit.loads for unit in units if unit.loads is not None]
+    if len(loads) < len(units):
+        return None
+    each = [_quotients(one, metric.key, limits) for one in loads]
+    of_variant, of_baseline = [one[0] for one in each], [one[1] for one in each]
+    if not all(
+        math.fsum(entry[at] for entry in side) > 0 for side in (of_variant, of_baseline) for at in (0, 1)
+    ):
+        return None
+    return pooled_ratio(of_variant, of_baseline, _prior(units, metric, limits), factor)
+
+
+def _prior(units: Sequence[UnitRecord], metric: Metric, limits: Limits) -> Prior:
+    """Return how far pairs of servers lie apart in a metric.
+
+    Blocks are long, so the machine may change between the two sides. This spreads the ratios about as much
+    as different kernels do. So all pairs of servers use the prior of other kernels, and a wider one for the
+    time to the first token. What counts good requests has the error of counting, and the luck of servers
+    near a time limit; neither is there where every request is good.
+    """
+    if metric is latency.TTFT:
+        return FIRST_TOKEN
+    if metric not in (goodput.PER_GOOD, goodput.GOODPUT):
+        return OTHER_KERNELS
+    both = [_of_side(units, side, limits) for side in ("variant", "baseline")]
+    by_luck = GOOD_BY_LUCK * math.hypot(*(1 - side.good / (side.ok + side.failed) for side in both))
+    median = math.hypot(OTHER_KERNELS.median, by_luck)
+    return replace(OTHER_KERNELS, median=median, counted=share_good_sd(units, limits) * math.sqrt(len(units)))
+
+
+def _of_side(units: Sequence[UnitRecord], side: str, limits: Limits) -> Sums:
+    """Add up all blocks of one side (``variant`` or ``baseline``)."""
+    return sums([block for unit in units if unit.loads for block in getattr(unit.loads, side)], limits)
+
+
 def counting_variance(blocks: Sequence[LoadBlock], limits: Limits) -> float:
     """Return the variance of ln(share of good requests): k good ones of n leave (1 − k/n) ÷ k to chance
     (delta method). The result is 0 without a good request, because then there is nothing to divide by."""
-    of_side = sums(blocks, limits)
+    return _counting_variance(sums(blocks, limits))
+
+
+def _counting_variance(of_side: Sums) -> float:
     return (1 - of_side.good / (of_side.ok + of_side.failed)) / of_side.good if of_side.good else 0.0
 
 
@@ -124,10 +179,9 @@ def share_good_sd(units: Sequence[UnitRecord], limits: Limits) -> float:
     Both sides get the same prompts, so they do not vary independently; adding their variances is on the safe
     side.
     """
-    loads = [unit.loads for unit in units if unit.loads is not None]
-    of_variant = [block for one in loads for block in one.variant]
-    of_baseline = [block for one in loads for block in one.baseline]
-    return math.sqrt(counting_variance(of_variant, limits) + counting_variance(of_baseline, limits))
+    return math.sqrt(
+        sum(_counting_variance(_of_side(units, side, limits)) for side in ("variant", "baseline"))
+    )
 
 
 def more_errors(units: Sequence[UnitRecord], limits: Limits) -> bool:
@@ -136,9 +190,6 @@ def more_errors(units: Sequence[UnitRecord], limits: Limits) -> bool:
     Failed requests take little time and are not in the latencies, so such a variant must not be called
     better.
     """
-    shares = []
-    for side in ("variant", "baseline"):
-        blocks = [block for unit in units if unit.loads for block in getattr(unit.loads, side)]
-        side_sums = sums(blocks, limits)
-        shares.append(side_sums.failed / max(side_sums.failed + side_sums.ok, 1))
-    return shares[0] > shares[1]
+    both = [_of_side(units, side, limits) for side in ("variant", "baseline")]
+    of_variant, of_baseline = (side.failed / max(side.failed + side.ok, 1) for side in both)
+    return of_variant > of_baseline

@@ -27,7 +27,7 @@ from bench.metrics import (
 from bench.records import ArmRecord, RunRecord, TimedBatch, UnitRecord
 from bench.stats.figure import Metric
 from bench.stats.intervals import LEAST_SAMPLES, NORMAL_95, Interval, widened
-from bench.stats.pairs import FIRST_TOKEN, OTHER_KERNELS, Kernels, pair_ratio, prior_of
+from bench.stats.pairs import Kernels, pair_ratio, prior_of
 from bench.stats.ratio_verdict import RatioDesign
 
 # Solo ratios: the spread (sd, log scale) of two processes that run at different times, from their memory
@@ -132,10 +132,6 @@ def _of_answers(request: Ratio, share: Interval) -> Ratio:
 def _from_blocks(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> Iterator[Ratio]:
     """Yield the ratios of two servers from the pairs in which they were under load in alternating blocks.
     Dollars are times multiplied by the price of what each server occupies.
-
-    Blocks are long, so the machine may change between the two sides. This spreads the ratios about as much
-    as different kernels do. So all pairs of servers use the prior of other kernels, and a wider one for the
-    time to the first token. What counts good requests has the error of counting as well.
     """
     units, limits = run.valid_units_of(variant), load_blocks.limits_of(run)
     if run.gate is not None or not units:
@@ -143,24 +139,10 @@ def _from_blocks(run: RunRecord, base: ArmRecord, variant: ArmRecord) -> Iterato
     fails_more = load_blocks.more_errors(units, limits)
     hourly = cost.hourly_usd(variant, run) / cost.hourly_usd(base, run)
     for metric in SERVED:
-        pairs = [load_blocks.sides(unit, metric.key, limits) for unit in units]
-        measured = [pair for pair in pairs if pair is not None]
-        if len(measured) == len(units):
-            of_variant, of_baseline = zip(*measured, strict=True)
-            prior = FIRST_TOKEN if metric is latency.TTFT else OTHER_KERNELS
-            if metric in (goodput.PER_GOOD, goodput.GOODPUT):
-                by_chance = load_blocks.share_good_sd(units, limits)
-                prior = replace(prior, between_runs=math.hypot(prior.between_runs, by_chance))
-            factor = hourly if metric in PAID else 1.0
-            if metric in load_blocks.RATES:  # by the seconds of each, so that it is one over a ratio of costs
-                of_variant, of_baseline = map(_seconds_of, (of_baseline, of_variant))
-            estimate = pair_ratio(of_variant, of_baseline, prior, factor)
+        estimate = load_blocks.ratio(units, metric, limits, hourly if metric in PAID else 1.0)
+        if estimate is not None:
             measured_by = (RatioDesign.BLOCKS, estimate.p, estimate.pairs, estimate.sd)
             yield Ratio(metric, estimate.interval, *measured_by, fails_more)
-
-
-def _seconds_of(rates: Sequence[float]) -> tuple[float, ...]:
-    return tuple(1 / rate for rate in rates)
 
 
 def _kernels(arm: ArmRecord) -> Kernels:

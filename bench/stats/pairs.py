@@ -33,11 +33,14 @@ class Prior:
     """Describe the log-normal prior of a pair's standard deviation: its median, and the sd of its log.
 
     ``between_runs`` is the standard deviation of the log ratio between runs, beyond what their pairs show.
+    ``counted`` is a part of a pair's standard deviation that is known beforehand, beside the part that the
+    prior describes: the chance in the counts of a pair.
     """
 
     median: float
     log_sd: float
     between_runs: float = 0.0
+    counted: float = 0.0
 
 
 SAME_KERNELS, OTHER_KERNELS = Prior(0.012, 0.6), Prior(0.03, 0.7)
@@ -94,7 +97,35 @@ def pair_ratio(
     ratio = math.fsum(variant) / below
     squares = math.fsum((b - ratio * a) ** 2 for a, b in zip(baseline, variant, strict=True))
     squares /= (ratio * below / n) ** 2
-    scales, ratio = _posterior(n, squares, prior), ratio * factor
+    return _estimated(n, squares, prior, ratio * factor)
+
+
+Quotient = tuple[float, float]  # a sum and what it is divided by: seconds and requests, say
+
+
+def pooled_ratio(
+    variant: Sequence[Quotient], baseline: Sequence[Quotient], prior: Prior, factor: float = 1.0
+) -> PairRatio:
+    """Estimate the ratio of two quotients, each of them of sums over all pairs.
+
+    Each entry is what one side of a pair has above and below the line, such as seconds and good requests. So
+    every request has the same weight, and a pair in which a side has nothing below the line counts too. The
+    deviation of pair i is linearised like that of ``pair_ratio``, with the share that the pair has in each of
+    the four sums. Raises ValueError if one of these sums is not above 0.
+    """
+    n = len(baseline)
+    columns = [[entry[place] for entry in side] for side in (variant, baseline) for place in (0, 1)]
+    sums = [math.fsum(column) for column in columns]
+    if not all(total > 0 for total in sums):
+        raise ValueError("a ratio needs something above and below the line on both sides")
+    shares = ([x / total for x in column] for column, total in zip(columns, sums, strict=True))
+    squares = math.fsum((n * ((a - b) - (c - d))) ** 2 for a, b, c, d in zip(*shares, strict=True))
+    return _estimated(n, squares, prior, sums[0] / sums[1] / (sums[2] / sums[3]) * factor)
+
+
+def _estimated(n: int, squares: float, prior: Prior, ratio: float) -> PairRatio:
+    """Return the ratio with its bounds, from the sum of the squared deviations of ``n`` pairs."""
+    scales = _posterior(n, squares, prior)
     half = _half_width(scales)
     sd = math.sqrt(squares / (n - 1)) if n > 1 else None
     p = _outside(scales, abs(math.log(ratio)))
@@ -125,7 +156,9 @@ def _grid(prior: Prior) -> tuple[tuple[float, float, float], ...]:
     """Return (standard deviation, its logarithm, logarithm of its weight in the prior) for each point."""
     places = [_FROM + _STEP * point for point in range(_POINTS)]
     return tuple(
-        (sd, math.log(sd), -z * z / 2) for z in places for sd in [prior.median * math.exp(prior.log_sd * z)]
+        (sd, math.log(sd), -z * z / 2)
+        for z in places
+        for sd in [math.hypot(prior.median * math.exp(prior.log_sd * z), prior.counted)]
     )
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import random
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from fakes import arm_record, run_record, unit
 
@@ -18,6 +18,7 @@ from bench.metrics.load_blocks import (
     limits_of,
     more_errors,
     processes_of,
+    ratio,
     share_good_sd,
     sides,
     sums,
@@ -27,7 +28,6 @@ from bench.metrics.requests import Limits
 from bench.records import LoadBlock, Sides, UnitRecord
 from bench.records.loads import ClientOverhead
 from bench.records.samples import Sample
-from bench.stats.pairs import OTHER_KERNELS, pair_ratio
 
 MS = 1_000_000
 QUIET = ClientOverhead(0.1, 0.2, 0.3, 0.1, 0.2, 0.1, "asyncio")
@@ -124,23 +124,69 @@ def test_the_error_of_counting_good_requests_by_hand() -> None:
     assert share_good_sd([unit([[1]], [[1]])], IN_TIME) == 0.0
 
 
-def test_intervals_of_dollars_for_a_good_request_hold_where_few_are_good() -> None:
-    """Two pairs of 12 requests a side, of which one in six is good. Without the error of counting, 58 % of
-    1,180 such intervals held the true ratio; 96 % or more are to hold it, up to the luck of 200 draws."""
-    draws, limits, held, seen = random.Random(5), IN_TIME, 0, 0
-    while seen < 200:
-        counts = [sum(draws.random() < 1 / 6 for _ in range(12)) for _ in range(2)]
-        if 0 in counts:
-            continue
-        units = [pair(block(*[DONE] * k, *[LATE] * (12 - k)), block(*[DONE] * 12)) for k in counts]
-        sides_of = [sides(one, goodput.GOODPUT.key, limits) for one in units]
-        of_variant, of_baseline = zip(*[one for one in sides_of if one], strict=True)
-        prior = replace(OTHER_KERNELS, between_runs=share_good_sd(units, limits))
-        found = pair_ratio(of_variant, of_baseline, prior).interval
-        true = found.value / (sum(counts) / 24) / 6
-        held += bool(found.low and found.high and found.low <= true <= found.high)
-        seen += 1
-    assert held >= 185
+def test_a_ratio_is_of_all_good_requests_over_all_time() -> None:
+    """A pair with 1 good request of 2 and one with 8 of 8 are 9 of 10, whatever pair they came from. A mean
+    over pairs of the seconds for each gave (10 + 10/8) ÷ 2 times a good one's, 1.125 for 1.11 times."""
+    units = [pair(block(DONE, LATE), block(DONE, DONE)), pair(block(*[DONE] * 8), block(*[DONE] * 8))]
+    found = ratio(units, goodput.PER_GOOD, IN_TIME)
+    wall_s, done_s = 0.099 + 0.010, 0.010 + 0.010
+    assert found is not None
+    assert found.value == pytest.approx((wall_s / 9) / (done_s / 10))
+    other = ratio(units, goodput.GOODPUT, IN_TIME)
+    assert other is not None
+    turned = (1 / found.value, 1 / found.high, 1 / found.low)
+    assert (other.value, other.low, other.high) == pytest.approx(turned)
+    dearer = ratio(units, goodput.PER_GOOD, IN_TIME, 3.0)
+    assert dearer is not None
+    assert dearer.value == pytest.approx(3 * found.value)
+
+
+def test_a_pair_without_a_good_request_counts_too() -> None:
+    none_good = pair(block(LATE, LATE), block(DONE, DONE))
+    units = [none_good, pair(block(DONE, DONE), block(DONE, DONE))]
+    found = ratio(units, goodput.PER_GOOD, IN_TIME)
+    assert found is not None
+    assert found.value == pytest.approx((0.109 / 2) / (0.020 / 4))
+    assert ratio([none_good] * 2, goodput.PER_GOOD, IN_TIME) is None  # nothing to divide by
+    assert ratio([*units, unit([[1]], [[1]])], goodput.PER_GOOD, IN_TIME) is None
+    assert ratio([], goodput.PER_GOOD, IN_TIME) is None
+
+
+def test_where_every_request_is_good_a_good_one_costs_what_a_request_costs() -> None:
+    units = [pair(block(DONE, LATE), block(DONE, DONE)), pair(block(*[DONE] * 8), block(*[DONE] * 8))]
+    assert ratio(units, goodput.PER_GOOD, ANY) == ratio(units, cost.PER_REQUEST, ANY)
+
+
+@pytest.mark.parametrize("luck", [0.0, 0.3, 0.5])  # standard deviation of the logit of a server's share
+@pytest.mark.parametrize(
+    ("pairs", "of_each", "shares"), [(2, 12, (1 / 6, 1.0)), (2, 24, (0.5, 0.5)), (4, 12, (0.9, 0.9))]
+)
+def test_intervals_of_dollars_for_a_good_request_hold_where_few_are_good(
+    pairs: int, of_each: int, shares: tuple[float, float], luck: float
+) -> None:
+    """93 % of them are to hold the true ratio, up to the luck of 250 draws (1.6 %). In 3,000 draws a setting
+    94 to 100 % did (docs/decisions/0030); by the pairs and the error of counting alone 88 to 98 % did."""
+    rng, held, seen = np.random.default_rng(5), 0, 0
+    lucks = luck * np.random.default_rng(0).standard_normal(100_000)
+    mean = [float(_share(share, lucks).mean()) for share in shares]
+    while seen < 250:
+        good = [rng.binomial(of_each, _share(share, luck * rng.standard_normal(pairs))) for share in shares]
+        units = [pair(*(_block_of(k, of_each) for k in counts)) for counts in zip(*good, strict=True)]
+        found = ratio(units, goodput.GOODPUT, IN_TIME)
+        if found is not None:
+            held += found.low <= mean[0] / mean[1] <= found.high
+            seen += 1
+    assert held / seen >= 0.91
+
+
+def _share(share: float, luck: Any) -> Any:
+    """The chance of a good request on servers with this luck."""
+    return 1 / (1 + (1 / share - 1) * np.exp(-luck))
+
+
+def _block_of(good: int, requests: int) -> LoadBlock:
+    """A block of 99 ms, whatever is good of it."""
+    return block(*[request(0, 10, 89, 1, 1)] * good, *[LATE] * (requests - good))
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from bench.stats.pairs import (
     PairRatio,
     Prior,
     pair_ratio,
+    pooled_ratio,
     prior_of,
 )
 
@@ -205,6 +206,36 @@ def test_holm_holds_beside_rows_that_do_differ() -> None:
     rng = np.random.default_rng(3)
     wrong = sum(any(told_apart([1e-9] * 6 + rng.random(6).tolist())[6:]) for _ in range(4000)) / 4000
     assert 0.012 <= wrong <= 0.026
+
+
+# ---- sums divided by sums ------------------------------------------------------------------------------
+
+
+def test_a_pooled_ratio_over_equal_divisors_is_the_plain_one() -> None:
+    """With as many requests on each side of each pair, both are the same estimate to the last roundings."""
+    variant, baseline = [3.0, 4.0, 5.5], [2.0, 2.5, 2.0]
+    plain = pair_ratio(variant, baseline, ONE, 1.5)
+    pooled = pooled_ratio([(x, 7) for x in variant], [(x, 7) for x in baseline], ONE, 1.5)
+    assert vars(pooled) == pytest.approx(vars(plain))
+
+
+def test_a_pooled_ratio_gives_each_request_the_same_weight() -> None:
+    found = pooled_ratio([(1.0, 10), (9.0, 10)], [(4.0, 1), (1.0, 4)], ONE)
+    assert found.value == pytest.approx((10 / 20) / (5 / 5))
+    deviation = 2 * ((0.1 - 0.5) - (0.8 - 0.2))  # of the first pair; the second one has the opposite
+    assert found.sd == pytest.approx(math.sqrt(2) * abs(deviation))
+
+
+@pytest.mark.parametrize("side", [[(1.0, 0), (2.0, 0)], [(0.0, 1)], []])
+def test_a_pooled_ratio_needs_something_on_each_side(side: list[tuple[float, float]]) -> None:
+    with pytest.raises(ValueError, match="above and below the line"):
+        pooled_ratio(side, [(1.0, 1)] * len(side), ONE)
+
+
+def test_what_counting_adds_to_a_pair_is_known_beforehand() -> None:
+    """Pairs that happen to agree do not hide it: the interval of four pairs is that of the counts."""
+    found = pair_ratio([1.0] * 4, [1.0] * 4, Prior(0.001, 0.1, counted=0.2))
+    assert math.log(found.high) == pytest.approx(1.96 * 0.2 / 2, rel=1e-3)
 
 
 # ---- right as often as it says -----------------------------------------------------------------------
