@@ -38,9 +38,11 @@ def target_of(asking: Asking, key: Secret | None, directory: Path) -> Iterator[T
         )
     if asking.key_env is not None:
         raise UsageError("--key-env goes with an address: a server that is started here needs no key")
+    arguments = (*(adapter.for_drift if asking.drift else ()), *(asking.engine_argument or ()))
+    if problem := adapter.wrong(asking.engine_argument or ()):
+        raise UsageError(f"--engine-argument: {problem}")
     python = interpreter_for(adapter, asking.python)
     served = weights(asking.model, gguf=adapter.name == "llama-cpp-server")
-    arguments = (*(adapter.for_drift if asking.drift else ()), *(asking.engine_argument or ()))
     tell(asking.quiet, f"starting {adapter.title} ...")
     log = directory / "logs" / "server.log"
     with apart(asking.pin, threads_in(arguments)) as cores:

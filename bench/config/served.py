@@ -16,7 +16,7 @@ from bench.errors import UsageError
 from bench.models.gguf_format import is_gguf
 from bench.models.reference import LocalPath, ModelRef, Named, Random
 from bench.models.registry import FindModel
-from bench.runtimes._server import dashed
+from bench.runtimes._server import arguments, dashed
 from bench.serving.address import Address, address, key_of
 from bench.serving.engines import ADAPTERS
 from bench.serving.environments import interpreter_for
@@ -90,7 +90,7 @@ def check_server(
     if plugins.load("runtimes", runtime.name).GGUF and not _has_gguf(model, find):
         problem = f"{runtime.name} needs a GGUF file, and this model has none"
         raise source.error(place["model"], problem, "give {path: FILE.gguf}")
-    if problem := too_long(runtime, workload):
+    if problem := ADAPTERS[runtime.name].wrong(arguments(_args(runtime))) or too_long(runtime, workload):
         raise source.error(place["args"], problem)
 
 

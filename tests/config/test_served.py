@@ -41,6 +41,8 @@ workload: {name: closed-loop, users: 2, input_tokens: 8}
         ("runtime={name: vllm, args: {--host: x}}", "is no argument"),
         ("runtime={name: vllm, args: {max-model-len: 16}}", "and a request has 40 tokens"),
         ("runtime={name: llama-cpp-server, args: {ctx-size: 100}}", "shared by 4 slots"),
+        ("runtime={name: llama-cpp-server, args: {ubatch: 8}}", "--ubatch 8 (meant is --ubatch-size?)"),
+        ("runtime={name: llama-cpp-server, args: {ctx-size: 99, parallel: 0}}", "no whole number above 0"),
         ("runtime={name: llama-cpp-server, dtype: bfloat16}", "does nothing for llama-cpp-server"),
         ("runtime={name: vllm, port: 80}", "port must be from 1024"),
         ("runtime={name: vlm}", "did you mean 'vllm'?"),
@@ -144,6 +146,25 @@ def test_every_load_is_described_with_what_drift_asks_of_it(tmp_path: Path, load
     asked = f"{tokens} tokens of 'mixed' in windows of 256: a request for each token to both servers"
     assert (asked if tokens else "not measured: drift.tokens is 0") in " ".join(said.split())
     assert "too few for an interval" not in said
+
+
+def test_a_server_without_a_dtype_is_described_without_one(tmp_path: Path) -> None:
+    """It said float32 of a server whose GGUF file decides, and "max 4000.0" of a whole number."""
+    path = tmp_path / "c.yaml"
+    more = "slo: {ttft_ms: 500}\nvariants: [{name: same}]\n"
+    limits = "gate: {ttft_ms: {max: 4000.0}, tpot_ms: {max: 0.125, max_increase: 5%}}\n"
+    path.write_text(BASE + more + limits)
+    said = " ".join(describe(read_config(path)).split())
+    assert "float32" not in said
+    assert "ttft_ms: max 4000 " in said
+    assert "tpot_ms: max_increase 5%, max 0.125" in said
+    assert "until 4 blocks of the workload are quiet, 8 at most" in said
+    path.write_text(STARTED.replace("sglang", "llama-cpp-server") + limits)
+    said = " ".join(describe(read_config(path)).split())
+    assert "float32" not in said
+    assert "types of its GGUF file" in said
+    path.write_text(STARTED)
+    assert "float32" in describe(read_config(path))
 
 
 def test_the_config_that_a_run_writes_can_be_read_again(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -19,7 +20,7 @@ from bench.errors import BenchError, UsageError
 from bench.serving import server as servers
 from bench.serving.arrivals import ClosedLoop
 from bench.serving.client import Settings
-from bench.serving.engines import ADAPTERS, adapter_called
+from bench.serving.engines import ADAPTERS, adapter_called, llama_cpp_server
 from bench.serving.engines.adapter import Adapter, Launch
 from bench.serving.load import load, run
 from bench.serving.prompts import by_words
@@ -105,19 +106,102 @@ def test_a_server_whose_package_is_not_there_says_what_installs_it(tmp_path: Pat
     assert said.endswith(f"(install: {without.install})")
 
 
-def test_the_server_of_the_package_says_which_program_takes_an_argument(
-    tmp_path: Path,
-) -> None:
-    (tmp_path / "xllamacpp.py").write_text("")
-    program = ROOT / "bench/serving/engines/llama_cpp_program.py"
-    asked = ["--model", "x.gguf", "--port", "1024", "--ubatch-size", "8"]
-    done = subprocess.run(
-        [sys.executable, str(program), *asked], env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        capture_output=True, text=True, check=False,
+PROGRAM = ROOT / "bench/serving/engines/llama_cpp_program.py"
+# A package that notes what it was told, and ends.
+XLLAMACPP = """
+from types import SimpleNamespace as N
+BUILD_INFO = "b1"
+ggml_type = llama_flash_attn_type = int
+class CommonParams:
+    def __init__(self):
+        self.model, self.cpuparams, self.cpuparams_batch = N(), N(), N()
+        self.n_batch, self.n_ubatch = 2048, 512
+class Server:
+    def __init__(self, settings):
+        told = {k: v for k, v in vars(settings).items() if isinstance(v, int)}
+        told |= {"threads": settings.cpuparams.n_threads, "threads_batch": settings.cpuparams_batch.n_threads}
+        import json
+        print(json.dumps(told))
+        raise SystemExit(0)
+"""
+LLAMA_CPP = "import sys; print(*sys.argv[1:])"
+
+
+def of_package(tmp_path: Path, package: str, *more: str) -> subprocess.CompletedProcess[str]:
+    """Run the server of a package that stands in for the real one, which may not be installed here."""
+    if package == "xllamacpp":
+        (tmp_path / "xllamacpp.py").write_text(XLLAMACPP)
+    else:
+        (tmp_path / "llama_cpp/server").mkdir(parents=True)
+        (tmp_path / "llama_cpp/__init__.py").write_text("")
+        (tmp_path / "llama_cpp/server/__init__.py").write_text("")
+        (tmp_path / "llama_cpp/server/__main__.py").write_text(LLAMA_CPP)
+    return subprocess.run(
+        [sys.executable, str(PROGRAM), "--model", "x.gguf", "--port", "1024", *more],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=False,
     )  # fmt: skip
+
+
+def test_the_server_of_the_package_says_which_program_takes_an_argument(tmp_path: Path) -> None:
+    done = of_package(tmp_path, "xllamacpp", "--ubatch-sise", "8")
     assert done.returncode == 2
-    assert "unrecognized arguments: --ubatch-size 8; " in done.stderr
+    assert "unrecognized arguments: --ubatch-sise 8 (meant is --ubatch-size?); " in done.stderr
     assert "llama-server, if it is on the path, takes all of its own" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+TUNED = (
+    "--threads", "2", "--parallel", "3", "--ctx-size", "4096", "--batch-size", "64", "--ubatch-size", "32",
+    "--cache-type-k", "q8_0", "--cache-type-v", "q4_0", "--flash-attn", "on",
+)  # fmt: skip
+
+
+def test_what_users_tune_reaches_xllamacpp(tmp_path: Path) -> None:
+    done = of_package(tmp_path, "xllamacpp", *TUNED, "--no-cont-batching", "--threads-batch", "1")
+    assert json.loads(done.stdout) == {
+        "n_batch": 64, "n_ubatch": 32, "n_parallel": 3, "n_ctx": 4096, "cont_batching": False, "port": 1024,
+        "endpoint_props": True, "endpoint_metrics": True, "cache_type_k": 8, "cache_type_v": 2,
+        "flash_attn_type": 1, "threads": 2, "threads_batch": 1,
+    }  # fmt: skip
+
+
+def test_llama_cpp_python_gets_the_same_by_its_own_names(tmp_path: Path) -> None:
+    """It was told ``--threads``, which its server does not know."""
+    done = of_package(tmp_path, "llama_cpp", *TUNED)
+    assert done.stdout.split() == [
+        "--model", "x.gguf", "--host", "127.0.0.1", "--port", "1024", "--n_ctx", "4096", "--n_threads", "2",
+        "--n_threads_batch", "2", "--n_batch", "64", "--n_ubatch", "32", "--type_k", "8", "--type_v", "2",
+        "--flash_attn", "True",
+    ]  # fmt: skip
+
+
+def test_llama_cpp_python_has_no_batches_of_requests(tmp_path: Path) -> None:
+    done = of_package(tmp_path, "llama_cpp", "--no-cont-batching")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "computes one request at a time" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--parallel", "0"), "'0' is no whole number above 0"),
+        (("--ctx-size", "many"), "'many' is no whole number above 0"),
+        (("--cache-type-k", "q3"), "invalid choice: 'q3'"),
+        (("--ubatch-size", "4096"), "is more than --batch-size 2048"),
+        (("--cache-type-v", "q8_0", "--no-flash-attn"), "needs flash attention"),
+        (("--cont-batching", "--flash-attn"), ""),
+        (("--flash-attn", "auto", "--batch-size=16", "--ubatch-size=16"), ""),
+    ],
+)
+def test_arguments_of_the_package_are_judged_before_it_starts(
+    words: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(llama_cpp_server, "program_called", lambda _name: None)
+    found = ADAPTERS["llama-cpp-server"].wrong(words)
+    assert found == "" if not said else said in found
+    monkeypatch.setattr(llama_cpp_server, "program_called", lambda _name: "/bin/llama-server")
+    assert ADAPTERS["llama-cpp-server"].wrong(words) == ""  # it has more arguments than are known here
+    assert ADAPTERS["vllm"].wrong(words) == ""
 
 
 def test_a_server_that_talks_without_end_fills_no_disk(tmp_path: Path) -> None:

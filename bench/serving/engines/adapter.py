@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bench.serving.engines.recipe import Recipe
@@ -35,7 +35,8 @@ class Adapter:
     that let it give its whole distribution, ``said`` is what the evidence means. ``recipe`` returns what its
     own Python environment is made of on this machine, and ``is_here`` whether it needs none because this
     interpreter can start it. ``keeps`` is the key of a body that says whether the prompt is kept for the next
-    one, if a request decides that.
+    one, if a request decides that. ``wrong`` says what is wrong with arguments before
+    anything is started, or '' where that is not known.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Adapter:
     recipe: Callable[[], Recipe] | None = None
     is_here: Callable[[], bool] = lambda: True
     keeps: str | None = None
+    wrong: Callable[[Sequence[str]], str] = lambda _arguments: ""
 
 
 def installed(*modules: str) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench.machine.children import program_called
+from bench.serving.engines import llama_cpp_program
 from bench.serving.engines.adapter import Adapter, Launch, installed
 from bench.serving.engines.recipe import Recipe
 from bench.serving.engines.server_facts import Evidence, Said, at, number, text
@@ -17,6 +19,18 @@ def command(launch: Launch) -> tuple[str, ...]:
     program = program_called(PROGRAM)
     first = (program,) if program else (launch.python, str(Path(__file__).with_name("llama_cpp_program.py")))
     return (*first, "--model", launch.model, *launch.listening, *launch.arguments)
+
+
+def wrong(arguments: Sequence[str]) -> str:
+    """Return what is wrong with arguments for the server of a Python package; '' if nothing is, or if the
+    program ``llama-server`` is here, which has many more and judges them itself."""
+    if program_called(PROGRAM):
+        return ""
+    try:
+        llama_cpp_program.parsed(("--model", "a file", "--port", "1", *arguments))
+    except ValueError as bad:
+        return str(bad)
+    return ""
 
 
 def said(evidence: Evidence) -> Said:
@@ -49,4 +63,5 @@ ADAPTER = Adapter(
     # ask for a penalty (general.sampling.penalty_repeat).
     extra={"ignore_eos": True, "cache_prompt": False, "repeat_penalty": 1.0},
     keeps="cache_prompt",
+    wrong=wrong,
 )
