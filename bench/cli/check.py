@@ -150,7 +150,8 @@ def _under_load(spec: Spec) -> str:
     """Say how servers are measured under load."""
     least, most = spec.measure.processes, most_pairs(spec)
     pairs = f"{least}" if most == least else f"{least} to {most}"
-    each = f"the baseline alone in {ALONE_BLOCKS} blocks of the workload"
+    most_blocks = f"are quiet, {2 * ALONE_BLOCKS} at most"
+    each = f"the baseline alone until {ALONE_BLOCKS} blocks of the workload {most_blocks}"
     return f"{each}; each variant in {pairs} pairs of servers with the baseline, four blocks a pair (A B B A)"
 
 
@@ -163,4 +164,5 @@ def _price(spec: Spec) -> str:
 
 
 def _limit(limit: LimitBlock) -> str:
-    return ", ".join(f"{key} {value}" for key, value in limit.model_dump(exclude_none=True).items())
+    given = limit.model_dump(exclude_none=True).items()
+    return ", ".join(f"{key} {value if isinstance(value, str) else f'{value:.10g}'}" for key, value in given)

@@ -95,7 +95,12 @@ def _runtime(arm: Arm) -> str:
     threads = "" if runtime.threads is None else f", {count(runtime.threads, 'thread')}"
     device = f"auto ({device_here('auto')} here)" if runtime.device == "auto" else runtime.device
     where = f" in {runtime.python}" if runtime.python else ""
-    return f"{runtime.name}{where}, {device}, {runtime.dtype}{threads}"
+    named = plugins.load("runtimes", runtime.name)
+    if "dtype" in getattr(named, "USES", ("dtype",)):
+        types = f", {runtime.dtype}"
+    else:  # a server that takes no dtype: its GGUF file decides, or somebody else
+        types = ", types of its GGUF file" if getattr(named, "GGUF", False) else ""
+    return f"{runtime.name}{where}, {device}{types}{threads}"
 
 
 def _steps(arm: Arm) -> str:

@@ -80,10 +80,14 @@ def _option_row(row: Planned, stream: Stream) -> tuple[str, ...]:
     usd = row.request_usd(stream)
     month = f"{dollars(row.month_usd)}{bounds(row.month_usd, row.month_bounds_usd)}"
     return (
-        option.title, server, format_significant(capacity.rate), counts, f"{machines.load:.0%}",
+        option.title, server, format_significant(capacity.rate), counts, _load(machines.load),
         *_times(row.busiest), f"{month}{kept}", dollars(row.scaled_usd),
         dollars(None if usd is None else 1e6 * usd), option.drift, option.bound,
     )  # fmt: skip
+
+
+def _load(share: float) -> str:
+    return "<1%" if 0 < share < 0.005 else f"{share:.0%}"
 
 
 def _server_words(option: Option) -> str:

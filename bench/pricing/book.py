@@ -57,6 +57,8 @@ def whole_book() -> tuple[Book, list[ConfigError]]:
 def load_book(directory: Path) -> Book:
     """Return every price in ``directory`` by id. Raises one ConfigError that lists all faulty prices."""
     book, errors = read_book(directory)
+    if not any(directory.glob("*.yaml")):
+        errors.append(ConfigError(str(directory), "no price files (*.yaml) here"))
     if errors:
         raise together(errors)
     return book
@@ -65,14 +67,14 @@ def load_book(directory: Path) -> Book:
 def read_book(directory: Path, having: str = "") -> tuple[Book, list[ConfigError]]:
     """Read ``directory`` and return (the valid prices by id, the errors of the others).
 
+    A directory without price files has neither, so it does not hide the prices of the package.
+
     With ``having``, read only the files that contain this id.
     """
     book: Book = {}
     errors: list[ConfigError] = []
     homes: dict[str, str] = {}
     paths = sorted(directory.glob("*.yaml"))
-    if not paths:
-        errors.append(ConfigError(str(directory), "no price files (*.yaml) here"))
     for path in paths:
         for price in _read(path, having):
             if isinstance(price, ConfigError):

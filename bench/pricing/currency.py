@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from bench.errors import ConfigError
+from bench.formatting import nearest
 
 if TYPE_CHECKING:
     from bench.pricing.hardware import HardwarePrice
@@ -23,6 +24,17 @@ AMOUNTS: Final = {
     "purchase_usd": ("purchase_price",),
     "usd_per_kwh": ("price_per_kwh",),
 }
+# The codes of ISO 4217 for money that is in use; not those of metals, funds, tests (XTS) and no money (XXX).
+_IN_USE: Final = (
+    "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF "
+    "CHF CLP CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD "
+    "HKD HNL HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD "
+    "LSL LYD MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK "
+    "PHP PKR PLN PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS "
+    "TMT TND TOP TRY TTD TWD TZS UAH UGX USD UYU UZS VED VES VND VUV WST XAF XCD XCG XOF XPF YER "
+    "ZAR ZMW ZWG"
+)
+CODES: Final = frozenset(_IN_USE.split())
 _RATE: Final = ("usd_per_unit", "rate_date", "rate_source")
 
 
@@ -31,6 +43,10 @@ def check_currency(price: HardwarePrice, file: str) -> None:
     if not re.fullmatch("[A-Z]{3}", price.currency):
         hint = "three capital letters, such as USD, EUR or CNY"
         raise ConfigError(file, f"not a currency: {price.currency!r:.60}", key="currency", hint=hint)
+    if price.currency not in CODES:
+        near = nearest(price.currency, CODES)
+        hint = f"meant is {near}?" if near else "a code of ISO 4217 for money, such as USD, EUR or CNY"
+        raise ConfigError(file, f"no known currency: {price.currency}", key="currency", hint=hint)
     foreign = price.currency != USD
     for key in _RATE:
         given = getattr(price, key) is not None

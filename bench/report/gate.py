@@ -145,6 +145,12 @@ def calibration(result: Calibration | None) -> list[str]:
 def _effort(effort: Effort) -> str:
     if "unmeasured" in effort.details:
         return "nothing was measured"
+    if effort.mode == "stored":
+        return "the figures of both runs were judged as they are, without units of a gate"
+    if effort.mode == "run":
+        pairs = f"{count(effort.units, 'pair')} of new processes" if effort.units else "no pairs of processes"
+        void = f", {effort.void_units} void" if effort.void_units else ""
+        return f"the run was judged by what it has, {pairs}{void}; nothing was measured again"
     parts = [count(effort.units, "unit")]
     if effort.units_from_earlier_runs:
         parts.append(f"{effort.units_from_earlier_runs} of them from an earlier gate on the same code")

@@ -38,7 +38,10 @@ def judge_run(run: RunSummary) -> RunSummary:
         for rule in limits
         if _applies(rule, run.baseline_of(variant), variant)
     ]
-    return replace(run, gate=block(findings, Effort("run", details={"run_id": run.run_id})))
+    pairs = [max((ratio.pairs or 0 for ratio in run.ratios_of(row)), default=0) for row in variants]
+    void = sum(row.void_pairs for row in variants)
+    effort = Effort("run", units=sum(pairs), void_units=void, details={"run_id": run.run_id})
+    return replace(run, gate=block(findings, effort))
 
 
 def against_run(run: RunSummary, stored: RunSummary) -> RunSummary:
@@ -91,7 +94,8 @@ def _within_run(run: RunSummary, rule: Rule, variant: Row, cells: int) -> Findin
             return finding(rule, variant.key, GateVerdict.ERROR, reason)
     ratio = run.comparison(variant, rule.metric)
     if rule.relative and ratio is not None and ratio.ci_low is not None:
-        return judge_interval(rule, variant.key, Interval(ratio.ratio, ratio.ci_low, ratio.ci_high), cells)
+        interval = Interval(ratio.ratio, ratio.ci_low, ratio.ci_high)
+        return replace(judge_interval(rule, variant.key, interval, cells), units=ratio.pairs or 0)
     return judge_figure(rule, variant.key, base.figure(rule.metric), variant.figure(rule.metric), cells)
 
 

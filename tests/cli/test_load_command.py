@@ -81,6 +81,7 @@ def test_a_page_and_its_files(url: str, said, tmp_path: Path) -> None:  # type: 
     assert "8 ok, 0 failed, 0 cut short; 0 retries; 72 + 48 tokens" in page
     assert "good (ttft ≤ 9000 ms, tpot ≤ 900 ms): 100.0%" in page
     assert "a good request $" in page
+    assert "sent too late by" not in page  # whoever waits for an answer sends when it is there
     directory = only_directory(tmp_path)
     summary = json.loads((directory / "load.json").read_text())
     assert summary["counts"]["ok"] == 8

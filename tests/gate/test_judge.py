@@ -358,6 +358,7 @@ def finished(limits: dict[str, Any], ratio: tuple[float, float, float], **change
         0.95,
         Verdict.CANNOT_TELL,
         RatioDesign.DUET,
+        pairs=4,
     )
     return replace(summarise(record), spec={"gate": limits}, comparisons=(one,))
 
@@ -371,6 +372,7 @@ def test_a_finished_run_by_its_own_limits(ratio: tuple[float, float, float], ver
     assert found is not None
     assert found.verdict == verdict
     assert (found.effort.mode, found.effort.details) == ("run", {"run_id": "r"})
+    assert (found.effort.units, found.rules[0].units) == (4, 4)
 
 
 def test_a_finished_run_whose_row_failed_is_an_error() -> None:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from bench.errors import ConfigError, ExitCode, UsageError
-from bench.pricing.book import find_price, load_book, read_book
+from bench.pricing.book import default_book, find_price, load_book, price_called, read_book
 from bench.pricing.hardware import HardwarePrice, parse_price
 from bench.pricing.reprice import plain
 
@@ -204,7 +204,7 @@ class TestRefusals:
     def test_the_largest_rent_is_still_a_rent(self) -> None:
         assert parse_price({**RENTED, "usd_per_hour": 1000}, "box.yaml").hourly_usd == 1000
 
-    @pytest.mark.parametrize("currency", ["usd", "", 1, "EURO", "$"])
+    @pytest.mark.parametrize("currency", ["usd", "", 1, "EURO", "$", "XXX", "XTS", "XAU", "EUX"])
     @pytest.mark.bad_input(17)
     def test_a_currency_that_is_none(self, currency: object) -> None:
         assert refusal({**RENTED, "currency": currency}).key == "currency"
@@ -288,6 +288,15 @@ class TestFiles:
             load_book(tmp_path)
         assert bad.value.key == key
         assert len(str(bad.value)) < 400
+
+    def test_an_empty_directory_does_not_hide_the_prices_of_the_package(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "configs/prices").mkdir(parents=True)
+        monkeypatch.chdir(tmp_path)
+        some = next(iter(BOOK))
+        assert price_called(some) == BOOK[some]
+        assert default_book()[some] == BOOK[some]
 
     def test_a_directory_without_prices(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="no price files"):

@@ -250,6 +250,24 @@ class TestOnTheTerminal:
         )
         assert found[-1].startswith("  12 units, 1 void, 3 s each")
 
+    @pytest.mark.parametrize(
+        ("effort", "said"),
+        [
+            (Effort("run", units=4, void_units=1), "by what it has, 4 pairs of new processes, 1 void"),
+            (Effort("run", units=1), "by what it has, 1 pair of new processes; nothing"),
+            (Effort("run"), "by what it has, no pairs of processes; nothing"),
+            (
+                Effort("stored", details={"run_id": "r7", "base": "r6"}),
+                "the figures of both runs were judged as they are",
+            ),
+        ],
+    )
+    def test_a_finished_run_says_what_it_has(self, effort: Effort, said: str, sample: ModuleType) -> None:
+        """It said "0 units", and which change a gate sees that measures."""
+        last = lines("gated", replace(gate_of(gated(sample)), effort=effort))[-1]
+        assert said in last
+        assert "calibrate" not in last
+
     @pytest.mark.parametrize(("sharing", "said"), [(12, ""), (5, "5 of them with ")])
     def test_how_both_sides_shared_the_machine(self, sharing: int, said: str, sample: ModuleType) -> None:
         gate = gate_of(gated(sample))
