@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from bench.models.reference import Random
 from bench.plan.roofline import Ceilings
 from bench.records import Json
 from bench.worker.lm_eval_requests import USUAL_TOKENS
+from bench.worker.shared_beginnings import LEAST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,10 +115,24 @@ def learning_s(load: Load, edge: Beside) -> float:
 
 def _answers_s(load: Load, items: Sequence[Json], tokens: int, together: int) -> float:
     """Return the seconds of one model for some items. ``tokens`` is the length of a reply, 0 for choices."""
+    shares = tokens > 0 and together > 1 and load.arm.runtime.name == HOME_ENGINE
     read_s = math.fsum(
-        len(item.get("choices", (1,))) * load.pass_s(_tokens(item["prompt"])) for item in items
+        len(item.get("choices", (1,))) * load.pass_s(_tokens(text))
+        for item, text in zip(items, _read(items, shares), strict=True)
     )
     return read_s + len(items) / together * tokens * load.pass_s(1)
+
+
+def _read(items: Sequence[Json], shares: bool) -> Iterator[str]:
+    """Yield what is read of each item. An engine that ``shares`` long beginnings reads only the end of a text
+    that an earlier one begins with too."""
+    known: set[str] = set()
+    for item in items:
+        text = item["prompt"]
+        begins = text[: LEAST * LETTERS_A_TOKEN]
+        yield text[-1:] if begins in known else text
+        if shares and len(text) > len(begins):
+            known.add(begins)
 
 
 def _tokens(text: str) -> int:

@@ -30,8 +30,15 @@ def until_ended(
 
     ``enough`` may say for the tokens of a reply that no more are needed.
     """
-    ends = set(engine.end_ids())
     generation = engine.prefill(prompts, 1 if engine.WHOLE_ANSWERS else tokens)
+    return to_its_end(engine, generation, tokens, enough)
+
+
+def to_its_end(
+    engine: Engine, generation: Any, tokens: int, enough: Callable[[Sequence[int]], bool] | None = None
+) -> Any:
+    """Decode a generation whose prompts are read as ``until_ended`` does."""
+    ends = set(engine.end_ids())
     for step in range(1, 1 if engine.WHOLE_ANSWERS else tokens):
         if step % CHECK_EVERY == 0 and all(
             ends & set(ids) or (enough is not None and enough(ids)) for ids in engine.tokens(generation)

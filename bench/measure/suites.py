@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
+from operator import itemgetter
+from typing import TypeVar
 
 from bench.config.suite_reader import lm_eval_of
 from bench.drift import items as files
@@ -15,7 +17,8 @@ from bench.measure.events import Began
 from bench.measure.suite_records import keep
 from bench.records import Answered, BothAnswered, Json, SuiteAnswers
 
-ITEMS_A_CALL = 40  # an interrupt waits for one call at most
+Kind = TypeVar("Kind")
+ITEMS_A_CALL = 50  # an interrupt waits for one call at most; all items of long-context go in one
 
 
 def answer(row: ArmUnderTest) -> None:
@@ -52,32 +55,48 @@ def _why_not(row: ArmUnderTest, suite: Suite) -> str:
 
 def _answers(row: ArmUnderTest, suite: Suite) -> SuiteAnswers:
     asked = suite.items(row.context.drift.items)
-    digest = files.digest(asked)
-    scores: list[tuple[float, ...] | None] = []
-    texts: list[str | None] = []
-    both: list[BothAnswered] = []
-    for start in range(0, len(asked), ITEMS_A_CALL):
-        part = _ask(row, suite, asked[start : start + ITEMS_A_CALL], f"{start} of {len(asked)}")
-        scores += part.scores
-        texts += part.replies
-        both += [part.both] if part.both else []
+    parts: list[SuiteAnswers] = []
+    order = _by_length(asked)
+    for start in range(0, len(order), ITEMS_A_CALL):
+        part = [asked[place] for place in order[start : start + ITEMS_A_CALL]]
+        parts.append(_ask(row, suite, part, f"{start} of {len(asked)}"))
     kept: tuple[Json, ...] = ()
     if row.arm.is_baseline:
         kept = tuple(files.kept(item) for item in asked)
-    return SuiteAnswers(digest, tuple(scores), tuple(texts), kept, _joined(both))
+    scores, said = (part.scores for part in parts), (part.replies for part in parts)
+    both = _joined([part.both for part in parts if part.both], order)
+    return SuiteAnswers(files.digest(asked), _placed(scores, order), _placed(said, order), kept, both)
 
 
-def _joined(parts: Sequence[BothAnswered]) -> BothAnswered | None:
+def _by_length(asked: Sequence[Json]) -> list[int]:
+    """Return the places of the items, those of one language and similar length beside each other: a worker
+    reads texts with the same number of tokens in one pass, if it is given them in one call."""
+
+    def length(item: Json) -> int:
+        return len(item["prompt"]) + max(map(len, item.get("choices", ("",))))
+
+    return sorted(range(len(asked)), key=lambda place: (asked[place]["lang"], length(asked[place])))
+
+
+def _placed(parts: Iterable[Sequence[Kind]], order: Sequence[int]) -> tuple[Kind, ...]:
+    """Return what the calls answered, in the order of the items; nothing if they answered in another form."""
+    found = list(chain(*parts))
+    if not found:
+        return ()
+    return tuple(one for _place, one in sorted(zip(order, found, strict=True), key=itemgetter(0)))
+
+
+def _joined(parts: Sequence[BothAnswered], order: Sequence[int]) -> BothAnswered | None:
     """Put together what both models of a cascade answered, call by call; None for any other row."""
     if not parts:
         return None
     sides = (
         Answered(
-            tuple(chain(*(part.scores for part in side))), tuple(chain(*(part.replies for part in side)))
+            _placed((part.scores for part in side), order), _placed((part.replies for part in side), order)
         )
         for side in ([part.edge for part in parts], [part.cloud for part in parts])
     )
-    return BothAnswered(tuple(chain(*(part.requests for part in parts))), *sides)
+    return BothAnswered(_placed((part.requests for part in parts), order), *sides)
 
 
 def _ask(row: ArmUnderTest, suite: Suite, asked: Sequence[Json], done: str) -> SuiteAnswers:

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
 from bench.engine import Engine, census
-from bench.engine.speculation import Speculator
+from bench.engine.speculation import Speculation, Speculator
 from bench.engine.splitting import Rest
+
+
+@dataclass
+class Batch:
+    """Hold the state of one batch that is being decoded. ``mask`` has room for every token to come."""
+
+    cache: Any
+    mask: Any | None
+    positions: Any | None
+    length: int
+    chosen: list[Any] = field(default_factory=list)
+    speculation: Speculation | None = None  # if something drafts
+    watched: list[Any] = field(default_factory=list)
+    of_rest: int = 0  # its number in another process, if the model is split
 
 
 class Caching(Engine):

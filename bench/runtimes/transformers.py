@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bench.engine import Changed, Options, device
 from bench.engine.evidence import Check
-from bench.engine.speculation import Speculation, Speculator
+from bench.engine.speculation import Speculator
 from bench.engine.stepping import by_batch
 from bench.errors import Unsupported
 from bench.records import Facts
+from bench.runtimes._beginning import Beginning
+from bench.runtimes._caching import Batch
 from bench.runtimes._checkpoint import (
     DECODERS,
     in_our_words,
@@ -103,21 +105,7 @@ def _device(asked: str) -> str:
     return asked
 
 
-@dataclass
-class Batch:
-    """Hold the state of one batch that is being decoded. ``mask`` has room for every token to come."""
-
-    cache: Any
-    mask: Any | None
-    positions: Any | None
-    length: int
-    chosen: list[Any] = field(default_factory=list)
-    speculation: Speculation | None = None  # if something drafts
-    watched: list[Any] = field(default_factory=list)
-    of_rest: int = 0  # its number in another process, if the model is split
-
-
-class TransformersEngine(Watching, Scoring, Speculating, TextModel):
+class TransformersEngine(Watching, Scoring, Speculating, Beginning, TextModel):
     """Hold a loaded causal language model and its step loop."""
 
     def __init__(self, model: Any, directory: Path, options: Options) -> None:

@@ -17,6 +17,8 @@ from bench.engine.decoding import until_ended
 from bench.errors import NonFiniteOutput
 from bench.records import Json, SuiteAnswers
 from bench.records.thinking import before_end
+from bench.worker import shared_beginnings
+from bench.worker.shared_beginnings import decoded
 
 TOGETHER = 8  # texts read or replied to together, with the same number of tokens: so nothing is padded
 MOST_BYTES = 1 << 30  # of the logits of one text
@@ -113,10 +115,14 @@ def replies(engine: Engine, items: Sequence[Json], tokens: int) -> list[str | No
     found: list[str | None] = [None] * len(items)
     context = engine.facts().context
     engine.longest_answer(tokens)
-    for places in _of_one_length(prompts):
-        if context is not None and len(prompts[places[0]]) + tokens > context:
-            continue
-        for place, ids in zip(places, _decoded(engine, [prompts[n] for n in places], tokens), strict=True):
+    fit = [n for n, ids in enumerate(prompts) if context is None or len(ids) + tokens <= context]
+    for place, ids in shared_beginnings.replies(engine, {n: prompts[n] for n in fit}, tokens).items():
+        found[place] = engine.text(ids)
+    left = [n for n in fit if found[n] is None]
+    drafts = left and engine.drafted(prompts[left[0]], 1) is not None  # then for one sequence at a time
+    for places in _of_one_length([prompts[n] for n in left], 1 if drafts else math.inf):
+        some = [left[n] for n in places]
+        for place, ids in zip(some, decoded(engine, [prompts[n] for n in some], tokens), strict=True):
             found[place] = engine.text(ids)
     return found
 
@@ -137,12 +143,6 @@ def _of_one_length(prompts: Sequence[Sequence[int]], most: float = math.inf) -> 
     for length, places in lengths.items():
         count = int(max(min(TOGETHER, most // max(length, 1)), 1))
         yield from (places[start : start + count] for start in range(0, len(places), count))
-
-
-def _decoded(engine: Engine, prompts: Sequence[Sequence[int]], tokens: int) -> list[list[int]]:
-    ends = set(engine.end_ids())
-    generation = until_ended(engine, prompts, tokens)
-    return [list(before_end(ids, ends)) for ids in engine.tokens(generation)]
 
 
 class WatchedReply(NamedTuple):

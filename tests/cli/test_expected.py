@@ -27,6 +27,7 @@ from bench.config.settings import RuntimeBlock, WorkloadBlock
 from bench.drift.behaviour import Suite
 from bench.models.reference import Named, Random
 from bench.plan.roofline import Ceilings
+from bench.worker.shared_beginnings import LEAST
 
 FACTS: Any = SimpleNamespace(
     weights_bytes=lambda bits: 1_000_000 * bits,
@@ -184,6 +185,17 @@ def test_each_choice_is_a_pass_and_each_reply_a_few_steps() -> None:
     assert _answers_s(toy(), CHOICES, 0, 1) == 3 * WHOLE_S
     assert _answers_s(toy(), REPLIES, 6, 4) == WHOLE_S + 1001 * 20 + 2 / 4 * 6 * 1001
     assert _answers_s(toy(), REPLIES, 6, 1) == WHOLE_S + 1001 * 20 + 2 * 6 * 1001
+
+
+def test_a_long_beginning_of_several_prompts_is_read_once() -> None:
+    """By the engine that keeps it; an engine of another kind, and a cascade, read each prompt whole."""
+    long = "x" * 4 * LEAST
+    asked = [{"prompt": long + end} for end in ("a" * 40, "b" * 40)] + [{"prompt": "y" * 2000}]
+    first, other, steps = 1001 * (LEAST + 10), 1001 * 500, 3 * 6 * 1001
+    assert _answers_s(toy(), asked, 6, 3) == first + 1001 + other + steps / 3
+    assert _answers_s(toy(), asked, 6, 1) == 2 * first + other + steps
+    assert _answers_s(toy(runtime={"name": "numpy"}), asked, 6, 3) == 2 * first + other + steps / 3
+    assert _answers_s(toy(), asked, 0, 3) == 2 * first + other
 
 
 def test_suites_of_a_row_and_of_a_cascade() -> None:

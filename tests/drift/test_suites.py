@@ -80,8 +80,12 @@ def test_the_two_sentences_of_a_pair_differ_in_one_place() -> None:
 
 
 def test_the_password_stands_once_in_a_long_text() -> None:
+    texts: dict[tuple[str, str], set[str]] = {}
     for item in suite("long-context").items():
         assert item["prompt"].count(item["word"]) == 1
+        ask = max(map(item["prompt"].rfind, ".。"))
+        texts.setdefault((item["lang"], item["group"]), set()).add(item["prompt"][:ask])
+    assert all(len(same) == 1 for same in texts.values()), "one text of each length and language"
     sizes = Counter(item["group"] for item in suite("long-context").items())
     assert sizes == {"56 sentences": 16, "112 sentences": 16, "225 sentences": 8, "450 sentences": 4,
                      "900 sentences": 2}  # fmt: skip

@@ -45,11 +45,34 @@ def test_a_suite_is_asked_in_parts_and_kept_as_a_whole(monkeypatch: Patch) -> No
     found = under(monkeypatch, "generation", "factuality", "arithmetic")
     suites.answer(found)
     asked: Any = found.worker
-    assert [len(arguments["items"]) for _do, arguments in asked.asked] == [40] * 6 + [40] * 5
+    assert [len(arguments["items"]) for _do, arguments in asked.asked] == [50, 50, 50, 50, 40] + [50] * 4
     assert {name: (len(one.scores), len(one.replies), one.items) for name, one in kept(found).items()} == {
         "factuality": (240, 0, ()),
         "arithmetic": (0, 200, ()),
     }
+
+
+def test_items_of_one_length_are_asked_together_and_kept_in_their_order(monkeypatch: Patch) -> None:
+    """The reply to each item is its own prompt."""
+
+    def echo(_do: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        return {"digest": "", "replies": [item["prompt"] for item in arguments["items"]], "scores": []}
+
+    found = under(monkeypatch, "refusal", answer=echo)
+    suites.answer(found)
+    items = suites_of(["refusal"])[0].items()
+    assert kept(found)["refusal"].replies == tuple(item["prompt"] for item in items)
+    worker: Any = found.worker
+    for _do, arguments in worker.asked:
+        lengths = [(item["lang"], len(item["prompt"])) for item in arguments["items"]]
+        assert lengths == sorted(lengths)
+
+
+def test_a_call_has_all_items_that_share_a_long_text(monkeypatch: Patch) -> None:
+    found = under(monkeypatch, "long-context")
+    suites.answer(found)
+    worker: Any = found.worker
+    assert [len(arguments["items"]) for _do, arguments in worker.asked] == [46]
 
 
 def test_the_baseline_keeps_the_items(monkeypatch: Patch) -> None:

@@ -128,6 +128,23 @@ def test_replies_are_greedy_and_in_the_order_of_the_items(engine: Any) -> None:
     assert found == [alone(engine, prompt, 6) for prompt in prompts]
 
 
+def test_an_engine_that_drafts_replies_to_one_prompt_at_a_time(
+    engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = [{"prompt": prompt} for prompt in ("one", "two", "six", "three")]
+    wanted = suite.replies(engine, items, 6)
+    batches: list[int] = []
+    real = engine.prefill
+    monkeypatch.setattr(
+        engine, "prefill", lambda prompts, tokens: batches.append(len(prompts)) or real(prompts, tokens)
+    )
+    assert suite.replies(engine, items, 6) == wanted
+    assert batches == [3, 1]
+    monkeypatch.setattr(engine, "drafted", lambda _context, _most: 0)
+    assert suite.replies(engine, items, 6) == wanted
+    assert batches == [3, 1, 1, 1, 1, 1]
+
+
 def alone(engine: Any, prompt: str, tokens: int) -> str:
     return greedy(engine, [*engine.begin_ids(), *engine.encode(prompt)], tokens)
 
