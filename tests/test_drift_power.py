@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from drift_power import campaign, plants, sheet
+from drift_power import campaign, detection, plants, sheet
 from drift_power.campaign import Planted
 from drift_power.plants import planted
 from drift_power.sheet import smallest_found
@@ -254,6 +254,58 @@ def test_a_baseline_beside_itself_has_a_row() -> None:
     assert "| bias | 200 | - | - | 10 | " in sheet.tables(lines({0.4: [True]}))
 
 
+@pytest.mark.parametrize("expected", [0.0, 0.5, 6.0, 7.9, 30.0])
+def test_six_losses_are_found(expected: float) -> None:
+    """Six of six lost: p = 2 · 0.5⁶ = 3 %; of five, 6 %."""
+    assert detection.chance(expected) == pytest.approx(stats.poisson(expected).sf(5), abs=1e-9)
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, 1.5])
+def test_the_curve_finds_the_change_that_is_found_with_80_percent(scale: float) -> None:
+    """Lines of 1 to 25 items, each found in as many draws as so scaled a curve says."""
+    points = [detection.Point(items, stats.poisson(scale * items).sf(5)) for items in range(1, 26)]
+    found = detection.found_with_power(points, "seed")
+    assert found is not None
+    assert found.low is not None
+    assert found.high is not None
+    assert found.value == pytest.approx(7.906 / scale, rel=0.03)
+    assert found.low <= found.value <= found.high < 1.1 * found.low, "all lines say the same"
+
+
+def test_lines_that_disagree_make_a_wide_interval() -> None:
+    points = [detection.Point(8, found) for found in (0.2, 1.0, 0.4, 0.95, 0.6)]
+    found = detection.found_with_power(points, "seed")
+    assert found is not None
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low < found.value < found.high
+    assert found.high > 1.2 * found.low
+
+
+@pytest.mark.parametrize("shares", [[0.9, 1.0], [0.0, 0.5]])
+def test_lines_that_are_all_found_or_none_say_nothing_of_80_percent(shares: list[float]) -> None:
+    assert detection.found_with_power([detection.Point(9, share) for share in shares], "seed") is None
+
+
+def test_the_curve_of_a_suite_stands_beside_the_computed_loss() -> None:
+    """Nothing is gained, so 80 % is near what is computed: 4 of 100 points of 200 items."""
+    some = [
+        Planted(plant, lost / 100, 0, "bias", 200, lost, 0, 0.0, 0.1, least_change(200, 200, 0.8), 12.4)
+        for plant in ("noise", "gender")
+        for lost in (2, 4, 6, 8, 10, 12)
+    ]
+    row = next(line for line in sheet.tables(some).splitlines() if line.startswith("| bias | all | 12 |"))
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[3] == "4.0"
+    assert float(cells[4].split()[0]) == pytest.approx(4.0, abs=0.3)
+    assert cells[5] == "12"
+
+
+def test_many_replies_in_a_pass_are_those_of_each_item_alone(gemma: TransformersEngine) -> None:
+    items = plants.suite_of("arithmetic").items()[::8]
+    assert campaign.together(gemma, items, 6) == asking.replies(gemma, items, 6)
+
+
 # ---- journal -----------------------------------------------------------------------------------------
 
 
@@ -316,3 +368,21 @@ def test_a_campaign_that_is_stopped_and_goes_on(
     assert script() == (whole_table, whole)
     monkeypatch.setattr(runtime, "load", never)
     assert script("--minutes", "0") == (whole_table, whole)
+
+
+def test_two_journals_make_one_table(
+    script: Callable[..., tuple[str, list[str]]], gemma: TransformersEngine, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """What stands in the second is not asked again, and is in the tables."""
+    _tables, head = script("--minutes", "0")
+    other = tmp_path / "other.jsonl"
+    (one,) = lines({0.01: [True]})
+    other.write_text(head[0] + "\n" + json.dumps(vars(one)) + "\n")
+    journals = ["--to", str(tmp_path / "journal.jsonl"), str(other)]
+    tables, own = script("--minutes", "0", *journals)
+    assert own == head
+    assert "| noise | bias |" in tables
+    monkeypatch.setattr(runtime, "load", lambda *_: gemma)
+    _tables, own = script(*journals, "--suites", "bias", "--noise", "0.01", "--gender", "")
+    assert [json.loads(line)["plant"] for line in own[1:]] == ["itself"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,11 @@ from bench.records import ArmRecord, Json, RunRecord, SuiteAnswers
 from bench.stats.proportions import ALPHA
 from bench.worker import suite as asking
 from bench.worker.score import statistics
+from bench.worker.shared_beginnings import decoded
 from drift_power.plants import ITSELF, planted, suite_of
 
 KL_TOKENS = 256
+TOGETHER = 40  # prompts in a pass
 SUITES = {"facts": "factuality", "refusal": "refusal", "gender": "bias"}  # that should see a plant
 Key = tuple[str, float, int, str]
 Plan = Sequence[tuple[str, float, int]]  # (plant, strength, seed)
@@ -28,7 +31,7 @@ class Planted:
     """One line of the journal: what was planted, and what one suite made of it.
 
     ``least`` is the smallest loss, as a share of the items, that the suite is computed to find with 80 %;
-    None at chance."""
+    None at chance. ``cpu_s`` is the processor time of the answers."""
 
     plant: str
     strength: float
@@ -40,6 +43,7 @@ class Planted:
     p: float
     kld: float
     least: float | None = None
+    cpu_s: float = 0.0
 
     @property
     def key(self) -> Key:
@@ -65,9 +69,22 @@ def answered(engine: Engine, name: str, most: int | None) -> SuiteAnswers:
         items = tuple(items[n * len(items) // most] for n in range(most))
     digest = files.digest(items)
     if suite.output_tokens:
-        replies = tuple(asking.replies(engine, items, suite.output_tokens))
+        replies = tuple(together(engine, items, suite.output_tokens))
         return SuiteAnswers(digest, replies=replies, items=items)
     return SuiteAnswers(digest, scores=tuple(asking.scores(engine, items)), items=items)
+
+
+def together(engine: Engine, items: Sequence[Json], tokens: int) -> list[str]:
+    """Return the replies to items, many in a pass and padded: each step reads all weights, so it takes a
+    fraction of the time. Two nearly equal tokens may change places, on both sides of a comparison alike."""
+    prompts = [asking.prompt_of(engine, item) for item in items]
+    order = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
+    found: dict[int, str] = {}
+    for start in range(0, len(order), TOGETHER):
+        places = order[start : start + TOGETHER]
+        replies = decoded(engine, [prompts[place] for place in places], tokens)
+        found |= {place: engine.text(ids) for place, ids in zip(places, replies, strict=True)}
+    return [found[place] for place in range(len(items))]
 
 
 def judged(name: str, base: SuiteAnswers, variant: SuiteAnswers) -> dict[str, Any]:
@@ -124,8 +141,10 @@ def campaign(
             for name in left:
                 if is_over():
                     return
+                began = time.process_time()
                 found = judged(name, base[name], answered(engine, name, most))
-                yield Planted(plant, strength, seed, name, kld=round(kld, 9), **found)
+                cpu_s = round(time.process_time() - began, 1)
+                yield Planted(plant, strength, seed, name, kld=round(kld, 9), cpu_s=cpu_s, **found)
 
 
 def read(path: Path, head: Json) -> list[Planted]:

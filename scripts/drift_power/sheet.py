@@ -10,6 +10,7 @@ from statistics import fmean
 from bench.drift.behaviour import POWER
 from bench.stats.proportions import ALPHA, mcnemar, wilson
 from drift_power.campaign import Planted
+from drift_power.detection import Point, found_with_power
 from drift_power.plants import ITSELF
 
 TRIALS = 200  # of a baseline against itself
@@ -19,7 +20,7 @@ Cell = dict[float, list[Planted]]  # by strength
 
 def tables(lines: Sequence[Planted]) -> str:
     """Return what is found, and how often nothing is found to be something, as Markdown."""
-    return "\n".join([*_found_rows(lines), "", *_null_rows(lines)])
+    return "\n".join([*_found_rows(lines), "", *_curve_rows(lines), "", *_null_rows(lines)])
 
 
 HEADS = (
@@ -81,6 +82,37 @@ def _share_found(some: Sequence[Planted]) -> tuple[float, str]:
         share_of.value,
         f"{share_of.value:.0%} of {len(some)} seeds [{share_of.low:.0%}, {share_of.high:.0%}]",
     )
+
+
+def _curve_rows(lines: Sequence[Planted]) -> Iterator[str]:
+    """Yield for each suite and plant, and for all plants, the change that is found with 80 %, beside the
+    computed one."""
+    heads = "suite", "plant", "lines", "computed least loss", "found with 80 %, by all lines", "processor s"
+    yield f"| {' | '.join(heads)} |"
+    yield "|:--|:--|--:|--:|--:|--:|"
+    for suite in sorted({line.suite for line in lines}):
+        some = [line for line in lines if line.suite == suite and line.plant != ITSELF]
+        plants = sorted({line.plant for line in some})
+        for plant in [*plants, "all"] if len(plants) > 1 else plants:
+            of_plant = [line for line in some if plant in (line.plant, "all")]
+            least = next((line.least for line in of_plant if line.least), None)
+            shown = "at chance" if least is None else f"{POINTS * least:.1f}"
+            seconds = fmean(line.cpu_s for line in of_plant)
+            row = suite, plant, str(len(of_plant)), shown, _with_power(of_plant), f"{seconds:.0f}"
+            yield f"| {' | '.join(row)} |"
+
+
+def _with_power(some: Sequence[Planted]) -> str:
+    """Return the net change that is found with 80 %, in points, with its interval."""
+    points = []
+    for line in some:
+        shares = [_is_flagged(counts) for counts in _drawn_again(line)]
+        points.append(Point(abs(line.lost - line.gained), sum(shares) / TRIALS))
+    found = found_with_power(points, f"{some[0].suite} {len(some)}")
+    if found is None or found.low is None or found.high is None:
+        return "-"
+    value, low, high = (POINTS * each / some[0].n for each in (found.value, found.low, found.high))
+    return f"{value:.1f} [{low:.1f}, {high:.1f}]"
 
 
 def _null_rows(lines: Sequence[Planted]) -> Iterator[str]:
