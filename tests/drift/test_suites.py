@@ -79,7 +79,7 @@ def test_the_two_sentences_of_a_pair_differ_in_one_place() -> None:
         assert max(len(first), len(second)) - start - end <= 10, item
 
 
-def test_the_password_stands_once_in_a_long_text() -> None:
+def test_the_word_to_find_stands_once_in_a_long_text() -> None:
     texts: dict[tuple[str, str], set[str]] = {}
     for item in suite("long-context").items():
         assert item["prompt"].count(item["word"]) == 1

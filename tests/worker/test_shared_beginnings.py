@@ -45,12 +45,12 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def lengths_read(engine: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The tokens of each pass from now on."""
+    """The tokens of each sequence of each pass from now on."""
     read: list[int] = []
     real = engine._advance
 
     def advance(batch: Any, ids: Any) -> None:
-        read.append(ids.shape[1])
+        read.extend([ids.shape[1]] * ids.shape[0])
         real(batch, ids)
 
     monkeypatch.setattr(engine, "_advance", advance)

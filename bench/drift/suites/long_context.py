@@ -1,8 +1,7 @@
-"""Long context: the model must find a password that stands once among other sentences, up to 8,000
-tokens of them.
+"""Long context: the model must find the word that ends one sentence among up to 8,000 tokens of others.
 
-A text of one length and language has a password for each of its items, and each item asks for one of them. So
-an engine that can keep what it has read reads the text once (``bench.worker.shared_beginnings``).
+A text of one length and language has such a sentence for each of its items, and each item asks for one of
+them. So an engine that can keep what it has read reads the text once (``bench.worker.shared_beginnings``).
 
 Items that do not fit the model's context are left out. There are only 46 items, so only a large loss can be
 detected.
