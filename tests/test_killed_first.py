@@ -20,6 +20,7 @@ HOLDS_NO_MODEL = {
     "machine.installed": "lists what is installed in an interpreter",
     "models.hub": "writes a download to the disk",
     "serving.engines.llama_cpp_program": "a server: its keeper lets it be killed first",
+    "serving.inside.program": "an engine in process: its keeper lets it be killed first",
     "store.parquet_numbers": "reads the numbers of a file, with a limit of memory of its own",
     "serving.keeper": "waits for the server, and lets it be killed first",
 }

@@ -23,7 +23,12 @@ from bench.serving.environments import interpreter_for
 from bench.yaml_source import KeyPath, YamlSource, blaming
 
 # The argument of each engine that bounds prompt and reply together.
-CONTEXT = {"vllm": "max-model-len", "sglang": "context-length", "llama-cpp-server": "ctx-size"}
+CONTEXT = {
+    "vllm": "max-model-len",
+    "vllm-offline": "max-model-len",
+    "sglang": "context-length",
+    "llama-cpp-server": "ctx-size",
+}
 USUAL_SLOTS = 4  # of llama.cpp's server, which share its context
 
 

@@ -72,6 +72,7 @@ class Serving:
     count: Count | None = field(repr=False, default=None)
     meter: Meter | None = field(repr=False, default=None)
     cores: Apart = SHARED
+    steps: Json = field(default_factory=dict)
 
     @property
     def pids(self) -> list[int]:
@@ -85,7 +86,8 @@ class Serving:
         said = {"api": how.api, "timeout_s": how.timeout_s, "retries": how.retries}
         said["served_as"] = without_places(how.model)
         tokens_by = "its tokenizer" if self.count else "words"
-        return {**self.target.head, **said, "tokens_by": tokens_by, **self.cores.said()}
+        steps = {"steps": self.steps} if self.steps else {}
+        return {**self.target.head, **said, "tokens_by": tokens_by, **self.cores.said(), **steps}
 
     def watched(self) -> None:
         """Measure the server's memory and energy from now on, if it was started here."""
@@ -131,12 +133,26 @@ class Serving:
                 sent = done.samples
         after = noise.read_ticks(self.pids)
         self._must_have_served(done)
+        self._record_steps()
         ticks = [(before, after)] if self.target.server else []
         between = noise.between("load", before, after) if ticks else {}
         if self.meter:
             others = noise.disturbed(before, after, self.row.context.measure.max_disturbance)
             self.meter.served(sent, disturbed=others)  # of a search, those of all its loads
         return LoadBlock(title, done.samples, done.client, done.stopped, search, between), ticks
+
+    def _record_steps(self) -> None:
+        """Record how many sequences an engine in process had in its steps until now.
+
+        Raises VariantFailed if it still has a request that nobody waits for.
+        """
+        if not self.target.settings.server.in_process:
+            return
+        with failing_as(Outcome.RUN_ERROR):
+            self.steps = run(self.target.steps())
+        self.row.record(server=self.head)
+        if left := self.steps["not_ended"]:
+            raise VariantFailed(Outcome.RUN_ERROR, f"the engine still has {left} requests after the load")
 
     async def _search(self, plan: Plan, number: int, prompts: Prompts) -> Any:
         own = dict(plan.workload.own)

@@ -34,7 +34,8 @@ def serving(row: ArmUnderTest, fetch: Callable[..., LocalModel], cores: Apart = 
     arm, own = row.arm, dict(row.arm.runtime.own)
     with ExitStack() as stack:
         with failing_as(Outcome.LOAD_ERROR):
-            must_be_installed()
+            if needs_client(arm):
+                must_be_installed()
             target = _there(arm) if address_of(arm.runtime) else None
             if target is None:
                 log = row.context.directory / "logs" / f"{slug(row.title)}.log"
@@ -51,6 +52,12 @@ def serving(row: ArmUnderTest, fetch: Callable[..., LocalModel], cores: Apart = 
         yield Serving(row, target, count, cores=cores)
     if target.server is not None and target.server.parting:
         row.context.tell(Noted(f"{row.title}: {target.server.parting}"))
+
+
+def needs_client(arm: Arm) -> bool:
+    """Return whether the engine is asked over HTTP."""
+    adapter = ADAPTERS.get(arm.runtime.name)
+    return adapter is None or not adapter.in_process
 
 
 def cores_for(*sides: ArmUnderTest) -> Apart:
@@ -95,7 +102,7 @@ def _there(arm: Arm) -> Target:
 
 
 def _manner(own: dict[str, Any], extra: dict[str, object]) -> Manner:
-    return Manner(own["api"], float(own["timeout_s"]), int(own["retries"]), extra)
+    return Manner(own["api"], float(own["timeout_s"]), int(own.get("retries", 0)), extra)
 
 
 def _in_each_body(arm: Arm) -> dict[str, object]:
@@ -111,7 +118,7 @@ def _launch(arm: Arm, model: LocalModel, more: tuple[str, ...] = ()) -> Launch:
     values = ((flag, getattr(runtime, key)) for key, flag in kind.FLAGS.items())
     common = [word for flag, value in values if value is not None for word in (flag, str(value))]
     args: Any = own["args"]
-    port: Any = own["port"]
+    port: Any = own.get("port")
     python = interpreter_for(ADAPTERS[runtime.name], runtime.python)
     weights = weights_of(model, gguf=kind.GGUF)
     return Launch(str(weights), port or free_port(), python, (*common, *more, *arguments(args)))

@@ -21,30 +21,42 @@ _NAME = re.compile(r"[a-z][a-z0-9_.-]{0,79}")
 
 
 @dataclass(frozen=True)
-class StartedParams:
-    """``args``: arguments of the server (``max-model-len: 2048``; a flag is true or false). ``api``: which
-    of its two endpoints is asked. ``timeout_s``: most seconds of a request. ``retries``: further attempts
-    after 429, 5xx or a reset. ``wait_s``: most seconds until it is healthy. ``port``: a free one if absent.
+class InProcessParams:
+    """``args``: arguments of the engine (``max-batch-tokens: 512``; a flag is true or false). ``api``: is a
+    prompt a text (``completions``), or what a user says, in the model's chat template (``chat``)?
+    ``timeout_s``: most seconds of a request. ``wait_s``: most seconds until the model is loaded.
     """
 
     args: dict[str, Value] = field(default_factory=dict)
     api: Literal["completions", "chat"] = "completions"
     timeout_s: float = 600.0
-    retries: int = 0
     wait_s: float = 600.0
-    port: int | None = None
 
     def __post_init__(self) -> None:
         check_times(self.timeout_s, self.wait_s)
-        if not 0 <= self.retries <= 20:
-            raise ValueError("retries must be from 0 to 20")
-        if self.port is not None and not 1024 <= self.port <= 65535:
-            raise ValueError("port must be from 1024 to 65535")
         for name in self.args:
             if not _NAME.fullmatch(name):
                 raise ValueError(f"args: {name[:60]!r} is no argument: write it without --")
             if dashed(name) in OURS:
                 raise ValueError(f"args: {name} is chosen by this tool")
+
+
+@dataclass(frozen=True)
+class StartedParams(InProcessParams):
+    """``args``: arguments of the server (``max-model-len: 2048``; a flag is true or false). ``api``: which
+    of its two endpoints is asked. ``timeout_s``: most seconds of a request. ``wait_s``: most seconds until it
+    is healthy. ``retries``: further attempts after 429, 5xx or a reset. ``port``: a free one if absent.
+    """
+
+    retries: int = 0
+    port: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.retries <= 20:
+            raise ValueError("retries must be from 0 to 20")
+        if self.port is not None and not 1024 <= self.port <= 65535:
+            raise ValueError("port must be from 1024 to 65535")
 
 
 def check_times(*seconds: float) -> None:

@@ -18,17 +18,26 @@ _LOOKS_LIKE_A_KEY = re.compile(
     r"^(sk|pk|hf|gsk|xai|AIza|r8|nvapi|key)[-_]?[A-Za-z0-9]{2,}[-_A-Za-z0-9]{12,}$"
 )
 _LEAST_LETTERS = 8  # of a part of a key that is hidden
+ENGINE = "engine"  # the scheme of an engine in process; no address that a user gives has it
 _PATHS = ("/v1/chat/completions", "/v1/completions", "/chat/completions", "/completions")
 
 
 @dataclass(frozen=True)
 class Address:
-    """A server: its scheme, host and port, and the path before ``/completions``, such as ``/v1``."""
+    """A server: its scheme, host and port, and the path before ``/completions``, such as ``/v1``.
+
+    Of an engine in process (scheme ``engine``) the host is the name of its Unix socket.
+    """
 
     scheme: str
     host: str
     port: int
     prefix: str = "/v1"
+
+    @property
+    def in_process(self) -> bool:
+        """Return whether an engine is there that is asked without HTTP."""
+        return self.scheme == ENGINE
 
     @property
     def local(self) -> bool:
@@ -50,6 +59,8 @@ class Address:
     @property
     def url(self) -> str:
         """Return the base address; it holds no secret."""
+        if self.in_process:
+            return "the engine"
         return f"{self.scheme}://{self.netloc}{self.prefix}"
 
 

@@ -18,8 +18,10 @@ from bench.serving.connection import Connection, Lost, connect, load_parser
 from bench.serving.plain_socket import stamps_on
 from bench.serving.reply import MORE_EVENTS, MOST_BODY, Asked, Reply, Trip, without
 from bench.serving.sse import BadStream
+from bench.serving.wire import Wire, ask
 
 Api = Literal["completions", "chat"]
+Request = bytes | Mapping[str, object]  # of HTTP, or to an engine in process
 RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 LONGEST_WAIT_S = 30.0
 
@@ -45,8 +47,11 @@ class Client:
         self.settings = settings
         self._idle: list[Connection] = []
         self._trust = ssl.create_default_context() if settings.server.scheme == "https" else None
-        load_parser()
-        self._stamps = stamps_on()
+        self._wire = Wire(settings.server.host) if settings.server.in_process else None
+        self._stamps = None
+        if self._wire is None:
+            load_parser()
+            self._stamps = stamps_on()
 
     async def send(self, number: int, asked: Asked, scheduled_ns: int | None = None) -> Sample:
         """Send one request and wait for its end. A failure is a sample too, and never an exception.
@@ -57,7 +62,7 @@ class Client:
 
     async def trip(self, number: int, asked: Asked, scheduled_ns: int | None = None) -> Trip:
         """Send one request, as ``send`` does, and return its reply too. The key may be in that."""
-        request = self._request(asked)
+        request = self._line(asked) if self._wire else self._request(asked)
         trip = Trip(number, asked, scheduled_ns, time.monotonic_ns())
         try:
             async with asyncio.timeout(self.settings.timeout_s):
@@ -72,14 +77,19 @@ class Client:
             self._idle.pop().close()
         if self._stamps is not None:
             self._stamps.close()
+        if self._wire is not None:
+            self._wire.close()
 
-    async def _attempts(self, trip: Trip, request: bytes) -> None:
+    async def _attempts(self, trip: Trip, request: Request) -> None:
         for left in range(self.settings.retries, -1, -1):
             trip.attempts += 1
             reply = Reply(most_events=4 * trip.asked.output_tokens + MORE_EVENTS)
             trip.reply = reply
             try:
-                await self._exchange(trip, request, reply)
+                if isinstance(request, bytes):
+                    await self._exchange(trip, request, reply)
+                elif self._wire is not None:
+                    await self._wire.exchange(trip, request, reply)
             except Lost as bad:
                 trip.fail(str(bad), cut=True)
             except BadStream as bad:
@@ -129,6 +139,14 @@ class Client:
         else:
             connection.close()
 
+    def _line(self, asked: Asked) -> Mapping[str, object]:
+        """Return a request to an engine in process."""
+        how = self.settings
+        return {
+            "prompt": asked.prompt, "chat": how.api == "chat", "most": asked.output_tokens,
+            "whole": bool(how.extra.get("ignore_eos")),
+        }  # fmt: skip
+
     def _request(self, asked: Asked) -> bytes:
         """Return the bytes of a request."""
         how = self.settings
@@ -170,6 +188,8 @@ async def fetch(
     most_bytes: int = MOST_BODY,
 ) -> object:  # fmt: skip
     """Return the JSON at ``path`` (from the root), None if it holds none. Raises BenchError."""
+    if server.in_process:
+        return await _told(server, path, body, wait_s)
     found = await fetch_text(server, path, key, body, wait_s, most_bytes)
     try:
         value: object = json.loads(found)
@@ -178,12 +198,25 @@ async def fetch(
     return value
 
 
+async def _told(server: Address, path: str, body: object, wait_s: float) -> object:
+    """Return what an engine in process answers at ``path``. Raises BenchError."""
+    try:
+        async with asyncio.timeout(wait_s):
+            return await ask(server.host, path, body)
+    except TimeoutError:
+        raise BenchError(f"{server.url}: no answer within {wait_s:g} s") from None
+    except (BenchError, Lost) as bad:
+        raise BenchError(f"{server.url}: {bad}") from None
+
+
 async def fetch_text(
     server: Address, path: str, key: Secret | None, body: object = None, wait_s: float = 10,
     most_bytes: int = MOST_BODY,
 ) -> bytes:  # fmt: skip
     """Return what is at ``path`` (from the root). Raises BenchError unless it is there and not longer than
     ``most_bytes``."""
+    if server.in_process:
+        raise BenchError(f"{server.url}: it has no pages")
     reply = Reply(most_bytes)
     data = b"" if body is None else json.dumps(body).encode()
     request = request_bytes("GET" if body is None else "POST", server, path, key, data)

@@ -68,12 +68,13 @@ def made(name: str) -> Path | None:
 def interpreter_for(adapter: Adapter, asked: str | None) -> str:
     """Return the Python that starts an engine: the one that was asked for, else that of its environment,
     else this one if it needs none. Raises UsageError if its environment is not made."""
-    if asked is not None or adapter.recipe is None or adapter.is_here():
+    home = ADAPTERS[adapter.lives_with] if adapter.lives_with else adapter
+    if asked is not None or home.recipe is None or home.is_here():
         return asked or sys.executable
-    own = made(adapter.name)
+    own = made(home.name)
     if own is None:
         raise UsageError(
-            f"{adapter.title} is not installed here: bench env make {adapter.name}, or name an interpreter "
+            f"{adapter.title} is not installed here: bench env make {home.name}, or name an interpreter "
             "that has it (--python, or runtime.python of a row)"
         )
     return str(own)

@@ -41,6 +41,7 @@ class Reply:
         self.cached: int | None = None
         self.finish: str | None = None
         self.done = False
+        self.direct = False  # an engine in process told it as a whole
         self.ended_ns: int | None = None
         self._body = bytearray()
         self.too_long = False
@@ -55,8 +56,9 @@ class Reply:
 
     @property
     def streamed(self) -> bool:
-        """Return whether it is a stream of events."""
-        return self.status == 200 and "text/event-stream" in self.headers.get("content-type", "")
+        """Return whether it is a stream of events, or what an engine in process told of one."""
+        events = "text/event-stream" in self.headers.get("content-type", "")
+        return self.direct or (self.status == 200 and events)
 
     @property
     def unfinished(self) -> bool:

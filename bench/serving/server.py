@@ -12,17 +12,18 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench.bounded import tail
 from bench.errors import BenchError, UsageError
 from bench.formatting import printed_line
 from bench.machine.children import NOWHERE, SAFE, environment
-from bench.serving.address import Address
+from bench.serving.address import ENGINE, Address
 from bench.serving.client import fetch
 from bench.serving.engines.adapter import Adapter, Launch
 from bench.serving.load import run
+from bench.serving.wire import new_place
 from bench.store.files import canonical_json
 
 PREFIXES = ("CUDA_", "VLLM_", "SGLANG_", "LLAMA_", "OMP_", "HF_", "TORCH_", "MKL_", "KMP_")
@@ -131,7 +132,10 @@ def started(adapter: Adapter, launch: Launch, log: Path, wait_s: float) -> Itera
     Raises BenchError with a sentence if the port is taken, if the server ends before it is healthy, or if it
     is not healthy within ``wait_s`` seconds.
     """
-    _must_be_free(launch.port)
+    if adapter.in_process:
+        launch = replace(launch, place=new_place())
+    else:
+        _must_be_free(launch.port)
     server = _start(adapter, launch, log)
     try:
         begun = time.monotonic()
@@ -169,7 +173,11 @@ def _start(adapter: Adapter, launch: Launch, log: Path) -> Server:
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=NOWHERE, start_new_session=True,
         env={**environment(*PREFIXES), **adapter.environment, **SAFE, "PYTHONPATH": _here()},
     )  # fmt: skip
-    return Server(adapter, launch, Address("http", "127.0.0.1", launch.port), log, keeper)
+    return Server(adapter, launch, _address(launch), log, keeper)
+
+
+def _address(launch: Launch) -> Address:
+    return Address(ENGINE, launch.place, 0) if launch.place else Address("http", "127.0.0.1", launch.port)
 
 
 def _here() -> str:

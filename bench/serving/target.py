@@ -62,6 +62,13 @@ class Target:
         """Say that a server that was started here has died; '' otherwise."""
         return "" if self.server is None else self.server.gone()
 
+    async def steps(self) -> dict[str, int]:
+        """Return what the steps of an engine in process were until now. Raises BenchError."""
+        found = await fetch(self.settings.server, "/steps", None)
+        if not isinstance(found, Mapping) or not all(type(one) is int for one in found.values()):
+            raise BenchError("the engine does not tell what its steps were")
+        return {str(name): value for name, value in found.items()}
+
     async def warm_up(self, prompts: list[Asked]) -> None:
         """Send requests that do not count. Raises BenchError if one fails: the others would too."""
         client = Client(self.settings)
@@ -94,7 +101,7 @@ def begun(adapter: Adapter, launch: Launch, log: Path, wait_s: float, manner: Ma
         if adapter.keeps is not None:
             said = replace(said, prefix_caching=bool(settings.extra.get(adapter.keeps)))
         head = {
-            "target": adapter.name, "command": without_places(adapter.command(launch)),
+            "target": adapter.name, "command": without_places(adapter.command(up.launch)),
             "settings": said.to_json(), "evidence": without_places(up.evidence), "ready_s": up.ready_s,
         }  # fmt: skip
         yield Target(settings, head, up)

@@ -98,6 +98,7 @@ def test_made_by_steps_and_resumed_where_it_failed(wheels: Path, tmp_path: Path)
     ]  # fmt: skip
     assert environments.made("vllm") == python
     assert environments.interpreter_for(ADAPTERS["vllm"], None) == str(python)
+    assert environments.interpreter_for(ADAPTERS["vllm-offline"], None) == str(python)
     ask = (
         "import importlib.metadata as m; print(m.version('toy'), *sorted(d.name for d in m.distributions()))"
     )
@@ -133,7 +134,10 @@ def test_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("bench.serving.engines.sglang.cuda_device_count", lambda: 0)
     with pytest.raises(UsageError, match="no package for a CPU"):
         environments.make("sglang", lambda _line: None)
-    assert {row[0] for row in environments.rows()} == set(ADAPTERS)
+    own = {name for name, adapter in ADAPTERS.items() if not adapter.in_process}
+    assert {row[0] for row in environments.rows()} == own
+    with pytest.raises(UsageError, match=r"vLLM offline has no environment .*: bench env make vllm"):
+        environments.make("vllm-offline", lambda _line: None)
 
 
 def test_an_interpreter_that_is_named_is_taken(wheels: Path) -> None:

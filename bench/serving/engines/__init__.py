@@ -4,12 +4,26 @@ from __future__ import annotations
 
 from bench.errors import UsageError
 from bench.formatting import did_you_mean, one_line
-from bench.serving.engines import llama_cpp_server, sglang, transformers_serve, vllm
+from bench.serving.engines import (
+    llama_cpp_server,
+    sglang,
+    transformers_batching,
+    transformers_serve,
+    vllm,
+    vllm_offline,
+)
 from bench.serving.engines.adapter import Adapter
 
 ADAPTERS: dict[str, Adapter] = {
     one.name: one
-    for one in (vllm.ADAPTER, llama_cpp_server.ADAPTER, transformers_serve.ADAPTER, sglang.ADAPTER)
+    for one in (
+        vllm.ADAPTER,
+        llama_cpp_server.ADAPTER,
+        transformers_serve.ADAPTER,
+        sglang.ADAPTER,
+        vllm_offline.ADAPTER,
+        transformers_batching.ADAPTER,
+    )
 }
 
 

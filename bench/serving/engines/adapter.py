@@ -12,12 +12,16 @@ from bench.serving.engines.server_facts import Evidence, Said
 
 @dataclass(frozen=True)
 class Launch:
-    """What is to be served: a directory or a file of weights, on which port, with which further arguments."""
+    """What is to be served: a directory or a file of weights, on which port, with which further arguments.
+
+    An engine in process has a ``place`` in place of a port: the name of a Unix socket.
+    """
 
     model: str
     port: int
     python: str
     arguments: tuple[str, ...] = ()
+    place: str = ""
 
     @property
     def listening(self) -> tuple[str, ...]:
@@ -35,8 +39,9 @@ class Adapter:
     that let it give its whole distribution, ``said`` is what the evidence means. ``recipe`` returns what its
     own Python environment is made of on this machine, and ``is_here`` whether it needs none because this
     interpreter can start it. ``keeps`` is the key of a body that says whether the prompt is kept for the next
-    one, if a request decides that. ``wrong`` says what is wrong with arguments before
-    anything is started, or '' where that is not known.
+    one, if a request decides that. ``wrong`` says what is wrong with arguments before anything is started, or
+    '' where that is not known. An engine ``in_process`` is asked without HTTP, and has no port. ``lives_with``
+    is the engine in whose environment it is, if it has none of its own.
     """
 
     name: str
@@ -54,6 +59,8 @@ class Adapter:
     is_here: Callable[[], bool] = lambda: True
     keeps: str | None = None
     wrong: Callable[[Sequence[str]], str] = lambda _arguments: ""
+    in_process: bool = False
+    lives_with: str | None = None
 
 
 def installed(*modules: str) -> bool:
