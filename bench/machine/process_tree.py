@@ -63,17 +63,18 @@ def signals_wait() -> Iterator[None]:
 
 @contextmanager
 def ending(
-    start: Callable[[], subprocess.Popen[AnyStr]], given: Mapping[str, str]
+    start: Callable[[], subprocess.Popen[AnyStr]], given: Mapping[str, str], *, may_leave: bool = False
 ) -> Iterator[subprocess.Popen[AnyStr]]:
     """Start a command whose environment is ``given``; at the end of this block it ends, with all that it has
-    started, also if a signal comes while it starts."""
+    started, also if a signal comes while it starts. If it ``may_leave`` something and has ended well by then,
+    what it has started goes on."""
     child: subprocess.Popen[AnyStr] | None = None
     try:
         with signals_wait():
             child = start()
         yield child
     finally:
-        if child is not None:
+        if child is not None and not (may_leave and child.returncode == 0):
             end_family(child, given)
 
 
@@ -96,22 +97,19 @@ def run_whole(
     """
     given = marked(environment)
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        child, code = None, None
+
+        def start() -> subprocess.Popen[bytes]:
+            return subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=cwd, env=given,
+                start_new_session=True, preexec_fn=_before(may_leave=may_leave, whole=whole),
+            )  # fmt: skip
+
         try:
-            with signals_wait():
-                child = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=cwd, env=given,
-                    start_new_session=True, preexec_fn=_before(may_leave=may_leave, whole=whole),
-                )  # fmt: skip
-            code = child.wait(timeout_s)
+            with ending(start, given, may_leave=may_leave) as child:
+                code = child.wait(timeout_s)
         except subprocess.TimeoutExpired as late:
-            if child is not None:
-                end_family(child, given)
             late.output, late.stderr = printed(out), printed(err)  # type: ignore[assignment]
             raise
-        finally:
-            if child is not None and (code != 0 or not may_leave):
-                end_family(child, given)
         done = subprocess.CompletedProcess(command, code, printed(out), printed(err))
     done.check_returncode()
     return done
