@@ -31,8 +31,7 @@ OURS = {"run_whole", "run_child", "ProcessPoolExecutor"}
 KNOWN = {
     ("cli.run_pages", "ProcessPoolExecutor"): "a reader of many runs",
     ("cli.run_pages", "multiprocessing.get_context"): "a reader of many runs",
-    ("engine.cloud", "subprocess.Popen"): "the cloud of a split",
-    ("engine.ranks", "subprocess.Popen"): "the parts of a model on several devices",
+    ("engine.further", "subprocess.Popen"): "the cloud of a split, and the parts of a model on several",
     ("environments", "run_whole"): "the look into an interpreter",
     ("machine.devices", "subprocess.run"): "nvidia-smi",
     ("machine.process_tree", "subprocess.Popen"): "whoever calls it says what",

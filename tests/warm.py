@@ -27,7 +27,7 @@ from typing import IO, Any
 
 import pytest
 
-from bench.engine import cloud
+from bench.engine import further
 from bench.measure import worker_process
 from bench.measure.worker_environment import worker_environment
 
@@ -187,5 +187,5 @@ def warm_workers(warm: Warm) -> Iterator[None]:
 def warm_cloud(warm: Warm) -> Iterator[None]:
     """The cloud of a split model is forked. ``optimisations/test_split_layers.py`` starts one that is not."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cloud, "subprocess", forking(warm, lambda python: python == sys.executable))
+        patch.setattr(further, "subprocess", forking(warm, lambda python: python == sys.executable))
         yield

@@ -1,26 +1,20 @@
 """Start, use and end the second process of a split model, which plays the cloud.
 
-It is a real process with a real TCP connection on this machine. It stays in the worker's session, so that its
-time and memory count as the worker's, and the kernel ends it when the worker dies.
+It is a real process with a real TCP connection on this machine.
 """
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
-import sys
 import weakref
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
-import bench
-from bench.engine import split_socket
+from bench.engine import further, split_socket
 from bench.engine.split_socket import Frame, Gone, Op
 from bench.errors import Outcome, VariantFailed
 
-ENTRY = Path(bench.__file__).parent / "worker" / "__main__.py"
 LEAVES_WITHIN_S = 2.0  # how long to wait for the exit code of a process that closed its connection
 
 
@@ -29,13 +23,8 @@ class Cloud:
 
     def __init__(self) -> None:
         self._channel, theirs = connected_pair()
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, str(ENTRY), "cloud", str(theirs.fileno()), str(os.getpid())],
-                stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], cwd="/",
-                env={**os.environ, "PYTHONSAFEPATH": "1"},
-            )  # fmt: skip
-        self._end = weakref.finalize(self, _end, self._process, self._channel)
+        self._process = further.started("cloud", theirs)
+        self._end = weakref.finalize(self, further.end, [self._process], [self._channel])
 
     @property
     def pid(self) -> int:
@@ -108,10 +97,3 @@ def connected_pair() -> tuple[socket.socket, socket.socket]:
     for end in (ours, theirs):
         end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return ours, theirs
-
-
-def _end(process: subprocess.Popen[bytes], channel: socket.socket) -> None:
-    """Close the connection and end the process."""
-    channel.close()
-    process.kill()
-    process.wait()

@@ -1,8 +1,7 @@
-"""Start, tell and end the processes that hold the other parts of a model which is split over several devices.
+"""Tell the processes what to do that hold the other parts of a model which is split over several devices.
 
 The worker is rank 0 of a group. Each further rank is a process of its own, which repeats the passes that the
-worker makes: it reads one frame for each, and gets the tokens from the worker over the devices' own links. It
-stays in the worker's session, so that its time and memory count as the worker's, and ends with it.
+worker makes: it reads one frame for each, and gets the tokens from the worker over the devices' own links.
 """
 
 from __future__ import annotations
@@ -12,20 +11,17 @@ import os
 import queue
 import socket
 import struct
-import subprocess
 import sys
 import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from enum import IntEnum
-from pathlib import Path
 from threading import Thread
 from typing import Any, NamedTuple
 
-import bench
+from bench.engine import further
 from bench.errors import Outcome, VariantFailed
 
-ENTRY = Path(bench.__file__).parent / "worker" / "__main__.py"
 FRAME = struct.Struct("<BIIIIB")
 ANSWERS_WITHIN_S = 60.0
 LONGEST_LINE = 65_536
@@ -58,15 +54,14 @@ class Ranks:
 
     def __init__(self, told: Sequence[Mapping[str, Any]]) -> None:
         self._channels: list[socket.socket] = []
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._processes: list[further.Process] = []
         self._heard: list[queue.Queue[Mapping[str, Any]]] = []
         self.size = 1 + len(told)
-        self._end = weakref.finalize(self, _end, self._processes, self._channels)
+        self._end = weakref.finalize(self, further.end, self._processes, self._channels)
         for one in told:
             ours, theirs = socket.socketpair()
             self._channels.append(ours)
-            with theirs:
-                self._processes.append(_started(theirs))
+            self._processes.append(further.started("rank", theirs))
             ours.sendall(json.dumps(one).encode() + b"\n")
             heard: queue.Queue[Mapping[str, Any]] = queue.Queue()
             self._heard.append(heard)
@@ -140,14 +135,6 @@ def line_of(channel: socket.socket) -> Mapping[str, Any] | None:
     return dict(json.loads(line))
 
 
-def _started(channel: socket.socket) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, str(ENTRY), "rank", str(channel.fileno()), str(os.getpid())],
-        stdin=subprocess.DEVNULL, pass_fds=[channel.fileno()], cwd="/",
-        env={**os.environ, "PYTHONSAFEPATH": "1"},
-    )  # fmt: skip
-
-
 def _listen(
     channel: socket.socket, heard: queue.Queue[Mapping[str, Any]], end: weakref.finalize[..., Any]
 ) -> None:
@@ -169,11 +156,3 @@ def _listen(
             sys.stderr.flush()
             os._exit(1)
         heard.put(said)
-
-
-def _end(processes: Sequence[subprocess.Popen[bytes]], channels: Sequence[socket.socket]) -> None:
-    for channel in channels:
-        channel.close()
-    for process in processes:
-        process.kill()
-        process.wait()
