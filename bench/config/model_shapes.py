@@ -53,7 +53,8 @@ def check_order(
             problem = f"{name} needs dense weights, and this checkpoint is packed ({method_of(came_packed)})"
             raise source.error(place, problem, "name the dense checkpoint, or leave this step out")
         if packed and weights != "any":
-            hint = "keep one of the two" if weights == "packs" else f"put {packed} after {name}"
+            both_last = weights == "packs" or hasattr(verbs()[step.verb], "CLOSES")
+            hint = "keep one of the two" if both_last else f"put {packed} after {name}"
             raise source.error(place, f"{name} needs dense weights, and {packed} has packed them", hint)
         if cached and getattr(scheme, "DECODING", False):
             problem = f"{name} and {cached} each change how tokens are decoded"

@@ -40,7 +40,7 @@ pytestmark = pytest.mark.usefixtures("cpu_machine")
         ("{speculate: prompt-lookup}, {compile: inductor}", 1, "each change how tokens are decoded"),
         ("{compile: inductor}, {speculate: prompt-lookup}", 1, "comes after compiling"),
         ("{split: layers}, {quantise: bnb-nf4}", 1, "comes after splitting (split last, and once)"),
-        ("{quantise: bnb-nf4}, {split: layers}", 1, "(put quantise bnb-nf4 after split layers)"),
+        ("{quantise: bnb-nf4}, {split: layers}", 1, "(keep one of the two)"),
         ("{prune: experts}", 0, "no mixture of experts"),
     ],
 )
