@@ -20,11 +20,16 @@ from bench.models.shrink import ALLOWED, why_not
 from bench.yaml_source import KeyPath, YamlSource, blaming
 
 REPOSITORY = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
+ADDRESS = re.compile(r"https?://", re.IGNORECASE)
+A_SERVER = "a server is runtime: {name: openai-http, url: ...}, or the cloud: {url: ...} of a cascade"
 MODEL_FORMS = ({"hub", "revision"}, {"path"}, {"random", *ALLOWED})
 
 
 def read_model(source: YamlSource, raw: object, path: KeyPath, find: FindModel) -> ModelRef:
     """Read a model: a name, {hub, revision}, {path}, or {random} and a size. Raises ConfigError."""
+    given = raw.get("path") if isinstance(raw, dict) else raw
+    if isinstance(given, str) and ADDRESS.match(given):
+        raise source.error(path, "an address is no model: this one is loaded on this machine", A_SERVER)
     if isinstance(raw, str):
         return Named(_known_model(source, raw, path, find, random=False))
     if not isinstance(raw, dict) or not any(set(raw) <= form and raw for form in MODEL_FORMS):
