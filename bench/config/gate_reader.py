@@ -32,7 +32,7 @@ def read_limits(
     from bench.metrics import all_metrics
 
     reader.known(raw, ("gate",), tuple(all_metrics()))
-    check_limits_of_cascades(reader.source, raw, groups)
+    check_limits_of_cascades(reader.source, raw, groups, drift.suites)
     served = serves(groups)
     random = all(isinstance(arm.model, Random) for group in groups for arm in group.arms)
     limits = tuple((key, reader.block(LimitBlock, key, value, ("gate",))) for key, value in raw.items())

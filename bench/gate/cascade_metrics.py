@@ -1,4 +1,4 @@
-"""List the metrics that only a cascade has, and those that a cascade cannot have."""
+"""List the metrics that only rows of one kind have, and those that a cascade cannot have."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import cache
 
 from bench.gate.encoder_metrics import OF_PHASES, OF_TOKENS
-from bench.metrics import cascade, cascade_curve, drift_keys, under_load
+from bench.metrics import cascade, cascade_curve, drift_keys, speculation, split, under_load
 from bench.records import Json
 
 
@@ -14,6 +14,19 @@ from bench.records import Json
 def of_cascades() -> frozenset[str]:
     """Return the metrics that only a cascade has."""
     return frozenset(metric.key for metric in (*cascade.METRICS, *cascade_curve.METRICS))
+
+
+@cache
+def of_curves() -> frozenset[str]:
+    """Return the metrics of a cascade that need a suite with right and wrong answers."""
+    return frozenset(metric.key for metric in cascade_curve.METRICS)
+
+
+@cache
+def of_verbs() -> dict[str, str]:
+    """Return the metrics that only a row with one verb has, each with this verb."""
+    families = {"speculate": speculation.METRICS, "split": split.METRICS}
+    return {metric.key: verb for verb, metrics in families.items() for metric in metrics}
 
 
 @cache

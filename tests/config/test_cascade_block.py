@@ -113,6 +113,7 @@ LAST = "        threshold: -0.5\n"
         (PRICED, PRICED + "          usd_per_our: 1\n", "unknown key"),
         (EDGE, "          model: smollm2-13m\n", "smollm2"),
         (EDGE, "          model: ./nowhere/else\n", "no model directory"),
+        (EDGE, "          model: http://127.0.0.1:8000\n", "edge.model: an address is no model"),
         (EDGE, EDGE + "          optimise: [{prune: dept}]\n", "did you mean 'depth'"),
         (EDGE, EDGE + "          optimise: [{prune: depth, keep_layers: 30}]\n", "the model has 30"),
         (EDGE, EDGE + "          optimise: [{speculate: prompt-lookup}]\n", "have no scores"),
@@ -128,6 +129,12 @@ LAST = "        threshold: -0.5\n"
         (LAST, LAST + "        link: {round_trip_ms: -4}\n", "round_trip_ms"),
         (LAST, LAST + "        link: {round_trip: 4}\n", "unknown key"),
         (LAST, LAST + "      - {prune: magnitude}\n", "comes after a cascade"),
+        (
+            LAST,
+            LAST + "      - {cascade: margin, threshold: 0.1, edge: {model: smollm2-135m, "
+            "usd_per_hour: 1}}\n",
+            "optimise[1]: cascade margin comes after a cascade",
+        ),
         ("variants:\n  - name: cascade\n    optimise:\n", "optimise:\n", "the baseline cannot be a cascade"),
     ],
 )  # fmt: skip
@@ -204,6 +211,33 @@ def test_what_only_a_cascade_has_needs_one(tmp_path: Path, key: str) -> None:
     )
     with pytest.raises(ConfigError, match="only a cascade has it"):
         read_config(file)
+
+
+@pytest.mark.parametrize(
+    ("key", "verb"), [("split_step_ms", "split"), ("acceptance_rate", "speculate")]
+)  # fmt: skip
+def test_what_only_rows_of_one_kind_have_needs_one(tmp_path: Path, key: str, verb: str) -> None:
+    limit = f"gate: {{{key}: {{max: 1}}}}\n"
+    with pytest.raises(ConfigError, match=rf"gate\.{key}: only a row with {verb} has it"):
+        read(tmp_path, "drift: {tokens: 0}\n", f"{limit}drift: {{tokens: 0}}\n")
+    row = {"split": "{split: layers}", "speculate": "{speculate: prompt-lookup}"}[verb]
+    file = tmp_path / "of-it.yaml"
+    head = TEXT.partition("variants:")[0]
+    file.write_text(head + limit + f"variants: [{{name: of-it, optimise: [{row}]}}]\n")
+    assert [one for one, _limit in read_config(file).gate] == [key]
+
+
+@pytest.mark.parametrize(
+    ("suites", "known"), [("[]", False), ("[generation]", False), ("[factuality]", True)]
+)
+def test_a_limit_on_the_curve_needs_a_suite(tmp_path: Path, suites: str, known: bool) -> None:
+    """Without right and wrong answers there is no curve, and the limit would never be judged."""
+    block = f"gate: {{cascade_apgr: {{min: 0.5}}}}\ndrift: {{tokens: 0, suites: {suites}}}\n"
+    if known:
+        assert read(tmp_path, "drift: {tokens: 0}\n", block).gate  # type: ignore[attr-defined]
+        return
+    with pytest.raises(ConfigError, match=r"gate\.cascade_apgr: .*right and wrong"):
+        read(tmp_path, "drift: {tokens: 0}\n", block)
 
 
 @pytest.mark.parametrize("key", ["escalation_rate", "cloud_usd_per_request"])
