@@ -18,6 +18,7 @@ from bench.config.served import is_server, serves
 from bench.config.spec import Arm, Spec
 from bench.config.steps import HOME_ENGINE
 from bench.config.support import device_here
+from bench.drift.behaviour import suites_of
 from bench.errors import UsageError
 from bench.formatting import count
 from bench.gate.limits import rules
@@ -111,6 +112,7 @@ def _of_models(spec: Spec) -> Iterator[str]:
         )
     yield from sorted({said for arm in arms if (said := _no_template(arm))})
     yield from sorted({said for arm in arms if (said := _edge_is_cloud(arm))})
+    yield from _not_asked(spec, arms)
     if scored and len(arms) > len(spec.groups):
         yield from _of_text(spec, scored)
 
@@ -168,6 +170,14 @@ def _edge_is_cloud(arm: Arm) -> str | None:
     if edge.dtype not in (None, arm.runtime.dtype):
         return None
     return f"{arm.name}: its edge model is the large model itself, so what goes on gets the same answer again"
+
+
+def _not_asked(spec: Spec, arms: Sequence[Arm]) -> Iterator[str]:
+    """Yield a note for each cascade with a server, of which closed questions cannot be asked."""
+    closed = ", ".join(suite.name for suite in suites_of(spec.drift.suites) if not suite.output_tokens)
+    for arm in arms if closed else ():
+        if edge_of(arm.optimise) is not None and dict(arm.optimise[-1].params).get("cloud"):
+            yield f"{arm.name}: a server gives no likelihoods of choices, so it is not asked {closed}"
 
 
 def _eager_on_gpu(arm: Arm) -> bool:

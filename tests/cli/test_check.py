@@ -616,3 +616,24 @@ def test_a_cascade_of_one_model_is_told(make: Make, edge: str, said: bool) -> No
     step = f"{{cascade: log-probability, threshold: -0.7, edge: {edge}}}"
     page = describe(make(text=f"model: smollm2-135m\nvariants: [{{name: v, optimise: [{step}]}}]\n"))
     assert ("v: its edge model is the large model itself" in page) == said
+
+
+@pytest.mark.parametrize(
+    ("suites", "cloud", "said"),
+    [
+        ("factuality, arithmetic", True, "so it is not asked factuality\n"),
+        ("factuality", False, ""),
+        ("arithmetic", True, ""),
+    ],
+)
+def test_what_a_server_is_not_asked_is_told(make: Make, suites: str, cloud: bool, said: str) -> None:
+    server = "{url: 'http://127.0.0.1:8000', model: m, usd_per_1m_input: 1, usd_per_1m_output: 2}"
+    step = "cascade: margin, threshold: 0.5, edge: {model: smollm2-135m, usd_per_hour: 0.01}"
+    row = f"{{{step}, cloud: {server}}}" if cloud else f"{{{step}}}"
+    text = (
+        f"model: smollm2-135m\ndrift: {{tokens: 0, suites: [{suites}]}}\n"
+        f"variants: [{{name: v, optimise: [{row}]}}]\n"
+    )
+    page = f"{describe(make(text=text))}\n"
+    assert ("no likelihoods of choices" in page) == bool(said)
+    assert said in page
