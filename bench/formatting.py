@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 
 MIB = 1024 * 1024
+GIB = 1024 * MIB
 # What a CI server reads in a log as a command to itself: GitHub's ``::error::`` at the start of a line, and
 # anywhere in it the older ``##[error]``, Azure's ``##vso[`` and TeamCity's ``##teamcity[``. Colours count as
 # blanks here; a line break does not, because the next line has a start of its own.
@@ -53,6 +54,15 @@ def format_mib(size_bytes: float | None) -> str:
         return "-"
     mib = size_bytes / MIB
     return format_significant(mib, 2) if 0 < mib < 10 else f"{mib:,.0f}"
+
+
+def format_size(size_bytes: float) -> str:
+    """Format bytes with the unit that suits them: ``512 bytes``, ``9.8 KiB``, ``350 MiB``, ``2.3 GiB``."""
+    for unit, name in ((GIB, "GiB"), (MIB, "MiB"), (1024, "KiB")):
+        if size_bytes >= unit:
+            amount = size_bytes / unit
+            return f"{amount:.1f} {name}" if amount < 100 else f"{amount:,.0f} {name}"
+    return f"{size_bytes:.0f} bytes"
 
 
 def format_significant(value: float | None, digits: int = 3) -> str:

@@ -6,9 +6,12 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from bench.results.compacting import Packable
 
 from bench.cli.main_commands import app
 from bench.cli.options import seconds_of
@@ -17,7 +20,7 @@ from bench.formatting import count, one_line
 
 Runs = Annotated[
     list[Path],
-    typer.Argument(metavar="RUN", help="directories in results/, or results/ itself: every run below it"),
+    typer.Argument(metavar="RUN", help="directories in results/, or results/ itself: all below it"),
 ]
 
 
@@ -32,7 +35,7 @@ def compact(
     ] = False,
     undo: Annotated[bool, typer.Option("--undo", help="write the journals again, byte for byte")] = False,
 ) -> None:
-    """Put the raw samples of finished runs into Parquet files; every command reads these runs as before.
+    """Put the raw samples of finished runs and loads into Parquet files; every command reads these as before.
 
     The journal of a run becomes two files, and is removed only after it was read back from them, byte for
     byte. A run that is not finished, is in use or is not as it was written is left alone.
@@ -46,21 +49,26 @@ def compact(
     if older_than is not None:
         age = timedelta(seconds=seconds_of(older_than, "--older-than"))
         before = datetime.fromisoformat(utc_now()) - age
-    _each(run, restore_run if undo else lambda each: compact_run(each, before, only_look=dry_run))
+
+    def do(each: Path, of: Packable) -> str:
+        return restore_run(each, of=of) if undo else compact_run(each, before, only_look=dry_run, of=of)
+
+    _each(run, do)
 
 
-def _each(named: Sequence[Path], do: Callable[[Path], str]) -> None:
+def _each(named: Sequence[Path], do: Callable[[Path, Packable], str]) -> None:
     """Do something with each run, and print what became of it.
 
     Raises the gravest error of all at the end. A run below a directory that was named may be left alone; one
     that was named itself may not.
     """
-    from bench.results.compacting import LeftAlone
+    from bench.results.compacting import RUN, LeftAlone
+    from bench.serving.load_verification import LOAD, is_load
 
     failed: list[BenchError] = []
     for directory, was_named in _runs(named):
         try:
-            print(one_line(f"{directory} {do(directory)}"), flush=True)
+            print(one_line(f"{directory} {do(directory, LOAD if is_load(directory) else RUN)}"), flush=True)
         except LeftAlone as left:
             print(one_line(f"bench: {directory} {left}"), file=sys.stderr)
             failed += [left] if was_named else []
@@ -76,11 +84,12 @@ def _runs(named: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
     """Yield each run once, and whether it was named itself."""
     from bench.cli.main_actions import runs_below
     from bench.results.summary import is_run
+    from bench.serving.load_verification import is_load
 
     seen: set[Path] = set()
     for directory in named:
-        alone = is_run(directory) or not directory.is_dir()
-        found = [directory] if alone else runs_below(directory)
+        alone = is_run(directory) or is_load(directory) or not directory.is_dir()
+        found = [directory] if alone else runs_below(directory, loads=True)
         if not found:
             raise UsageError(f"there is no run below {directory}")
         for each in found:

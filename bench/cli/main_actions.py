@@ -192,8 +192,9 @@ def history(directory: Path, metrics: Sequence[str] | None, *, as_json: bool) ->
     print(ascii_json([asdict(each) for each in series], indent=1) if as_json else render(harmless(series)))
 
 
-def runs_below(directory: Path) -> list[Path]:
-    """Return all directories below that contain a run, with or without its summary.
+def runs_below(directory: Path, *, loads: bool = False) -> list[Path]:
+    """Return all directories below that contain a run, with or without its summary; with ``loads`` also those
+    of `bench load`.
 
     Directories that cannot be read are named on standard error.
     """
@@ -205,7 +206,9 @@ def runs_below(directory: Path) -> list[Path]:
         print(f"bench: left out: {one_line(str(bad.filename))}: {bad.strerror}", file=sys.stderr)
 
     def holds_run(files: list[str]) -> bool:
-        return RUN_JSON in files or (LOAD_JSON not in files and not set(JOURNALS).isdisjoint(files))
+        if LOAD_JSON in files and RUN_JSON not in files:
+            return loads
+        return RUN_JSON in files or not set(JOURNALS).isdisjoint(files)
 
     return sorted(place for place, _, files in walk(directory, unreadable) if holds_run(files))
 

@@ -55,9 +55,9 @@ def run_on(configs: Sequence[Path], options: ScaleOptions, *, quiet: bool) -> Ex
     if not pieces:
         print(f"there are fewer groups than shards, so shard {number}/{shards} has none to measure")
         return ExitCode.OK
-    done = complete(options.resume, pieces) if options.resume else {}
-    left = [piece for piece in pieces if piece.digest not in done]
     tell = (lambda _line: None) if quiet else _say
+    done = complete(options.resume, pieces, tell) if options.resume else {}
+    left = [piece for piece in pieces if piece.digest not in done]
     tell(f"{count(len(pieces), 'group')} of {count(len(configs), 'config')}, {len(done)} measured before")
     with ExitStack() as stack:
         machines = stack.enter_context(closing(reach())) if left else None

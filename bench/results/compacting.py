@@ -1,28 +1,48 @@
-"""Say whether the journal of a run may be compacted, and compact or restore it under the lock of its run."""
+"""Say whether a journal may be compacted, and compact or restore it under the lock of its directory."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from bench.errors import UsageError
-from bench.formatting import format_mib, one_line
+from bench.formatting import format_size, one_line
 from bench.results.verify import verify_run
 from bench.store import compaction
 from bench.store.compacted import require_pyarrow
 from bench.store.journal import read_journal
-from bench.store.replay import journal_of, judging
+from bench.store.journal_end import last_digest
+from bench.store.journal_place import journal_of
+from bench.store.replay import judging
 from bench.store.run_files import REST, RUN_JSON, SAMPLES
 from bench.store.run_lock import run_lock
-from bench.store.schema import KINDS
 
 
 class LeftAlone(UsageError):
     """A run is as it was, and nothing is wrong with it; the message is a phrase that says why."""
 
 
-def compact_run(directory: Path, before: datetime | None, *, only_look: bool) -> str:
+@dataclass(frozen=True)
+class Packable:
+    """What has a journal that may be compacted: where that is, the kind of its last record, the name of the
+    summary beside it, what verifies both, and what is said of one that was cut short."""
+
+    journal_of: Callable[[Path], Path]
+    last: str
+    summary: str
+    verify: Callable[[Path], str]
+    unfinished: str
+
+
+RUN = Packable(
+    journal_of, "run_finished", RUN_JSON, verify_run, "is not finished; `bench run --resume` continues it"
+)
+
+
+def compact_run(directory: Path, before: datetime | None, *, only_look: bool, of: Packable = RUN) -> str:
     """Compact the journal of a run that has ended, and return what that changed, as a phrase.
 
     With ``before``, only a run that ended before then; with ``only_look``, nothing is written. Raises
@@ -30,43 +50,45 @@ def compact_run(directory: Path, before: datetime | None, *, only_look: bool) ->
     holds no run or is in use, and without pyarrow; IntegrityError for one that `bench verify` refuses.
     """
     require_pyarrow()
-    journal = _closed(directory, before)
+    journal, ends_with = _closed(directory, before, of)
     if only_look:
-        return f"would be compacted: {format_mib(journal.stat().st_size)} MiB of {journal.name}"
+        of.verify(directory)
+        return f"would be compacted: {format_size(journal.stat().st_size)} of {journal.name}"
     with run_lock(directory):
-        journal = _closed(directory, before)  # another process may have been here
+        if of.journal_of(directory) != journal or last_digest(journal) != ends_with:
+            journal, _ = _closed(directory, before, of)  # another process has been here
+        of.verify(directory)
         was = journal.stat().st_size
         compaction.compact(journal)
     now = sum((directory / name).stat().st_size for name in (REST, SAMPLES))
-    return f"compacted: {format_mib(was)} MiB of {journal.name}, now {format_mib(now)} MiB"
+    return f"compacted: {format_size(was)} of {journal.name}, now {format_size(now)}"
 
 
-def restore_run(directory: Path) -> str:
+def restore_run(directory: Path, *, of: Packable = RUN) -> str:
     """Write the journal of a compacted run as it was, and return what that changed, as a phrase.
 
     Raises LeftAlone for a run that is not compacted; IntegrityError if the journal cannot be made again.
     """
-    journal_of(directory)
+    of.journal_of(directory)
     if not os.path.lexists(directory / REST):
         raise LeftAlone("is not compacted")
     with run_lock(directory):
         compaction.undo(directory)
-    journal = journal_of(directory)
-    return f"restored: {journal.name} of {format_mib(journal.stat().st_size)} MiB"
+    journal = of.journal_of(directory)
+    return f"restored: {journal.name} of {format_size(journal.stat().st_size)}"
 
 
-def _closed(directory: Path, before: datetime | None) -> Path:
-    """Return the journal of a run that is whole and that nobody goes on with."""
-    path = journal_of(directory)
+def _closed(directory: Path, before: datetime | None, of: Packable) -> tuple[Path, str]:
+    """Return the journal of a run that is whole and that nobody goes on with, and its last digest."""
+    path = of.journal_of(directory)
     if path.name == REST:
         raise LeftAlone("is compacted already")
-    read = read_journal(path, KINDS)
+    read = read_journal(path, {of.last})
     last = read.records[-1] if read.records else {}
-    if read.notices or last.get("kind") != "run_finished" or not os.path.lexists(directory / RUN_JSON):
-        raise LeftAlone("is not finished; `bench run --resume` continues it")
+    if read.notices or last.get("kind") != of.last or not os.path.lexists(directory / of.summary):
+        raise LeftAlone(of.unfinished)
     with judging(path):
         is_younger = before is not None and datetime.fromisoformat(str(last["at_utc"])) > before
     if is_younger:
         raise LeftAlone(f"ended later than asked for, at {one_line(str(last['at_utc']))}")
-    verify_run(directory)
-    return path
+    return path, read.digest

@@ -15,6 +15,7 @@ from typing import Self
 
 import bench
 from bench.errors import BenchError, IntegrityError, UsageError
+from bench.formatting import one_line
 from bench.measure.clock import utc_now
 from bench.results.run_summary import RunStatus
 from bench.results.summary import load_run
@@ -23,10 +24,10 @@ from bench.scale.pieces import Piece
 from bench.store.journal import Journal, read_journal
 from bench.store.journal_end import last_digest
 from bench.store.replay import journal_of
+from bench.store.run_files import CAMPAIGN as FILE
 from bench.store.run_lock import run_lock
 from bench.store.source import source_digest
 
-FILE = "campaign.jsonl"
 LOST, NOT_BEGUN, FAILED = "lost", "not begun", "failed"
 JOURNAL_SHA256 = "journal_sha256"
 
@@ -108,22 +109,30 @@ def _about(piece: Piece) -> dict[str, str]:
     return {"name": piece.name, "digest": piece.digest}
 
 
-def complete(directory: Path, pieces: Sequence[Piece]) -> dict[str, Ending]:
+def complete(
+    directory: Path, pieces: Sequence[Piece], tell: Callable[[str], None] = lambda _line: None
+) -> dict[str, Ending]:
     """Return the pieces that need not be measured again, by digest: the campaign in ``directory`` says that
-    they have ended well, and the run is still there, the same one, whole, and of this harness."""
-    found: dict[str, Ending] = {}
+    they have ended well, and the run is still there, the same one, whole, and of this harness. ``tell`` hears
+    of each piece that has ended well and whose run does not count any more."""
+    found: dict[str, Ending | str] = {}
     wanted = {piece.digest for piece in pieces}
     if not (directory / FILE).is_file() or (directory / FILE).is_symlink():
         raise UsageError(f"{directory} holds no campaign (no {FILE}); --resume with --on goes on with one")
     for record in read_journal(directory / FILE).records:
         ending, piece = _read(directory.parent, record), record.get("digest")
-        if ending is not None and isinstance(piece, str) and piece in wanted:
+        if ending is None or not isinstance(piece, str) or piece not in wanted:
+            continue
+        if isinstance(ending, Ending) or not isinstance(found.get(piece), Ending):
             found[piece] = ending
-    return found
+    for ending in found.values():
+        if isinstance(ending, str):
+            tell(one_line(ending))
+    return {piece: ending for piece, ending in found.items() if isinstance(ending, Ending)}
 
 
-def _read(out: Path, record: Mapping[str, object]) -> Ending | None:
-    """Read how a piece ended; None for another record, and for a run that is no longer as it says."""
+def _read(out: Path, record: Mapping[str, object]) -> Ending | str | None:
+    """Read how a piece ended; None for another record, a sentence for a run that is no longer as it says."""
     name, run = record.get("name"), record.get("run")
     if record["kind"] != "piece_ended" or record.get("status") != RunStatus.OK:
         return None
@@ -133,10 +142,11 @@ def _read(out: Path, record: Mapping[str, object]) -> Ending | None:
         summary = load_run(out / run)
         noted = record.get(JOURNAL_SHA256)  # earlier versions noted none
         if noted is not None and noted != last_digest(journal_of(out / run)):
-            return None
-    except BenchError:
-        return None
-    same = summary.harness.get("source_sha256") == source_digest()
-    if summary.status != RunStatus.OK or not same:
-        return None
+            return f"{name}: {run} is not the run that was measured for it; it is measured again"
+    except BenchError as bad:
+        return f"{name}: its run does not count any more ({bad}); it is measured again"
+    if summary.status != RunStatus.OK:
+        return f"{name}: {run} is {summary.status} now; it is measured again"
+    if summary.harness.get("source_sha256") != source_digest():
+        return f"{name}: {run} was measured by other code of bench; it is measured again"
     return Ending(str(name), RunStatus.OK, out / run, str(record.get("machine")), "measured before")

@@ -111,7 +111,8 @@ class Dispatcher:
             self._under.pop(machine, None)
             self._machines.stop(machine)
             self._unfit[machine] = str(bad)
-            self._end(under.piece, Ending(under.piece.name, FAILED, None, machine.name, str(bad)))
+            kept = under.receiver.cut_short()
+            self._end(under.piece, Ending(under.piece.name, FAILED, kept, machine.name, str(bad)))
 
     def _ending(self, machine: Machine, under: _Under, code: int) -> Ending:
         status = under.receiver.finished()

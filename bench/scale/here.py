@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.machine.devices import cuda_device_count
-from bench.scale.machines import Heard, Lost, Machine
+from bench.scale.machines import ENDED, Heard, Lost, Machine
 from bench.scale.node import NodeRun
 from bench.scale.pieces import Piece
 
@@ -29,7 +29,8 @@ class Here:
         return self._run.begin(piece.text, str(Path.cwd()))
 
     def hear(self, machines: Sequence[Machine]) -> Mapping[Machine, Heard | Lost]:
-        assert self._run is not None
+        if self._run is None:  # it had ended, and a signal came before anybody heard of it
+            return dict.fromkeys(machines, Lost(ENDED))
         more = self._run.more(WAIT_S)
         if more["code"] is not None:
             self.close()

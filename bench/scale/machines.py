@@ -8,6 +8,7 @@ from typing import Protocol
 
 from bench.scale.pieces import Piece
 
+ENDED = "its run had ended"
 Chunk = tuple[str, int, bytes]  # the name of a file of the run, a place in it, and what stands there
 
 

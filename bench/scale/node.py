@@ -25,6 +25,7 @@ from bench.store.source import source_digest
 
 MOST_BYTES = 4 * 2**20  # of one file at a time
 GRACE_S = 60.0
+OUT = "out"
 FOREIGN = ("RAY_",)  # what a scheduler adds to the environment is not for the run
 
 
@@ -62,7 +63,7 @@ class NodeRun:
             return f"there is no directory {directory} on it, where the paths of the config begin"
         config = self._place / "config.yaml"
         config.write_text(text, encoding="utf-8")
-        command = [sys.executable, "-P", "-m", "bench", "run", str(config), "--out", str(self._place / "out")]
+        command = [sys.executable, "-P", "-m", "bench", "run", str(config), "--out", str(self._place / OUT)]
         with (self._place / "said").open("wb") as said:
             self._child = subprocess.Popen(
                 command, cwd=directory, env=_environment(), stdin=subprocess.DEVNULL,
@@ -88,8 +89,12 @@ class NodeRun:
         *lines, self._rest = (self._rest + (told[2] if told else b"")).split(b"\n")
         if code is not None and whole and self._rest:
             lines.append(self._rest)
-        said = [line.decode(errors="replace") for line in lines]
+        said = [self._without_place(line.decode(errors="replace")) for line in lines]
         return {"chunks": chunks, "said": said, "code": code if whole else None}
+
+    def _without_place(self, line: str) -> str:
+        """Return what a run said without the directory that goes with it: its files are kept elsewhere."""
+        return line.replace(f"{self._place / OUT}/", "").replace(f"{self._place}/", "")
 
     def stop(self) -> None:
         """Ask the run to end now. It keeps what was measured."""
@@ -111,7 +116,7 @@ class NodeRun:
 
     def _files(self) -> list[Path]:
         """Return the files of the run as far as there are any."""
-        out = self._place / "out"
+        out = self._place / OUT
         return sorted(
             path
             for path in files_below(out)
@@ -137,7 +142,7 @@ class NodeRun:
         if not content:
             return None
         self._sent[path] = begin + len(content)
-        out = self._place / "out"
+        out = self._place / OUT
         name = str(path.relative_to(out)) if path.is_relative_to(out) else path.name
         return name, begin, content
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError, UsageError
-from bench.scale.machines import Heard, Lost, Machine
+from bench.scale.machines import ENDED, Heard, Lost, Machine
 from bench.scale.node import NodeRun
 from bench.scale.pieces import Piece
 from bench.store.source import source_digest
@@ -94,6 +94,9 @@ class OnRay:
             return _why(bad)
 
     def hear(self, machines: Sequence[Machine]) -> Mapping[Machine, Heard | Lost]:
+        gone = [machine for machine in machines if machine.id not in self._asked]
+        if gone:  # as in ``Here.hear``
+            return dict.fromkeys(gone, Lost(ENDED))
         asked = {self._asked[machine.id]: machine for machine in machines}
         ready, _ = self._ray.wait(list(asked), num_returns=1, timeout=2 * HEAR_S)
         return {asked[reference]: self._answer(asked[reference], reference) for reference in ready}
@@ -136,6 +139,11 @@ class OnRay:
         self._ray.shutdown()
 
 
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+NOT_MADE = "error raised in its creation task"  # as Ray says it; the cause is below a traceback
+NO_BENCH = "bench does not start on it, as where another version of it, or none, is installed"
+
+
 def _must_answer(address: str | None) -> None:
     """Raise BenchError if nothing listens at ``HOST:PORT``: Ray itself would try for minutes."""
     host, _, port = (address or "").removeprefix("ray://").rpartition(":")
@@ -163,7 +171,9 @@ def _name(node: Mapping[str, Any]) -> str:
 def _why(bad: Exception) -> str:
     """Return the line of Ray's message that gives the reason, or its first one; with its last one, if a
     traceback follows."""
-    lines = [line.strip() for line in str(bad).splitlines() if line.strip()]
+    lines = [line.strip() for line in _COLOUR.sub("", str(bad)).splitlines() if line.strip()]
+    if lines and NOT_MADE in lines[0]:
+        return f"{NO_BENCH} ({lines[-1]})"[:200]
     because = [line for line in lines if "because" in line]
     first = (because or lines or [type(bad).__name__])[0]
     return (f"{first} {lines[-1]}" if first.endswith(":") and len(lines) > 1 else first)[:200]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path, PurePosixPath
 
 from bench.errors import BenchError, IntegrityError
 from bench.results.run_summary import RunStatus
 from bench.results.summary import RUN_JSON, load_run
-from bench.runs.directory import write_summary
+from bench.runs.directory import LOGS, write_summary
 from bench.scale.machines import Chunk
+from bench.store.files import naming
 from bench.store.replay import JOURNAL, judging
 
 KEPT = re.compile(rf"{re.escape(JOURNAL)}|{re.escape(RUN_JSON)}|spec\.yaml|logs/[\w.+-]{{1,120}}")
+ARRIVING = f".{RUN_JSON}.part"  # nobody reads a summary before it is whole
 RUN = re.compile(r"[\w.+-]{1,120}")
 
 
@@ -38,19 +41,19 @@ class Receiver:
             self._make(run)
         if self.directory is None or self.directory.name != run:
             raise IntegrityError(f"a machine sent two runs for one piece: {run[:100]!r}")
-        file = self.directory / PurePosixPath(inner)
+        file = self.directory / (ARRIVING if inner == RUN_JSON else PurePosixPath(inner))
         if (file.stat().st_size if file.exists() else 0) != place:
             raise IntegrityError(f"{file}: a machine sent a part that does not follow what is there")
-        with file.open("ab") as target:
+        with naming("write", file), file.open("ab") as target:
             target.write(content)
 
     def _make(self, run: str) -> None:
         directory = self._out / run
-        try:
+        if os.path.lexists(directory):
+            raise BenchError(f"{directory} is there already, so no other run is written to it")
+        with naming("make", directory):
             directory.mkdir(parents=True, mode=0o700)
-            (directory / "logs").mkdir()
-        except FileExistsError:
-            raise BenchError(f"{directory} is there already, so no other run is written to it") from None
+            (directory / LOGS).mkdir()
         self.directory = directory
 
     def finished(self) -> RunStatus | None:
@@ -59,7 +62,12 @@ class Receiver:
         Raises IntegrityError if its journal or its summary is not sound.
         """
         directory = self._begun()
-        return None if directory is None else load_run(directory).status
+        if directory is None:
+            return None
+        if (directory / ARRIVING).is_file():
+            with naming("write", directory / RUN_JSON):
+                (directory / ARRIVING).replace(directory / RUN_JSON)
+        return load_run(directory).status
 
     def cut_short(self) -> Path | None:
         """Make a summary of what came before a machine was lost. Return the directory, None if nothing came
@@ -68,7 +76,8 @@ class Receiver:
         if directory is None:
             return None
         try:
-            with judging(directory):
+            with judging(directory), naming("write", directory / RUN_JSON):
+                (directory / ARRIVING).unlink(missing_ok=True)
                 write_summary(directory)
         except BenchError:  # the journal broke off within its first record
             return None

@@ -9,6 +9,7 @@ from pathlib import Path
 from bench.bounded import read_bounded, why
 from bench.errors import IntegrityError
 from bench.formatting import MIB, one_line
+from bench.results.compacting import Packable
 from bench.results.verify import must_agree
 from bench.serving import record
 from bench.store.files import strict_json
@@ -23,12 +24,18 @@ def is_load(directory: Path) -> bool:
     return os.path.lexists(directory / record.SUMMARY)
 
 
+LOAD = Packable(
+    record.journal_at, record.END, record.SUMMARY, lambda directory: verify_load(directory),
+    "is not finished, and a load is not continued",
+)  # fmt: skip
+
+
 def verify_load(directory: Path) -> str:
     """Recompute the journal's chain and ``load.json``; return what was checked.
 
     Raises IntegrityError (exit 6) with the first thing that differs.
     """
-    path, journal = directory / record.SUMMARY, directory / record.JOURNAL
+    path, journal = directory / record.SUMMARY, record.journal_at(directory)
     read = read_journal(journal)
     done = record.again(directory, {})
     with judging(journal):

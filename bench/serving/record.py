@@ -6,7 +6,6 @@ The journal is written when the load is over (or was interrupted), because writi
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,12 +28,15 @@ from bench.stats.figure import LARGER, Figures, kept, too_large
 from bench.store.files import canonical_json, write_atomic
 from bench.store.journal import Journal, read_journal
 from bench.store.journal_limits import must_be_modest
+from bench.store.journal_place import journal_in
 from bench.store.replay import judging
+from bench.store.run_files import JOURNAL
+from bench.store.run_files import LOAD_JSON as SUMMARY
 from bench.store.served_blocks import check_load
 from bench.store.values import MOST
 
-JOURNAL, SUMMARY = "journal.jsonl", "load.json"
 SCHEMA_VERSION = 1
+END = "end"  # the kind of its last record
 BATCH = 100
 ANSWERED_BY_CACHE = 0.01
 TURNS = "multi-turn"  # its prompts are meant to begin alike
@@ -133,7 +135,7 @@ def write(directory: Path, done: Result, clock: Callable[[], str], secret: Secre
     records += [("samples", {"samples": rows[at : at + BATCH]}) for at in range(0, len(rows), BATCH)]
     if done.drift is not None:
         records.append(("drift", done.drift.to_json()))
-    records.append(("end", {"client": done.load.client.to_json(), "stopped": done.load.stopped}))
+    records.append((END, {"client": done.load.client.to_json(), "stopped": done.load.stopped}))
     summary = json.dumps(done.to_json(), indent=1, allow_nan=False)
     for text in (summary, *(canonical_json(payload) for _, payload in records)):
         if secret is not None and secret.is_in(text):
@@ -144,6 +146,17 @@ def write(directory: Path, done: Result, clock: Callable[[], str], secret: Secre
     write_atomic(directory / SUMMARY, summary)
 
 
+def journal_at(directory: Path) -> Path:
+    """Return the journal of the load in a directory: as it was written, packed or compacted.
+
+    Raises UsageError if there is none.
+    """
+    path = journal_in(directory)
+    if path is None:
+        raise UsageError(f"{directory} holds no load (no {JOURNAL})")
+    return path
+
+
 Kept = tuple[Mapping[str, Any], Load, dict[str, float], Mapping[str, Any] | None, AnyDrift | None]
 
 
@@ -152,9 +165,7 @@ def read(directory: Path) -> Kept:
 
     Raises UsageError if there is none, or that of a run, and IntegrityError if it is damaged.
     """
-    path = directory / JOURNAL
-    if not os.path.lexists(path):
-        raise UsageError(f"{directory} holds no load (no {JOURNAL})")
+    path = journal_at(directory)
     by_kind: dict[object, list[Mapping[str, Any]]] = {}
     for number, record in enumerate(read_journal(path).records, start=1):
         check_load(record, f"{path}:{number}")
@@ -164,7 +175,7 @@ def read(directory: Path) -> Kept:
     try:
         said = [one for found in by_kind.get("drift", []) for one in found.get("said", ())]
         must_be_modest([{"loads": by_kind.get("samples", ()), "said": said}], ())
-        first, last = by_kind["load"][0], by_kind["end"][0]
+        first, last = by_kind["load"][0], by_kind[END][0]
         samples = tuple(Sample.from_json(row) for one in by_kind.get("samples", []) for row in one["samples"])
         if not samples:
             raise ValueError("no request was sent")
@@ -182,7 +193,7 @@ def again(directory: Path, limits: Mapping[str, float], price: Mapping[str, Any]
     do, an error with other limits or another price is a bug of ours.
     """
     head, done, kept_limits, kept_price, drift = read(directory)
-    with judging(directory / JOURNAL):
+    with judging(journal_at(directory)):
         kept = result(head, done, Limits(kept_limits), kept_price, drift)
     if not limits and price is None:
         return kept

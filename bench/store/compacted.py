@@ -105,7 +105,7 @@ def _exactly(out: IO[bytes], size: int) -> bytes:
     return data
 
 
-def rebuilt(frames: BinaryIO, samples: Path, numbers: Numbers = in_a_child) -> BinaryIO:
+def rebuilt(frames: BinaryIO, samples: Path, numbers: Numbers = in_a_child) -> io.BufferedReader:
     """Return a reader of the journal whose frames and numbers these are, byte for byte as it was.
 
     Its ``read`` and ``readline`` raise CannotUnpack, also for a Parquet file that is torn or was changed, and

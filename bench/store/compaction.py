@@ -24,8 +24,9 @@ from bench.store import parquet_numbers
 from bench.store.chain import BEGINNING, MAX_BYTES, MOST_IN_A_LINE
 from bench.store.compacted import COLUMNS, Head, noted, rebuilt, require_pyarrow
 from bench.store.files import naming, strict_json, sync_directory
-from bench.store.journal import lines_of, opened, refusing
+from bench.store.journal import lines_of, opened
 from bench.store.journal_end import records_up_to
+from bench.store.journal_place import refusing
 from bench.store.line_numbers import Sample, frame_of, in_unicode
 from bench.store.packed import unpacked
 from bench.store.parquet_numbers import Expected

@@ -12,19 +12,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Container, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from bench.bounded import open_regular, why
+from bench.bounded import open_regular
 from bench.errors import BenchError, IntegrityError, JournalFailed, OnFailure
 from bench.formatting import MIB
 from bench.store.chain import BEGINNING, MAX_BYTES, MAX_LINE_BYTES, MAX_RECORDS, Chain, seal, unseal
 from bench.store.compacted import rebuilt
 from bench.store.files import naming, sync_directory, write_all
-from bench.store.packed import CannotUnpack, unpacked
+from bench.store.journal_place import refusing, where_it_is_now
+from bench.store.packed import unpacked
 from bench.store.run_files import REST, SAMPLES
 
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK  # O_NONBLOCK: a FIFO must not block ``open``
@@ -80,29 +81,30 @@ def lines_of(file: BinaryIO, path: Path) -> Iterator[bytes]:
 
 @contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
-    """Open a journal as it was written, or packed, or compacted.
+    """Open a journal as it was written, or packed, or compacted, as it is now (``where_it_is_now``).
 
     Raises IntegrityError if it is not a regular file, cannot be read, or cannot be unpacked, and UsageError
     if it was compacted and pyarrow is not installed.
     """
-    with refusing(path), open_regular(path, follow=False) as file:
-        lines = unpacked(file, MAX_BYTES) if path.suffix == ".gz" else file
+    with refusing(path), ExitStack() as held:
+        yield where_it_is_now(path, lambda now: opened_here(now, held))
+
+
+def opened_here(path: Path, held: ExitStack) -> BinaryIO:
+    """Open a journal as its name says, until ``held`` is closed, with all that is needed of a compacted one.
+
+    Raises OSError and CannotUnpack.
+    """
+    with ExitStack() as stack:
+        lines: BinaryIO = stack.enter_context(open_regular(path, follow=False))
+        if path.suffix == ".gz":
+            lines = unpacked(lines, MAX_BYTES)
         if path.name == REST:
-            with rebuilt(lines, path.with_name(SAMPLES)) as again:
-                yield again
-        else:
-            yield lines
-
-
-@contextmanager
-def refusing(path: Path) -> Iterator[None]:
-    """Turn an error of the block, which reads the journal at ``path``, into an IntegrityError."""
-    try:
-        yield
-    except CannotUnpack as bad:
-        raise IntegrityError(f"{path}: cannot be unpacked ({bad})") from None
-    except OSError as bad:
-        raise IntegrityError(f"{path}: {why(bad)}") from None
+            again = stack.enter_context(rebuilt(lines, path.with_name(SAMPLES)))
+            again.peek(1)
+            lines = again
+        held.push(stack.pop_all())
+    return lines
 
 
 def read_journal(path: Path, kinds: Container[object] | None = None) -> JournalRead:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import deque
+from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,7 +14,8 @@ from bench.errors import IntegrityError
 from bench.formatting import MIB
 from bench.store.chain import MAX_BYTES, MAX_LINE_BYTES
 from bench.store.compacted import head_of
-from bench.store.journal import lines_of, opened, refusing
+from bench.store.journal import lines_of, opened, opened_here
+from bench.store.journal_place import refusing, where_it_is_now
 from bench.store.packed import unpacked
 from bench.store.run_files import REST, SAMPLES
 
@@ -26,10 +28,16 @@ def last_digest(path: Path) -> str:
     Lines before it are read only if the journal is packed. A compacted one says its digest, and the file with
     its numbers must be the one that was written.
     """
-    if path.name == REST:
-        with refusing(path), open_regular(path, follow=False) as frames:
+    with refusing(path):
+        return where_it_is_now(path, _last_digest)
+
+
+def _last_digest(path: Path) -> str:
+    with ExitStack() as held:
+        if path.name == REST:
+            frames = held.enter_context(open_regular(path, follow=False))
             return head_of(unpacked(frames, MAX_BYTES), path.with_name(SAMPLES)).journal_sha256
-    with opened(path) as file:
+        file = opened_here(path, held)
         if path.suffix == ".gz":
             whole = (line for line in lines_of(file, path) if line.endswith(b"\n"))
             last = b"".join(deque(whole, maxlen=1)).removesuffix(b"\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,15 +12,14 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from bench.bounded import open_regular
-from bench.errors import IntegrityError, UsageError
+from bench.errors import IntegrityError
 from bench.formatting import MIB, one_line
 from bench.records import Json, RunRecord
-from bench.store.directories import is_closed
 from bench.store.files import strict_json
 from bench.store.journal import Followed, read_journal
 from bench.store.journal_limits import must_be_modest
+from bench.store.journal_place import journal_of as journal_of
 from bench.store.run_files import JOURNAL as JOURNAL
-from bench.store.run_files import JOURNALS, LOAD_JSON, PACKED, RUN_JSON
 from bench.store.schema import KINDS, check_record
 from bench.store.values import explained
 
@@ -39,23 +37,6 @@ _GROWING = ("duet", "drift", "routed", "logits", "activations", "floor", "noise"
 @cache
 def _adapter() -> TypeAdapter[RunRecord]:
     return TypeAdapter(RunRecord)
-
-
-def journal_of(directory: Path) -> Path:
-    """Return the path of the journal of the run in ``directory``: as it was written, packed or compacted.
-
-    Raises UsageError if there is none, or that of a load; IntegrityError if there is one unpacked and packed.
-    A compacted one beside another is what a compaction left that was cut short: the other is the run's.
-    """
-    if os.path.lexists(directory / LOAD_JSON) and not os.path.lexists(directory / RUN_JSON):
-        raise UsageError(f"{directory} is a load of a server and no run: `bench load {directory}` shows it")
-    paths = [path for name in JOURNALS if os.path.lexists(path := directory / name)]
-    if directory / PACKED in paths[1:]:
-        raise IntegrityError(f"{directory} holds two journals, {JOURNAL} and {PACKED}; keep one of them")
-    if not paths:
-        why = ": this user may not look into it" if is_closed(directory) else f" holds no run (no {JOURNAL})"
-        raise UsageError(f"{directory}{why}")
-    return paths[0]
 
 
 def load_record(directory: Path) -> RunRecord:

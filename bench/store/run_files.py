@@ -7,4 +7,5 @@ PACKED = f"{JOURNAL}.gz"
 REST, SAMPLES = "journal.rest.gz", "samples.parquet"  # a journal that was compacted: frames, and numbers
 JOURNALS = (JOURNAL, PACKED, REST)  # the first that is there is the one that is read
 RUN_JSON = "run.json"
+CAMPAIGN = "campaign.jsonl"  # of a campaign, whose runs are beside it
 LOAD_JSON = "load.json"  # of a `bench load`, which also has a journal but is not a run

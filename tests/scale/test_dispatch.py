@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 
@@ -16,8 +18,10 @@ from bench.results.summary import load_run
 from bench.scale import campaign as module
 from bench.scale.campaign import FILE, Campaign
 from bench.scale.dispatch import MOST_ATTEMPTS, Dispatcher
+from bench.scale.here import Here
 from bench.scale.machines import Heard, Lost, Machine
 from bench.scale.pieces import Piece
+from bench.scale.receiver import ARRIVING, Receiver
 
 RUNS = Path(__file__).parents[2] / "results" / "reference" / "quickstart"
 Answer = Heard | Lost | BaseException
@@ -31,7 +35,7 @@ def sent(name: str) -> Heard:
     """A whole run, as a machine sends it at its end."""
     files = {file: (RUNS / file).read_bytes() for file in ("run.json", "spec.yaml")}
     files["journal.jsonl"] = gzip.decompress((RUNS / "journal.jsonl.gz").read_bytes())
-    chunks = [(f"{name}/{file}", 0, content) for file, content in files.items()]
+    chunks = [(f"{name}/{file}", 0, content) for file, content in sorted(files.items())]
     return Heard(tuple(chunks), ("the last words",), 0)
 
 
@@ -167,6 +171,58 @@ def test_what_is_under_way_is_ended_and_kept(campaign: Campaign, tmp_path: Path)
     }
 
 
+@pytest.mark.fault(11)
+def test_a_full_disk_ends_the_campaign_and_keeps_what_came(
+    campaign: Campaign, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine has ended its run and knows no more of it when the summary has no room here."""
+    real = Path.open
+
+    def full(path: Path, *words: Any, **named: Any) -> IO[Any]:
+        if path.name == ARRIVING:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(path, *words, **named)
+
+    monkeypatch.setattr(Path, "open", full)
+    machines = Scripted(Machine("1", "one"))
+    machines.script = lambda _machine, name: iter([sent(f"20260101-0-{name}-1234")])
+    found = Dispatcher(machines, campaign, tmp_path, lambda _line: None).run([piece("a"), piece("b")])
+    a, b = (found[f"digest of {name}"] for name in "ab")
+    assert (a.status, b.status) == ("failed", "not begun")
+    assert a.reason.startswith("cannot write ")
+    assert "No space left" in a.reason
+    assert "No space left" in b.reason
+    assert a.run is not None
+    assert {path.name for path in a.run.iterdir()} == {"journal.jsonl", "run.json", "logs"}
+    assert load_run(a.run).rows
+
+
+def test_a_summary_is_there_when_it_is_whole(tmp_path: Path) -> None:
+    receiver = Receiver(tmp_path)
+    for name, _, content in sent("run").chunks:
+        for place in range(0, len(content), 9999):
+            receiver.take((name, place, content[place : place + 9999]))
+            assert not (tmp_path / "run" / "run.json").exists()
+    assert receiver.finished() == "ok"
+    assert (tmp_path / "run" / "run.json").read_bytes() == (RUNS / "run.json").read_bytes()
+
+
+def test_a_signal_between_the_end_of_a_run_and_its_being_heard(campaign: Campaign, tmp_path: Path) -> None:
+    """Whoever is asked again about a run that has ended says so."""
+    here = Here()
+    machines = Scripted(*here.present())
+    machines.script = lambda _machine, _name: iter([TerminatedRun("terminated")])
+    before, machines.hear = machines.hear, None  # type: ignore[method-assign, assignment]
+
+    def hear(asked: Sequence[Machine]) -> Mapping[Machine, Heard | Lost]:
+        return here.hear(asked) if machines.stopped else before(asked)
+
+    machines.hear = hear  # type: ignore[method-assign]
+    with pytest.raises(TerminatedRun):
+        Dispatcher(machines, campaign, tmp_path, lambda _line: None).run([piece("a")])
+    assert [one["reason"] for one in records(campaign, "piece_ended")] == ["its run had ended"]
+
+
 @pytest.mark.fault(43)
 @pytest.mark.parametrize(
     "chunk",
@@ -196,6 +252,7 @@ def test_a_campaign_that_is_continued_skips_what_is_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done, changed, missing = piece("a"), piece("b"), piece("c")
+    told = list[str]()
     machines = Scripted(Machine("1", "one"))
     machines.script = lambda _machine, name: iter([sent(f"run-{name}") if name != "c" else ended(name)])
     first = Campaign.create(tmp_path, "test", [done, changed, missing])
@@ -204,13 +261,16 @@ def test_a_campaign_that_is_continued_skips_what_is_whole(
     now = [done, Piece("b", "", "another digest"), missing]
     made_by = str(load_run(RUNS).harness["source_sha256"])
     monkeypatch.setattr(module, "source_digest", lambda: made_by)
-    assert set(module.complete(first.directory, now)) == {done.digest}
+    assert set(module.complete(first.directory, now, told.append)) == {done.digest}
+    assert told == []
     monkeypatch.setattr(module, "source_digest", lambda: "another harness")
-    assert module.complete(first.directory, now) == {}
+    assert module.complete(first.directory, now, told.append) == {}
+    assert told == ["a: run-a was measured by other code of bench; it is measured again"]
     monkeypatch.setattr(module, "source_digest", lambda: made_by)
     journal = tmp_path / "run-a" / "journal.jsonl"
     journal.write_bytes(journal.read_bytes()[:-1000])
-    assert module.complete(first.directory, now) == {}
+    assert module.complete(first.directory, now, told.append) == {}
+    assert told[1].startswith("a: its run does not count any more (")
 
 
 @pytest.mark.fault(39)

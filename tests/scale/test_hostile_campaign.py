@@ -26,7 +26,10 @@ def test_a_campaign_whose_records_are_absurd(tmp_path: Path) -> None:
             journal.append("piece_ended", {**ended, "digest": digest})
         for run in ("", "x\0y", "a" * 5000, "\udc80"):
             journal.append("piece_ended", {**ended, "digest": "d", "run": run})
-    assert complete(place, [Piece("a", "", "d")]) == {}
+    told = list[str]()
+    assert complete(place, [Piece("a", "", "d")], told.append) == {}
+    assert len(told) == 1
+    assert told[0].isprintable()
 
 
 @pytest.mark.fault(41)

@@ -83,12 +83,21 @@ def test_a_run_arrives_as_it_was_written(node: NodeRun, tmp_path: Path) -> None:
 def test_a_run_that_is_stopped_keeps_what_it_has(node: NodeRun, tmp_path: Path) -> None:
     text = project(tmp_path, 5.0)
     assert node.begin(text, str(tmp_path)) is None
-    receiver = Receiver(tmp_path / "results")
+    receiver, said = Receiver(tmp_path / "results"), list[str]()
     while not _begun(receiver):
         for chunk in node.more(0.2)["chunks"]:
             receiver.take(chunk)
     node.stop()
-    assert read_out(node, receiver) == ExitCode.TERMINATED
+    while (more := node.more(60.0))["code"] is None:
+        for chunk in more["chunks"]:
+            receiver.take(chunk)
+        said += more["said"]
+    for chunk in more["chunks"]:
+        receiver.take(chunk)
+    assert more["code"] == ExitCode.TERMINATED
+    assert receiver.directory is not None
+    said += more["said"]
+    assert said[-1] == f"bench: terminated; what was measured is in {receiver.directory.name}"
     assert receiver.finished() in (RunStatus.PARTIAL, RunStatus.INVALID)
 
 

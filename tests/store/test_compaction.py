@@ -25,7 +25,7 @@ from bench.errors import BenchError, ExitCode, IntegrityError, UsageError
 from bench.results.compacting import LeftAlone, compact_run, restore_run
 from bench.results.summary import RUN_JSON, from_journal, load_run, summary_bytes
 from bench.results.verify import verify_run
-from bench.store import compacted, compaction, parquet_numbers
+from bench.store import compacted, compaction, journal_place, parquet_numbers
 from bench.store.journal import Journal, opened, read_journal
 from bench.store.journal_end import last_digest, records_up_to
 from bench.store.replay import journal_of
@@ -545,3 +545,41 @@ def test_without_pyarrow_a_run_is_listed_and_not_read(run: Path, monkeypatch: py
     with pytest.raises(UsageError, match="parquet"):
         restore_run(run)
     assert names(run) == {REST, SAMPLES, RUN_JSON, "spec.yaml"}
+
+
+@pytest.mark.parametrize("undone", [False, True])
+@pytest.mark.parametrize("read", [read_journal, last_digest, lambda path: records_up_to(path, None)])
+def test_a_reader_that_races_a_compaction_reads_what_is_there_now(
+    run: Path, read: Callable[[Path], object], undone: bool, quick: None
+) -> None:
+    """It has found the journal before, and opens it after the journal has another form."""
+    before = read(run / JOURNAL)
+    compact(run)
+    found = journal_of(run) if undone else run / JOURNAL
+    if undone:
+        restore_run(run)
+    assert not found.exists()
+    assert read(found) == before
+
+
+def test_a_journal_that_is_compacted_between_two_looks(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compact(run)
+    looked, real = list[str](), os.path.lexists
+
+    def look(path: str | os.PathLike[str]) -> bool:
+        looked.append(Path(path).name)
+        if looked.count(REST) == 1 and looked[-1] == REST:  # undone right before the last look
+            restore_run(run)
+        return real(path)
+
+    monkeypatch.setattr(journal_place.os.path, "lexists", look)
+    assert journal_of(run).name == JOURNAL
+
+
+def test_a_reader_keeps_what_it_has_opened(run: Path, quick: None) -> None:
+    """An undoing that ends while a compacted journal is read takes nothing from its reader."""
+    whole = (run / JOURNAL).read_bytes()
+    compact(run)
+    with opened(run / REST) as lines:
+        restore_run(run)
+        assert lines.read() == whole
