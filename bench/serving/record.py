@@ -27,7 +27,7 @@ from bench.serving.text_drift import TextDrift
 from bench.stats.figure import LARGER, Figures, kept, too_large
 from bench.store.files import canonical_json, write_atomic
 from bench.store.journal import Journal, read_journal
-from bench.store.journal_limits import must_be_modest
+from bench.store.journal_limits import must_be_modest, weight_of_row
 from bench.store.journal_place import journal_in
 from bench.store.replay import judging
 from bench.store.run_files import JOURNAL
@@ -174,7 +174,7 @@ def read(directory: Path) -> Kept:
         raise UsageError(f"{directory} is a run and no load: `bench compare {directory}` shows it")
     try:
         said = [one for found in by_kind.get("drift", []) for one in found.get("said", ())]
-        must_be_modest([{"loads": by_kind.get("samples", ()), "said": said}], ())
+        must_be_modest([weight_of_row({"loads": by_kind.get("samples", ()), "said": said})])
         first, last = by_kind["load"][0], by_kind[END][0]
         samples = tuple(Sample.from_json(row) for one in by_kind.get("samples", []) for row in one["samples"])
         if not samples:

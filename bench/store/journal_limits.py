@@ -7,7 +7,8 @@ lengths.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 MOST_TOKENS = 3_000_000  # of all requests to servers; a journal cannot have more values than that
@@ -15,21 +16,36 @@ MOST_CELLS = 500_000_000_000  # of the tables of all edit distances; so many tak
 Record = Mapping[str, Any]
 
 
-def must_be_modest(arms: Sequence[Record], units: Sequence[Record]) -> None:
-    """Raise ValueError if rows and units take too long to evaluate; their records must fit their schema."""
-    if sum(sum(request["tokens"]) for request in _requests(arms, units)) > MOST_TOKENS:
+@dataclass(frozen=True)
+class Weight:
+    """How much work a row or a unit asks for: tokens of requests to servers, cells of edit distances."""
+
+    tokens: int
+    cells: int = 0
+
+
+def weight_of_row(arm: Record) -> Weight:
+    """Return the weight of a row, whose records must fit their schema."""
+    return Weight(_tokens(arm.get("loads") or ()), _cells(arm))
+
+
+def weight_of_unit(unit: Record) -> Weight:
+    """Return the weight of a unit, whose record must fit its schema."""
+    sides = unit.get("loads") or {"baseline": (), "variant": ()}
+    return Weight(_tokens((*sides["baseline"], *sides["variant"])))
+
+
+def must_be_modest(weights: Iterable[Weight]) -> None:
+    """Raise ValueError if rows and units of these weights take too long to evaluate."""
+    every = list(weights)
+    if sum(weight.tokens for weight in every) > MOST_TOKENS:
         raise ValueError(f"the requests to servers have more than {MOST_TOKENS} tokens")
-    if sum(map(_cells, arms)) > MOST_CELLS:
+    if sum(weight.cells for weight in every) > MOST_CELLS:
         raise ValueError("the replies are too long to be compared")
 
 
-def _requests(arms: Iterable[Record], units: Iterable[Record]) -> Iterator[Record]:
-    blocks = [block for arm in arms for block in arm.get("loads") or ()]
-    for unit in units:
-        sides = unit.get("loads") or {"baseline": (), "variant": ()}
-        blocks += [*sides["baseline"], *sides["variant"]]
-    for block in blocks:
-        yield from block["samples"]
+def _tokens(blocks: Iterable[Record]) -> int:
+    return sum(sum(request["tokens"]) for block in blocks for request in block["samples"])
 
 
 def _cells(arm: Record) -> int:

@@ -14,11 +14,12 @@ from pydantic import TypeAdapter, ValidationError
 from bench.bounded import open_regular
 from bench.errors import IntegrityError
 from bench.formatting import MIB, one_line
-from bench.records import Json, RunRecord
+from bench.records import ArmRecord, Json, RunRecord, UnitRecord
 from bench.store.files import strict_json
 from bench.store.journal import Followed, read_journal
 from bench.store.journal_limits import must_be_modest
 from bench.store.journal_place import journal_of as journal_of
+from bench.store.parts import Part, a_row, a_unit
 from bench.store.run_files import JOURNAL as JOURNAL
 from bench.store.schema import KINDS, check_record
 from bench.store.values import explained
@@ -108,7 +109,10 @@ def replay(records: Sequence[Mapping[str, Any]], notices: Sequence[str] = (), wh
 
 
 class Growing:
-    """Read a run that is being measured from its journal, each line only once for all calls of ``run``."""
+    """Read a run that is being measured from its journal, each line only once for all calls of ``run``.
+
+    What a record adds is made once too, so that a call takes as long as what came since the last one.
+    """
 
     def __init__(self, directory: Path) -> None:
         path = journal_of(directory)
@@ -127,8 +131,8 @@ class _Fold:
     def __init__(self, where: str) -> None:
         self._where, self._count = where, 0
         self._head: dict[str, Any] = {}
-        self._arms: dict[tuple[str, str], dict[str, Any]] = {}
-        self._units: list[dict[str, Any]] = []
+        self._arms: dict[tuple[str, str], Part[ArmRecord]] = {}
+        self._units: list[Part[UnitRecord]] = []
         self._begun: dict[tuple[str, str], int] = {}  # by row: how many units there were at its newest start
         self._finished: str | None = None
 
@@ -144,13 +148,15 @@ class _Fold:
             self._finished = record["at_utc"]
         elif record["kind"] == "arm":
             key = (record["group"], record["name"])
-            _merge(self._arms.setdefault(key, {}), _payload(record))
+            arm = self._arms.setdefault(key, a_row())
+            _merge(arm.content, _payload(record))
+            arm.changed()
             if len(self._arms) > MOST_ROWS:
                 raise IntegrityError(f"{self._where}: more than {MOST_ROWS} rows")
             if record.get("started"):
                 self._begun[key] = len(self._units)
         elif record["kind"] == "unit":
-            self._units.append(_payload(record))
+            self._units.append(a_unit(_payload(record)))
 
     def _begin(self, head: Mapping[str, Any]) -> None:
         if head["kind"] != "run_started":
@@ -165,30 +171,30 @@ class _Fold:
         if not self._head:
             raise IntegrityError(f"{self._where}: the journal does not begin with a run")
         units = self._units_of_whole_attempts()
-        units += [unit for arm in self._arms.values() for unit in _as_unit(arm)]
-        times = {"started_utc": self._head["at_utc"], "finished_utc": self._finished}
         arms = list(self._arms.values())
+        units += [a_unit(unit) for arm in arms for unit in _as_unit(arm.content)]
+        about = {**self._head, "started_utc": self._head["at_utc"], "finished_utc": self._finished}
         try:
-            must_be_modest(arms, units)
-            return _adapter().validate_python(
-                {**self._head, **times, "arms": arms, "units": units, "notices": list(notices)}
-            )
+            must_be_modest(part.weight for part in (*arms, *units))
+            made = {"arms": [arm.made for arm in arms], "units": [unit.made for unit in units]}
+            return _adapter().validate_python({**about, **made, "notices": list(notices)})
         except ValidationError as bad:
             raise IntegrityError(f"{self._where}: {explained(bad)}") from None
         except ValueError as bad:
             raise IntegrityError(f"{self._where}: {bad}") from None
 
-    def _units_of_whole_attempts(self) -> list[dict[str, Any]]:
+    def _units_of_whole_attempts(self) -> list[Part[UnitRecord]]:
         """Return all units except those of interrupted attempts. Raises IntegrityError for too many."""
         units = [
             unit
             for number, unit in enumerate(self._units)
-            if unit.get("from_run") or number >= self._begun.get(_row(unit), 0)
+            if unit.content.get("from_run") or number >= self._begun.get(_row(unit.content), 0)
         ]
-        arms = self._arms.values()
+        arms = (arm.content for arm in self._arms.values())
         if sum(map(_windows, arms)) > MOST_WINDOWS:
             raise IntegrityError(f"{self._where}: more than {MOST_WINDOWS} windows of text")
-        if len(units) > MOST_UNITS or any(n > MOST_OF_A_ROW for n in Counter(map(_row, units)).values()):
+        of_a_row = Counter(_row(unit.content) for unit in units)
+        if len(units) > MOST_UNITS or any(number > MOST_OF_A_ROW for number in of_a_row.values()):
             raise IntegrityError(
                 f"{self._where}: more than {MOST_OF_A_ROW} units of a row, or {MOST_UNITS} of all"
             )

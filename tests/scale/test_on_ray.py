@@ -79,7 +79,7 @@ def test_the_reason_is_found_in_what_ray_says() -> None:
     assert on_ray._why(RuntimeError()) == "RuntimeError"
     other = RuntimeError(
         "The actor died because of an error raised in its creation task, \x1b[36mray::NodeRun()\x1b[39m "
-        "(pid=1)\n   ^^^\nRuntimeError: failed to import:\n   ^^^\nModuleNotFoundError: No module named 'bench'"
+        "(pid=1)\n   ^^^\nRuntimeError: failed:\n   ^^^\nModuleNotFoundError: No module named 'bench'"
     )
     assert on_ray._why(other) == f"{on_ray.NO_BENCH} (ModuleNotFoundError: No module named 'bench')"
 

@@ -10,6 +10,7 @@ import pytest
 from journals import HEAD, arm, clock, write_run
 
 from bench.errors import IntegrityError
+from bench.records import RunRecord
 from bench.store import journal as journals
 from bench.store.journal import Followed, Journal, read_journal
 from bench.store.replay import JOURNAL, Growing, load_record
@@ -63,6 +64,24 @@ def unit(number: int) -> dict[str, Any]:
         "number": number, "group": "", "variant": "pruned", "batches": [0], "spawned_first": 0,
         "baseline_ns": [[5, 2]], "variant_ns": [[4, 2]],
     }  # fmt: skip
+
+
+def test_what_was_made_of_a_row_or_a_unit_is_made_once(tmp_path: Path) -> None:
+    with Journal.create(tmp_path / JOURNAL, clock) as journal:
+        journal.append("run_started", HEAD)
+        arm(journal, "baseline", 2.0)
+        arm(journal, "pruned", 1.0)
+        growing, earlier = Growing(tmp_path), list[RunRecord]()
+        for number in range(1, 4):
+            journal.append("unit", unit(number))
+            earlier.append(growing.run())
+        journal.append("arm", {"group": "", "name": "pruned", "status": "ok", "reason": "again"})
+        last = growing.run()
+    first = earlier[0]
+    assert all(one.units[0] is first.units[0] for one in (*earlier, last))
+    assert all(one.arms[0] is first.arms[0] for one in (*earlier, last))
+    assert [arm.reason for arm in last.arms] == ["", "again"]
+    assert last == load_record(tmp_path)
 
 
 def test_a_line_without_an_end_is_left_for_the_next_time(tmp_path: Path) -> None:

@@ -17,7 +17,13 @@ from bench.records import SaidTexts
 from bench.results.summary import RUN_JSON, from_journal
 from bench.serving import record
 from bench.serving.load_verification import is_load, verify_load
-from bench.store.journal_limits import MOST_CELLS, MOST_TOKENS, must_be_modest
+from bench.store.journal_limits import (
+    MOST_CELLS,
+    MOST_TOKENS,
+    must_be_modest,
+    weight_of_row,
+    weight_of_unit,
+)
 from bench.store.replay import JOURNAL
 from bench.store.served_blocks import MOST_REQUEST
 from bench.store.values import MOST_REPLY
@@ -141,21 +147,21 @@ def test_what_would_take_all_memory_or_hours_is_refused() -> None:
     """Every request has its schema; together they ask for 3 million figures, or for tables without end."""
     request = {"tokens": [MOST_REQUEST]}
     loads = [{"samples": [request] * (MOST_TOKENS // MOST_REQUEST)}]
-    must_be_modest([{"loads": loads}], [])
+    must_be_modest([weight_of_row({"loads": loads})])
     for arms, units in (
         ([{"loads": [*loads, {"samples": [{"tokens": [1]}]}]}], []),
         ([{"loads": loads}], [{"loads": {"baseline": [{"samples": [request]}], "variant": []}}]),
     ):
         with pytest.raises(ValueError, match=f"more than {MOST_TOKENS} tokens"):
-            must_be_modest(arms, units)
+            must_be_modest([*map(weight_of_row, arms), *map(weight_of_unit, units)])
     reply = "x" * MOST_REPLY
     said = vars(SaidTexts(reply, reply, reply))
     count = MOST_CELLS // (2 * MOST_REPLY**2)
-    must_be_modest([{"said": [said] * count}], [])
+    must_be_modest([weight_of_row({"said": [said] * count})])
     solo = [{"tokens": [[1] * 100_000]}]
     for arm in ({"said": [said] * (count + 1)}, {"solo": solo * (MOST_CELLS // 10**10 + 1)}):
         with pytest.raises(ValueError, match="too long to be compared"):
-            must_be_modest([arm], [])
+            must_be_modest([weight_of_row(arm)])
 
 
 def test_a_load_shows_no_text_as_a_line_of_its_own(tmp_path: Path) -> None:
