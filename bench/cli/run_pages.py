@@ -18,7 +18,7 @@ from bench.cli.tables import align, terminal_width
 from bench.errors import UsageError
 from bench.formatting import count, format_significant, one_line, row_title
 from bench.results.index import Index, one_by_one
-from bench.results.index_query import Wanted
+from bench.results.index_query import NOT_FINISHED, Wanted
 from bench.results.index_records import UNREADABLE, IndexedRow, IndexedRun
 
 TITLES = ("run", "started", "status", "rows", "machine", "model", "$/1k tok", "ratio", "cheapest row")
@@ -117,7 +117,7 @@ def _cells(run: IndexedRun, wanted: Wanted) -> tuple[str, ...]:
     return (
         place,
         run.started[:16].replace("T", " "),
-        run.verdict or (run.status if run.finished else "not finished"),
+        run.verdict or (run.status if run.finished else NOT_FINISHED),
         f"{len(run.rows)}" + (f", {failed} failed" if failed else ""),
         run.machine if len(run.machine) <= LONGEST_MACHINE else run.machine[: LONGEST_MACHINE - 1] + "…",
         run.models,

@@ -26,6 +26,7 @@ _ORDERS = {
     "ratio": "least_ratio NULLS LAST, started DESC",
 }
 SORTS = tuple(_ORDERS)
+NOT_FINISHED = "not finished"  # as the table calls a run without a verdict that was cut short
 _OF_ROWS = ("cost", "ratio")
 
 
@@ -76,6 +77,7 @@ class Wanted:
         return (self.scheme or "").lower()
 
     def _conditions(self) -> tuple[str, tuple[object, ...]]:
+        self._must_mean_something()
         conditions: list[tuple[str, tuple[object, ...]]] = [("status != ?", (NO_RUN,))]
         for column, part in (("models", self.model), ("machine", self.machine)):
             if part is not None:
@@ -90,6 +92,14 @@ class Wanted:
             conditions.append(self._of_a_row())
         every = tuple(value for _, values in conditions for value in values)
         return " AND ".join(part for part, _ in conditions), every
+
+    def _must_mean_something(self) -> None:
+        if self.max_cost is not None and self.max_cost < 0:
+            raise UsageError(f"--max-cost {self.max_cost:g}: nothing costs less than 0")
+        first = None if self.since is None else _day("--since", self.since)
+        last = None if self.until is None else _day("--until", self.until)
+        if first is not None and last is not None and first > last:
+            raise UsageError(f"--since {first} is after --until {last}")
 
     def _of_a_row(self) -> tuple[str, tuple[object, ...]]:
         if self.max_cost is not None and not self._steps:
@@ -109,7 +119,9 @@ def _status(given: str) -> tuple[str, tuple[object, ...]]:
         return "status = ?", (given.lower(),)
     if given.upper() in tuple(GateVerdict):
         return "verdict = ?", (given.upper(),)
-    known = (*statuses, *(str(verdict).lower() for verdict in GateVerdict))
+    if given.lower() == NOT_FINISHED:
+        return "finished IS NULL AND verdict = '' AND status != ?", (UNREADABLE,)
+    known = (*statuses, NOT_FINISHED, *(str(verdict).lower() for verdict in GateVerdict))
     raise UsageError(f"no status called {given[:60]!r} ({_meant(given.lower(), known)})")
 
 

@@ -12,6 +12,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from bench.errors import BenchError, UsageError
@@ -41,9 +42,10 @@ class OnRay:
         address = address or os.environ.get("RAY_ADDRESS")
         _must_answer(address)
         try:
-            ray.init(**_cluster(address), log_to_driver=False, logging_level="error")
+            with _Starting(address):
+                ray.init(**_cluster(address), log_to_driver=False, logging_level="error")
         except (ConnectionError, ValueError, RuntimeError) as bad:
-            raise BenchError(f"no Ray cluster at {address or 'this machine'}: {_why(bad)}") from None
+            raise _no_cluster(address, bad) from None
         self._actors: dict[str, Any] = {}
         self._asked: dict[str, Any] = {}
         self._notes: dict[str, str] = {}  # of a node: what is to be said with its first answer
@@ -137,6 +139,27 @@ class OnRay:
             self._closed(actor)
         self._actors.clear()
         self._ray.shutdown()
+
+
+class _Starting:
+    """Turns the bare ``Exception`` with which Ray says that its processes did not start, on a machine that is
+    busy, into a BenchError."""
+
+    def __init__(self, address: str | None) -> None:
+        self._address = address
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is Exception and isinstance(error, Exception):
+            raise _no_cluster(self._address, error) from None
+
+
+def _no_cluster(address: str | None, bad: Exception) -> BenchError:
+    return BenchError(f"no Ray cluster at {address or 'this machine'}: {_why(bad)}")
 
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")

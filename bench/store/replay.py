@@ -175,7 +175,7 @@ class _Fold:
         units += [a_unit(unit) for arm in arms for unit in _as_unit(arm.content)]
         about = {**self._head, "started_utc": self._head["at_utc"], "finished_utc": self._finished}
         try:
-            must_be_modest(part.weight for part in (*arms, *units))
+            must_be_modest([*(arm.weight for arm in arms), *(unit.weight for unit in units)])
             made = {"arms": [arm.made for arm in arms], "units": [unit.made for unit in units]}
             return _adapter().validate_python({**about, **made, "notices": list(notices)})
         except ValidationError as bad:

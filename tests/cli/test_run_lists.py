@@ -52,6 +52,31 @@ def test_filters_and_a_limit(bench: Bench, out: Path) -> None:
     assert "0 of 12 runs in" in bench("list", "runs", out, "--scheme", "nothing like it").stdout
 
 
+def test_a_run_is_found_by_the_status_that_the_table_shows(bench: Bench, out: Path) -> None:
+    lines = bench("list", "runs", out).stdout.splitlines()
+    cut = [line.split()[0] for line in lines if " not finished " in line]
+    found = bench("list", "runs", out, "--status", "Not finished", "--json").stdout
+    assert [run["run_id"] for run in json.loads(found)] == cut
+    assert cut
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("--max-cost", "-1"), "--max-cost -1: nothing costs less than 0"),
+        (
+            ("--since", "2026-02-01", "--until", "2026-01-31"),
+            "--since 2026-02-01 is after --until 2026-01-31",
+        ),
+    ],
+)
+def test_a_filter_that_no_run_could_pass_is_refused(
+    bench: Bench, out: Path, words: tuple[str, ...], problem: str
+) -> None:
+    ended = bench("list", "runs", out, *words)
+    assert (ended.returncode, problem in ended.stderr) == (2, True)
+
+
 def test_json_and_csv_have_the_same(bench: Bench, out: Path) -> None:
     found = json.loads(bench("list", "runs", out, "--json").stdout)
     rows = list(csv.DictReader(io.StringIO(bench("list", "runs", out, "--csv").stdout)))

@@ -141,6 +141,16 @@ def test_another_harness_on_a_node_is_not_used(
     assert list(scratch.glob("bench-piece-*")) == [], "the directory of an actor that measured nothing"
 
 
+def test_a_cluster_that_does_not_start_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(**_named: object) -> None:
+        raise Exception("The current node timed out during startup. This could happen.")
+
+    monkeypatch.setattr("ray.init", init)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(BenchError, match="no Ray cluster at this machine: The current node timed out"):
+        OnRay(None)
+
+
 def test_a_cluster_that_is_not_there_is_said() -> None:
     with pytest.raises(BenchError, match=r"no Ray cluster at 127\.0\.0\.1:1: Connection refused"):
         OnRay("127.0.0.1:1")
