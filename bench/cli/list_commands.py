@@ -38,9 +38,7 @@ def list_(
     until: Annotated[
         str | None, typer.Option(metavar="DAY", help="runs: started on this day or before")
     ] = None,
-    status: Annotated[
-        str | None, typer.Option(help="runs: ok, 'not finished', ..., or a gate's verdict")
-    ] = None,
+    status: Annotated[str | None, typer.Option(help="runs: ok, not finished, ..., or a verdict")] = None,
     max_cost: Annotated[
         float | None,
         typer.Option(metavar="USD", help="runs: with a row of at most this cost for 1,000 tokens"),

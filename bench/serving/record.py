@@ -30,11 +30,12 @@ from bench.store.journal import Journal, read_journal
 from bench.store.journal_limits import must_be_modest, weight_of_row
 from bench.store.journal_place import journal_in
 from bench.store.replay import judging
-from bench.store.run_files import JOURNAL
-from bench.store.run_files import LOAD_JSON as SUMMARY
+from bench.store.run_files import JOURNAL as JOURNAL
+from bench.store.run_files import LOAD_JSON
 from bench.store.served_blocks import check_load
 from bench.store.values import MOST
 
+SUMMARY = LOAD_JSON
 SCHEMA_VERSION = 1
 END = "end"  # the kind of its last record
 BATCH = 100

@@ -9,26 +9,21 @@ from typing import Any, Generic, TypeVar
 from pydantic import TypeAdapter
 
 from bench.records import ArmRecord, UnitRecord
-from bench.store.journal_limits import Weight, weight_of_row, weight_of_unit
+from bench.store.journal_limits import Record, Weight, weight_of_row, weight_of_unit
 
 Made = TypeVar("Made")
 
 
 class Part(Generic[Made]):
-    """What the records of a row or a unit say so far, and what is made of that.
+    """What the records of a row or a unit say so far, and what is made of that."""
 
-    ``content`` may be changed; whoever does so calls ``changed``.
-    """
-
-    def __init__(
-        self, content: dict[str, Any], make: Callable[[Any], Made], weigh: Callable[[Any], Weight]
-    ) -> None:
-        self.content = content
+    def __init__(self, content: Record, make: Callable[[Any], Made], weigh: Callable[[Any], Weight]) -> None:
         self._make, self._weigh = make, weigh
-        self.changed()
+        self.changed(content)
 
-    def changed(self) -> None:
-        """Forget what was made of an earlier content."""
+    def changed(self, content: Record) -> None:
+        """Take another content, and forget what was made of an earlier one."""
+        self.content = content
         self._made: Made | None = None
         self._weight: Weight | None = None
 
@@ -52,7 +47,7 @@ def a_row() -> Part[ArmRecord]:
     return Part({}, _rows().validate_python, weight_of_row)
 
 
-def a_unit(content: dict[str, Any]) -> Part[UnitRecord]:
+def a_unit(content: Record) -> Part[UnitRecord]:
     """Return a unit, which is written at once."""
     return Part(content, _units().validate_python, weight_of_unit)
 

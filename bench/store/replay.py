@@ -149,8 +149,7 @@ class _Fold:
         elif record["kind"] == "arm":
             key = (record["group"], record["name"])
             arm = self._arms.setdefault(key, a_row())
-            _merge(arm.content, _payload(record))
-            arm.changed()
+            arm.changed(_merged(arm.content, _payload(record)))
             if len(self._arms) > MOST_ROWS:
                 raise IntegrityError(f"{self._where}: more than {MOST_ROWS} rows")
             if record.get("started"):
@@ -224,10 +223,12 @@ def _payload(record: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in record.items() if key not in ("seq", "prev")}
 
 
-def _merge(arm: dict[str, Any], record: Mapping[str, Any]) -> None:
-    """Add a record to its arm. A record with ``started`` first clears it, to drop an interrupted attempt."""
-    if record.get("started"):
-        arm.clear()
+def _merged(before: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an arm with one more record. One with ``started`` drops what was before, an interrupted attempt.
+
+    What grows in it grows in place.
+    """
+    arm = {} if record.get("started") else dict(before)
     for key, value in record.items():
         if key in _GROWING:
             arm.setdefault(key, []).extend(value or ())
@@ -235,3 +236,4 @@ def _merge(arm: dict[str, Any], record: Mapping[str, Any]) -> None:
             arm.setdefault(key, {}).update(value or {})
         else:
             arm[key] = value
+    return arm
