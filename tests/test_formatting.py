@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.formatting import format_setting, ordinal, short_name, with_ordinals
+from bench.formatting import GIB, MIB, format_setting, format_size, ordinal, short_name, with_ordinals
 from bench.metrics import all_metrics
 
 
@@ -58,3 +58,14 @@ def test_no_metric_is_shown_with_a_wrong_ordinal() -> None:
 )
 def test_a_name_as_results_can_hold_it(name: str, shown: str) -> None:
     assert short_name(name) == shown
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [
+        (0, "0 bytes"), (1023, "1023 bytes"), (1024, "1.0 KiB"), (10_959, "10.7 KiB"),
+        (350 * MIB, "350 MiB"), (2.3 * GIB, "2.3 GiB"), (5000 * GIB, "5,000 GiB"),
+    ],
+)  # fmt: skip
+def test_bytes_have_the_unit_that_suits_them(size: float, shown: str) -> None:
+    assert format_size(size) == shown

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.errors import UsageError
+from bench.formatting import GIB as GIB
 from bench.machine.devices import cpu_count, cuda_device_count
 from bench.machine.proc import text_of
 from bench.machine.system import installed, memory_bytes
@@ -17,7 +18,6 @@ DISTRIBUTION = "inference-cost-bench"
 LOOK_S = 1.0  # seconds for which the load is observed
 BUSY_SHARE, STEAL_SHARE = 0.10, 0.01
 LOW_MEMORY_BYTES = LOW_DISK_BYTES = 3_000_000_000
-GIB = 1024**3
 # Extras that only developers need. The extra `gpu` is also ignored on a machine without a GPU.
 DEVELOPER_EXTRAS = ("test",)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from bench.cli.doctor import GIB, available_bytes
+from bench.cli.doctor import available_bytes
 from bench.cli.drift_time import Asked, asked_of, drift_s, floors_s, learning_s, suites_s, together_s
 from bench.cli.expected import Beside, Load
 from bench.cli.list_pages import model_words
@@ -23,6 +23,7 @@ from bench.config.cascades import edge_runtime
 from bench.config.settings import RuntimeBlock
 from bench.config.spec import Arm, Group, Spec
 from bench.config.support import device_here
+from bench.formatting import GIB
 from bench.machine.devices import cpu_count
 from bench.measure.arm import models_of
 from bench.models.architecture import Architecture

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.cli.doctor import GIB, available_bytes
+from bench.cli.doctor import available_bytes
+from bench.formatting import GIB
 from bench.machine.devices import cuda_device_count, cuda_memory_bytes
 from bench.machine.gpus import gpu_for
 from bench.machine.nvml import Gpu

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bench.environments import COMPLETE, delete_environments
 from bench.errors import BenchError, UsageError
-from bench.formatting import did_you_mean, one_line
+from bench.formatting import did_you_mean, format_size, one_line
 from bench.models.cache_lock import locked
 from bench.models.disk_cache import cache_root
 from bench.serving.engines import ADAPTERS
@@ -132,8 +132,8 @@ def _done(home: Path) -> tuple[str, ...]:
 def _must_have_room(home: Path, recipe: Recipe) -> None:
     free = shutil.disk_usage(home).free
     if free < recipe.disk_bytes:
-        wanted, have = recipe.disk_bytes / 1e9, free / 1e9
-        raise UsageError(f"{home}: it takes {wanted:.1f} GB, and {have:.1f} GB are free there")
+        wanted, have = format_size(recipe.disk_bytes), format_size(free)
+        raise UsageError(f"{home}: it takes {wanted}, and {have} are free there")
 
 
 def _root() -> Path:
