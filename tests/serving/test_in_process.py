@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fake_engine import ROOM, VOCABULARY, Fake
+from stepping_engine import ROOM, VOCABULARY, Fake
 
 from bench.config.reader import read_config
 from bench.errors import BenchError
@@ -41,7 +41,7 @@ from bench.serving.server import started
 from bench.serving.target import Target
 from bench.serving.wire import Wire, new_place
 
-PROGRAM = Path(__file__).with_name("fake_engine.py")
+PROGRAM = Path(__file__).with_name("stepping_engine.py")
 STEP_S = 0.02
 WHOLE = {"ignore_eos": True}
 

@@ -1,6 +1,6 @@
 """An engine in process without a model: a step takes a known time and gives each sequence one token.
 
-``fake_engine.py PLACE [OPTIONS]`` serves it. A token of a prompt is a word; the reply counts on from the
+``stepping_engine.py PLACE [OPTIONS]`` serves it. A token of a prompt is a word; the reply counts on from the
 length of the prompt.
 """
 
