@@ -70,6 +70,7 @@ class Connection(asyncio.Protocol):
         self.heard = False
         self.reusable = False
         self._until_close = False  # the reply ends where the connection does
+        self._unasked = False  # bytes came that belong to no request, so it was closed here
 
     @property
     def open(self) -> bool:
@@ -80,7 +81,8 @@ class Connection(asyncio.Protocol):
         """Send ``request`` and wait for the whole reply. Raises Lost, and what ``listener`` raises."""
         self.heard = self.reusable = self._until_close = False
         if self._transport is None or not self.open:
-            raise Lost("the server closed the connection before it answered")
+            sent = "the server sent bytes before it was asked, or after the end of a reply"
+            raise Lost(sent if self._unasked else "the server closed the connection before it answered")
         self._parser = _parser(self)
         self._listener, self._headers = listener, {}
         self._header_bytes = self._reply_bytes = self._around_bytes = 0
@@ -112,7 +114,8 @@ class Connection(asyncio.Protocol):
         """Look at what came at a time."""
         self._at_ns, self.heard = at_ns, True
         if self._parser is None or self._listener is None:
-            self.close()  # nobody asked
+            self._unasked = True
+            self.close()
             return
         self._reply_bytes += len(data)
         try:

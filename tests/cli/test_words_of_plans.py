@@ -113,6 +113,11 @@ def test_what_a_good_request_is(slo: Slo, words: str) -> None:
     assert plan_pages._good_words(slo) == words
 
 
+@pytest.mark.parametrize(("share", "words"), [(0.0, "0%"), (0.0004, "<1%"), (0.006, "1%"), (0.42, "42%")])
+def test_a_load_that_rounds_to_nothing_is_not_nothing(share: float, words: str) -> None:
+    assert plan_pages._load(share) == words
+
+
 def test_a_row_with_a_cache_beside_one_without() -> None:
     usd = Interval(3e-6, None, None)
     row = CachedRow("with", 0.25, 50.0, 200.0, usd, None)

@@ -23,6 +23,7 @@ from bench.formatting import MIB
 from bench.records.samples import Sample
 from bench.serving.address import Address, Secret, address, key_of
 from bench.serving.client import Client, Settings
+from bench.serving.connection import Connection, Lost
 from bench.serving.load import run
 from bench.serving.reply import Asked, Reply
 from bench.serving.server import free_port
@@ -415,3 +416,30 @@ def test_a_word_that_begins_as_the_key_does_loses_no_load() -> None:
     assert secret.hidden_in("local-benchmark, local-benchmark-key", whole=True) == "local-benchmark, [key]"
     assert not secret.is_in("local-benchmark")
     assert secret.is_in(f"a {base64.b64encode(b'local-benchmark-key').decode()}")
+
+
+class Wire:
+    """A socket that notes that it was closed."""
+
+    closed = False
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def write(self, data: bytes) -> None:
+        raise AssertionError(f"sent over a connection that is of no use: {data!r}")
+
+    def abort(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize(("unasked", "said"), [(b"SSH-2.0-x\r\n", "sent bytes before"), (b"", "closed the")])
+def test_a_server_that_talks_unasked_is_told_from_one_that_hangs_up(unasked: bytes, said: str) -> None:
+    connection, wire = Connection(), Wire()
+    connection.over(wire)
+    if unasked:
+        connection.received(1, unasked)
+    else:
+        wire.abort()
+    with pytest.raises(Lost, match=said):
+        asyncio.run(connection.ask(b"GET / HTTP/1.1\r\n\r\n", None))  # type: ignore[arg-type]
