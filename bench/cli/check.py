@@ -152,7 +152,8 @@ def _under_load(spec: Spec) -> str:
     pairs = f"{least}" if most == least else f"{least} to {most}"
     most_blocks = f"are quiet, {2 * ALONE_BLOCKS} at most"
     each = f"the baseline alone until {ALONE_BLOCKS} blocks of the workload {most_blocks}"
-    return f"{each}; each variant in {pairs} pairs of servers with the baseline, four blocks a pair (A B B A)"
+    of = "pair" if most == 1 else "pairs"
+    return f"{each}; each variant in {pairs} {of} of servers with the baseline, four blocks a pair (A B B A)"
 
 
 def _price(spec: Spec) -> str:
