@@ -148,7 +148,11 @@ def _effort(effort: Effort) -> str:
     if effort.mode == "stored":
         return "the figures of both runs were judged as they are, without units of a gate"
     if effort.mode == "run":
-        pairs = f"{count(effort.units, 'pair')} of new processes" if effort.units else "no pairs of processes"
+        pairs = (
+            f"{count(effort.units, 'pair')} of new processes"
+            if effort.units
+            else "no valid pairs of processes"
+        )
         void = f", {effort.void_units} void" if effort.void_units else ""
         return f"the run was judged by what it has, {pairs}{void}; nothing was measured again"
     parts = [count(effort.units, "unit")]

@@ -255,7 +255,7 @@ class TestOnTheTerminal:
         [
             (Effort("run", units=4, void_units=1), "by what it has, 4 pairs of new processes, 1 void"),
             (Effort("run", units=1), "by what it has, 1 pair of new processes; nothing"),
-            (Effort("run"), "by what it has, no pairs of processes; nothing"),
+            (Effort("run"), "by what it has, no valid pairs of processes; nothing"),
             (
                 Effort("stored", details={"run_id": "r7", "base": "r6"}),
                 "the figures of both runs were judged as they are",
