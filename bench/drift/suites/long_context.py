@@ -14,7 +14,7 @@ from bench.records import Json
 
 
 def found(item: Json, answer: Answer) -> bool:
-    """Return whether the reply contains the password."""
+    """Return whether the reply contains the word to find."""
     return str(item["word"]).lower() in str(answer).lower()
 
 
