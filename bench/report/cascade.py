@@ -57,9 +57,12 @@ def _lost(rate: Figure, offline: int) -> str:
         return ""
     refused = rate.notes.get("refused")
     listed = refused if isinstance(refused, list | tuple) else ()
-    why = [f"{pair[0]} ({pair[1]})" for pair in listed if isinstance(pair, list | tuple) and len(pair) == 2]
-    if not why:
+    pairs = [pair for pair in listed if isinstance(pair, list | tuple) and len(pair) == 2]
+    if not pairs:
         return f", and the link was down for {offline}"
+    why = [f"{reason} ({number})" for reason, number in pairs]
+    others = offline - sum(number for _reason, number in pairs if isinstance(number, int))
+    why += [f"other reasons ({others})"] if others > 0 else []
     return f", and of {offline} no answer came, so the edge's stood: {', '.join(why)}"
 
 

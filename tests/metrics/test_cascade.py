@@ -92,6 +92,16 @@ def test_dollars_without_the_large_model_are_not_a_saving_first(
     assert bool(first) == said.startswith(("no answer", "the edge model answered"))
 
 
+def test_the_reasons_of_lost_answers_add_up() -> None:
+    """The three most frequent reasons are named, and the rest is counted."""
+    lost = [replace(REFUSED, refused=why) for why in ("a", "a", "b", "b", "c", "c", "d")]
+    words = cascade_words(summarise(run_record(BASE, row(*lost))).rows[1])
+    assert "of 7 no answer came, so the edge's stood: a (2), b (2), c (2), other reasons (1)" in words
+    words = cascade_words(summarise(run_record(BASE, row(*lost[:6]))).rows[1])
+    assert "c (2)" in words
+    assert "other reasons" not in words
+
+
 def test_a_request_that_found_the_link_down_was_no_work_of_the_large_model() -> None:
     arm = row(STAYED, WENT, replace(WENT, cloud_s=0.0, sent_bytes=0, received_bytes=0, offline=True))
     found = cascade.figures(arm, run_record(BASE, arm))
