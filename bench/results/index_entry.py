@@ -45,7 +45,7 @@ def read_run(directory: bytes) -> IndexedRun:
     state = (place, status.st_ctime_ns, files_of(directory))
     if not os.access(path, os.R_OK | os.X_OK):  # it belongs to another user
         return IndexedRun(*state, UNREADABLE, "this user may not look into it")
-    if not is_file(path / RUN_JSON) and (is_file(path / LOAD_JSON) or not is_run(path)):
+    if not is_file(path / RUN_JSON) and (os.path.lexists(path / LOAD_JSON) or not is_run(path)):
         return IndexedRun(*state, NO_RUN)
     try:
         return _entry(state, *(listed_run(path) or (load_run(path, FIGURES), _last_digest(path))))

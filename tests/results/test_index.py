@@ -262,6 +262,10 @@ def test_what_is_no_run_is_not_listed(tmp_path: Path) -> None:
     load.mkdir()
     (load / record.JOURNAL).write_text("{}\n")
     (load / record.SUMMARY).write_text("{}")
+    other = tmp_path / "load-of-somebody-else"
+    other.mkdir()
+    (other / record.JOURNAL).write_text("{}\n")
+    os.mkfifo(other / record.SUMMARY)
     assert index_entry.LOAD_JSON == record.SUMMARY
     assert [run.place for run in shown(tmp_path)] == [b"run"]
 
