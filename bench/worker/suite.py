@@ -11,18 +11,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 from bench.engine import Engine
 from bench.engine.decoding import until_ended
-from bench.errors import NonFiniteOutput
+from bench.errors import NonFiniteOutput, Unsupported
 from bench.records import Json, SuiteAnswers
 from bench.records.thinking import before_end
 from bench.worker import shared_beginnings
 from bench.worker.shared_beginnings import decoded
 
 TOGETHER = 8  # texts read or replied to together, with the same number of tokens: so nothing is padded
+MOST_PADDED = 4096  # tokens of prompts of several lengths that are read in one pass
 MOST_BYTES = 1 << 30  # of the logits of one text
 BATCH_BYTES = 1 << 28  # of the logits of texts that are read together
+PADS: WeakKeyDictionary[Engine, bool] = WeakKeyDictionary()  # what was found out about padding
 
 
 def answered(engine: Engine, items: Sequence[Json], tokens: int) -> SuiteAnswers:
@@ -119,8 +122,7 @@ def replies(engine: Engine, items: Sequence[Json], tokens: int) -> list[str | No
     for place, ids in shared_beginnings.replies(engine, {n: prompts[n] for n in fit}, tokens).items():
         found[place] = engine.text(ids)
     left = [n for n in fit if found[n] is None]
-    drafts = left and engine.drafted(prompts[left[0]], 1) is not None  # then for one sequence at a time
-    for places in _of_one_length([prompts[n] for n in left], 1 if drafts else math.inf):
+    for places in _passes(engine, [prompts[n] for n in left]):
         some = [left[n] for n in places]
         for place, ids in zip(some, decoded(engine, [prompts[n] for n in some], tokens), strict=True):
             found[place] = engine.text(ids)
@@ -143,6 +145,42 @@ def _of_one_length(prompts: Sequence[Sequence[int]], most: float = math.inf) -> 
     for length, places in lengths.items():
         count = int(max(min(TOGETHER, most // max(length, 1)), 1))
         yield from (places[start : start + count] for start in range(0, len(places), count))
+
+
+def _passes(engine: Engine, prompts: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+    """Yield the places of prompts that are replied to together: of one length, or padded if the engine pads
+    and decodes a padded prompt as it is alone. A step reads all weights, so many replies take as long as one.
+    """
+    if prompts and engine.drafted(prompts[0], 1) is not None:  # one sequence at a time
+        yield from ([place] for place in range(len(prompts)))
+    elif not prompts or not _pads(engine):
+        yield from _of_one_length(prompts)
+    else:
+        yield from _padded(prompts)
+
+
+def _padded(prompts: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+    """Yield the places of prompts of similar lengths, with at most ``MOST_PADDED`` tokens, padding included,
+    or of one."""
+    part: list[int] = []
+    for place in sorted(range(len(prompts)), key=lambda place: len(prompts[place])):
+        if part and (len(part) + 1) * len(prompts[place]) > MOST_PADDED:
+            yield part
+            part = []
+        part.append(place)
+    yield part
+
+
+def _pads(engine: Engine) -> bool:
+    """Return whether an engine pads prompts and decodes them as alone. It is tried once, and not where
+    another shape would be compiled first."""
+    if engine not in PADS:
+        try:
+            checks = [] if engine.compiled_graphs() else engine.as_batched()
+        except Unsupported:
+            checks = []
+        PADS[engine] = bool(checks) and all(check.holds for check in checks)
+    return PADS[engine]
 
 
 class WatchedReply(NamedTuple):

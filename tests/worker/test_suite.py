@@ -12,7 +12,8 @@ from engines import greedy, saved, sizes
 
 from bench.engine import Options
 from bench.engine.decoding import until_ended
-from bench.errors import NonFiniteOutput
+from bench.engine.evidence import Check
+from bench.errors import NonFiniteOutput, Unsupported
 from bench.runtimes import transformers as runtime
 from bench.worker import external_logprobs, suite
 
@@ -128,21 +129,65 @@ def test_replies_are_greedy_and_in_the_order_of_the_items(engine: Any) -> None:
     assert found == [alone(engine, prompt, 6) for prompt in prompts]
 
 
+def batches_of(engine: Any, monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """The lengths of the prompts of each pass from now on."""
+    batches: list[list[int]] = []
+    real = engine.prefill
+    monkeypatch.setattr(
+        engine, "prefill", lambda some, tokens: batches.append([*map(len, some)]) or real(some, tokens)
+    )
+    return batches
+
+
+WORDS = [{"prompt": prompt} for prompt in ("one", "three", "two", "seventeen", "six")]
+
+
+def test_prompts_of_similar_lengths_are_padded_where_that_was_checked(
+    engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suite, "PADS", {engine: False})
+    wanted = suite.replies(engine, WORDS, 6)
+    assert wanted == [alone(engine, item["prompt"], 6) for item in WORDS]
+    monkeypatch.setattr(suite, "PADS", {})
+    batches = batches_of(engine, monkeypatch)
+    assert suite.replies(engine, WORDS, 6) == wanted
+    assert suite.PADS[engine]
+    assert batches[-1] == [3, 3, 3, 5, 9]
+    monkeypatch.setattr(suite, "MOST_PADDED", 10)
+    assert suite.replies(engine, WORDS, 6) == wanted
+    assert batches[-3:] == [[3, 3, 3], [5], [9]]
+
+
+def test_an_engine_that_reads_the_padding_replies_to_one_length_at_a_time(
+    engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suite, "PADS", {})
+    monkeypatch.setattr(engine, "as_batched", lambda: [Check("alone", "", "", holds=False)])
+    batches = batches_of(engine, monkeypatch)
+    suite.replies(engine, WORDS, 6)
+    assert batches == [[3, 3, 3], [5], [9]]
+
+    def refuses() -> list[Check]:
+        raise Unsupported("cannot decode a padded batch")
+
+    monkeypatch.setattr(suite, "PADS", {})
+    monkeypatch.setattr(engine, "as_batched", refuses)
+    suite.replies(engine, WORDS, 6)
+    assert batches[3:] == [[3, 3, 3], [5], [9]]
+
+
 def test_an_engine_that_drafts_replies_to_one_prompt_at_a_time(
     engine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     items = [{"prompt": prompt} for prompt in ("one", "two", "six", "three")]
     wanted = suite.replies(engine, items, 6)
-    batches: list[int] = []
-    real = engine.prefill
-    monkeypatch.setattr(
-        engine, "prefill", lambda prompts, tokens: batches.append(len(prompts)) or real(prompts, tokens)
-    )
+    batches = batches_of(engine, monkeypatch)
     assert suite.replies(engine, items, 6) == wanted
-    assert batches == [3, 1]
+    assert max(map(len, batches)) > 1
+    del batches[:]
     monkeypatch.setattr(engine, "drafted", lambda _context, _most: 0)
     assert suite.replies(engine, items, 6) == wanted
-    assert batches == [3, 1, 1, 1, 1, 1]
+    assert batches == [[3], [3], [3], [5]]
 
 
 def alone(engine: Any, prompt: str, tokens: int) -> str:
