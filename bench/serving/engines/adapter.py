@@ -40,8 +40,8 @@ class Adapter:
     own Python environment is made of on this machine, and ``is_here`` whether it needs none because this
     interpreter can start it. ``keeps`` is the key of a body that says whether the prompt is kept for the next
     one, if a request decides that. ``wrong`` says what is wrong with arguments before anything is started, or
-    '' where that is not known. An engine ``in_process`` is asked without HTTP, and has no port. ``lives_with``
-    is the engine in whose environment it is, if it has none of its own.
+    '' where that is not known. An engine ``in_process`` is asked without HTTP, and has no port.
+    ``lives_with`` is the engine in whose environment it is, if it has none of its own.
     """
 
     name: str
