@@ -19,6 +19,7 @@ from bench.measure.served_use import Meter
 from bench.records import MemoryPeaks
 from bench.records.loads import ClientOverhead
 from bench.records.samples import Sample
+from bench.serving.address import Address
 from bench.serving.capacity_search import Capacity
 from bench.serving.load import Load
 from bench.serving.search_run import Searched
@@ -200,7 +201,8 @@ def test_a_search_serves_the_requests_of_all_its_loads(monkeypatch: pytest.Monke
     found = Searched(best, Capacity(2.0, 4.0, 0.9, (), "found"), (sample(5),) * 14)
     monkeypatch.setattr(load_blocks, "run", lambda work: (work.close(), found)[1])
     context = SimpleNamespace(measure=SimpleNamespace(max_disturbance=1.0))
-    target = SimpleNamespace(server=server([]), gone=str)
+    asked = SimpleNamespace(server=Address("http", "127.0.0.1", 1))
+    target = SimpleNamespace(server=server([]), gone=str, settings=asked)
     serving: Any = Serving(SimpleNamespace(context=context), target, meter=Spy())  # type: ignore[arg-type]
     plan: Any = SimpleNamespace(workload=SimpleNamespace(own=(("rate", 1.0), ("share", 0.9))))
     block, _ticks = serving.block(plan, 0, None, None)
