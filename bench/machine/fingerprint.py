@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from bench.machine.devices import cpu_count, cuda_device_count
-from bench.machine.proc import text_of
+from bench.machine.proc import cpu_fields, text_of
 from bench.machine.system import installed, memory_bytes
 
 # Everything whose version changes a figure: engines, the packages of schemes, and what reads checkpoints.
@@ -23,7 +23,7 @@ PACKAGES = (
 
 def fingerprint() -> dict[str, object]:
     """Return processor, memory, kernel, limits and versions; no host name, user name or path."""
-    cpu = _cpu_fields()
+    cpu = cpu_fields()
     return {
         "cpu_model": cpu.get("model name", platform.machine() or "unknown"),  # processor() starts `uname`
         "cpu_flags_sha256": hashlib.sha256(cpu.get("flags", "").encode()).hexdigest()[:16],
@@ -45,13 +45,6 @@ def fingerprint() -> dict[str, object]:
 def _versions() -> tuple[tuple[str, str], ...]:
     """Return (package, version) of what is installed of ``PACKAGES``."""
     return tuple((name, version) for name in PACKAGES if (version := installed(name)))
-
-
-def _cpu_fields() -> dict[str, str]:
-    """Return the first processor's block of /proc/cpuinfo."""
-    info = text_of(Path("/proc/cpuinfo")) or ""
-    lines = (line.partition(":") for line in info.partition("\n\n")[0].splitlines())
-    return {key.strip(): value.strip() for key, _colon, value in lines}
 
 
 def _gpus() -> tuple[str, ...]:

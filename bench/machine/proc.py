@@ -1,4 +1,4 @@
-"""Read other processes' entries in /proc, which can disappear between listing and reading.
+"""Read /proc: the processor, and other processes, which can disappear between listing and reading.
 
 If a thread has ended or a child was reaped, the file cannot be opened, the read fails or the text is empty.
 Each of these means "gone" and is not an error. A child may also ask to end with its parent.
@@ -153,3 +153,16 @@ def _leads_to(link: Path, name: str) -> bool:
         return str(link.readlink()) == name
     except OSError:
         return False
+
+
+def cpu_fields() -> dict[str, str]:
+    """Return the first processor's block of /proc/cpuinfo; empty on other systems."""
+    info = text_of(Path("/proc/cpuinfo")) or ""
+    lines = (line.partition(":") for line in info.partition("\n\n")[0].splitlines())
+    return {key.strip(): value.strip() for key, _colon, value in lines}
+
+
+def cpu_flags() -> frozenset[str]:
+    """Return the names of what the processor can do: ``flags`` on x86, ``Features`` on ARM."""
+    found = cpu_fields()
+    return frozenset(found.get("flags", found.get("Features", "")).split())

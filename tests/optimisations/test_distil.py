@@ -3,15 +3,17 @@ diverges."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 import transformers
+from accelerate.state import AcceleratorState
 
-from bench.engine import Teacher, census, one_off, processors, progress
+from bench.engine import Teacher, bfloat16, census, one_off, processors, progress
 from bench.errors import NonFiniteOutput, NotApplied, Outcome, Unsupported
 from bench.optimisations.distil import logits, sequence
 from bench.optimisations.prune import depth
@@ -95,6 +97,31 @@ def test_the_second_time_costs_only_the_load(directory: Path, monkeypatch: pytes
     assert reused["reused"]
     assert reused["took_s"] == made["took_s"]
     assert reused["details"] == made["details"]
+
+
+@pytest.fixture
+def _other_products() -> Iterator[None]:
+    """accelerate allows one precision in a process; a worker trains once, and this process trains often."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.mark.usefixtures("_other_products")
+@pytest.mark.parametrize(("there", "precision", "bits"), [(True, "bfloat16", 16), (False, "float32", 32)])
+def test_products_are_in_bfloat16_where_the_processor_has_it(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, there: bool, precision: str, bits: int
+) -> None:
+    """A student of ``auto`` is that of the precision which it stands for, and is trained once for both."""
+    monkeypatch.setattr(bfloat16, "multiplies", lambda _device: there)
+    chosen = weights(
+        logits.apply(student(directory), logits.Params(**SMALL | {"precision": "auto"}), teacher(directory))
+    )
+    (made,) = one_off.take_bill()
+    assert cast(dict[str, object], made["details"])["product_bits"] == bits
+    monkeypatch.setattr(training.Training, "run", lambda self: pytest.fail("trained again"))
+    named = logits.Params(**SMALL | {"precision": precision})
+    assert same(chosen, weights(logits.apply(student(directory), named, teacher(directory))))
 
 
 def test_another_seed_is_another_student(directory: Path) -> None:

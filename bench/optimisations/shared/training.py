@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from bench.engine import one_off, progress
+from bench.engine import bfloat16, one_off, progress
 from bench.errors import NonFiniteOutput, NotApplied
 from bench.optimisations.shared import calibration, checkpoint
 from bench.optimisations.shared.linear import update
@@ -37,7 +37,8 @@ class TrainingParams(calibration.CalibrationParams):
 
     It uses AdamW; the learning rate has a warm-up and then a cosine to zero. With ``lora_rank``, low-rank
     factors of that rank are trained for each matrix instead of all weights, and merged at the end.
-    ``precision`` is that of the products; weights are trained in float32. Every ``evaluate_every`` steps the
+    ``precision`` is that of the products; weights are trained in float32. ``auto`` is bfloat16 where the
+    device multiplies it itself, and float32 elsewhere. Every ``evaluate_every`` steps the
     KL on ``held_out`` windows is computed. The training ends after ``patience`` evaluations without a lower
     KL, or after ``max_minutes``. The best weights are kept.
     """
@@ -47,7 +48,7 @@ class TrainingParams(calibration.CalibrationParams):
     batch: int = 4
     learning_rate: float = 1e-4
     lora_rank: int | None = None
-    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
     held_out: int = 8
     evaluate_every: int = 25
     patience: int = 4
@@ -105,6 +106,8 @@ def trained(
     the model and ``params``. Raises NonFiniteOutput if the training diverges, and NotApplied if no weights
     were better.
     """
+    if params.precision == "auto":
+        params = replace(params, precision="bfloat16" if bfloat16.multiplies(model.device) else "float32")
     whole = {"params": asdict(params), **calibration.beyond_names(model, params), **recipe}
     directory = _checkpoints() / one_off.digest(model, whole)[:32]
 
@@ -135,10 +138,8 @@ class Training:
         self.params, self.loss, self.held_out_kl, self.directory = params, loss, held_out_kl, directory
         self.student = model
         device = next(model.parameters()).device
-        self.accelerator = Accelerator(
-            cpu=device.type == "cpu",
-            mixed_precision="bf16" if params.precision == "bfloat16" else "no",
-        )
+        mixed = "bf16" if params.precision == "bfloat16" else "no"
+        self.accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision=mixed)
         self.windows = calibration.windows(
             model, _drawn(params, params.steps * params.batch), (0.0, 1 - HELD_OUT)
         )
@@ -173,6 +174,7 @@ class Training:
             held_out_kl_before=self.state.first_kl,
             held_out_kl_after=self.state.best_kl,
             trained_s=self.state.spent_s,
+            product_bits=16 if self.params.precision == "bfloat16" else 32,
         )
         return {key: tensor.detach().clone() for key, tensor in self.student.named_parameters()}
 
