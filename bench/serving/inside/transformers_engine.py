@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bench.serving.inside.engine import Made, Refused, Step, Wanted
+from bench.serving.inside.words import Words, must_fit
 
 IDLE_S = 0.2
 # The engine sizes its cache by the memory of a GPU. On a CPU it would take 90 % of what is free, which is the
@@ -64,7 +65,7 @@ def cache_tokens(config: Any, bytes_each: int) -> int:
     return min(CPU_CACHE_BYTES // of_a_token, CPU_CACHE_TOKENS)
 
 
-class Transformers:
+class Transformers(Words):
     """A model with its manager. Every step that ends puts what it made into a queue."""
 
     def __init__(self, model: Any, tokenizer: Any, settings: Mapping[str, Any]) -> None:
@@ -131,32 +132,11 @@ class Transformers:
         most = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
         return min(room, most) if most else room
 
-    def tokens(self, text: str, *, special: bool) -> Sequence[int]:
-        """Return the token ids of a text."""
-        found: list[int] = self._tokenizer.encode(text, add_special_tokens=special)
-        return found
-
-    def turn(self, text: str) -> Sequence[int]:
-        """Return the token ids of what a user says, in the chat template. Raises Refused without one."""
-        if not self._tokenizer.chat_template:
-            raise Refused("the model has no chat template")
-        said = [{"role": "user", "content": text}]
-        whole = self._tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True)
-        return self.tokens(whole, special=False)
-
-    def text(self, ids: Sequence[int]) -> str:
-        """Return token ids as text."""
-        return str(self._tokenizer.decode(ids, skip_special_tokens=True))
-
     def add(self, key: str, wanted: Wanted) -> None:
         """Hand a request to the manager. Raises Refused."""
         if wanted.distribution:
             raise Refused("transformers' continuous batching gives no log-probabilities of all tokens")
-        if not wanted.ids:
-            raise Refused("the prompt has no token")
-        length = len(wanted.ids) + wanted.most
-        if length > self._longest:
-            raise Refused(f"prompt and reply have {length} tokens, and there is room for {self._longest}")
+        must_fit(wanted, self._longest)
         end = -1 if wanted.whole else None
         self._lengths[key] = 0
         taken = self._manager.add_request(
@@ -168,6 +148,7 @@ class Transformers:
     def cancel(self, key: str) -> None:
         """Drop a request before the next step."""
         self._manager.cancel_request(key)
+        self._lengths.pop(key, None)
 
     def step(self) -> Step:
         """Return the next step that has ended. Raises RuntimeError if the manager's thread is gone."""

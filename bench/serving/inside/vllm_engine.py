@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from bench.serving.inside.engine import Made, Refused, Step, Wanted
+from bench.serving.inside.engine import Made, Step, Wanted
+from bench.serving.inside.words import Words, must_fit
 
 IDLE_S = 0.2
 
 
-class Vllm:
+class Vllm(Words):
     """The engine, and what is to be done before its next step."""
 
     def __init__(self, engine: Any) -> None:
@@ -49,30 +50,9 @@ class Vllm:
             "threads": torch.get_num_threads(),
         }  # fmt: skip
 
-    def tokens(self, text: str, *, special: bool) -> Sequence[int]:
-        """Return the token ids of a text."""
-        found: list[int] = self._tokenizer.encode(text, add_special_tokens=special)
-        return found
-
-    def turn(self, text: str) -> Sequence[int]:
-        """Return the token ids of what a user says, in the chat template. Raises Refused without one."""
-        if not getattr(self._tokenizer, "chat_template", None):
-            raise Refused("the model has no chat template")
-        said = [{"role": "user", "content": text}]
-        whole = self._tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True)
-        return self.tokens(whole, special=False)
-
-    def text(self, ids: Sequence[int]) -> str:
-        """Return token ids as text."""
-        return str(self._tokenizer.decode(ids, skip_special_tokens=True))
-
     def add(self, key: str, wanted: Wanted) -> None:
         """Take a request, which the engine gets before its next step. Raises Refused."""
-        if not wanted.ids:
-            raise Refused("the prompt has no token")
-        length, most = len(wanted.ids) + wanted.most, self._engine.vllm_config.model_config.max_model_len
-        if length > most:
-            raise Refused(f"prompt and reply have {length} tokens, and there is room for {most}")
+        must_fit(wanted, self._engine.vllm_config.model_config.max_model_len)
         self._before.put(lambda: self._added(key, wanted))
 
     def cancel(self, key: str) -> None:
