@@ -20,12 +20,12 @@ from bench.config.steps import HOME_ENGINE
 from bench.config.support import device_here
 from bench.drift.behaviour import suites_of
 from bench.errors import UsageError
-from bench.formatting import count
+from bench.formatting import GIB, count
 from bench.gate.limits import rules
 from bench.machine.devices import cpu_count
 from bench.machine.gpus import cautions as cautions_of_gpus
 from bench.machine.gpus import gpu_for
-from bench.machine.nvml import GIB, Gpu
+from bench.machine.nvml import Gpu
 from bench.measure.clock import utc_now
 from bench.models.gguf_format import is_gguf
 from bench.models.reference import LocalPath, Named, Random, named_or_path, same_model

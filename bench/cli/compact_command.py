@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from bench.results.compacting import Packable
-
 from bench.cli.main_commands import app
 from bench.cli.options import seconds_of
 from bench.errors import BenchError, UsageError
 from bench.formatting import count, one_line
+
+if TYPE_CHECKING:
+    from bench.results.compacting import Packable
 
 Runs = Annotated[
     list[Path],

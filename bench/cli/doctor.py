@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.errors import UsageError
-from bench.formatting import GIB as GIB
+from bench.formatting import GIB
 from bench.machine.devices import cpu_count, cuda_device_count
 from bench.machine.proc import text_of
 from bench.machine.system import installed, memory_bytes

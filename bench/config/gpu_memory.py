@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 
 from bench.config.settings import RuntimeBlock
 from bench.config.spec import Arm, Group
+from bench.formatting import GIB
 from bench.machine.gpus import gpu_for
-from bench.machine.nvml import GIB, Gpu
+from bench.machine.nvml import Gpu
 from bench.models.architecture import Architecture
 from bench.models.reference import ModelRef, Named, Random
 from bench.models.registry import FindModel

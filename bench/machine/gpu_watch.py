@@ -23,8 +23,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from bench.formatting import GIB
 from bench.machine import nvml
-from bench.machine.nvml import GIB, Gpu, NoNvml
+from bench.machine.nvml import Gpu, NoNvml
 
 REASONS = {
     0x1: "idle",

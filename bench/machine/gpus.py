@@ -13,9 +13,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from bench.bounded import read_bounded
+from bench.formatting import GIB
 from bench.machine import nvml
 from bench.machine.devices import cuda_device_count
-from bench.machine.nvml import GIB, Gpu, NoNvml
+from bench.machine.nvml import Gpu, NoNvml
 from bench.machine.system import installed
 
 ORDER = "CUDA_DEVICE_ORDER"

@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.formatting import GIB as GIB
-
 INSTALL = "install nvidia-ml-py: pip install 'inference-cost-bench[gpu]'"
 SLICES = 7  # of processors, on every board that can be cut so far (A100, H100, H200, B200)
 COMPUTE_MODES = {2: "prohibited", 3: "exclusive"}  # 0 is the default: any number of processes

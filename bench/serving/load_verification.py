@@ -24,12 +24,6 @@ def is_load(directory: Path) -> bool:
     return os.path.lexists(directory / record.SUMMARY)
 
 
-LOAD = Packable(
-    record.journal_at, record.END, record.SUMMARY, lambda directory: verify_load(directory),
-    "is not finished, and a load is not continued",
-)  # fmt: skip
-
-
 def verify_load(directory: Path) -> str:
     """Recompute the journal's chain and ``load.json``; return what was checked.
 
@@ -55,3 +49,8 @@ def verify_load(directory: Path) -> str:
         f"{path}: the summary of the journal, figure by figure, from {len(done.load.samples)} requests",
     )
     return "\n".join(map(one_line, lines))
+
+
+LOAD = Packable(
+    record.journal_at, record.END, record.SUMMARY, verify_load, "is not finished, and a load is not continued"
+)

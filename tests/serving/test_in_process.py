@@ -52,6 +52,24 @@ def settings(place: str, **more: object) -> Settings:
 
 
 @contextlib.contextmanager
+def answering(line: bytes) -> Iterator[str]:
+    """An engine that answers its first request with this line, and closes the connection."""
+    place = new_place()
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(f"\0{place}")
+        listening.listen()
+
+        def answer() -> None:
+            accepted, _ = listening.accept()
+            accepted.recv(4096)
+            accepted.sendall(line)
+            accepted.close()
+
+        threading.Thread(target=answer, daemon=True).start()
+        yield place
+
+
+@contextlib.contextmanager
 def serving(engine: Fake) -> Iterator[str]:
     """A desk in a thread of this process, which lasts as long as the process."""
     place = new_place()
@@ -213,46 +231,25 @@ def test_what_it_does_not_have_is_said() -> None:
     ],
 )
 def test_what_makes_no_sense_is_a_request_that_failed(line: bytes, why: str) -> None:
-    place = new_place()
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(f"\0{place}")
-        listening.listen()
-
-        def answer() -> None:
-            accepted, _ = listening.accept()
-            accepted.recv(4096)
-            accepted.sendall(line)
-            accepted.close()
-
-        threading.Thread(target=answer, daemon=True).start()
+    with answering(line) as place:
         done = loaded(place, ClosedLoop(1, 1), by_words([(3, 2)], 1))
     assert done.samples[0].status == "failed"
     assert why in done.samples[0].reason
 
 
 def test_a_reply_that_breaks_off_is_cut_short() -> None:
-    place = new_place()
     now = time.monotonic_ns()
     said = f'{{"id": 0, "times_ns": [{now}], "tokens": [1], "ended_ns": {now}, "failed": "dropped"}}\n'
 
-    async def sent() -> Sample:
+    async def sent(place: str) -> Sample:
         client = Client(settings(place))
         try:
             return await client.send(0, Asked("a", 1, 2))
         finally:
             client.close()
 
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(f"\0{place}")
-        listening.listen()
-
-        def answer() -> None:
-            accepted, _ = listening.accept()
-            accepted.recv(4096)
-            accepted.sendall(said.encode())
-
-        threading.Thread(target=answer, daemon=True).start()
-        assert run(sent()).status == "cut short"
+    with answering(said.encode()) as place:
+        assert run(sent(place)).status == "cut short"
 
 
 def test_a_process_of_another_user_is_not_served(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
-from bench.serving.engines.adapter import Launch
+from bench.serving.engines.adapter import Adapter, Launch, installed
 from bench.serving.engines.server_facts import Evidence, Said, at, number, text, truth
 
 PROGRAM = Path(__file__).parents[1] / "inside" / "program.py"
 PATH = "/evidence"
-EXTRA = {"ignore_eos": True}
 
 
 def command(name: str, launch: Launch) -> tuple[str, ...]:
@@ -26,4 +26,21 @@ def said(evidence: Evidence) -> Said:
         kv_dtype=text(at(evidence, PATH, "kv_dtype")),
         max_length=number(at(evidence, PATH, "max_length")),
         prefix_caching=truth(at(evidence, PATH, "prefix_caching")),
+    )
+
+
+def engine(name: str, title: str, install: str, *modules: str) -> Adapter:
+    """Return an engine in process that is here if this interpreter finds these modules."""
+    return Adapter(
+        name=name,
+        title=title,
+        command=partial(command, name),
+        health=PATH,
+        evidence=(PATH,),
+        served_as=lambda launch: launch.model,
+        install=install,
+        extra={"ignore_eos": True},
+        said=said,
+        is_here=lambda: installed(*modules),
+        in_process=True,
     )

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import replace
 
 from bench.serving.engines import in_process
-from bench.serving.engines.adapter import OFFLINE, Adapter, installed
+from bench.serving.engines.adapter import OFFLINE
 
-NAME = "transformers-batching"
+INSTALL = "pip install 'inference-cost-bench[transformers]'"
 
-ADAPTER = Adapter(
-    name=NAME,
-    title="transformers' continuous batching",
-    command=partial(in_process.command, NAME),
-    health=in_process.PATH,
-    evidence=(in_process.PATH,),
-    served_as=lambda launch: launch.model,
-    install="pip install 'inference-cost-bench[transformers]'",
-    said=in_process.said,
-    is_here=lambda: installed("transformers", "torch"),
-    extra=in_process.EXTRA,
+ADAPTER = replace(
+    in_process.engine(
+        "transformers-batching", "transformers' continuous batching", INSTALL, "transformers", "torch"
+    ),
     environment=OFFLINE,
-    in_process=True,
 )

@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import replace
 
 from bench.serving.engines import in_process, vllm
-from bench.serving.engines.adapter import Adapter, installed
 
-NAME = "vllm-offline"
-
-ADAPTER = Adapter(
-    name=NAME,
-    title="vLLM offline",
-    command=partial(in_process.command, NAME),
-    health=in_process.PATH,
-    evidence=(in_process.PATH,),
-    served_as=lambda launch: launch.model,
-    install="bench env make vllm",
+ADAPTER = replace(
+    in_process.engine("vllm-offline", "vLLM offline", "bench env make vllm", "vllm"),
     for_drift=vllm.ADAPTER.for_drift,
-    said=in_process.said,
-    is_here=lambda: installed("vllm"),
-    extra=in_process.EXTRA,
     # Its engine core is not put into another process, so that a step is a call of ours.
     environment={**vllm.ADAPTER.environment, "VLLM_ENABLE_V1_MULTIPROCESSING": "0"},
-    in_process=True,
-    lives_with="vllm",
+    lives_with=vllm.ADAPTER.name,
 )
