@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import threading
@@ -186,8 +187,9 @@ def test_a_busy_machine_does_not_make_the_share_small() -> None:
 
 
 def test_a_request_of_a_microsecond_computes_nothing_elsewhere() -> None:
-    """The clocks of the thread and of the process are not read at the same moment."""
-    assert max(share_of(lambda: None) or 0.0 for _ in range(20)) < 0.01
+    """The clocks of the thread and of the process are not read at the same moment, and a host may stop the
+    machine between the two readings: the middle one of many requests."""
+    assert statistics.median(share_of(lambda: None) or 0.0 for _ in range(21)) < 0.01
 
 
 def test_a_child_that_goes_on_is_elsewhere_too() -> None:
