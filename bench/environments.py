@@ -12,7 +12,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,13 @@ from bench.store.directories import delete, delete_whole
 
 COMPLETE = "complete"
 LOOK_S = 120
+FINDS = """
+import importlib.util, json, sys
+def found(name):
+    spec = importlib.util.find_spec(name)
+    return spec is not None and spec.origin is not None
+print(any(all(map(found, some)) for some in json.loads(sys.argv[1])))
+"""
 INSTALL_S = 1800
 
 
@@ -59,6 +66,14 @@ def installed_beside(python: Path) -> str:
     homes = sorted(python.absolute().parent.parent.glob("lib*/python3*/*-packages"))
     found = (one.name for home in homes for one in home.glob("*-info"))
     return hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest()
+
+
+def finds(python: Path, modules: Sequence[Sequence[str]]) -> bool:
+    """Return whether an interpreter finds all modules of one entry; False if it cannot be run."""
+    try:
+        return _said([str(python), "-c", FINDS, json.dumps(modules)], LOOK_S).strip() == "True"
+    except (OSError, subprocess.SubprocessError):
+        return False
 
 
 def interpreter_at(path: str) -> Path:

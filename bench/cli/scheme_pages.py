@@ -24,6 +24,7 @@ from bench.formatting import nearest
 from bench.optimisations import spellings, unsupported, verbs
 from bench.optimisations.shared.calibration import CalibrationParams
 from bench.serving.engines import ADAPTERS
+from bench.serving.environments import interpreter_apart
 
 SOME_MODEL = "smollm2-135m"
 DTYPES = ("float32", "bfloat16", "float16")
@@ -40,8 +41,10 @@ class Here:
 
 def engine_here(name: str) -> Here:
     """Return whether an engine runs here, in this environment or in an environment of its own."""
-    if name in ADAPTERS and not ADAPTERS[name].is_here():
-        return Here(False, ADAPTERS[name].install)
+    if name in ADAPTERS:
+        if interpreter_apart(ADAPTERS[name]) is not None:
+            return Here(True, "in an environment of its own")
+        return Here(True) if ADAPTERS[name].is_here() else Here(False, ADAPTERS[name].install)
     if interpreter(name, None) is not None:
         reason = missing_environment(name)
         return Here(False, reason) if reason else Here(True, "in an environment of its own")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench.config.inputs import inputs_of
 from bench.config.served import is_load
+from bench.config.settings import RuntimeBlock
 from bench.config.spec import Arm, Group, Spec
 from bench.environments import Identity, identity, interpreter
 from bench.errors import BenchError, UsageError
@@ -27,6 +28,8 @@ from bench.models.disk_cache import directory_digest, file_sha256
 from bench.models.reference import LocalModel, ModelRef
 from bench.records import Json, UnitRecord
 from bench.results.summarise import summarise
+from bench.serving.engines import ADAPTERS
+from bench.serving.environments import interpreter_apart
 from bench.sides.differences import NOT_MEASURED
 from bench.sides.side import Sides
 from bench.store.files import canonical_json, digest
@@ -138,11 +141,18 @@ def evidence_key(spec: Spec, sides: Mapping[str, Identity], fetch: Fetch) -> str
     """
     measured = {key: value for key, value in spec.content.items() if key not in NOT_MEASURED}
     arms = [arm for group in spec.groups for arm in group.arms]
-    named = {interpreter(arm.runtime.name, arm.runtime.python) for arm in arms} - {None}
+    named = {_interpreter(arm.runtime) for arm in arms} - {None}
     everyone = [*sides.values(), *(identity(python) for python in sorted(filter(None, named)))]
     code = [(side.python, side.packages_sha256, side.sources_sha256) for side in everyone]
     weights = _weights(arms, fetch)
     return digest([measured, spec.measure.design, fingerprint(), code, weights, _read_by_rows(spec)])
+
+
+def _interpreter(runtime: RuntimeBlock) -> Path | None:
+    """Return the Python that runs an engine or starts a server; None if it is this one or none."""
+    if runtime.python is None and runtime.name in ADAPTERS:
+        return interpreter_apart(ADAPTERS[runtime.name])
+    return interpreter(runtime.name, runtime.python)
 
 
 def _weights(arms: Sequence[Arm], fetch: Fetch) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.environments import COMPLETE, delete_environments
+from bench.environments import COMPLETE, delete_environments, finds
 from bench.errors import BenchError, UsageError
 from bench.formatting import did_you_mean, format_size, one_line
 from bench.models.cache_lock import locked
@@ -78,6 +78,27 @@ def interpreter_for(adapter: Adapter, asked: str | None) -> str:
             "that has it (--python, or runtime.python of a row)"
         )
     return str(own)
+
+
+def interpreter_apart(adapter: Adapter) -> Path | None:
+    """Return the Python of the environment in which an engine is started; None if this one starts it, or if
+    the engine is nowhere."""
+    try:
+        found = interpreter_for(adapter, None)
+    except UsageError:
+        return None
+    return None if found == sys.executable else Path(found)
+
+
+def interpreter_of_side(adapter: Adapter, python: Path) -> str | None:
+    """Return the Python that starts an engine in a side of a gate: the side's own ``python`` if its commit
+    brings the engine, else that of the engine's environment. None if the engine is in neither."""
+    if adapter.in_any() or finds(python, adapter.modules):
+        return str(python)
+    try:
+        return interpreter_for(adapter, None)
+    except UsageError:
+        return None
 
 
 def make(name: str, say: Say) -> Path:

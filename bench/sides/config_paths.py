@@ -9,6 +9,8 @@ from bench.config.inputs import below
 from bench.config.spec import Arm, Group, Place, Spec
 from bench.environments import interpreter
 from bench.models.registry import model_directories
+from bench.serving.engines import ADAPTERS
+from bench.serving.environments import interpreter_of_side
 from bench.sides.build import Built
 from bench.store.tree import MANIFEST
 
@@ -44,6 +46,10 @@ def _arm(arm: Arm, built: Built, place: Place) -> Arm:
     runtime, workload, directory = arm.runtime, arm.workload, Path(place.directory or "")
     if runtime.python is not None:
         runtime = runtime.model_copy(update={"python": str(directory / runtime.python)})
+    elif runtime.name in ADAPTERS:
+        python = interpreter_of_side(ADAPTERS[runtime.name], built.python)
+        runtime = runtime.model_copy(update={"python": python})
+        arm = replace(arm, unsupported=None if python else arm.unsupported)
     elif interpreter(runtime.name, None) is None:  # an engine with an environment of its own keeps it
         runtime = runtime.model_copy(update={"python": str(built.python)})
     if workload.file is not None:

@@ -28,6 +28,7 @@ from bench.models.registry import all_models, find_model
 from bench.optimisations import verbs
 from bench.pricing.book import default_book
 from bench.records.grid import grid_of
+from bench.serving import environments as serving_environments
 from bench.serving.engines.adapter import Adapter
 from bench.yaml_source import parse_yaml
 
@@ -119,6 +120,17 @@ def test_an_engine_with_an_environment_is_here_once_it_is_made(
     (home.parents[2] / environments.COMPLETE).touch()
     assert lines("runtimes")["llama-cpp"].endswith("(in an environment of its own)")
     assert "  here  " in lines("optimisations")["quantise: gguf"]
+
+
+def test_a_server_with_an_environment_is_here_once_it_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path))
+    monkeypatch.setattr(Adapter, "is_here", lambda _self: False)
+    assert lines("runtimes")["vllm-offline"].endswith("(bench env make vllm)")
+    monkeypatch.setattr(serving_environments, "made", lambda _name: tmp_path)
+    for name in ("vllm", "vllm-offline"):
+        assert lines("runtimes")[name].endswith("(in an environment of its own)")
 
 
 # ---- one scheme --------------------------------------------------------------------------------------

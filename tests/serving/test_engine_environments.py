@@ -6,6 +6,7 @@ import importlib
 import json
 import subprocess
 import sys
+import venv
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +15,13 @@ import pytest
 from running_stub import STUB
 
 from bench.config.reader import read_config
+from bench.config.spec import Arm
+from bench.environments import finds
 from bench.errors import BenchError, UsageError
 from bench.machine.proc import stat_of
 from bench.measure.servers import _in_each_body
+from bench.models.reference import LocalModel, SourceRecord
+from bench.runs.sides import evidence_key
 from bench.serving import environment_build, environments
 from bench.serving.address import address
 from bench.serving.client import Client
@@ -28,6 +33,8 @@ from bench.serving.environment_build import EnvironmentBuild
 from bench.serving.reply import Asked
 from bench.serving.server import free_port
 from bench.serving.target import Manner, begun
+from bench.sides.build import Built
+from bench.sides.config_paths import placed
 
 RECIPE = Recipe(
     "toy-engine[fast]==1.0", "toy_engine", disk_bytes=1, first=("toy-base==2.0+cpu",),
@@ -70,7 +77,7 @@ def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, value in {"NO_INDEX": "1", "FIND_LINKS": str(folder), "CONFIG_FILE": "/dev/null"}.items():
         monkeypatch.setenv(f"PIP_{name}", value)
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
-    toy = replace(ADAPTERS["vllm"], recipe=lambda: RECIPE, is_here=lambda: False)
+    toy = replace(ADAPTERS["vllm"], recipe=lambda: RECIPE, modules=(("toy_that_is_nowhere",),))
     monkeypatch.setitem(ADAPTERS, "vllm", toy)
     return folder
 
@@ -142,8 +149,39 @@ def test_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_an_interpreter_that_is_named_is_taken(wheels: Path) -> None:
     assert environments.interpreter_for(ADAPTERS["vllm"], "/some/python") == "/some/python"
-    here = replace(ADAPTERS["vllm"], is_here=lambda: True)
+    here = replace(ADAPTERS["vllm"], modules=())
     assert environments.interpreter_for(here, None) == sys.executable
+
+
+def test_the_engine_of_a_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a side of a gate the engine is the one that its commit installs, else the one of a run."""
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    toy = replace(
+        ADAPTERS["vllm"], recipe=lambda: RECIPE, modules=(("toy_that_is_nowhere",), ("toy_engine",))
+    )
+    monkeypatch.setitem(ADAPTERS, "vllm", toy)
+    config = tmp_path / "serving.yaml"
+    load = "{name: closed-loop, users: 2, input_tokens: 8, output_tokens: 8}"
+    config.write_text(f"model: smollm2-135m\nruntime: {{name: vllm}}\nworkload: {load}\n")
+    spec, built = read_config(config), Built(tmp_path, tmp_path, tmp_path)
+    venv.create(tmp_path / "venv", with_pip=False)
+    model = LocalModel(tmp_path, SourceRecord("path", "x", "x", None, None), ())
+    key = evidence_key(spec, {}, lambda _model: model)
+
+    def row() -> Arm:
+        return placed(spec, built, tmp_path).groups[0].baseline
+
+    assert "bench env make vllm" in str(row().unsupported)
+    made = tmp_path / "made" / "bin" / "python"
+    made.parent.mkdir(parents=True)
+    made.symlink_to(sys.executable)
+    monkeypatch.setattr(environments, "made", lambda _name: made)
+    assert row().unsupported is None
+    assert row().runtime.python == str(made)
+    assert evidence_key(spec, {}, lambda _model: model) != key, "another engine"
+    (built.packages / "toy_engine.py").touch()
+    assert row().runtime.python == str(built.python)
+    assert not finds(tmp_path / "no-python", [["sys"]])
 
 
 def test_a_directory_of_the_same_name_is_no_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

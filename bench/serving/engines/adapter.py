@@ -6,6 +6,7 @@ import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from bench.machine.children import program_called
 from bench.serving.engines.recipe import Recipe
 from bench.serving.engines.server_facts import Evidence, Said
 
@@ -37,11 +38,12 @@ class Adapter:
     ``served_as`` is the name of the model in requests, ``extra`` what goes into each body so that a reply has
     as many tokens as were asked for, ``environment`` variables that it needs. ``for_drift`` are arguments
     that let it give its whole distribution, ``said`` is what the evidence means. ``recipe`` returns what its
-    own Python environment is made of on this machine, and ``is_here`` whether it needs none because this
-    interpreter can start it. ``keeps`` is the key of a body that says whether the prompt is kept for the next
-    one, if a request decides that. ``wrong`` says what is wrong with arguments before anything is started, or
-    '' where that is not known. An engine ``in_process`` is asked without HTTP, and has no port.
-    ``lives_with`` is the engine in whose environment it is, if it has none of its own.
+    own Python environment is made of on this machine. An interpreter that finds the modules of one entry of
+    ``modules`` can start it without that, and so can any if ``program`` is on the path. ``keeps`` is the key
+    of a body that says whether the prompt is kept for the next one, if a request decides that. ``wrong`` says
+    what is wrong with arguments before anything is started, or '' where that is not known. An engine
+    ``in_process`` is asked without HTTP, and has no port. ``lives_with`` is the engine in whose environment
+    it is, if it has none of its own.
     """
 
     name: str
@@ -56,11 +58,20 @@ class Adapter:
     for_drift: tuple[str, ...] = ()
     said: Callable[[Evidence], Said] = lambda _evidence: Said()
     recipe: Callable[[], Recipe] | None = None
-    is_here: Callable[[], bool] = lambda: True
+    modules: tuple[tuple[str, ...], ...] = ()
+    program: str | None = None
     keeps: str | None = None
     wrong: Callable[[Sequence[str]], str] = lambda _arguments: ""
     in_process: bool = False
     lives_with: str | None = None
+
+    def is_here(self) -> bool:
+        """Return whether this interpreter can start it."""
+        return self.in_any() or any(installed(*some) for some in self.modules)
+
+    def in_any(self) -> bool:
+        """Return whether any interpreter can start it: it needs no modules, or its program is here."""
+        return not self.modules or (self.program is not None and program_called(self.program) is not None)
 
 
 def installed(*modules: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from bench.serving.engines.adapter import Adapter, Launch, installed
+from bench.serving.engines.adapter import Adapter, Launch
 from bench.serving.engines.server_facts import Evidence, Said, at, number, text, truth
 
 PROGRAM = Path(__file__).parents[1] / "inside" / "program.py"
@@ -30,7 +30,7 @@ def said(evidence: Evidence) -> Said:
 
 
 def engine(name: str, title: str, install: str, *modules: str) -> Adapter:
-    """Return an engine in process that is here if this interpreter finds these modules."""
+    """Return an engine in process that an interpreter with these modules can start."""
     return Adapter(
         name=name,
         title=title,
@@ -41,6 +41,6 @@ def engine(name: str, title: str, install: str, *modules: str) -> Adapter:
         install=install,
         extra={"ignore_eos": True},
         said=said,
-        is_here=lambda: installed(*modules),
+        modules=(modules,),
         in_process=True,
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.machine.children import program_called
 from bench.serving.engines import llama_cpp_program
-from bench.serving.engines.adapter import Adapter, Launch, installed
+from bench.serving.engines.adapter import Adapter, Launch
 from bench.serving.engines.recipe import Recipe
 from bench.serving.engines.server_facts import Evidence, Said, at, number, text
 
@@ -43,11 +43,6 @@ def said(evidence: Evidence) -> Said:
     )
 
 
-def is_here() -> bool:
-    """Return whether the program or one of the packages is here."""
-    return program_called(PROGRAM) is not None or installed("xllamacpp") or installed("llama_cpp", "fastapi")
-
-
 ADAPTER = Adapter(
     name="llama-cpp-server",
     title="llama.cpp's server",
@@ -58,7 +53,8 @@ ADAPTER = Adapter(
     install="llama-server on the path, or bench env make llama-cpp-server",
     said=said,
     recipe=lambda: Recipe("xllamacpp==2026.10.11549", "xllamacpp", disk_bytes=500_000_000),
-    is_here=is_here,
+    modules=(("xllamacpp",), ("llama_cpp", "fastapi")),
+    program=PROGRAM,
     # A slot keeps the last prompt, which a comparison of engines must not profit from. A model's file may
     # ask for a penalty (general.sampling.penalty_repeat).
     extra={"ignore_eos": True, "cache_prompt": False, "repeat_penalty": 1.0},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench.errors import UsageError
 from bench.machine.devices import cuda_device_count
-from bench.serving.engines.adapter import OFFLINE, Adapter, Launch, installed
+from bench.serving.engines.adapter import OFFLINE, Adapter, Launch
 from bench.serving.engines.recipe import Recipe
 from bench.serving.engines.server_facts import Evidence, Said, at, number, text, truth
 
@@ -55,7 +55,7 @@ ADAPTER = Adapter(
     install="bench env make sglang (a GPU)",
     said=said,
     recipe=recipe,
-    is_here=lambda: installed("sglang"),
+    modules=(("sglang",),),
     extra={
         "ignore_eos": True,
         "stream_options": {"include_usage": True, "continuous_usage_stats": True},

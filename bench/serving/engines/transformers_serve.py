@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.machine.devices import cuda_device_count
-from bench.serving.engines.adapter import OFFLINE, Adapter, Launch, installed
+from bench.serving.engines.adapter import OFFLINE, Adapter, Launch
 from bench.serving.engines.recipe import CPU_TORCH, NO_CPU_TORCH, Recipe
 
 
@@ -37,7 +37,7 @@ ADAPTER = Adapter(
     served_as=lambda launch: launch.model,  # loaded before the first request
     install="pip install 'transformers[serving]', or bench env make transformers-serve",
     recipe=recipe,
-    is_here=lambda: installed("transformers", "torch", "fastapi", "uvicorn", "requests"),
+    modules=(("transformers", "torch", "fastapi", "uvicorn", "requests"),),
     extra={"frequency_penalty": 0.0},  # it makes a repetition penalty of it, in place of the model's own
     environment=OFFLINE,
 )

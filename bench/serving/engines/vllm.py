@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.machine.devices import cuda_device_count
-from bench.serving.engines.adapter import OFFLINE, Adapter, Launch, installed
+from bench.serving.engines.adapter import OFFLINE, Adapter, Launch
 from bench.serving.engines.recipe import CPU_TORCH, NO_CPU_TORCH, Recipe
 from bench.serving.engines.server_facts import Evidence, Said, at, number, text, truth
 
@@ -64,7 +64,7 @@ ADAPTER = Adapter(
     for_drift=("--max-logprobs", "-1"),
     said=said,
     recipe=recipe,
-    is_here=lambda: installed("vllm"),
+    modules=(("vllm",),),
     # return_token_ids: the tokens of an event are counted, and not guessed. generation_config.json of a model
     # may ask for a penalty, which would count as drift.
     extra={"ignore_eos": True, "return_token_ids": True, "repetition_penalty": 1.0},
