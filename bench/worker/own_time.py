@@ -23,6 +23,8 @@ LONGEST_LINE = 128  # bytes: three numbers
 CHILDREN_TICKS = slice(13, 15)  # of ``stat``, from its state on: user and system time of ended children
 TIMES_TICKS = slice(11, 15)  # the same, after those of the process itself
 LEAST_LOST_NS = 30_000_000  # processor time, in which what has ended is known to some hundredths of a second
+SAME_NS = 50_000  # readings that are closer than this are of one moment
+MOST_READINGS = 20  # on a machine whose clocks take long, the last one has to do
 CPUCLOCK_SCHED = 2  # the processor time of a process (Linux, include/linux/posix-timers_types.h)
 
 
@@ -133,8 +135,22 @@ class Elsewhere:
         times = [_computed_ns(pid) for pid in descendants(os.getpid())]
         self._unknown |= None in times
         below = sum(time or 0 for time in times) + _ended_ns(os.getpid())
-        here = thread_time_ns() + sum(map(_first_thread_ns, self._programs))
-        return process_time_ns() + below - here, here
+        process, thread = _both_ns()
+        here = thread + sum(map(_first_thread_ns, self._programs))
+        return process + below - here, here
+
+
+def _both_ns() -> tuple[int, int]:
+    """Return the processor time of this process and of this thread, read at nearly the same moment.
+
+    A host that stops the machine between the two readings may count that time to the thread. The process
+    would then have computed for milliseconds elsewhere.
+    """
+    for _ in range(MOST_READINGS):
+        before, process, after = thread_time_ns(), process_time_ns(), thread_time_ns()
+        if after - before < SAME_NS:
+            break
+    return process, before
 
 
 def _computed_ns(pid: int) -> int | None:
