@@ -44,6 +44,13 @@ def not_of_cascades() -> frozenset[str]:
     return frozenset(tokens | percentiles | drift_keys())
 
 
-def is_cascade(steps: Iterable[Json]) -> bool:
-    """Return whether a row is a cascade, by the evidence of its steps."""
-    return any(step.get("cascade") for step in steps)
+def is_for(metric: str, labels: Iterable[str], steps: Iterable[Json], value: object) -> bool:
+    """Return whether a limit on a metric is meant for a row, by the labels and the evidence of its steps.
+
+    A row of another kind does not have the figure, and is not judged by it. A row that has a ``value`` is: an
+    engine of another package may speculate by itself.
+    """
+    if metric in of_cascades():
+        return any(step.get("cascade") for step in steps)
+    verb = of_verbs().get(metric)
+    return verb is None or value is not None or any(label.split()[0] == verb for label in labels)

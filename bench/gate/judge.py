@@ -14,15 +14,9 @@ from typing import Any
 from bench.errors import Outcome
 from bench.gate.answered_again import doubted
 from bench.gate.calibration import Calibration
-from bench.gate.cascade_metrics import of_cascades
+from bench.gate.cascade_metrics import is_for
 from bench.gate.change_impact import any_reached, nothing_differs, unreached_verdict
-from bench.gate.counted import (
-    IMPROBABLE_RATIO,
-    is_exact,
-    more_counts,
-    more_work,
-    only_code_differs,
-)
+from bench.gate.counted import IMPROBABLE_RATIO, is_exact, more_counts, more_work, only_code_differs
 from bench.gate.figures import judge_figure
 from bench.gate.findings import BROKEN, Effort, Finding, GateBlock, GateVerdict, block, finding
 from bench.gate.limits import MOST_FINDINGS, MOST_TIMED, Rule, rules, timed_cells
@@ -57,7 +51,7 @@ def undecided(run: RunRecord) -> set[tuple[str, str]]:
     for base, variant in run.compared:
         if variant.status not in (Outcome.OK, Outcome.INTERRUPTED) or base.status in _BASE_FAILED:
             continue
-        if _measured(base, variant) and not reached:
+        if base.status == variant.status == Outcome.OK and not reached:
             continue
         more = any(_open(run, rule, base, variant) for rule in timed)
         more = more or more_counts(run, _rules(run), variant)
@@ -115,8 +109,8 @@ def _findings(run: RunRecord, figures: FiguresOfRows) -> Iterator[Finding]:
             elif not reached:
                 reason = "the measured processes read nothing that differs between the commits"
                 yield finding(rule, _key(variant), unreached_verdict(run), reason)
-            elif rule.metric in of_cascades() and base.cascade is None and variant.cascade is None:
-                continue  # this limit is only for the rows that are cascades
+            elif not any(_may_have(rule.metric, side, figures) for side in (base, variant)):
+                continue
             elif rule.kind == "timed":
                 yield _timed(run, rule, base, variant)
             elif rule.kind == "exact" and not is_exact(run, rule, variant):
@@ -127,9 +121,9 @@ def _findings(run: RunRecord, figures: FiguresOfRows) -> Iterator[Finding]:
                 yield judge_figure(rule, _key(variant), sides[0], sides[1], cells)
 
 
-def _measured(base: ArmRecord, variant: ArmRecord) -> bool:
-    """Return whether both rows of a comparison are complete, so that the files they read are known."""
-    return base.status == variant.status == Outcome.OK
+def _may_have(metric: str, row: ArmRecord, figures: FiguresOfRows) -> bool:
+    steps = row.loaded.evidence if row.loaded else ()
+    return is_for(metric, row.optimise, steps, figures.get(_key(row), {}).get(metric))
 
 
 def _key(arm: ArmRecord) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from bench.errors import UsageError
-from bench.gate.cascade_metrics import is_cascade, of_cascades
+from bench.gate.cascade_metrics import is_for
 from bench.gate.figures import judge_figure, judge_interval
 from bench.gate.findings import Effort, Finding, GateVerdict, block, finding
 from bench.gate.limits import MOST_FINDINGS, Rule, rules
@@ -77,12 +77,15 @@ def _limits(run: RunSummary, judged: int) -> list[Rule]:
 def _applies(rule: Rule, base: Row, row: Row) -> bool:
     """Return whether a rule applies to this row.
 
-    A limit on a metric that only cascades have applies only if the row is a cascade, or the row that it is
-    compared with is one.
+    A limit on a metric that only rows of one kind have, such as cascades, applies only if the row is of it,
+    or the row that it is compared with.
     """
-    if rule.metric not in of_cascades() or not row.ok or not base.ok:
-        return True
-    return any(is_cascade(side.evidence.steps) for side in (base, row) if side.evidence)
+    return not row.ok or not base.ok or any(_may_have(rule.metric, side) for side in (base, row))
+
+
+def _may_have(metric: str, row: Row) -> bool:
+    steps = row.evidence.steps if row.evidence else ()
+    return is_for(metric, row.optimisations, steps, row.metrics.get(metric))
 
 
 def _within_run(run: RunSummary, rule: Rule, variant: Row, cells: int) -> Finding:

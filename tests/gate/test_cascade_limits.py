@@ -192,6 +192,19 @@ def test_what_only_a_cascade_has_limits_the_cascades_among_the_rows() -> None:
     assert [rule.verdict for rule in failed.rules] == ["ERROR"]
 
 
+@pytest.mark.parametrize(
+    ("key", "label"), [("split_step_ms", "split layers"), ("acceptance_rate", "speculate draft")]
+)
+def test_what_only_a_split_or_a_draft_has_limits_no_other_row(key: str, label: str) -> None:
+    """A row of that kind without the figure is not passed over."""
+    limits: Any = {key: {"max": 5.0}} | DOLLARS
+    rows = [arm_record("v", optimise=steps) for steps in ((), (label,))]
+    plain, own = (judged(gated(arm_record(), row, limits, "config")) for row in rows)
+    assert [rule.rule.split()[0] for rule in plain.rules] == ["cost_per_request_usd"]
+    assert [rule.rule.split()[0] for rule in own.rules] == [key, "cost_per_request_usd"]
+    assert own.rules[0].verdict == "ERROR"
+
+
 def test_a_finished_run_is_judged_too(tmp_path: Path) -> None:
     """Three of its six requests went on."""
     limits = {"escalation_rate": {"max": 0.95}, "cost_per_request_usd": {"max_increase": "900%"}}
