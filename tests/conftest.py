@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from functools import cache
 
 import pytest
+from hypothesis import HealthCheck, settings
 from warm import warm, warm_cloud, warm_fake, warm_workers
 
 from bench.machine import noise
@@ -32,6 +33,9 @@ STARTS = re.compile(
 # Of one whose tests load a model or draw a hundred inputs each: a file of ten tests may take ten seconds.
 LONG = re.compile(r"\b(import (torch|transformers)|hypothesis)\b")
 READ_ONCE = cache(source_digest)
+# An example that takes long says that the machine is busy. A test with a limit of its own keeps it.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 
 def pytest_configure(config: pytest.Config) -> None:

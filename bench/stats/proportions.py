@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from functools import cache
+from statistics import NormalDist
 
 from bench.stats.intervals import CONFIDENCE, Interval
 
 Z = 1.959963984540054  # the normal quantile at 97.5 %
 ALPHA = 1 - CONFIDENCE
+GAINED = 0.3  # items gained for each that is lost, as where noise on weights is first found (docs/drift.md)
+MOST_COUNTED = 2_000  # up to so many items the power is counted exactly
 MOST_EXACT = 10_000  # up to so many items McNemar's tail is summed in integers; scipy is used for more
 
 
@@ -72,21 +75,42 @@ def mcnemar(lost: int, gained: int) -> float:
 def least_change(right: int, n: int, power: float) -> float | None:
     """Return the smallest loss, as a share of ``n`` items, that McNemar's test detects at 5 % with ``power``.
 
-    The calculation assumes that each of the ``right`` items is lost with the same chance, and that nothing is
-    gained. It returns None if even the loss of all would not be detected.
+    A change that makes items wrong makes others right. The loss is what is lost less what is gained, with
+    ``GAINED`` of the second for each of the first, and the items are independent. Beyond ``MOST_COUNTED``
+    items the normal approximation is used (Connor 1987, Biometrics 43:207). It returns None if even the loss
+    of all ``right`` items would not be detected.
     """
-    for lost in range(1, right + 1):
-        if _detection(right, lost / right) >= power:
-            return lost / n
-    return None
+    if n > MOST_COUNTED:
+        z = Z + NormalDist().inv_cdf(power)
+        lost = math.ceil(z * z * (1 + GAINED) / (1 - GAINED) ** 2)
+        return (1 - GAINED) * lost / n if lost <= right else None
+    enough = (lost for lost in range(1, right + 1) if _detection(n, lost / n) >= power)
+    found = next(enough, None)
+    return None if found is None else (1 - GAINED) * found / n
 
 
-def _detection(right: int, chance: float) -> float:
-    """Return the chance of a loss with p ≤ 5 %, if each of ``right`` items is lost with ``chance``."""
-    needed = next(k for k in range(1, 64) if mcnemar(k, 0) <= ALPHA)
-    if right < needed:
-        return 0.0
-    below = math.fsum(
-        math.comb(right, k) * chance**k * (1 - chance) ** (right - k) for k in range(min(needed, right + 1))
+def _detection(n: int, chance: float) -> float:
+    """Return the chance of a loss with p ≤ 5 %, if each of ``n`` items is lost with ``chance``, and gained
+    with ``GAINED`` of it."""
+    differ = min(chance * (1 + GAINED), 1.0)
+    return math.fsum(
+        _binomial(count, n, differ) * _seen_among(count)
+        for count in range(n + 1)
+        if abs(count - n * differ) <= 4 * math.sqrt(n)  # eight standard deviations at most
     )
-    return 1 - below
+
+
+@cache
+def _seen_among(count: int) -> float:
+    """Return the chance that the losses among ``count`` items that differ have p ≤ 5 %."""
+    above_half = range(count // 2 + 1, count + 1)
+    needed = next((lost for lost in above_half if mcnemar(lost, count - lost) <= ALPHA), count + 1)
+    return math.fsum(_binomial(lost, count, 1 / (1 + GAINED)) for lost in range(needed, count + 1))
+
+
+def _binomial(k: int, n: int, chance: float) -> float:
+    """Return the chance of ``k`` among ``n``; by logarithms, so that nothing overflows."""
+    if chance in (0.0, 1.0):
+        return float(k == n * chance)
+    ways = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+    return math.exp(ways + k * math.log(chance) + (n - k) * math.log1p(-chance))

@@ -3,7 +3,7 @@
 McNemar's test finds a change in which only losses occur if there are six of them. If n items are drawn of
 which a share x is lost, the count is nearly Poisson, so the chance is P(Poisson(n·x) ≥ 6). Items that are
 gained meanwhile make it smaller. The curve is P(Poisson(k·n·x) ≥ 6) with x = |lost − gained| ÷ n of what was
-planted; k = 1 is what ``least_change`` computes. The likeliest k is taken from a grid, its interval from
+planted; k = 1 is a change that gains nothing. The likeliest k is taken from a grid, its interval from
 lines that are drawn with replacement.
 """
 

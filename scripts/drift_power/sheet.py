@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from statistics import fmean
 
 from bench.drift.behaviour import POWER
-from bench.stats.proportions import ALPHA, mcnemar, wilson
+from bench.stats.proportions import ALPHA, least_change, mcnemar, wilson
 from drift_power.campaign import Planted
 from drift_power.detection import Point, found_with_power
 from drift_power.plants import ITSELF
@@ -33,7 +33,7 @@ def _found_rows(lines: Sequence[Planted]) -> Iterator[str]:
     yield f"| {' | '.join(HEADS)} |"
     yield "|:--|:--|--:|--:|--:|--:|--:|:--|"
     for (plant, suite), cell in sorted(cells(lines).items()):
-        least = next((one.least for some in cell.values() for one in some if one.least), None)
+        least = _computed(one for some in cell.values() for one in some)
         strength, words = smallest_found(cell)
         shown = ["-", "-", "-"]
         if math.isfinite(strength):
@@ -42,6 +42,11 @@ def _found_rows(lines: Sequence[Planted]) -> Iterator[str]:
             shown = [f"{strength:g}", f"{change:+.1f}", f"{kld:.3g}"]
         computed = ["at chance", "-"] if least is None else [f"{POINTS * least:.1f}", _confirmed(cell, least)]
         yield f"| {' | '.join([plant, suite, *computed, *shown, words])} |"
+
+
+def _computed(lines: Iterable[Planted]) -> float | None:
+    """Return the loss that is computed to be found, by today's formula; None where the suite is at chance."""
+    return next((least_change(line.n, line.n, POWER) for line in lines if line.least), None)
 
 
 def _confirmed(cell: Cell, least: float) -> str:
@@ -95,7 +100,7 @@ def _curve_rows(lines: Sequence[Planted]) -> Iterator[str]:
         plants = sorted({line.plant for line in some})
         for plant in [*plants, "all"] if len(plants) > 1 else plants:
             of_plant = [line for line in some if plant in (line.plant, "all")]
-            least = next((line.least for line in of_plant if line.least), None)
+            least = _computed(of_plant)
             shown = "at chance" if least is None else f"{POINTS * least:.1f}"
             seconds = fmean(line.cpu_s for line in of_plant)
             row = suite, plant, str(len(of_plant)), shown, _with_power(of_plant), f"{seconds:.0f}"

@@ -6,9 +6,9 @@ import math
 import random
 
 import pytest
-from scipy.stats import binom, binomtest
+from scipy.stats import binomtest, multinomial
 
-from bench.stats.proportions import least_change, mcnemar, paired_difference, wilson
+from bench.stats.proportions import GAINED, least_change, mcnemar, paired_difference, wilson
 
 COUNTS = ((0, 10), (1, 10), (5, 10), (10, 10), (63, 200), (199, 200), (240, 240))
 
@@ -55,15 +55,29 @@ def test_the_interval_of_a_difference_covers_the_truth() -> None:
 def test_the_least_change_is_found_with_the_power_that_is_promised(right: int, n: int) -> None:
     change = least_change(right, n, 0.8)
     assert change is not None
-    lost = round(change * n)
+    lost = round(change * n / (1 - GAINED))
 
     def power(lose: int) -> float:
-        found = [binom.pmf(k, right, lose / right) for k in range(right + 1) if mcnemar(k, 0) <= 0.05]
-        return math.fsum(found)
+        """All pairs of counts, weighted by their trinomial chance."""
+        shares = (lose / n, GAINED * lose / n, 1 - (1 + GAINED) * lose / n)
+        return math.fsum(
+            float(multinomial.pmf([down, up, n - down - up], n, shares))
+            for down in range(min(3 * lose, n) + 1)
+            for up in range(min(down, n - down) + 1)
+            if mcnemar(down, up) <= 0.05
+        )
 
     assert power(lost) >= 0.8 > power(lost - 1)
 
 
 def test_too_few_right_items_can_show_no_loss() -> None:
-    assert least_change(5, 200, 0.8) is None
-    assert least_change(6, 200, 0.8) == 6 / 200  # p of six lost of six is 0.03
+    assert least_change(22, 200, 0.8) is None
+    assert least_change(23, 200, 0.8) == pytest.approx(0.7 * 23 / 200)
+    assert least_change(10, 5000, 0.8) is None
+
+
+def test_many_items_need_no_count() -> None:
+    """The approximation is Connor's; the exact count asks for two items more."""
+    counted, approximated = least_change(1000, 2000, 0.8), least_change(1000, 2001, 0.8)
+    assert counted == pytest.approx(0.7 * 23 / 2000)
+    assert approximated == pytest.approx(0.7 * 21 / 2001)
