@@ -83,10 +83,10 @@ def least_change(right: int, n: int, power: float) -> float | None:
     if n > MOST_COUNTED:
         z = Z + NormalDist().inv_cdf(power)
         lost = math.ceil(z * z * (1 + GAINED) / (1 - GAINED) ** 2)
-        return (1 - GAINED) * lost / n if lost <= right else None
-    enough = (lost for lost in range(1, right + 1) if _detection(n, lost / n) >= power)
-    found = next(enough, None)
-    return None if found is None else (1 - GAINED) * found / n
+    else:
+        enough = (some for some in range(1, right + 1) if _detection(n, some / n) >= power)
+        lost = next(enough, right + 1)
+    return (1 - GAINED) * lost / n if lost <= right else None
 
 
 def _detection(n: int, chance: float) -> float:
@@ -96,7 +96,7 @@ def _detection(n: int, chance: float) -> float:
     return math.fsum(
         _binomial(count, n, differ) * _seen_among(count)
         for count in range(n + 1)
-        if abs(count - n * differ) <= 4 * math.sqrt(n)  # eight standard deviations at most
+        if abs(count - n * differ) <= 4 * math.sqrt(n)  # eight standard deviations at least
     )
 
 
