@@ -74,6 +74,19 @@ def toys(intermediate: int, sliding_window: int | None) -> Configs:
     }
 
 
+def small_configs() -> Configs:
+    """A plain cache, one that keeps the last 64 tokens only, and one with layers of both kinds."""
+    small = {**sizes(96), "max_position_embeddings": 1024}
+    return {
+        "llama": lambda: transformers.LlamaConfig(**small),
+        "mistral": lambda: transformers.MistralConfig(**small, sliding_window=64),
+        "gemma3": lambda: transformers.Gemma3TextConfig(
+            **{**small, "head_dim": 16, "num_hidden_layers": 2}, sliding_window=64,
+            layer_types=["sliding_attention", "full_attention"],
+        ),
+    }  # fmt: skip
+
+
 def saved(config: Any, path: Path) -> Path:
     """A model with weights and biases large enough to have opinions, as transformers saves it."""
     torch.manual_seed(1)

@@ -27,6 +27,7 @@ from bench.records import SuiteAnswers
 from bench.runtimes import transformers as runtime
 from bench.runtimes.transformers import TransformersEngine
 from bench.stats.proportions import least_change
+from bench.worker import choices
 from bench.worker import suite as asking
 
 WORDS = {" she": 1, " he": 2, " her": 3, " his": 4}
@@ -372,8 +373,8 @@ def test_a_campaign_that_is_stopped_and_goes_on(
     def never(*_arguments: Any) -> Any:
         raise AssertionError("asked again")
 
-    for name in ("scores", "replies"):
-        monkeypatch.setattr(asking, name, never)
+    monkeypatch.setattr(choices, "scores", never)
+    monkeypatch.setattr(asking, "replies", never)
     assert script() == (whole_table, whole)
     monkeypatch.setattr(runtime, "load", never)
     assert script("--minutes", "0") == (whole_table, whole)

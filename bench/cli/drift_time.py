@@ -108,19 +108,27 @@ def suites_s(asked: Asked, load: Load) -> float:
 def learning_s(load: Load, edge: Beside) -> float:
     """Return the seconds that both models of a cascade need to answer the questions that train its rule."""
     return math.fsum(
-        _answers_s(load, items, tokens, REPLIES_TOGETHER) + _answers_s(edge.load, items, tokens, 1)
+        _answers_s(load, items, tokens, REPLIES_TOGETHER)
+        + _answers_s(edge.load, items, tokens, 1 if tokens else REPLIES_TOGETHER)
         for tokens, items in edge.asked
     )
 
 
 def _answers_s(load: Load, items: Sequence[Json], tokens: int, together: int) -> float:
     """Return the seconds of one model for some items. ``tokens`` is the length of a reply, 0 for choices."""
-    shares = tokens > 0 and together > 1 and load.arm.runtime.name == HOME_ENGINE
-    read_s = math.fsum(
-        len(item.get("choices", (1,))) * load.pass_s(_tokens(text))
-        for item, text in zip(items, _read(items, shares), strict=True)
-    )
+    shares = together > 1 and load.arm.runtime.name == HOME_ENGINE
+    if not tokens:
+        return math.fsum(_choices_s(load, item, shares) for item in items)
+    read_s = math.fsum(load.pass_s(_tokens(text)) for text in _read(items, shares))
     return read_s + len(items) / together * tokens * load.pass_s(1)
+
+
+def _choices_s(load: Load, item: Json, shares: bool) -> float:
+    """Return the seconds for the choices of an item, each read whole or behind what they share."""
+    prompt, choices = item["prompt"], item.get("choices", ("",))
+    if shares and len(choices) > 1:
+        return load.pass_s(_tokens(prompt), 0) + load.pass_s(sum(map(_tokens, choices)))
+    return math.fsum(load.pass_s(_tokens(prompt + choice)) for choice in choices)
 
 
 def _read(items: Sequence[Json], shares: bool) -> Iterator[str]:

@@ -1,13 +1,20 @@
-"""Read once what several prompts begin with, with the transformers engine."""
+"""Read once what several texts begin with, with the transformers engine."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.engine.beginnings import ReadsOnce
 from bench.runtimes._caching import Batch, Caching
+
+
+class _Kept(NamedTuple):
+    """What is kept of so many ``beginnings``."""
+
+    batch: Batch
+    beginnings: int
 
 
 class Beginning(ReadsOnce, Caching):
@@ -19,11 +26,12 @@ class Beginning(ReadsOnce, Caching):
     """
 
     _advance: Callable[[Any, Any], None]
+    _cache_name: str
     _step_model: Any
     _turns: tuple[int, ...]
     device: Any
 
-    def read_beginning(self, ids: Sequence[int]) -> Any | None:
+    def read_beginnings(self, beginnings: Sequence[Sequence[int]]) -> Any | None:
         """Return the cache of these tokens, or None."""
         import torch
 
@@ -32,18 +40,50 @@ class Beginning(ReadsOnce, Caching):
             return None
         if self._step_model is not self.model or any(map(_has_a_scale_per_pass, self.model.modules())):
             return None
-        batch = Batch(self._new_cache(1, len(ids)), None, None, 0)
-        self._advance(batch, torch.tensor([list(ids)], device=self.device))
+        ids = torch.tensor([list(one) for one in beginnings], device=self.device)
+        batch = Batch(self._new_cache(*ids.shape), None, None, 0)
+        self._advance(batch, ids)
         batch.chosen.clear()
         batch.watched.clear()
-        return batch
+        return _Kept(batch, len(beginnings))
 
-    def prefill_behind(self, beginning: Any, rest: Sequence[int], new_tokens: int) -> Any:
-        """Return a generation of one sequence."""
+    def pads_behind(self, kept: _Kept, tokens: int) -> bool:
+        """Return whether padding between beginning and rest pushes nothing out of a sliding window."""
+        slide = (layer for layer in kept.batch.cache.layers if getattr(layer, "is_sliding", False))
+        return all(tokens <= layer.sliding_window for layer in slide)
+
+    def prefill_behind(self, kept: _Kept, rests: Sequence[Sequence[int]], new_tokens: int) -> Any:
+        """Return a generation. Shorter rests are padded on the left, behind the beginning."""
         import torch
 
-        batch = copy.deepcopy(beginning)
-        self._advance(batch, torch.tensor([list(rest)], device=self.device))
+        batch, width = self._copied(kept, [0] * len(rests)), max(map(len, rests))
+        ids = torch.tensor([[0] * (width - len(rest)) + list(rest) for rest in rests], device=self.device)
+        if any(len(rest) != width for rest in rests):
+            columns = batch.length + width + new_tokens
+            batch.mask = torch.ones(len(rests), columns, dtype=torch.long, device=self.device)
+            for row, rest in enumerate(rests):
+                batch.mask[row, batch.length : batch.length + width - len(rest)] = 0
+            batch.positions = batch.mask.cumsum(-1).sub_(1)
+        self._advance(batch, ids)
+        return batch
+
+    def logits_behind(self, kept: _Kept, places: Sequence[int], rests: Sequence[Sequence[int]]) -> Any:
+        """Return the logits. Shorter rests are padded on the right, where no token of theirs looks."""
+        import torch
+
+        batch, width = self._copied(kept, places), max(map(len, rests))
+        padded = [list(rest) + [0] * (width - len(rest)) for rest in rests]
+        with self._without_gradients():
+            ids = torch.tensor(padded, device=self.device)
+            held = {self._cache_name: batch.cache}
+            return self.model(input_ids=ids, use_cache=True, **held).logits.float()
+
+    def _copied(self, kept: _Kept, places: Sequence[int]) -> Batch:
+        import torch
+
+        batch = copy.deepcopy(kept.batch)
+        if list(places) != list(range(kept.beginnings)):
+            batch.cache.reorder_cache(torch.tensor(places, device=self.device))
         return batch
 
 

@@ -18,7 +18,7 @@ from bench.engine.cascading import Cascade
 from bench.errors import NonFiniteOutput
 from bench.link import LinkDown
 from bench.records import Answered, BothAnswered, Cascaded, Json, SuiteAnswers
-from bench.worker import suite
+from bench.worker import choices, suite
 
 Answer = Any  # the log-likelihoods of an item's choices, or the text of a reply; None where it does not fit
 
@@ -94,7 +94,7 @@ def _by_edge(engine: Cascade, item: Json, tokens: int) -> tuple[Answer, float | 
 
 
 def _answer(engine: Engine, item: Json, tokens: int) -> Answer:
-    return suite.replies(engine, [item], tokens)[0] if tokens else suite.scores(engine, [item])[0]
+    return suite.replies(engine, [item], tokens)[0] if tokens else choices.scores(engine, [item])[0]
 
 
 def _bytes_of(answer: Answer, item: Json) -> int:

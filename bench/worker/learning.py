@@ -18,7 +18,7 @@ from bench.engine.confidence import LearningRule
 from bench.errors import NotApplied
 from bench.optimisations.shared.logistic import Logistic, fitted
 from bench.records import Json
-from bench.worker import suite
+from bench.worker import choices, suite
 
 FILE = "classifiers.json"
 PARTS = ("means", "scales", "weights")
@@ -75,7 +75,7 @@ def _of_form(cascade: Cascade, rule: LearningRule, form: str, asked: Json) -> Js
 
 def _choices(cascade: Cascade, rule: LearningRule, items: Sequence[Json]) -> list[Seen]:
     """Return the features of each closed question, and whether both models find the same choice likeliest."""
-    sides = (suite.scores(engine, items) for engine in (cascade.edge, cascade.cloud))
+    sides = (choices.scores(engine, items) for engine in (cascade.edge, cascade.cloud))
     return [
         (rule.features_of_choices(edge), edge.index(max(edge)) == cloud.index(max(cloud)))
         for edge, cloud in zip(*sides, strict=True)

@@ -14,7 +14,8 @@ from bench.engine import Engine
 from bench.engine.decoding import until_ended
 from bench.records import RequestAnswers
 from bench.records.thinking import before_end
-from bench.worker.suite import MOST_BYTES, TOGETHER, log_softmax, predicts_first
+from bench.worker.batches import TOGETHER
+from bench.worker.choices import MOST_BYTES, log_softmax, predicts_first
 
 USUAL_TOKENS = 256  # of a reply, where a task does not say how many
 Likelihood = tuple[float, bool]

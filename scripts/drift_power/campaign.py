@@ -14,6 +14,7 @@ from bench.drift import items as files
 from bench.engine import Engine
 from bench.records import ArmRecord, Json, RunRecord, SuiteAnswers
 from bench.stats.proportions import ALPHA
+from bench.worker import choices
 from bench.worker import suite as asking
 from bench.worker.score import statistics
 from bench.worker.shared_beginnings import decoded
@@ -71,7 +72,7 @@ def answered(engine: Engine, name: str, most: int | None) -> SuiteAnswers:
     if suite.output_tokens:
         replies = tuple(together(engine, items, suite.output_tokens))
         return SuiteAnswers(digest, replies=replies, items=items)
-    return SuiteAnswers(digest, scores=tuple(asking.scores(engine, items)), items=items)
+    return SuiteAnswers(digest, scores=tuple(choices.scores(engine, items)), items=items)
 
 
 def together(engine: Engine, items: Sequence[Json], tokens: int) -> list[str]:

@@ -179,10 +179,13 @@ def test_a_few_requests_alone_and_together(requests: int, tokens: int, seconds: 
 
 CHOICES = [{"prompt": "x" * 40, "choices": ["a", "b", "c"]}]
 REPLIES = [{"prompt": "x" * 40}, {"prompt": "x" * 80}]
+BEHIND_S = 10 + 3 * 1001  # the prompt once, without logits
 
 
-def test_each_choice_is_a_pass_and_each_reply_a_few_steps() -> None:
+def test_each_choice_is_a_pass_or_behind_one_and_each_reply_a_few_steps() -> None:
     assert _answers_s(toy(), CHOICES, 0, 1) == 3 * WHOLE_S
+    assert _answers_s(toy(), CHOICES, 0, 4) == BEHIND_S
+    assert _answers_s(toy(runtime={"name": "numpy"}), CHOICES, 0, 4) == 3 * WHOLE_S
     assert _answers_s(toy(), REPLIES, 6, 4) == WHOLE_S + 1001 * 20 + 2 / 4 * 6 * 1001
     assert _answers_s(toy(), REPLIES, 6, 1) == WHOLE_S + 1001 * 20 + 2 * 6 * 1001
 
@@ -201,7 +204,7 @@ def test_a_long_beginning_of_several_prompts_is_read_once() -> None:
 def test_suites_of_a_row_and_of_a_cascade() -> None:
     asked: Any = [(Suite("a", ""), CHOICES), (Suite("b", "", output_tokens=6), REPLIES)]
     choices, read = 3 * WHOLE_S, WHOLE_S + 1001 * 20
-    assert suites_s(asked, toy()) == choices + read + 3 * 1001
+    assert suites_s(asked, toy()) == BEHIND_S + read + 3 * 1001
     assert suites_s(asked, toy(beside=(DRAFTS,))) == suites_s(asked, toy())
     one_by_one = choices + read + 12 * 1001  # of each model
     assert suites_s(asked, toy(beside=(EDGE,))) == 2 * one_by_one
@@ -212,5 +215,4 @@ def test_suites_of_a_row_and_of_a_cascade() -> None:
 
 def test_the_questions_that_train_a_rule_are_answered_by_both() -> None:
     edge = replace(EDGE, asked=((0, CHOICES), (6, REPLIES)))
-    choices, read = 3 * WHOLE_S, WHOLE_S + 1001 * 20
-    assert learning_s(toy(), edge) == 2 * choices + 2 * read + (3 + 12) * 1001
+    assert learning_s(toy(), edge) == 2 * BEHIND_S + 2 * (WHOLE_S + 1001 * 20) + (3 + 12) * 1001
