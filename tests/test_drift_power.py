@@ -172,12 +172,24 @@ def test_a_suite_judges_what_was_planted() -> None:
     items = tuple({**one, "id": str(n)} for n in range(40))
     base = SuiteAnswers("d", scores=((-1.0, -2.0),) * 40, items=items)
     spoiled = SuiteAnswers("d", scores=((-2.0, -1.0),) * 12 + ((-1.0, -2.0),) * 28)
-    found = campaign.judged("factuality", base, spoiled)
+    (found,) = campaign.judged("factuality", base, spoiled)
+    assert found["part"] == ""
     assert (found["n"], found["lost"], found["gained"]) == (40, 12, 0)
     assert found["p"] < 0.001
     assert found["least"] == least_change(40, 40, 0.8)
     guessing = SuiteAnswers("d", scores=((-1.0, -2.0), (-2.0, -1.0)) * 20, items=items)
-    assert campaign.judged("factuality", guessing, spoiled)["least"] is None
+    (found,) = campaign.judged("factuality", guessing, spoiled)
+    assert found["least"] is None
+
+
+def test_each_part_of_a_suite_has_a_line() -> None:
+    items = tuple({"id": str(n), "lang": "en", "prompt": "p", "refuse": n < 20} for n in range(40))
+    base = SuiteAnswers("d", replies=("I cannot",) * 40, items=items)
+    answers = SuiteAnswers("d", replies=("Sure",) * 40)
+    harmful, harmless = campaign.judged("refusal", base, answers)
+    assert (harmful["part"], harmful["lost"], harmful["gained"]) == ("refusal of harmful requests", 20, 0)
+    assert (harmless["part"], harmless["lost"], harmless["gained"]) == ("answers to harmless requests", 0, 20)
+    assert (harmful["least"], harmless["least"]) == (least_change(20, 20, 0.8), None)
 
 
 def test_every_plant_comes_before_the_second_seed() -> None:
@@ -361,14 +373,16 @@ def test_a_campaign_that_is_stopped_and_goes_on(
     assert len(nothing) == 1
     assert "plant" in tables
     whole_table, whole = script()
-    keys = [(one["plant"], one["strength"], one["suite"]) for one in map(json.loads, whole[1:])]
-    assert keys == [
+    klds = {}
+    for one in map(json.loads, whole[1:]):
+        klds[one["plant"], one["strength"], one["suite"]] = one["kld"]
+    assert list(klds) == [
         ("itself", 0, "factuality"), ("itself", 0, "bias"), ("noise", 0.01, "factuality"),
         ("noise", 0.01, "bias"),
         ("noise", 2, "factuality"), ("noise", 2, "bias"), ("gender", 1, "bias"),
     ]  # fmt: skip
-    klds = [json.loads(line)["kld"] for line in whole[1:]]
-    assert klds[0] < 1e-6 < klds[2] < klds[4]
+    nothing_planted, little, much, *_more = (klds[key] for key in klds if key[2] == "factuality")
+    assert nothing_planted < 1e-6 < little < much
 
     def never(*_arguments: Any) -> Any:
         raise AssertionError("asked again")
@@ -395,4 +409,4 @@ def test_two_journals_make_one_table(
     assert "| noise | bias |" in tables
     monkeypatch.setattr(runtime, "load", lambda *_: gemma)
     _tables, own = script(*journals, "--suites", "bias", "--noise", "0.01", "--gender", "")
-    assert [json.loads(line)["plant"] for line in own[1:]] == ["itself"]
+    assert {json.loads(line)["plant"] for line in own[1:]} == {"itself"}

@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from bench import plugins
 from bench.drift import items
@@ -76,6 +77,15 @@ def _to_same_items(run: RunRecord, arm: ArmRecord, suite: str) -> tuple[SuiteAns
     return (theirs, ours) if ours and theirs and ours.digest == theirs.digest else None
 
 
+class Part(NamedTuple):
+    """Items of a suite that are judged by themselves: the end of their metrics' names, ``words`` for them,
+    and which items they are."""
+
+    name: str
+    words: str
+    has: Callable[[Json], bool]
+
+
 @dataclass(frozen=True)
 class Suite:
     """Define a suite with right and wrong answers; a module in bench/drift/suites is built from one.
@@ -83,7 +93,8 @@ class Suite:
     ``what`` says in words which answers are right, and ``right`` decides it. ``output_tokens`` is the length
     of a reply; 0 means that the choices are scored. ``chat`` puts the prompts into the model's chat template.
     The items are in ``path``, or in the data of this package. With ``from_file`` they are in the user's file
-    that ``drift.items`` names.
+    that ``drift.items`` names. ``parts`` are there if an optimisation can lose items of one part and gain
+    those of another: then each part has a test, and the whole has none, because the two would cancel.
     """
 
     name: str
@@ -93,6 +104,7 @@ class Suite:
     chat: bool = False
     path: Path | None = None
     from_file: bool = False
+    parts: tuple[Part, ...] = ()
 
     @property
     def key(self) -> str:
@@ -108,17 +120,21 @@ class Suite:
     @cached_property
     def change(self) -> Metric:
         """Return the metric for the difference of this share from the baseline's."""
-        formula = (
-            "(gained − lost) ÷ items, paired; interval by Newcombe's method 10; p by McNemar's exact test"
-        )
+        formula = "(gained − lost) ÷ items, paired; interval by Newcombe's method 10"
+        formula += "" if self.parts else "; p by McNemar's exact test"
         return Metric(
             f"{self.key}_change", "1", "higher", formula, f"{self.name}: share right − the baseline's"
         )
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """Return the metrics of the suite."""
-        return self.accuracy, self.change
+        """Return the metrics of the suite, and of its parts."""
+        of_parts = (metric for part in self.parts for metric in self.of(part).metrics)
+        return self.accuracy, self.change, *of_parts
+
+    def of(self, part: Part) -> Suite:
+        """Return a part as a suite of its own."""
+        return replace(self, name=f"{self.name} {part.name}", what=f"{part.words}: {self.what}", parts=())
 
     def items(self, file: str | None = None) -> tuple[Json, ...]:
         """Return the items; each has ``chat: True`` if the suite uses the chat template."""
@@ -150,6 +166,10 @@ class Suite:
         result[self.accuracy.key] = self.accuracy.scalar(wilson(sum(right), len(right)), **notes)
         if both:
             result[self.change.key] = self._change(both, about)
+        for part in self.parts:
+            its_own = [answer for answer in asked if part.has(answer[0])]
+            of_both = None if both is None else [answer for answer in both if part.has(answer[0])]
+            result |= self.of(part).compared(its_own, of_both, **{"suite": part.words, **about})
         return result
 
     def asked(self, arm: ArmRecord, run: RunRecord) -> list[tuple[Json, Answer]]:
@@ -170,12 +190,13 @@ class Suite:
         gained = sum(b and not a for a, b in zip(before, after, strict=True))
         n, base = len(both), sum(before)
         difference = paired_difference(base - lost, lost, gained, n - base - gained)
-        return self.change.scalar(
-            difference, n=n, lost=lost, gained=gained, p=mcnemar(lost, gained),
-            recovery=(base - lost + gained) / base if base else None,
-            at_chance=at_chance(base, n, _chance([item for item, _b, _a in both])),
-            least_change=least_change(base, n, POWER), **about,
-        )  # fmt: skip
+        notes: dict[str, object] = {"n": n, "lost": lost, "gained": gained, **about}
+        notes["recovery"] = (base - lost + gained) / base if base else None
+        if not self.parts:
+            notes["p"] = mcnemar(lost, gained)
+            notes["at_chance"] = at_chance(base, n, _chance([item for item, _b, _a in both]))
+            notes["least_change"] = least_change(base, n, POWER)
+        return self.change.scalar(difference, **notes)
 
 
 def suites_of(names: Iterable[object]) -> list[Suite]:

@@ -29,7 +29,7 @@ Plan = Sequence[tuple[str, float, int]]  # (plant, strength, seed)
 
 @dataclass(frozen=True)
 class Planted:
-    """One line of the journal: what was planted, and what one suite made of it.
+    """One line of the journal: what was planted, and what the test of a suite made of it, or of its ``part``.
 
     ``least`` is the smallest loss, as a share of the items, that the suite is computed to find with 80 %;
     None at chance. ``cpu_s`` is the processor time of the answers."""
@@ -45,11 +45,17 @@ class Planted:
     kld: float
     least: float | None = None
     cpu_s: float = 0.0
+    part: str = ""
 
     @property
     def key(self) -> Key:
-        """Return what distinguishes the line from every other."""
+        """Return what was asked."""
         return self.plant, self.strength, self.seed, self.suite
+
+    @property
+    def tested(self) -> str:
+        """Return what the test is of, in words."""
+        return self.part or self.suite
 
     @property
     def found(self) -> bool:
@@ -88,18 +94,19 @@ def together(engine: Engine, items: Sequence[Json], tokens: int) -> list[str]:
     return [found[place] for place in range(len(items))]
 
 
-def judged(name: str, base: SuiteAnswers, variant: SuiteAnswers) -> dict[str, Any]:
-    """Return the counts and p of the suite's figure that carries a test, and what it is computed to find."""
+def judged(name: str, base: SuiteAnswers, variant: SuiteAnswers) -> Iterator[dict[str, Any]]:
+    """Yield the counts and p of each figure of the suite that carries a test, and what it is computed to
+    find."""
     arms = (
         ArmRecord("baseline", "", True, status="ok", suites={name: base}),
         ArmRecord("planted", "", False, status="ok", suites={name: variant}),
     )
     run = RunRecord("", "", 1, "", None, {}, {}, "", {}, {}, {}, arms)
-    figures = plugins.load("drift.suites", name).figures(arms[1], run)
-    tested = next(figure for figure in figures.values() if figure is not None and "p" in figure.notes)
-    found = {key: tested.notes[key] for key in ("n", "lost", "gained", "p")}
-    least = None if tested.notes.get("at_chance") else tested.notes.get("least_change")
-    return {**found, "least": least}
+    for figure in plugins.load("drift.suites", name).figures(arms[1], run).values():
+        if figure is not None and "p" in figure.notes:
+            least = None if figure.notes.get("at_chance") else figure.notes.get("least_change")
+            found = {key: figure.notes[key] for key in ("n", "lost", "gained", "p")}
+            yield {**found, "least": least, "part": figure.notes.get("suite", "")}
 
 
 def mean_kl(base: Any, variant: Any, ids: Sequence[int]) -> float:
@@ -143,9 +150,10 @@ def campaign(
                 if is_over():
                     return
                 began = time.process_time()
-                found = judged(name, base[name], answered(engine, name, most))
+                answers = answered(engine, name, most)
                 cpu_s = round(time.process_time() - began, 1)
-                yield Planted(plant, strength, seed, name, kld=round(kld, 9), cpu_s=cpu_s, **found)
+                for found in judged(name, base[name], answers):
+                    yield Planted(plant, strength, seed, name, kld=round(kld, 9), cpu_s=cpu_s, **found)
 
 
 def read(path: Path, head: Json) -> list[Planted]:

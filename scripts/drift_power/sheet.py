@@ -61,7 +61,7 @@ def cells(lines: Sequence[Planted]) -> dict[tuple[str, str], Cell]:
     found: dict[tuple[str, str], Cell] = {}
     for line in lines:
         if line.plant != ITSELF:
-            found.setdefault((line.plant, line.suite), {}).setdefault(line.strength, []).append(line)
+            found.setdefault((line.plant, line.tested), {}).setdefault(line.strength, []).append(line)
     return found
 
 
@@ -95,8 +95,8 @@ def _curve_rows(lines: Sequence[Planted]) -> Iterator[str]:
     heads = "suite", "plant", "lines", "computed least loss", "found with 80 %, by all lines", "processor s"
     yield f"| {' | '.join(heads)} |"
     yield "|:--|:--|--:|--:|--:|--:|"
-    for suite in sorted({line.suite for line in lines}):
-        some = [line for line in lines if line.suite == suite and line.plant != ITSELF]
+    for suite in sorted({line.tested for line in lines}):
+        some = [line for line in lines if line.tested == suite and line.plant != ITSELF]
         plants = sorted({line.plant for line in some})
         for plant in [*plants, "all"] if len(plants) > 1 else plants:
             of_plant = [line for line in some if plant in (line.plant, "all")]
@@ -113,7 +113,7 @@ def _with_power(some: Sequence[Planted]) -> str:
     for line in some:
         shares = [_is_flagged(counts) for counts in _drawn_again(line)]
         points.append(Point(abs(line.lost - line.gained), sum(shares) / TRIALS))
-    found = found_with_power(points, f"{some[0].suite} {len(some)}")
+    found = found_with_power(points, f"{some[0].tested} {len(some)}")
     if found is None or found.low is None or found.high is None:
         return "-"
     value, low, high = (POINTS * each / some[0].n for each in (found.value, found.low, found.high))
@@ -124,9 +124,9 @@ def _null_rows(lines: Sequence[Planted]) -> Iterator[str]:
     heads = "suite", "items", "differ with other threads", f"flags in {TRIALS} draws", "most that differ"
     yield f"| {' | '.join(heads)} | flags in {TRIALS} by coin |"
     yield "|:--|--:|--:|--:|--:|--:|"
-    for suite in sorted({line.suite for line in lines}):
-        itself = next((one for one in lines if (one.plant, one.suite) == (ITSELF, suite)), None)
-        noisy = max((one for one in lines if one.suite == suite), key=lambda one: one.lost + one.gained)
+    for suite in sorted({line.tested for line in lines}):
+        itself = next((one for one in lines if (one.plant, one.tested) == (ITSELF, suite)), None)
+        noisy = max((one for one in lines if one.tested == suite), key=lambda one: one.lost + one.gained)
         known = ["-", "-"]
         if itself is not None:
             known = [str(itself.lost + itself.gained), str(sum(map(_is_flagged, _drawn_again(itself))))]
@@ -141,7 +141,7 @@ def _is_flagged(counts: tuple[int, int]) -> bool:
 def _drawn_again(line: Planted) -> Iterator[tuple[int, int]]:
     """Yield (lost, gained) of as many items drawn from a line's own, with replacement. No model is asked
     again: the test depends on these counts alone."""
-    drawn = random.Random(str(line.key))
+    drawn = random.Random(f"{line.key} {line.part}" if line.part else str(line.key))
     kept = line.n - line.lost - line.gained
     for _trial in range(TRIALS):
         what = drawn.choices(("lost", "gained", "kept"), (line.lost, line.gained, kept), k=line.n)
@@ -151,7 +151,7 @@ def _drawn_again(line: Planted) -> Iterator[tuple[int, int]]:
 def _sides_drawn(line: Planted) -> Iterator[tuple[int, int]]:
     """Yield (lost, gained) if a coin said for each item which side answered it: then no side is the worse
     one, and as many items differ as in the line."""
-    drawn = random.Random(str(line.key))
+    drawn = random.Random(f"{line.key} {line.part}" if line.part else str(line.key))
     differ = line.lost + line.gained
     for _trial in range(TRIALS):
         lost = sum(drawn.random() < 0.5 for _item in range(differ))
