@@ -26,8 +26,8 @@ MOST_BYTES = 1 << 30  # of the logits of one text
 BATCH_BYTES = 1 << 28  # of the logits of texts that are read together
 MOST_KEPT = 4096  # tokens behind which choices are read together, a copy for each choice
 LEAST_SHARED = 4  # tokens; reading fewer once saves nothing
-# Nats a token by which scores may differ, on average, when they are read in parts. They differ by 0.03 to 0.04
-# in bfloat16 (SmolLM2-135M), whose logits above 16 are multiples of 0.125.
+# Nats a token by which scores may differ, on average, when they are read in parts. SmolLM2-135M's differ by
+# 0.03 to 0.04 in bfloat16, whose logits above 16 are multiples of 0.125.
 NEARLY = 0.2
 SCORES_ALIKE: WeakKeyDictionary[Engine, bool] = WeakKeyDictionary()  # in parts as a whole, where it was tried
 Scores = tuple[float, ...]
