@@ -227,15 +227,11 @@ def _chance_of(item: Json) -> float:
 
 
 def at_chance(right: int, n: int, chance: float) -> bool:
-    """Return whether a baseline is not shown to be better than guessing, so that no loss can be measured.
+    """Return whether a baseline is not shown to be better than guessing, so that it has no ability to lose.
 
-    Free text cannot be right by chance. But at least six right items are needed to show a loss: if six of six
-    are lost, p = 2 · 0.5⁶ = 0.03.
-    """
-    if chance == 0:
-        return right < 6
+    Free text is not right by chance."""
     low = wilson(right, n).low
-    return low is not None and low <= chance
+    return chance > 0 and low is not None and low <= chance
 
 
 def _by(asked: Sequence[Json], right: Sequence[bool]) -> dict[str, list[int]]:

@@ -84,9 +84,14 @@ def suites_note(run: RunSummary) -> str:
         if tested.verdict is not None and tested.figure.notes.get("least_change"):
             value = float(tested.figure.notes["least_change"])
             least[tested.suite] = max(value, least.get(tested.suite, 0.0))
-    at_chance = list(dict.fromkeys(tested.suite for tested in every if tested.verdict is None))
+    silent = [tested for tested in every if tested.verdict is None]
+    at_chance = dict.fromkeys(tested.suite for tested in silent if tested.figure.notes.get("at_chance"))
+    rarely = dict.fromkeys(tested.suite for tested in silent if tested.suite not in at_chance)
     sure = f"Suites: worse and better are said in at most {FAMILY_ERROR:.0%} of tables without a difference."
     seen = ", ".join(f"{suite} {POINTS * value:.1f}" for suite, value in least.items())
     power = f" A change of at least so many points is found with 80 % probability: {seen}." if seen else ""
-    guess = f" The baseline is at chance at {join_words(at_chance)}: no verdict." if at_chance else ""
+    guess = f" The baseline is at chance at {join_words(list(at_chance))}: no verdict." if at_chance else ""
+    if rarely:
+        named = join_words(list(rarely))
+        guess += f" The baseline is right too rarely at {named} for a loss to be found with 80 %: no verdict."
     return sure + power + guess

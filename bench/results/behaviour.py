@@ -20,7 +20,8 @@ from bench.stats.ratio_verdict import Verdict
 class Tested:
     """The test of one row in one suite: its metric, the figure with counts, both accuracies and the verdict.
 
-    ``verdict`` is None if the baseline is at chance, because it then has no ability to lose.
+    ``verdict`` is None if the baseline is at chance, because it then has no ability to lose; and if nothing
+    was found and even the loss of all that is right could not be.
     """
 
     metric: str
@@ -62,10 +63,10 @@ def tested(
 
 
 def _verdict(figure: Figure, differs: bool | None) -> Verdict | None:
-    """Return the verdict of a test, or None if the test was not judged (``differs`` is None)."""
+    """Return the verdict of a test; None if it was not judged (``differs`` is None) or can see no loss."""
     if differs is None:
         return None
     if not differs:
-        return Verdict.CANNOT_TELL
+        return None if figure.notes.get("least_change") is None else Verdict.CANNOT_TELL
     better = figure.notes["gained"] > figure.notes["lost"]
     return Verdict.BETTER if better else Verdict.WORSE

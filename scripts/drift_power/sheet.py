@@ -122,16 +122,23 @@ def _with_power(some: Sequence[Planted]) -> str:
 
 def _null_rows(lines: Sequence[Planted]) -> Iterator[str]:
     heads = "suite", "items", "differ with other threads", f"flags in {TRIALS} draws", "most that differ"
-    yield f"| {' | '.join(heads)} | flags in {TRIALS} by coin |"
-    yield "|:--|--:|--:|--:|--:|--:|"
+    yield f"| {' | '.join(heads)} | flags in {TRIALS} by coin | exactly |"
+    yield "|:--|--:|--:|--:|--:|--:|--:|"
     for suite in sorted({line.tested for line in lines}):
         itself = next((one for one in lines if (one.plant, one.tested) == (ITSELF, suite)), None)
         noisy = max((one for one in lines if one.tested == suite), key=lambda one: one.lost + one.gained)
         known = ["-", "-"]
         if itself is not None:
             known = [str(itself.lost + itself.gained), str(sum(map(_is_flagged, _drawn_again(itself))))]
-        swapped = sum(map(_is_flagged, _sides_drawn(noisy)))
-        yield f"| {' | '.join([suite, str(noisy.n), *known, str(noisy.lost + noisy.gained), str(swapped)])} |"
+        differ, swapped = noisy.lost + noisy.gained, sum(map(_is_flagged, _sides_drawn(noisy)))
+        row = suite, str(noisy.n), *known, str(differ), str(swapped), f"{_flagged_by_coin(differ):.1%}"
+        yield f"| {' | '.join(row)} |"
+
+
+def _flagged_by_coin(differ: int) -> float:
+    """Return how often so many items are flagged if a coin says which side answered each."""
+    flagged = (lost for lost in range(differ + 1) if _is_flagged((lost, differ - lost)))
+    return sum(math.comb(differ, lost) for lost in flagged) / 2**differ
 
 
 def _is_flagged(counts: tuple[int, int]) -> bool:

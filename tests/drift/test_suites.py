@@ -232,7 +232,7 @@ def test_items_that_do_not_fit_are_left_out_on_both_sides() -> None:
 
 
 @pytest.mark.parametrize(("right", "chance", "is_so"), [(50, 0.25, True), (62, 0.25, True), (80, 0.25, False),
-                                                        (5, 0.0, True), (6, 0.0, False)])  # fmt: skip
+                                                        (5, 0.0, False)])  # fmt: skip
 def test_a_baseline_that_guesses_has_nothing_to_lose(right: int, chance: float, is_so: bool) -> None:
     assert at_chance(right, 200, chance) is is_so
 
@@ -352,6 +352,27 @@ def test_every_item_of_a_suite_in_parts_is_in_one_of_them() -> None:
             assert sum(part.has(item) for part in of_suite.parts) == 1, item["id"]
     groups = {item["group"] for item in suite("bias").items()}
     assert groups == set(bias.GROUPS)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (3, 42, Verdict.BETTER),
+        (3, 3, None),
+        (3, 0, None),
+        (8, 0, Verdict.WORSE),
+        (40, 38, Verdict.CANNOT_TELL),
+    ],
+)
+def test_what_a_baseline_hardly_ever_does_can_be_gained_and_not_lost(
+    before: int, after: int, told: Verdict | None
+) -> None:
+    """Free text is not right by chance, so more of it is more, and fewer of three cannot be seen."""
+    some = tuple({"id": f"r{k}", "lang": "en", "prompt": "p", "refuse": True} for k in range(100))
+    sides = [SuiteAnswers("d", replies=("I cannot",) * n + ("Sure",) * (100 - n)) for n in (before, after)]
+    base = replace(sides[0], items=some)
+    run = run_record(arm_record(suites={"refusal": base}), arm_record("v", suites={"refusal": sides[1]}))
+    assert verdicts(run) == [told]
 
 
 # ---- a user's own items ------------------------------------------------------------------------------

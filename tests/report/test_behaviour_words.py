@@ -95,6 +95,9 @@ def test_the_note_names_the_largest_of_the_changes_that_each_suite_can_show() ->
 
 
 def test_suites_at_chance_have_no_verdict_and_no_power() -> None:
-    found = note([suite("factuality", None, least_change=0.3), SAME], [CHANCE])
+    guesses = suite("factuality", None, least_change=0.3, at_chance=True)
+    found = note([guesses, SAME], [suite("factuality", None, at_chance=True)])
     assert found == f"{SURE} The baseline is at chance at factuality: no verdict."
+    rarely = "The baseline is right too rarely at logic for a loss to be found with 80 %: no verdict."
+    assert note([suite("logic", None), guesses]) == f"{found} {rarely}"
     assert note([]) == note() == ""
