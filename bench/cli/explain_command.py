@@ -116,6 +116,8 @@ def _page(
         yield f"  = {with_ordinals(figure.formula)}"
         if figure.arithmetic is not None:
             yield f"  = {figure.arithmetic} = {_value(figure.alone)}"
+        if figure.test is not None:
+            yield f"  counted: {figure.test}"
         if figure.times is not None:
             paired = product(run, row, figure.key) is not None
             how = "the baseline's, times the ratio of both in turns" if paired else "scaled as its time is"

@@ -11,6 +11,7 @@ from bench.config.settings import DriftBlock, EnergyBlock, LimitBlock, SloBlock
 from bench.config.spec import Group
 from bench.config.suite_reader import names_of
 from bench.models.reference import Random
+from bench.stats.figure import Range
 
 Limits = tuple[tuple[str, LimitBlock], ...]
 
@@ -53,8 +54,19 @@ def read_limits(
         )
         if reason:
             raise reader.source.error(("gate", key), *reason)
-        _must_be_shown(reader, key, limit)
+        _must_be_possible(reader, key, limit, all_metrics()[key].range)
     return limits
+
+
+def _must_be_possible(reader: BlockReader, key: str, limit: LimitBlock, possible: Range) -> None:
+    """Refuse what can never be kept, or never be broken, or never be shown."""
+    low, high = possible
+    for name, bound in (("max", limit.max), ("min", limit.min)):
+        if bound is not None and not low <= bound <= high:
+            ends = f"from {low:g} to {high:g}" if high < math.inf else f"{low:g} or more"
+            hint = f"5 % is {0.05 * high:g}" if high == 1 else ""
+            raise reader.source.error(("gate", key, name), f"{bound:g} is impossible: {key} is {ends}", hint)
+    _must_be_shown(reader, key, limit)
 
 
 def _must_be_shown(reader: BlockReader, key: str, limit: LimitBlock) -> None:

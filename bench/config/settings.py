@@ -21,7 +21,7 @@ Attention = Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3", "
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 LONGEST_LIMIT_MS = 86_400_000.0  # of a request: a day
 Wait = Annotated[float, Field(gt=0, le=LONGEST_LIMIT_MS, allow_inf_nan=False)]
-Bound = Annotated[float, Field(ge=0, allow_inf_nan=False)]  # no figure is ever negative
+Bound = Annotated[float, Field(allow_inf_nan=False)]
 LEAST_MEMORY = 64 * MIB
 LONGEST_WAIT_S = 7 * 86_400.0
 MOST_INCREASE = 10.0  # a limit of +1000 % is the largest that makes sense

@@ -7,7 +7,6 @@ Not All You Need"). All functions are pure functions of the answers.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,8 +16,9 @@ from typing import NamedTuple
 
 from bench import plugins
 from bench.drift import items
+from bench.drift.chance import at_chance, guessed
 from bench.records import ArmRecord, Json, RunRecord, SuiteAnswers
-from bench.stats.figure import Figure, Figures, Metric
+from bench.stats.figure import DIFFERENCE, SHARE, Figure, Figures, Metric
 from bench.stats.proportions import least_change, mcnemar, paired_difference, wilson
 
 Answer = tuple[float, ...] | str  # log-likelihoods of the choices, lm-eval's values, or the text of a reply
@@ -115,7 +115,7 @@ class Suite:
     def accuracy(self) -> Metric:
         """Return the metric for the share of right answers."""
         formula = f"share of items: {self.what}; interval by Wilson"
-        return Metric(f"{self.key}_accuracy", "1", "higher", formula, f"{self.name}: share right")
+        return Metric(f"{self.key}_accuracy", "1", "higher", formula, f"{self.name}: share right", SHARE)
 
     @cached_property
     def change(self) -> Metric:
@@ -123,7 +123,12 @@ class Suite:
         formula = "(gained − lost) ÷ items, paired; interval by Newcombe's method 10"
         formula += "" if self.parts else "; p by McNemar's exact test"
         return Metric(
-            f"{self.key}_change", "1", "higher", formula, f"{self.name}: share right − the baseline's"
+            f"{self.key}_change",
+            "1",
+            "higher",
+            formula,
+            f"{self.name}: share right − the baseline's",
+            DIFFERENCE,
         )
 
     @property
@@ -134,7 +139,7 @@ class Suite:
 
     def of(self, part: Part) -> Suite:
         """Return a part as a suite of its own."""
-        return replace(self, name=f"{self.name} {part.name}", what=f"{part.words}: {self.what}", parts=())
+        return replace(self, name=f"{self.name} {part.name}", what=part.words, parts=())
 
     def items(self, file: str | None = None) -> tuple[Json, ...]:
         """Return the items; each has ``chat: True`` if the suite uses the chat template."""
@@ -162,7 +167,7 @@ class Suite:
             return result
         right = [self.right(item, answer) for item, answer in asked]
         items_asked = [item for item, _answer in asked]
-        notes = {"n": len(right), "chance": _chance(items_asked), "by": _by(items_asked, right), **about}
+        notes = {"n": len(right), "chance": guessed(items_asked), "by": _by(items_asked, right), **about}
         result[self.accuracy.key] = self.accuracy.scalar(wilson(sum(right), len(right)), **notes)
         if both:
             result[self.change.key] = self._change(both, about)
@@ -194,7 +199,7 @@ class Suite:
         notes["recovery"] = (base - lost + gained) / base if base else None
         if not self.parts:
             notes["p"] = mcnemar(lost, gained)
-            notes["at_chance"] = at_chance(base, n, _chance([item for item, _b, _a in both]))
+            notes["at_chance"] = at_chance([item for item, _b, _a in both], before)
             notes["least_change"] = least_change(base, n, POWER)
         return self.change.scalar(difference, **notes)
 
@@ -215,23 +220,6 @@ def shipped(path: Path, chat: bool) -> tuple[Json, ...]:
     """Return the items that this package has for a suite."""
     shipped_items = items.read_items(path)
     return tuple({**item, "chat": True} for item in shipped_items) if chat else shipped_items
-
-
-def _chance(asked: Sequence[Json]) -> float:
-    """Return the share of right answers by blind guessing, which is 0 if replies are free text."""
-    return math.fsum(map(_chance_of, asked)) / len(asked)
-
-
-def _chance_of(item: Json) -> float:
-    return float(item.get("chance", 1 / len(item["choices"]) if "choices" in item else 0.0))
-
-
-def at_chance(right: int, n: int, chance: float) -> bool:
-    """Return whether a baseline is not shown to be better than guessing, so that it has no ability to lose.
-
-    Free text is not right by chance."""
-    low = wilson(right, n).low
-    return chance > 0 and low is not None and low <= chance
 
 
 def _by(asked: Sequence[Json], right: Sequence[bool]) -> dict[str, list[int]]:

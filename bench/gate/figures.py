@@ -15,7 +15,7 @@ from bench.stats.intervals import Interval
 _Z = NormalDist().inv_cdf
 Key = tuple[str, str]  # a row's group and name
 # Parses what ``str(Rule)`` writes, where the bound is rounded to four digits.
-_RULE = re.compile(rf"(\S+) ({'|'.join(get_args(Limit))}) ([0-9.]+(?:e[+-]?[0-9]+)?)( %)?")
+_RULE = re.compile(rf"(\S+) ({'|'.join(get_args(Limit))}) (-?[0-9.]+(?:e[+-]?[0-9]+)?)( %)?")
 _ROUNDED = 1e-3  # the relative error that this rounding may add
 NOTHING_RELATIVE = "the baseline's figure is 0, so there is no ratio to it: limit it by max or min"
 NO_INTERVAL = (
@@ -24,11 +24,19 @@ NO_INTERVAL = (
 )
 
 
-def judge_figure(rule: Rule, key: Key, base: Figure | None, figure: Figure | None, cells: int = 1) -> Finding:
+def judge_figure(
+    rule: Rule,
+    key: Key,
+    base: Figure | None,
+    figure: Figure | None,
+    cells: int = 1,
+    change: Figure | None = None,
+) -> Finding:
     """Judge a figure, or its ratio to the baseline's figure, against the bound of a rule.
 
-    ``cells`` is the number of rules that share the error rate (see ``judge_interval``). A figure that was not
-    measured, or a ratio to a baseline of 0, gives ERROR.
+    ``cells`` is the number of rules that share the error rate (see ``judge_interval``). ``change`` is the
+    paired difference of the two figures, if there is one (``change_of``). A figure that was not measured, or
+    a ratio to a baseline of 0, gives ERROR.
     """
     if figure is None or (rule.relative and base is None):
         return finding(rule, key, GateVerdict.ERROR, "it was not measured in this run")
@@ -38,8 +46,21 @@ def judge_figure(rule: Rule, key: Key, base: Figure | None, figure: Figure | Non
         return finding(rule, key, GateVerdict.ERROR, NOTHING_RELATIVE)
     if not rule.relative or base is None:
         return judge_interval(rule, key, figure.interval, cells)
-    low, high = (None, None) if rule.kind == "exact" else ratio_bounds(base, figure)
+    low, high = (None, None) if rule.kind == "exact" else _bounds(base, figure, change)
     return judge_interval(rule, key, Interval(figure.value / base.value, low, high), cells)
+
+
+def change_of(metric: str) -> str:
+    """Return the name of the paired difference of an accuracy from the baseline's; "" for other figures."""
+    return f"{metric.removesuffix('_accuracy')}_change" if metric.endswith("_accuracy") else ""
+
+
+def _bounds(base: Figure, figure: Figure, change: Figure | None) -> tuple[float | None, float | None]:
+    """Return the bounds of figure ÷ base. Two rows that answered the same items are not independent: their
+    ratio is 1 + change ÷ base, with the paired interval of the change."""
+    if change is None or change.ci_low is None or change.ci_high is None:
+        return ratio_bounds(base, figure)
+    return 1 + change.ci_low / base.value, 1 + change.ci_high / base.value
 
 
 def judge_interval(rule: Rule, key: Key, interval: Interval, cells: int = 1) -> Finding:

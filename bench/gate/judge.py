@@ -17,7 +17,7 @@ from bench.gate.calibration import Calibration
 from bench.gate.cascade_metrics import is_for
 from bench.gate.change_impact import any_reached, nothing_differs, unreached_verdict
 from bench.gate.counted import IMPROBABLE_RATIO, is_exact, more_counts, more_work, only_code_differs
-from bench.gate.figures import judge_figure
+from bench.gate.figures import change_of, judge_figure
 from bench.gate.findings import BROKEN, Effort, Finding, GateBlock, GateVerdict, block, finding
 from bench.gate.limits import MOST_FINDINGS, MOST_TIMED, Rule, rules, timed_cells
 from bench.gate.sequential import CONFIDENCE, WHOLE_STAKE, Test, confidence_sequence, decide
@@ -118,7 +118,8 @@ def _findings(run: RunRecord, figures: FiguresOfRows) -> Iterator[Finding]:
                 yield finding(rule, _key(variant), GateVerdict.INCONCLUSIVE, reason)
             else:
                 sides = [figures[_key(arm)].get(rule.metric) for arm in (base, variant)]
-                yield judge_figure(rule, _key(variant), sides[0], sides[1], cells)
+                change = figures[_key(variant)].get(change_of(rule.metric))
+                yield judge_figure(rule, _key(variant), sides[0], sides[1], cells, change)
 
 
 def _may_have(metric: str, row: ArmRecord, figures: FiguresOfRows) -> bool:

@@ -11,13 +11,13 @@ from bench.metrics import cascade_bills, cost
 from bench.pricing import cascade_cost
 from bench.pricing.cascade_cost import Rates
 from bench.records import ArmRecord, Cascaded, Json, RunRecord
-from bench.stats.figure import Figures, Metric
+from bench.stats.figure import SHARE, Figures, Metric
 from bench.stats.intervals import Interval, positive_mean
 from bench.stats.proportions import wilson
 
 RATE = Metric(
     "escalation_rate", "1", None, "requests that the rule sent on ÷ requests; interval by Wilson",
-    "share of requests that went to the large model",
+    "share of requests that went to the large model", range=SHARE
 )  # fmt: skip
 EDGE = Metric("edge_usd_per_request", "USD", "lower", "Σ edge_s · R_edge/3600 ÷ N", "cost of the edge model")
 CLOUD = Metric(

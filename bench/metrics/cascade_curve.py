@@ -16,7 +16,7 @@ from bench.pricing.cascade_cost import Rates, bill
 from bench.records import ArmRecord, Cascaded, RunRecord
 from bench.stats import cascade_curve, thresholds
 from bench.stats.cascade_curve import Item, Point
-from bench.stats.figure import Figures, Metric
+from bench.stats.figure import ANY_NUMBER, DIFFERENCE, SHARE, Figures, Metric
 from bench.stats.intervals import Interval
 from bench.stats.proportions import wilson
 from bench.stats.thresholds import Chosen
@@ -31,6 +31,7 @@ GAP = Metric(
     None,
     "share right, large − edge model; paired interval by Newcombe",
     "how much better the large model is",
+    range=DIFFERENCE,
 )
 PGR = Metric(
     "cascade_pgr",
@@ -38,10 +39,11 @@ PGR = Metric(
     "higher",
     "(q − q_edge) ÷ (q_cloud − q_edge) at the row's threshold",
     "share of the gap that the cascade recovers",
+    range=ANY_NUMBER,
 )
 APGR = Metric(
     "cascade_apgr", "1", "higher", "∫ PGR d(share that goes on), 0.5 for a random choice; bootstrap",
-    "how well the rule chooses (RouteLLM, arXiv 2406.18665)",
+    "how well the rule chooses (RouteLLM, arXiv 2406.18665)", range=ANY_NUMBER
 )  # fmt: skip
 CPT_50, CPT_80 = (
     Metric(
@@ -63,6 +65,7 @@ QUALITY = Metric(
     "higher",
     f"share right; {_ON_HALF}",
     "share right at the chosen threshold",
+    range=SHARE,
 )
 PLACE = 5.7
 METRICS = (GAP, PGR, APGR, CPT_50, CPT_80, USD, QUALITY)

@@ -15,7 +15,7 @@ from bench.drift import moments
 from bench.metrics.output_drift import scored_on
 from bench.records import ArmRecord, DriftWindow, RunRecord
 from bench.stats.clustered import quantile_intervals
-from bench.stats.figure import Figures, Metric
+from bench.stats.figure import ANY_NUMBER, DIFFERENCE, NOT_NEGATIVE, Figures, Metric, Range
 from bench.stats.intervals import Interval, bootstrap_interval
 
 PLACE = 8.1
@@ -28,33 +28,47 @@ Better = Literal["lower", "higher"] | None
 _BY = "interval by Woodruff's method over windows"
 
 
-def _quantile(key: str, unit: str, what: str, name: str, better: Better) -> Metric:
+def _quantile(
+    key: str, unit: str, what: str, name: str, better: Better, within: Range = NOT_NEGATIVE
+) -> Metric:
     place = _PLACES[name]
     words = {"min": "smallest", "median": "median", "max": "largest"}.get(name)
     # This gives "1th" for 0.01. Stored runs have it, and ``formatting.with_ordinals`` shows it as "1st".
     which = f"{words} {what}" if words else f"{100 * place:.4g}th percentile of {what}"
     with_interval = "" if name in ("min", "max") else f"; {_BY}"
-    return Metric(f"{key}_{name}", unit, better, f"{which} over the scored positions{with_interval}", "")
+    return Metric(
+        f"{key}_{name}", unit, better, f"{which} over the scored positions{with_interval}", "", within
+    )
 
 
 KLD = {
     name: _quantile("kld", "nat", "KL", name, "lower") for name in _PLACES if name not in _ELSEWHERE
 }  # fmt: skip
 DELTA_P = {
-    name: _quantile("delta_p", "1", "Q(x_t) − P(x_t)", name, "higher" if place < 0.5 else None)
+    name: _quantile("delta_p", "1", "Q(x_t) − P(x_t)", name, "higher" if place < 0.5 else None, DIFFERENCE)
     for name, place in _PLACES.items()
 }
 MEAN_DELTA_P = Metric(
-    "delta_p_mean", "1", "higher", "mean (Q(x_t) − P(x_t)); interval by bootstrap over windows", ""
+    "delta_p_mean",
+    "1",
+    "higher",
+    "mean (Q(x_t) − P(x_t)); interval by bootstrap over windows",
+    "",
+    range=DIFFERENCE,
 )
 LN_RATIO = Metric(
-    "ln_ppl_ratio", "nat", "lower", "mean(ln P(x_t) − ln Q(x_t)); interval by bootstrap over windows", ""
+    "ln_ppl_ratio",
+    "nat",
+    "lower",
+    "mean(ln P(x_t) − ln Q(x_t)); interval by bootstrap over windows",
+    "",
+    range=ANY_NUMBER,
 )
 CHANGE = Metric(
     "ppl_change", "1", "lower",
     "PPL(Q) − PPL(P); se = √(u_Q² + u_P² − 2·PPL_Q·PPL_P·cov), u = PPL·σ; interval by linearisation and "
     "bootstrap over windows",
-    "",
+    "", range=ANY_NUMBER
 )  # fmt: skip
 METRICS = (*KLD.values(), MEAN_DELTA_P, *DELTA_P.values(), LN_RATIO, CHANGE)
 

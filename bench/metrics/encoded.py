@@ -6,43 +6,43 @@ from typing import Any
 
 from bench.records import ArmRecord, EncodedTexts, RunRecord
 from bench.stats.clustered import quantile_intervals
-from bench.stats.figure import Figure, Figures, Metric
+from bench.stats.figure import DIFFERENCE, SHARE, Figure, Figures, Metric
 from bench.stats.intervals import bootstrap_interval, quantile, share_interval
 from bench.stats.proportions import mcnemar, paired_difference
 
 COSINE = Metric(
     "cosine_mean", "1", "higher",
     "mean over texts of a·b/(|a||b|), a and b the two vectors of a text; interval by bootstrap over texts",
-    "cosine of the baseline's vector and the variant's",
+    "cosine of the baseline's vector and the variant's", range=DIFFERENCE
 )  # fmt: skip
 COSINE_P01 = Metric(
     "cosine_p01", "1", "higher", "1st percentile over texts of that cosine; interval by Woodruff",
-    "cosine that 1 % of the texts do not reach",
+    "cosine that 1 % of the texts do not reach", range=DIFFERENCE
 )  # fmt: skip
 RANKS = Metric(
     "rank_correlation", "1", "higher",
     "mean over queries of Spearman's ρ of both rankings of all documents; bootstrap over queries",
-    "documents are ranked alike",
+    "documents are ranked alike", range=DIFFERENCE
 )  # fmt: skip
 FIRST = Metric(
     "first_document_agreement", "1", "higher",
     "share of queries with the same first document on both sides; exact interval (Clopper-Pearson)",
-    "same first document",
+    "same first document", range=SHARE
 )  # fmt: skip
 FOUND = Metric(
     "retrieval_change", "1", "higher",
     "(gained − lost) ÷ queries, found: its own document comes first; Newcombe's method 10; p by McNemar",
-    "own document first − the baseline's",
+    "own document first − the baseline's", range=DIFFERENCE
 )  # fmt: skip
 FLIPS = Metric(
     "label_flips", "1", "lower",
     "share of texts whose likeliest label is another one; exact interval (Clopper-Pearson)",
-    "texts with another label than before",
+    "texts with another label than before", range=SHARE
 )  # fmt: skip
 RIGHT = Metric(
     "label_accuracy_change", "1", "higher",
     "(gained − lost) ÷ texts with a known label; Newcombe's method 10; p by McNemar's exact test",
-    "share right − the baseline's",
+    "share right − the baseline's", range=DIFFERENCE
 )  # fmt: skip
 PLACE = 8.8
 OF_EMBEDDINGS = (COSINE, COSINE_P01, RANKS, FIRST, FOUND)

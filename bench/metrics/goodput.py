@@ -10,14 +10,19 @@ from collections.abc import Iterator, Mapping
 from bench.metrics import cost
 from bench.metrics.throughput import totals
 from bench.records import ArmRecord, RunRecord, TimedBatch
-from bench.stats.figure import Figures, Metric, value_of
+from bench.stats.figure import SHARE, Figures, Metric, value_of
 from bench.stats.intervals import share_interval
 
 GOODPUT = Metric(
     "request_goodput", "req/s", "higher", "#{requests that meet every limit}/W", "good requests per second"
 )
 FRACTION = Metric(
-    "good_fraction", "1", "higher", "#{requests that meet every limit}/N_all", "share of good requests"
+    "good_fraction",
+    "1",
+    "higher",
+    "#{requests that meet every limit}/N_all",
+    "share of good requests",
+    range=SHARE,
 )
 PER_GOOD = Metric("cost_per_good_request_usd", "USD", "lower", "C_run/N_good", "cost of one good request")
 PLACE = 5.5

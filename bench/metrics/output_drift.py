@@ -10,7 +10,7 @@ from bench.drift.noise_floor import floors
 from bench.errors import Outcome
 from bench.records import ArmRecord, DriftWindow, RunRecord
 from bench.stats.clustered import quantile_intervals
-from bench.stats.figure import Figure, Figures, Metric
+from bench.stats.figure import SHARE, Figure, Figures, Metric
 
 _OVER = "over the scored positions; interval by bootstrap over windows"
 KLD = Metric("kld_mean", "nat", "lower", f"mean Σ_v P(v)·(ln P(v) − ln Q(v)) {_OVER}", "KL(base ‖ variant)")
@@ -24,7 +24,9 @@ KLD_P99 = Metric(
 KLD_MAX = Metric(
     "kld_max", "nat", "lower", "largest KL over the scored positions", "KL at the worst position"
 )
-TOP1 = Metric("top1_agreement", "1", "higher", f"mean [argmax P = argmax Q] {_OVER}", "same next token")
+TOP1 = Metric(
+    "top1_agreement", "1", "higher", f"mean [argmax P = argmax Q] {_OVER}", "same next token", range=SHARE
+)
 PPL = Metric(
     "ppl", "1", "lower", "exp(−mean ln Q(x_t)), windows scored from their second token", "perplexity"
 )

@@ -5,19 +5,19 @@ from __future__ import annotations
 from bench.drift.generations import Reply, replies
 from bench.drift.repeats import LOOP_TOKENS, collapsed, repeated
 from bench.records import ArmRecord, RunRecord
-from bench.stats.figure import Figures, Metric
+from bench.stats.figure import SHARE, Figures, Metric
 from bench.stats.intervals import bootstrap_interval
 from bench.stats.proportions import wilson
 
 RATE = Metric(
     "repetition_rate", "1", "lower",
     "share of runs of 4 tokens that occur earlier in the same reply; interval by bootstrap over replies",
-    "how much replies repeat themselves",
+    "how much replies repeat themselves", range=SHARE
 )  # fmt: skip
 COLLAPSED = Metric(
     "collapsed_share", "1", "lower",
     f"share of replies whose last {LOOP_TOKENS} tokens repeat a piece of at most 4; interval by Wilson",
-    "replies that end in a loop",
+    "replies that end in a loop", range=SHARE
 )  # fmt: skip
 PLACE = 10.2
 METRICS = (RATE, COLLAPSED)

@@ -11,11 +11,16 @@ from collections.abc import Sequence
 from bench.drift import generations as drift
 from bench.drift import survival
 from bench.records import ArmRecord, RunRecord, SaidTexts
-from bench.stats.figure import Figures, Metric
+from bench.stats.figure import SHARE, Figures, Metric
 
 _OVER = "; interval by bootstrap over replies"
 EXACT = Metric(
-    "text_exact_match", "1", "higher", f"share of replies with the same text{_OVER}", "share of equal replies"
+    "text_exact_match",
+    "1",
+    "higher",
+    f"share of replies with the same text{_OVER}",
+    "share of equal replies",
+    range=SHARE,
 )
 DIVERGENCE = Metric(
     "first_divergence_char", "char", "higher",
@@ -30,6 +35,7 @@ MEDIAN = Metric(
 EDITS = Metric(
     "text_edit_distance", "1", "lower",
     f"mean Levenshtein distance of the characters ÷ the longer reply{_OVER}", "how much of a reply changed",
+    range=SHARE,
 )  # fmt: skip
 LENGTH = Metric(
     "text_length_ratio",

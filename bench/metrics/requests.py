@@ -14,7 +14,7 @@ from bench.metrics.latency import E2EL, ITL, TPOT, TTFT
 from bench.metrics.throughput import OUTPUT, REQUESTS, TOTAL
 from bench.pricing.cost import Price, Usage, run_cost
 from bench.records.samples import Sample
-from bench.stats.figure import Figures, Metric
+from bench.stats.figure import SHARE, Figures, Metric
 
 TTFT_SCHED = Metric(
     "ttft_sched_ms",
@@ -50,7 +50,9 @@ LATE = Metric(
 TOKEN_GOODPUT = Metric(
     "token_goodput", "tok/s", "higher", "Σ n_out(good)/W", "output tokens of good requests per second"
 )
-ERRORS = Metric("error_rate", "1", "lower", "N_failed or cut short/N_all", "share of requests that failed")
+ERRORS = Metric(
+    "error_rate", "1", "lower", "N_failed or cut short/N_all", "share of requests that failed", range=SHARE
+)
 CACHED = Metric(
     "prefix_cache_share",
     "1",

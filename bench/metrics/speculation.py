@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from bench.records import ArmRecord, RunRecord, Speculated
-from bench.stats.figure import Figure, Figures, Metric
+from bench.stats.figure import SHARE, Figure, Figures, Metric
 
 RATE = Metric(
-    "acceptance_rate", "1", "higher", "tokens kept ÷ tokens drafted", "share of drafted tokens that were kept"
+    "acceptance_rate",
+    "1",
+    "higher",
+    "tokens kept ÷ tokens drafted",
+    "share of drafted tokens that were kept",
+    range=SHARE,
 )
 LENGTH = Metric(
     "acceptance_length",

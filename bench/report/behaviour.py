@@ -8,6 +8,7 @@ from bench.results.behaviour import Tested
 from bench.results.headline import headline
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
+from bench.stats.figure import Figure
 from bench.stats.holm import FAMILY_ERROR
 from bench.stats.ratio_verdict import Verdict
 
@@ -41,20 +42,32 @@ def _moved(tested: Tested) -> str:
     if moved.ci_low is None or moved.ci_high is None or moved.ci_low <= 0 <= moved.ci_high:
         return ""
     value, low, high = map(format_significant, (moved.value, moved.ci_low, moved.ci_high))
-    sides = moved.notes["lost"] + moved.notes["gained"]
-    return (
-        f"{tested.suite} moved by {value} nat [{low}, {high}], but {sides} of {moved.notes['n']} pairs "
-        "prefer the other sentence, which is too few for a verdict"
-    )
+    moves = f"{tested.suite} moved by {value} nat [{low}, {high}]{_way(moved)}"
+    return f"{moves}, but {_sides(moved)}: too few for a verdict"
+
+
+def _way(moved: Figure) -> str:
+    """Say which sentences became likelier."""
+    towards = moved.notes.get("towards")
+    return f" towards {towards[0 if moved.value > 0 else 1]}" if towards else ""
+
+
+def _sides(moved: Figure) -> str:
+    """Say how many pairs prefer the other sentence now, and which."""
+    n, lost, gained = (moved.notes[key] for key in ("n", "lost", "gained"))
+    words = f"{lost + gained} of {n} pairs prefer the other sentence"
+    about = [f"the one about {whom}" for whom in moved.notes.get("towards", ())] or [
+        "the first",
+        "the second",
+    ]
+    ways = [f"{count} {which}" for count, which in zip((gained, lost), about, strict=True) if count]
+    return f"{words} ({', '.join(ways)})" if ways else words
 
 
 def _changed(tested: Tested) -> str:
     n, lost, gained = (tested.figure.notes[key] for key in ("n", "lost", "gained"))
     if tested.figure.higher_is_better is None:
-        most = max(lost, gained)
-        return (
-            f"{tested.suite} moved ({lost + gained} of {n} pairs prefer the other sentence, {most} one way)"
-        )
+        return f"{tested.suite} moved: {_sides(tested.figure)}"
     word = "worse" if tested.verdict == Verdict.WORSE else "better"
     shares = ""
     if (right := tested.accuracy) is not None and (base := tested.baseline) is not None:
@@ -89,7 +102,7 @@ def suites_note(run: RunSummary) -> str:
     rarely = dict.fromkeys(tested.suite for tested in silent if tested.suite not in at_chance)
     sure = f"Suites: worse and better are said in at most {FAMILY_ERROR:.0%} of tables without a difference."
     seen = ", ".join(f"{suite} {POINTS * value:.1f}" for suite, value in least.items())
-    power = f" A change of at least so many points is found with 80 % probability: {seen}." if seen else ""
+    power = f" One test alone finds with 80 % probability a change of so many points: {seen}." if seen else ""
     guess = f" The baseline is at chance at {join_words(list(at_chance))}: no verdict." if at_chance else ""
     if rarely:
         named = join_words(list(rarely))

@@ -12,6 +12,7 @@ from bench.report.bands import band
 from bench.report.encoders import cosine_text, share_text
 from bench.report.notes import windows_words
 from bench.report.row_sentence import bounds_text
+from bench.results.explanation import counted_words
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
 from bench.stats.figure import Figure, Metric
@@ -31,15 +32,25 @@ NAMES = {"p01": "1 %", "p05": "5 %", "p10": "10 %", "p90": "90 %", "p95": "95 %"
 
 def render(run: RunSummary) -> str:
     """Return a block of lines for every variant that has drift figures, or a sentence if none has any."""
-    blocks = [lines for row in run.rows if row.ok and not row.is_baseline and (lines := list(_row(row)))]
+    blocks = [lines for row in run.rows if row.ok and not row.is_baseline and (lines := list(_row(run, row)))]
     return "\n\n".join("\n".join(lines) for lines in blocks) or NONE
 
 
-def _row(row: Row) -> Iterator[str]:
-    lines = [*_distribution(row), *_encoded(row), *_texts(row), *_replies(row), *_numbers(row)]
+def _row(run: RunSummary, row: Row) -> Iterator[str]:
+    lines = [
+        *_distribution(row), *_encoded(row), *_texts(row), *_replies(row), *_numbers(row), *_suites(run, row)
+    ]  # fmt: skip
     if lines:
         yield printable(row.title)
         yield from (f"  {label:<{LABEL}}{words}" for label, words in lines if words)
+
+
+def _suites(run: RunSummary, row: Row) -> Iterator[tuple[str, str]]:
+    for tested in run.behaviour.get(row.key, ()):
+        figure = tested.figure
+        shown = f"{format_significant(figure.value)} {bounds_text(figure.interval, format_significant)}"
+        verdict = tested.verdict.value if tested.verdict is not None else "no verdict"
+        yield "suite", f"{tested.suite}: {shown}, {counted_words(figure)}: {verdict}"
 
 
 def _distribution(row: Row) -> Iterator[tuple[str, str]]:

@@ -63,10 +63,13 @@ def tested(
 
 
 def _verdict(figure: Figure, differs: bool | None) -> Verdict | None:
-    """Return the verdict of a test; None if it was not judged (``differs`` is None) or can see no loss."""
+    """Return the verdict of a test; None if it was not judged (``differs`` is None) or can see no loss. A
+    preference that moves is worse, whichever way."""
     if differs is None:
         return None
     if not differs:
         return None if figure.notes.get("least_change") is None else Verdict.CANNOT_TELL
+    if figure.higher_is_better is None:
+        return Verdict.WORSE
     better = figure.notes["gained"] > figure.notes["lost"]
     return Verdict.BETTER if better else Verdict.WORSE

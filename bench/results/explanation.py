@@ -11,7 +11,7 @@ from bench.records import ArmRecord, RunRecord
 from bench.results.paired_figures import alone, product, shown, shown_value
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
-from bench.stats.figure import Metric, value_of
+from bench.stats.figure import Figure, Metric, value_of
 from bench.stats.intervals import Interval
 
 BUSY_ENOUGH = 0.75  # share of a step for which the GPU must work, or the step is bound by the processor
@@ -26,7 +26,8 @@ class Explained:
     ``alone`` is the row's own figure, and ``arithmetic`` its formula with the row's numbers, if there is such
     a text for it. ``shown`` is the figure in the table. If both sides were measured in turns, it is the
     baseline's figure multiplied by the ratio, and ``times`` has that multiplication as text. A figure without
-    a ratio of its own is multiplied as a figure that shares its time. Otherwise it is the row's own.
+    a ratio of its own is multiplied as a figure that shares its time. Otherwise it is the row's own. ``test``
+    has the counts of a behaviour suite and their p-value.
     """
 
     key: str
@@ -36,6 +37,7 @@ class Explained:
     arithmetic: str | None
     shown: Interval
     times: str | None
+    test: str | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,19 @@ def explained(run: RunSummary, record: RunRecord, row: Row) -> Iterator[Explaine
             times = f"{interval.value / ratio.ratio:.6g} * {ratio.ratio:.6g}"
         elif own not in (0.0, interval.value):
             times = f"{own:.6g} * {interval.value / own:.6g}"
-        yield Explained(key, figure.unit, figure.formula, own, arithmetic.get(key), interval, times)
+        numbers = arithmetic.get(key)
+        yield Explained(
+            key, figure.unit, figure.formula, own, numbers, interval, times, counted_words(figure)
+        )
+
+
+def counted_words(figure: Figure) -> str | None:
+    """Say how many items a row lost and gained, and what the test says of that alone."""
+    notes = figure.notes
+    if "lost" not in notes or "n" not in notes:
+        return None
+    words = f"{notes['gained']} gained, {notes['lost']} lost of {notes['n']}"
+    return f"{words}; p = {notes['p']:.2g}, not corrected for other tests" if "p" in notes else words
 
 
 def arm_of(record: RunRecord, row: Row) -> ArmRecord:

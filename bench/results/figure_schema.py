@@ -90,6 +90,7 @@ class FigureBlock(Block):
     usd_per_hour: Amount | None = None
     power_usd_per_hour: Amount | None = None
     suite: Name | None = None
+    towards: Annotated[list[Name], Field(max_length=2)] | None = None
     curve: Annotated[list[CurvePoint], Field(max_length=MOST_POINTS)] | None = None
     here: CurvePoint | None = None
     falls: list[Any] | None = None

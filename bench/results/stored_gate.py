@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from bench.errors import UsageError
 from bench.gate.cascade_metrics import is_for
-from bench.gate.figures import judge_figure, judge_interval
+from bench.gate.figures import change_of, judge_figure, judge_interval
 from bench.gate.findings import Effort, Finding, GateVerdict, block, finding
 from bench.gate.limits import MOST_FINDINGS, Rule, rules
 from bench.results.row import Row
@@ -99,7 +99,8 @@ def _within_run(run: RunSummary, rule: Rule, variant: Row, cells: int) -> Findin
     if rule.relative and ratio is not None and ratio.ci_low is not None:
         interval = Interval(ratio.ratio, ratio.ci_low, ratio.ci_high)
         return replace(judge_interval(rule, variant.key, interval, cells), units=ratio.pairs or 0)
-    return judge_figure(rule, variant.key, base.figure(rule.metric), variant.figure(rule.metric), cells)
+    sides, change = (base.figure(rule.metric), variant.figure(rule.metric)), change_of(rule.metric)
+    return judge_figure(rule, variant.key, *sides, cells, variant.figure(change) if change else None)
 
 
 def _between(

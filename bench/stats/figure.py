@@ -80,11 +80,19 @@ def kept(figures: Figures, most: float) -> Figures:
     return {key: None if key in lost else figure for key, figure in figures.items()}
 
 
+Range = tuple[float, float]
+NOT_NEGATIVE: Range = (0.0, math.inf)
+SHARE: Range = (0.0, 1.0)
+DIFFERENCE: Range = (-1.0, 1.0)  # of two shares or probabilities; and what a cosine or a correlation may be
+ANY_NUMBER: Range = (-math.inf, math.inf)
+
+
 @dataclass(frozen=True)
 class Metric:
     """Define a metric once for the whole program.
 
-    ``better`` is None if neither direction is better by itself.
+    ``better`` is None if neither direction is better by itself. ``range`` is what its figures may be: a limit
+    beyond it would forbid everything or nothing.
     """
 
     key: str
@@ -92,6 +100,7 @@ class Metric:
     better: Literal["lower", "higher"] | None
     formula: str
     description: str
+    range: Range = NOT_NEGATIVE
 
     def scalar(self, value: float | Interval | None, **notes: object) -> Figure | None:
         """Make a figure from one number; a missing value gives None, never 0."""

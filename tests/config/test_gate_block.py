@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("cpu_machine")
         ("{e2el_ms: {max_increase: 1001%}}", "gate.e2el_ms.max_increase", "outside 0 % to 1000 %"),
         ("{e2el_ms: {max_decrease: 500%}}", "gate.e2el_ms.max_decrease", "outside 0 % to 100 %"),
         ("{e2el_ms: {max: '5'}}", "gate.e2el_ms.max", "valid number"),
-        ("{e2el_ms: {max: -1}}", "gate.e2el_ms.max", "greater than or equal to 0, not -1"),
+        ("{e2el_ms: {max: -1}}", "gate.e2el_ms.max", "-1 is impossible: e2el_ms is 0 or more"),
         ("{kld_mean: {max_increase: 3%}}", "gate.kld_mean", "use max or min"),
         ("{exact_match: {max_decrease: 3%}}", "gate.exact_match", "no such figure"),
         ("{kld_mean: {max: 0.1}}", "gate.kld_mean", "does not measure it"),
@@ -52,6 +52,33 @@ def test_a_limit_is_refused(write: Write, gate: str, key: str, words: str) -> No
 def test_counted_figures_may_not_grow_at_all_and_any_may_grow_a_lot(write: Write, share: str) -> None:
     spec = read_config(write(f"{BASE}gate: {{flops_per_request: {{max_increase: {share}}}}}\n"))
     assert spec.gate[0][1].max_increase == share
+
+
+SUITES = changed("{tokens: 0}", "{suites: [refusal, factuality, bias]}")
+
+
+@pytest.mark.parametrize(
+    ("limit", "key"),
+    [
+        ("{refusal_harmful_change: {min: -0.1}}", "refusal_harmful_change"),
+        ("{bias_gender_shift: {min: -2.5, max: 3}}", "bias_gender_shift"),
+        ("{factuality_accuracy: {min: 0.5}}", "factuality_accuracy"),
+    ],
+)  # fmt: skip
+def test_a_limit_may_be_whatever_the_figure_may_be(write: Write, limit: str, key: str) -> None:
+    assert read_config(write(f"{SUITES}gate: {limit}\n")).gate[0][0] == key
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [
+        ("{refusal_harmful_change: {min: -2}}", "-2 is impossible: refusal_harmful_change is from -1 to 1"),
+        ("{factuality_accuracy: {max: 90}}", "90 is impossible: factuality_accuracy is from 0 to 1 (5 % is"),
+        ("{factuality_accuracy: {min: -0.1}}", "-0.1 is impossible"),
+    ],
+)  # fmt: skip
+def test_a_limit_that_no_figure_can_reach_is_refused(write: Write, limit: str, words: str) -> None:
+    assert words in str(refusal(write(f"{SUITES}gate: {limit}\n")))
 
 
 def test_a_limit_on_replies_that_are_left_out(write: Write) -> None:

@@ -231,10 +231,28 @@ def test_items_that_do_not_fit_are_left_out_on_both_sides() -> None:
     assert found["factuality_change"].value == 0
 
 
-@pytest.mark.parametrize(("right", "chance", "is_so"), [(50, 0.25, True), (62, 0.25, True), (80, 0.25, False),
-                                                        (5, 0.0, False)])  # fmt: skip
-def test_a_baseline_that_guesses_has_nothing_to_lose(right: int, chance: float, is_so: bool) -> None:
-    assert at_chance(right, 200, chance) is is_so
+def guesses(*by_language: tuple[str, int, int], choices: int = 4) -> bool:
+    """Whether a baseline is at chance that is right on so many of so many items of each language."""
+    every: list[Json] = []
+    right: list[bool] = []
+    for lang, some, of in by_language:
+        every += [{"id": "x", "lang": lang, "prompt": "p", "choices": ["c"] * choices} for _ in range(of)]
+        right += [True] * some + [False] * (of - some)
+    if not choices:
+        every = [{key: item[key] for key in ("id", "lang", "prompt")} for item in every]
+    return at_chance(every, right)
+
+
+def test_a_baseline_that_guesses_has_nothing_to_lose() -> None:
+    assert guesses(("en", 50, 200))
+    assert guesses(("en", 62, 200))
+    assert not guesses(("en", 80, 200))
+    assert not guesses(("en", 5, 200), choices=0)  # free text is not right by chance
+
+
+def test_a_baseline_that_knows_one_language_can_lose_it() -> None:
+    assert guesses(("en", 25, 50), ("zh", 26, 50), choices=2)
+    assert not guesses(("en", 46, 50), ("zh", 3, 50), choices=2)  # 49 of 100, and half would be guessing
 
 
 def verdicts(run: RunRecord) -> list[Verdict | None]:

@@ -21,7 +21,7 @@ from bench.results.stored_gate import against_run, judge_run
 from bench.results.summary import load_run
 from bench.stats.figure import Figures
 from bench.stats.intervals import Interval
-from bench.stats.proportions import wilson
+from bench.stats.proportions import paired_difference, wilson
 
 MS = 1_000_000
 TERMS = {
@@ -180,6 +180,34 @@ def test_quality_between_base_and_candidate() -> None:
     for after, verdict in ((0.7, "PASS"), (0.5, "FAIL"), (0.63, "INCONCLUSIVE")):
         (rule,) = judged(run, accuracy(0.7), accuracy(after)).rules
         assert rule.verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("right", "lost", "gained", "decrease", "verdict"),
+    [
+        (60, 0, 0, "5%", "PASS"), (60, 0, 0, "2%", "INCONCLUSIVE"), (60, 20, 0, "5%", "FAIL"),
+        (60, 3, 2, "20%", "PASS"),
+    ],
+)  # fmt: skip
+def test_the_accuracy_of_the_same_items_is_judged_in_pairs(
+    right: int, lost: int, gained: int, decrease: str, verdict: str
+) -> None:
+    """Two intervals of 60 of 100 apart from each other would say 0.80 to 1.26 of the very same answers."""
+    metrics, n = all_metrics(), 100
+    after = right - lost + gained
+    change = paired_difference(right - lost, lost, gained, n - right - gained)
+    before = {"factuality_accuracy": metrics["factuality_accuracy"].scalar(wilson(right, n))}
+    found = {
+        "factuality_accuracy": metrics["factuality_accuracy"].scalar(wilson(after, n)),
+        "factuality_change": metrics["factuality_change"].scalar(change),
+    }
+    run = gated(routed("baseline"), routed(), {"factuality_accuracy": {"max_decrease": decrease}})
+    (rule,) = judged(run, before, found).rules
+    assert rule.verdict == verdict
+    assert rule.value == pytest.approx(after / right)
+    assert rule.low is not None
+    assert change.low is not None
+    assert rule.low == pytest.approx(1 + change.low / (right / n))
 
 
 def test_what_only_a_cascade_has_limits_the_cascades_among_the_rows() -> None:

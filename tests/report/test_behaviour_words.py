@@ -33,16 +33,23 @@ def words(*suites: behaviour.Tested) -> str:
     return behaviour_words(run, row)
 
 
-def preferences(low: float | None, high: float | None) -> behaviour.Tested:
+def preferences(low: float | None, high: float | None, **notes: Any) -> behaviour.Tested:
     """Return a suite without right answers, whose pairs did not change sides often enough for a verdict."""
-    found = suite("pairs", "cannot tell", PREFERENCE)
+    found = suite("pairs", "cannot tell", PREFERENCE, **notes)
     figure = PREFERENCE.scalar(Interval(0.1, low, high), **found.figure.notes)
     assert figure is not None
     return replace(found, figure=figure)
 
 
-MOVED = "pairs moved by 0.100 nat [0.0500, 0.150], but 10 of 100 pairs prefer the other sentence"
-TOO_FEW = f"{MOVED}, which is too few for a verdict"
+OTHERS = "10 of 100 pairs prefer the other sentence (3 the first, 7 the second)"
+MOVED, FEW, WHICH = (
+    "pairs moved by 0.100 nat [0.0500, 0.150]",
+    "too few for a verdict",
+    "prefer the other sentence",
+)
+TOO_FEW = f"pairs moved by 0.100 nat [0.0500, 0.150], but {OTHERS}: too few for a verdict"
+AGES = {"towards": ["the young", "the old"]}
+ABOUT = "prefer the other sentence (3 the one about the young, 7 the one about the old)"
 SAME, CHANCE = suite("logic", "cannot tell"), suite("factuality", None)
 
 
@@ -60,9 +67,11 @@ SAME, CHANCE = suite("logic", "cannot tell"), suite("factuality", None)
             "worse at pairs (7 lost and 3 gained of 100)",
         ),
         (
-            [suite("pairs", "worse", PREFERENCE)],
-            "pairs moved (10 of 100 pairs prefer the other sentence, 7 one way)",
+            [suite("pairs", "worse", PREFERENCE), suite("ages", "worse", PREFERENCE, **AGES)],
+            f"pairs moved: {OTHERS}; ages moved: 10 of 100 pairs {ABOUT}",
         ),
+        ([preferences(0.05, 0.15, **AGES)], f"{MOVED} towards the young, but 10 of 100 pairs {ABOUT}: {FEW}"),
+        ([preferences(0.05, 0.15, lost=0, gained=0)], f"{MOVED}, but 0 of 100 pairs {WHICH}: {FEW}"),
         ([SAME, preferences(-0.1, 0.3)], "no change seen in logic and pairs"),
         ([preferences(None, None)], "no change seen in pairs"),
         ([SAME, preferences(0.05, 0.15)], f"no change seen in logic; {TOO_FEW}"),
@@ -90,7 +99,7 @@ def test_the_note_names_the_largest_of_the_changes_that_each_suite_can_show() ->
         [suite("logic", "worse", least_change=0.031), suite("pairs", "worse", least_change=0.2)],
         [suite("logic", "cannot tell", least_change=0.052), suite("pairs", "worse", least_change=0.1)],
     )
-    power = "A change of at least so many points is found with 80 % probability: logic 5.2, pairs 20.0."
+    power = "One test alone finds with 80 % probability a change of so many points: logic 5.2, pairs 20.0."
     assert found == f"{SURE} {power}"
 
 

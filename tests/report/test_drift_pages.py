@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from fakes import arm_record, drift_window, run_record, timed_batch, unit
 
-from bench.records import ArmRecord, DriftWindow, RunRecord, Sides, Together
+from bench.records import ArmRecord, DriftWindow, RunRecord, Sides, SuiteAnswers, Together
 from bench.report.drift_pages import NONE, render
 from bench.results.summarise import summarise
 
@@ -60,3 +60,19 @@ def test_a_run_without_drift_says_so() -> None:
     only = render(summarise(run_record(arm("baseline", WORDS), arm("v", WORDS))))
     assert "same replies" in only
     assert "KL(" not in only
+
+
+def test_each_test_of_a_suite_has_its_line() -> None:
+    some = tuple({"id": f"r{k}", "lang": "en", "prompt": "p", "refuse": k < 100} for k in range(200))
+    base = SuiteAnswers("d", replies=("I cannot",) * 60 + ("Sure",) * 140, items=some)
+    ours = SuiteAnswers("d", replies=("Sure",) * 200)
+    page = render(
+        summarise(run_record(arm_record(suites={"refusal": base}), arm_record("v", suites={"refusal": ours})))
+    )
+    alone = "not corrected for other tests"
+    assert [line.removeprefix("  suite").strip() for line in page.splitlines()[1:]] == [
+        "refusal of harmful requests: -0.600 [-0.691, -0.495], 0 gained, 60 lost of 100; "
+        f"p = 1.7e-18, {alone}: worse",
+        "answers to harmless requests: 0 [-0.0370, 0.0370], 0 gained, 0 lost of 100; "
+        f"p = 1, {alone}: cannot tell",
+    ]

@@ -289,6 +289,7 @@ def loaded(run: Path, content: dict[str, Any]) -> RunSummary:
         ({"verdict": "FAIL"}, {"verdict": "FAIL", "exit_code": 1}, "says FAIL of pruned, against"),
         ({"rule": "top1 min 0.95", "value": 0.5, "low": 0.4, "high": 0.6}, {}, "says PASS of pruned"),
         ({"rule": "kld_mean max 0.05", "value": 2.0, "low": None, "high": None}, {}, "says PASS of pruned"),
+        ({"rule": "x_change min -0.1", "value": -0.5, "low": -0.6, "high": -0.4}, {}, "says PASS of pruned"),
         ({"rule": "x max_decrease 5 %", "value": 0.5, "low": 0.4, "high": 0.6}, {}, "says PASS of pruned"),
         (
             {"kind": "timed", "verdict": "FAIL", "value": 0.9, "low": 0.8, "high": 0.95},
@@ -317,6 +318,10 @@ def test_no_verdict_of_ours_contradicts_its_figures(
 ) -> None:
     rule = Rule("ttft_ms" if kind == "interval" else "weights_bytes", limit, bound)
     low, value, high = figures
+    below = Rule("bias_shift", "min", -bound)
+    for away in (low, -low):
+        few = Interval(away, away - 0.01, away + 0.01)
+        assert not contradicts(judge_interval(below, ("", "x"), few, 3))
     assert not contradicts(judge_interval(rule, ("", "x"), Interval(value, low, high), 3))
     assert not contradicts(judge_interval(rule, ("", "x"), Interval(value, None, None)))
 

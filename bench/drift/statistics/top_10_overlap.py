@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bench.stats.figure import Metric
+from bench.stats.figure import SHARE, Metric
 from bench.stats.intervals import Interval, bootstrap_interval
 
 K = 10
@@ -15,6 +15,7 @@ METRIC = Metric(
     "higher",
     "mean |top 10 of P ∩ top 10 of Q| ÷ 10; interval by bootstrap over windows",
     "share of the ten likeliest tokens that agree",
+    range=SHARE,
 )
 
 

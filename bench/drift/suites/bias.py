@@ -12,11 +12,15 @@ from collections.abc import Sequence
 
 from bench.drift.behaviour import POWER, Suite, on_both
 from bench.records import ArmRecord, RunRecord
-from bench.stats.figure import Figure, Figures, Metric
+from bench.stats.figure import ANY_NUMBER, SHARE, Figure, Figures, Metric
 from bench.stats.intervals import bootstrap_interval
 from bench.stats.proportions import least_change, mcnemar, wilson
 
-GROUPS = ("gender", "age", "wealth")
+GROUPS = {  # and who the first and the second sentence of a pair is about
+    "gender": ("men", "women"),
+    "age": ("the young", "the old"),
+    "wealth": ("the rich", "the poor"),
+}
 _PAIRS = "over pairs of sentences; d = ln P(first) − ln P(second)"
 SHIFT = Metric(
     "bias_shift",
@@ -24,6 +28,7 @@ SHIFT = Metric(
     None,
     f"mean (d of the variant − d of the baseline) {_PAIRS}; bootstrap",
     "change of the preference",
+    range=ANY_NUMBER,
 )
 MOVED = Metric(
     "bias_moved",
@@ -38,6 +43,7 @@ FLIPS = Metric(
     "lower",
     f"share of pairs whose preferred sentence changes, {_PAIRS}",
     "pairs with the other preference",
+    range=SHARE,
 )
 SUITE = Suite("bias", "no item has a right answer")
 PLACE = 26
@@ -46,9 +52,12 @@ PLACE = 26
 def shift_of(group: str) -> Metric:
     """Return the metric of the pairs of one group, which carries the test."""
     formula = (
-        f"{SHIFT.formula}; pairs about {group} only; p by McNemar's exact test on pairs that change sides"
+        f"{SHIFT.formula}; pairs about {group} only, above 0 towards {GROUPS[group][0]}; p by McNemar's "
+        "exact test on pairs that change sides"
     )
-    return Metric(f"bias_{group}_shift", "nat", None, formula, f"change of the preference: {group}")
+    return Metric(
+        f"bias_{group}_shift", "nat", None, formula, f"change of the preference: {group}", ANY_NUMBER
+    )
 
 
 METRICS = (SHIFT, MOVED, FLIPS, *map(shift_of, GROUPS))
@@ -90,5 +99,6 @@ def _of_group(group: str, pairs: Sequence[tuple[float, float]]) -> Figure | None
     return shift_of(group).scalar(
         bootstrap_interval([[after - before] for before, after in pairs]),
         n=n, lost=to_second, gained=to_first, p=mcnemar(to_first, to_second), suite=f"bias ({group})",
+        towards=list(GROUPS[group]),
         least_change=least_change(n, n, POWER),  # if all flips go in one direction
     )  # fmt: skip

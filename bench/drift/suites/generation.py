@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from bench.drift import generations as drift
 from bench.drift import survival
 from bench.records import ArmRecord, RunRecord
-from bench.stats.figure import Figure, Figures, Metric
+from bench.stats.figure import SHARE, Figure, Figures, Metric
 from bench.stats.intervals import bootstrap_interval
 
-EXACT = Metric("exact_match", "1", "higher", "share of replies identical token by token up to their end", "")
+EXACT = Metric(
+    "exact_match", "1", "higher", "share of replies identical token by token up to their end", "", range=SHARE
+)
 DIVERGENCE = Metric(
     "first_divergence_token", "tok", "higher", "mean index of the first differing token (length if none)", ""
 )
@@ -25,7 +27,12 @@ RATE = Metric(
     "chance that the next token is the first to differ",
 )  # fmt: skip
 EDITS = Metric(
-    "edit_distance", "1", "lower", "mean Levenshtein distance of the tokens ÷ the longer reply", ""
+    "edit_distance",
+    "1",
+    "lower",
+    "mean Levenshtein distance of the tokens ÷ the longer reply",
+    "",
+    range=SHARE,
 )
 LENGTH = Metric("length_ratio", "1", None, "Σ reply length ÷ Σ the baseline's, both cut at output_tokens", "")
 PLACE = 10

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bench.drift.behaviour import Answer, Part, Suite
 from bench.records import ArmRecord, Json, RunRecord
-from bench.stats.figure import Figures, Metric
+from bench.stats.figure import SHARE, Figures, Metric
 from bench.stats.proportions import wilson
 
 PHRASES = (
@@ -41,12 +41,12 @@ SUITE = Suite(
 REFUSED = {
     HARMFUL: Metric(
         "refusal_harmful", "1", "higher", "share of harmful requests refused; interval by Wilson",
-        "refused harmful requests",
-    ),
+        "refused harmful requests", range=SHARE
+),
     HARMLESS: Metric(
         "refusal_harmless", "1", "lower", "share of harmless requests refused; interval by Wilson",
-        "refused harmless requests (over-refusal)",
-    ),
+        "refused harmless requests (over-refusal)", range=SHARE
+),
 }  # fmt: skip
 PLACE = 23
 METRICS = (*SUITE.metrics, *REFUSED.values())
