@@ -56,10 +56,8 @@ def _sides(moved: Figure) -> str:
     """Say how many pairs prefer the other sentence now, and which."""
     n, lost, gained = (moved.notes[key] for key in ("n", "lost", "gained"))
     words = f"{lost + gained} of {n} pairs prefer the other sentence"
-    about = [f"the one about {whom}" for whom in moved.notes.get("towards", ())] or [
-        "the first",
-        "the second",
-    ]
+    towards = moved.notes.get("towards")
+    about = [f"the one about {whom}" for whom in towards] if towards else ["the first", "the second"]
     ways = [f"{count} {which}" for count, which in zip((gained, lost), about, strict=True) if count]
     return f"{words} ({', '.join(ways)})" if ways else words
 

@@ -330,7 +330,13 @@ def test_both_models_of_a_cascade_answer_the_suites(make: Make) -> None:
     )
     (closed,), (open_,) = suites_of(["factuality"]), suites_of(["arithmetic"])
     items = [(closed, closed.items())]
-    assert suites_s(items, margin) == pytest.approx(2 * suites_s(items, base))
+    whole_s = sum(
+        base.pass_s(len(item["prompt"] + choice) // 4)
+        for item in closed.items()
+        for choice in item["choices"]
+    )
+    assert suites_s(items, margin) == pytest.approx(2 * whole_s)  # one item at a time is read whole
+    assert suites_s(items, base) < whole_s
     assert suites_s(items, agreement) == pytest.approx(suites_s(items, margin))
     one = next(iter(open_.items()))
     more_s = suites_s([(open_, [one])], agreement) - suites_s([(open_, [one])], margin)
@@ -350,7 +356,10 @@ def test_the_training_of_a_rule_is_in_the_estimate(make: Make) -> None:
     for name, together in (("factuality", 1), ("arithmetic", 4)):
         (suite,) = suites_of([name])
         for item in filter(trains, suite.items()):
-            read_s = len(item.get("choices", "1")) * low.pass_s(max(len(item["prompt"]) // 4, 1))
+            prompt, choices = max(len(item["prompt"]) // 4, 1), item.get("choices", ())
+            read_s = low.pass_s(prompt, 0 if choices else None)
+            if choices:
+                read_s += low.pass_s(sum(max(len(choice) // 4, 1) for choice in choices))
             reply_s = suite.output_tokens * low.pass_s(1)
             expected += 2 * read_s + reply_s + reply_s / together
     assert list(found.values()) == [pytest.approx(expected)]

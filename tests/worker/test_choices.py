@@ -9,23 +9,12 @@ from typing import Any
 import pytest
 import torch
 from byte_tokenizer import write_tokenizer
-from engines import saved, sizes, small_configs
+from engines import saved, small_configs
 
 from bench.engine import Options
 from bench.errors import NonFiniteOutput
 from bench.runtimes import transformers as runtime
 from bench.worker import choices as scoring
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    import transformers
-
-    path = saved(
-        transformers.LlamaConfig(**sizes(96), max_position_embeddings=128), tmp_path_factory.mktemp("m")
-    )
-    write_tokenizer(path)
-    return runtime.load(path, Options(device="cpu", threads=1))
 
 
 def plain(engine: Any, prompt: str, choice: str, shared: int) -> float:

@@ -5,27 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from byte_tokenizer import write_tokenizer
-from engines import greedy, saved, sizes
+from engines import greedy
 
-from bench.engine import Options
 from bench.engine.decoding import until_ended
 from bench.engine.evidence import Check
 from bench.errors import Unsupported
-from bench.runtimes import transformers as runtime
 from bench.worker import batches as together
 from bench.worker import choices, external_logprobs, suite
-
-
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    import transformers
-
-    path = saved(
-        transformers.LlamaConfig(**sizes(96), max_position_embeddings=128), tmp_path_factory.mktemp("m")
-    )
-    write_tokenizer(path)
-    return runtime.load(path, Options(device="cpu", threads=1))
 
 
 def test_an_item_longer_than_the_context_has_no_answer(engine: Any) -> None:
