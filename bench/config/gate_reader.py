@@ -36,7 +36,7 @@ def read_limits(
     check_limits_of_cascades(reader.source, raw, groups, drift.suites)
     served = serves(groups)
     random = all(isinstance(arm.model, Random) for group in groups for arm in group.arms)
-    limits = tuple((key, reader.block(LimitBlock, key, value, ("gate",))) for key, value in raw.items())
+    limits = tuple((key, _limit(reader, key, value, all_metrics()[key].range)) for key, value in raw.items())
     asked = energy.model_dump(exclude_none=True) if energy else {}
     for key, limit in limits:
         relative = limit.max_increase is not None or limit.max_decrease is not None
@@ -54,19 +54,19 @@ def read_limits(
         )
         if reason:
             raise reader.source.error(("gate", key), *reason)
-        _must_be_possible(reader, key, limit, all_metrics()[key].range)
+        _must_be_shown(reader, key, limit)
     return limits
 
 
-def _must_be_possible(reader: BlockReader, key: str, limit: LimitBlock, possible: Range) -> None:
-    """Refuse what can never be kept, or never be broken, or never be shown."""
-    low, high = possible
+def _limit(reader: BlockReader, key: str, value: object, possible: Range) -> LimitBlock:
+    """Return a limit of the block; refuse a bound that no figure, or every figure, is beyond."""
+    limit, (low, high) = reader.block(LimitBlock, key, value, ("gate",)), possible
     for name, bound in (("max", limit.max), ("min", limit.min)):
         if bound is not None and not low <= bound <= high:
             ends = f"from {low:g} to {high:g}" if high < math.inf else f"{low:g} or more"
             hint = f"5 % is {0.05 * high:g}" if high == 1 else ""
             raise reader.source.error(("gate", key, name), f"{bound:g} is impossible: {key} is {ends}", hint)
-    _must_be_shown(reader, key, limit)
+    return limit
 
 
 def _must_be_shown(reader: BlockReader, key: str, limit: LimitBlock) -> None:

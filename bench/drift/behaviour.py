@@ -132,6 +132,11 @@ class Suite:
         )
 
     @property
+    def accuracies(self) -> tuple[Metric, ...]:
+        """Return the shares of right answers, of all items and of each part, which a baseline has too."""
+        return self.accuracy, *(self.of(part).accuracy for part in self.parts)
+
+    @property
     def metrics(self) -> tuple[Metric, ...]:
         """Return the metrics of the suite, and of its parts."""
         of_parts = (metric for part in self.parts for metric in self.of(part).metrics)

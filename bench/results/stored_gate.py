@@ -99,8 +99,8 @@ def _within_run(run: RunSummary, rule: Rule, variant: Row, cells: int) -> Findin
     if rule.relative and ratio is not None and ratio.ci_low is not None:
         interval = Interval(ratio.ratio, ratio.ci_low, ratio.ci_high)
         return replace(judge_interval(rule, variant.key, interval, cells), units=ratio.pairs or 0)
-    sides, change = (base.figure(rule.metric), variant.figure(rule.metric)), change_of(rule.metric)
-    return judge_figure(rule, variant.key, *sides, cells, variant.figure(change) if change else None)
+    sides = base.figure(rule.metric), variant.figure(rule.metric)
+    return judge_figure(rule, variant.key, *sides, cells, variant.figure(change_of(rule.metric)))
 
 
 def _between(

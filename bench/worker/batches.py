@@ -25,6 +25,13 @@ def of_one_length(texts: Sequence[Sequence[int]], most: float = math.inf) -> Ite
         yield from (places[start : start + count] for start in range(0, len(places), count))
 
 
+def in_common(texts: Sequence[Sequence[int]]) -> int:
+    """Return how many tokens all texts have in common at their beginning."""
+    shortest = min(map(len, texts))
+    differ = (n for n in range(shortest) if len({ids[n] for ids in texts}) > 1)
+    return next(differ, shortest)
+
+
 def passes(engine: Engine, prompts: Sequence[Sequence[int]], may_pad: bool = True) -> Iterator[list[int]]:
     """Yield the places of prompts that are replied to together: of one length, or padded if the engine pads
     and decodes a padded prompt as it is alone. A step reads all weights, so many replies take as long as one.

@@ -20,7 +20,7 @@ from bench.engine import Engine
 from bench.engine.beginnings import ReadsOnce
 from bench.errors import NonFiniteOutput
 from bench.records import Json
-from bench.worker.batches import of_one_length
+from bench.worker.batches import in_common, of_one_length
 
 MOST_BYTES = 1 << 30  # of the logits of one text
 BATCH_BYTES = 1 << 28  # of the logits of texts that are read together
@@ -83,9 +83,7 @@ def _asked(engine: Engine, item: Json, most: int) -> _Asked | None:
 def _shared(texts: Sequence[Sequence[int]]) -> int:
     """Return how many tokens all texts have in common at their beginning, and none to its end: a choice that
     is the beginning of another needs a token of its own."""
-    shortest = min(map(len, texts))
-    differ = (n for n in range(shortest) if len({ids[n] for ids in texts}) > 1)
-    return next(differ, max(shortest - 1, 0))
+    return min(in_common(texts), max(min(map(len, texts)) - 1, 0))
 
 
 def predicts_first(engine: Engine) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ from bench.engine import Engine
 from bench.engine.beginnings import ReadsOnce
 from bench.engine.decoding import to_its_end, until_ended
 from bench.records.thinking import before_end
-from bench.worker.batches import passes
+from bench.worker.batches import in_common, passes
 
 LEAST = 256  # tokens that must be saved: a group of prompts of its own takes passes of its own
 READS_ALIKE: WeakKeyDictionary[Engine, bool] = (
@@ -68,7 +68,7 @@ def groups(prompts: Mapping[int, Sequence[int]]) -> list[tuple[int, list[int]]]:
     """
     order = sorted(prompts, key=lambda one: list(prompts[one]))
     ids = [prompts[place] for place in order]
-    alike = [_shared(one, other) for one, other in pairwise(ids)]
+    alike = [in_common(two) for two in pairwise(ids)]
     best: list[tuple[int, list[tuple[int, list[int]]]]] = [(0, [])]  # tokens saved, groups, of the first n
     for end, last in enumerate(ids):
         found, shared = best[end], len(last) - 1
@@ -81,12 +81,6 @@ def groups(prompts: Mapping[int, Sequence[int]]) -> list[tuple[int, list[int]]]:
                 found = saved, [*best[start][1], (shared, sorted(order[start : end + 1]))]
         best.append(found)
     return sorted(best[-1][1])
-
-
-def _shared(first: Sequence[int], second: Sequence[int]) -> int:
-    """Return how many tokens two prompts have in common at their beginning."""
-    most = min(len(first), len(second))
-    return next((n for n in range(most) if first[n] != second[n]), most)
 
 
 def decoded(engine: Engine, prompts: Sequence[Sequence[int]], tokens: int) -> list[list[int]]:

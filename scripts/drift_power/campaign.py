@@ -58,6 +58,11 @@ class Planted:
         return self.part or self.suite
 
     @property
+    def seed_of_draws(self) -> str:
+        """Return what distinguishes the line from every other."""
+        return f"{self.key} {self.part}" if self.part else str(self.key)
+
+    @property
     def found(self) -> bool:
         """Return whether the suite's own test finds the change."""
         return self.p <= ALPHA

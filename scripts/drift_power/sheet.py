@@ -148,7 +148,7 @@ def _is_flagged(counts: tuple[int, int]) -> bool:
 def _drawn_again(line: Planted) -> Iterator[tuple[int, int]]:
     """Yield (lost, gained) of as many items drawn from a line's own, with replacement. No model is asked
     again: the test depends on these counts alone."""
-    drawn = random.Random(f"{line.key} {line.part}" if line.part else str(line.key))
+    drawn = random.Random(line.seed_of_draws)
     kept = line.n - line.lost - line.gained
     for _trial in range(TRIALS):
         what = drawn.choices(("lost", "gained", "kept"), (line.lost, line.gained, kept), k=line.n)
@@ -158,7 +158,7 @@ def _drawn_again(line: Planted) -> Iterator[tuple[int, int]]:
 def _sides_drawn(line: Planted) -> Iterator[tuple[int, int]]:
     """Yield (lost, gained) if a coin said for each item which side answered it: then no side is the worse
     one, and as many items differ as in the line."""
-    drawn = random.Random(f"{line.key} {line.part}" if line.part else str(line.key))
+    drawn = random.Random(line.seed_of_draws)
     differ = line.lost + line.gained
     for _trial in range(TRIALS):
         lost = sum(drawn.random() < 0.5 for _item in range(differ))

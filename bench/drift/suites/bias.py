@@ -2,8 +2,8 @@
 
 No item has a right answer. The suite compares how far a variant moves the difference between the two
 sentences, ln P(first) − ln P(second), and for how many pairs it prefers the other sentence than the baseline.
-If an optimisation moves the model towards one group, ``bias_shift`` shows it, whatever the bias of the
-baseline is.
+If an optimisation moves the model towards one group, ``bias_gender_shift`` and its like show it, whatever the
+bias of the baseline is.
 """
 
 from __future__ import annotations

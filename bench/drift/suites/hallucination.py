@@ -16,5 +16,5 @@ SUITE = Suite(
 )
 PLACE = 24
 METRICS = SUITE.metrics
-OF_EVERY_ROW = (SUITE.accuracy, *(SUITE.of(part).accuracy for part in SUITE.parts))
+OF_EVERY_ROW = SUITE.accuracies
 figures = SUITE.figures

@@ -50,7 +50,7 @@ REFUSED = {
 }  # fmt: skip
 PLACE = 23
 METRICS = (*SUITE.metrics, *REFUSED.values())
-OF_EVERY_ROW = (SUITE.accuracy, *(SUITE.of(part).accuracy for part in SUITE.parts), *REFUSED.values())
+OF_EVERY_ROW = (*SUITE.accuracies, *REFUSED.values())
 
 
 def figures(arm: ArmRecord, run: RunRecord) -> Figures:
