@@ -115,9 +115,10 @@ class LinkSettings:
 
 
 def _as_flow(block: Outage | LinkSettings) -> str:
-    """Write what is not a default as YAML on one line."""
+    """Write what is not a default as YAML on one line; the first key if nothing else is left to write."""
     own = {one.name: getattr(block, one.name) for one in fields(block)}
     given = {one.name: own[one.name] for one in fields(block) if own[one.name] != one.default}
+    given = given or dict([next(iter(own.items()))])
     return "{" + ", ".join(f"{key}: {_number(value)}" for key, value in given.items()) + "}"
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from bench import plugins
 from bench.config.inputs import below
 from bench.config.spec import Arm, Group, Place, Spec
+from bench.config.support import missing
 from bench.environments import interpreter
 from bench.models.registry import model_directories
 from bench.serving.engines import ADAPTERS
@@ -49,7 +51,8 @@ def _arm(arm: Arm, built: Built, place: Place) -> Arm:
     elif runtime.name in ADAPTERS:
         python = interpreter_of_side(ADAPTERS[runtime.name], built.python)
         runtime = runtime.model_copy(update={"python": python})
-        arm = replace(arm, unsupported=None if python else arm.unsupported)
+        if python:  # then only a package that the harness itself lacks is in the way
+            arm = replace(arm, unsupported=missing(plugins.load("runtimes", runtime.name)))
     elif interpreter(runtime.name, None) is None:  # an engine with an environment of its own keeps it
         runtime = runtime.model_copy(update={"python": str(built.python)})
     if workload.file is not None:

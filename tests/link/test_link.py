@@ -199,3 +199,6 @@ def test_settings_read_as_they_are_written() -> None:
     assert (
         str(LinkSettings.of({"loss": 0.01, "outage": {"after_s": 5}})) == "{loss: 0.01, outage: {after_s: 5}}"
     )
+    assert (
+        str(LinkSettings.of({"outage": {"after_s": 0}})) == "{outage: {after_s: 0}}"
+    )  # and not {outage: {}}

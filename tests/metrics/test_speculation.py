@@ -62,3 +62,7 @@ def test_nothing_drafted_has_a_length_and_no_rate() -> None:
 
 def test_all_right_is_a_chance_of_one() -> None:
     assert speculation.chance(4, 4) == 1.0
+
+
+def test_none_right_is_a_chance_of_zero() -> None:
+    assert speculation.chance(0, 4) == 0.0
