@@ -13,8 +13,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -28,6 +26,7 @@ from bench.formatting import MIB, one_line
 from bench.measure.worker_environment import package_places, worker_environment
 from bench.models.child import OUR_PACKAGE, Limits, last_words, run_child
 from bench.records import Json
+from bench.store.scratch_directory import scratch_directory
 from bench.store.suite_blocks import MOST_TASKS
 
 LIMITS = Limits(seconds=1800, memory_bytes=16 << 30)
@@ -187,12 +186,12 @@ def items_of(evaluated: Evaluated) -> tuple[Json, ...]:
 
 def _run(asked: LmEvalBlock, answers: Answers | None, pause: Pause) -> Evaluated:
     """Run one pass. Raises UsageError for a task that is refused, BenchError if lm-eval fails."""
-    with TemporaryDirectory(prefix="bench-lm-eval-") as place:
-        given, out = Path(place) / "in.json", Path(place) / "out.json"
-        given.write_text(json.dumps({**_told(asked, place), "answers": answers}), encoding="utf-8")
+    with scratch_directory("lm-eval") as place:
+        given, out = place / "in.json", place / "out.json"
+        given.write_text(json.dumps({**_told(asked, str(place)), "answers": answers}), encoding="utf-8")
         command = ["-m", "bench.measure.lm_eval_child", str(given), str(out)]
         try:
-            code, said = run_child(command, _environment(place), pause, LIMITS)
+            code, said = run_child(command, _environment(str(place)), pause, LIMITS)
         except InterruptedRun:
             raise
         except BenchError as bad:

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
-from pathlib import Path
 
 from bench.models.disk_cache import cache_root
-from bench.store.directories import delete
+from bench.store.scratch_directory import ScratchDirectory
 
 
 class Scratch:
@@ -21,14 +19,14 @@ class Scratch:
 
     def __init__(self, directory: str | None) -> None:
         self._directory = directory
-        self._home: tempfile.TemporaryDirectory[str] | None = None
+        self._home: ScratchDirectory | None = None
 
     def make(self) -> dict[str, str]:
         """Make the directories, and return the variables that tell the process of them."""
         if self._directory is None:
             return {}
-        self._home = tempfile.TemporaryDirectory(prefix="bench-side-", ignore_cleanup_errors=True)
-        places = {"TMPDIR": Path(self._home.name, "tmp"), "XDG_CACHE_HOME": Path(self._home.name, "cache")}
+        self._home = ScratchDirectory("side")
+        places = {"TMPDIR": self._home.path / "tmp", "XDG_CACHE_HOME": self._home.path / "cache"}
         for place in places.values():
             place.mkdir()
         side = hashlib.sha256(os.fsencode(self._directory)).hexdigest()[:16]
@@ -41,8 +39,8 @@ class Scratch:
     def remove(self) -> None:
         """Delete them with all that the process has left there."""
         if self._home is not None:
-            delete(Path(self._home.name))
-            self._home.cleanup()
+            self._home.delete()
+            self._home = None
 
 
 def _downloaded() -> dict[str, str]:

@@ -12,7 +12,6 @@ import select
 import signal
 import subprocess
 import sys
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,7 +19,8 @@ from bench.bounded import KEPT_OF_A_LOG, open_regular
 from bench.machine.proc import ending_with_parent
 from bench.records.json_form import Json
 from bench.runs.directory import LOGS
-from bench.store.directories import delete, files_below
+from bench.store.directories import files_below
+from bench.store.scratch_directory import ScratchDirectory
 from bench.store.source import source_digest
 
 MOST_BYTES = 4 * 2**20  # of one file at a time
@@ -33,7 +33,8 @@ class NodeRun:
     """One ``bench run`` of one config on this machine, in a directory of its own."""
 
     def __init__(self) -> None:
-        self._place = Path(tempfile.mkdtemp(prefix="bench-piece-"))
+        self._scratch = ScratchDirectory("piece")
+        self._place = self._scratch.path
         self._child: subprocess.Popen[bytes] | None = None
         self._ended = -1
         self._sent: dict[Path, int] = {}
@@ -112,7 +113,7 @@ class NodeRun:
             self._child.wait()
             os.close(self._ended)
             self._child = None
-        delete(self._place)
+        self._scratch.delete()
 
     def _files(self) -> list[Path]:
         """Return the files of the run as far as there are any."""

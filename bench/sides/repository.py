@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from bench.models.disk_cache import cache_root
 from bench.sides import submodules
 from bench.sides.git import git, git_or_none, links, run
 from bench.store.directories import delete
+from bench.store.scratch_directory import scratch_directory
 
 WORKTREE = "worktree"  # how a user names the files as they are, instead of a commit
 _OF_CHECKOUTS = r"^(filter\..*|core\.(autocrlf|eol|symlinks|attributesfile))$"
@@ -164,8 +164,8 @@ class Repository:
         if head is None:
             raise UsageError(f"the repository at {self.root} has no commit yet")
         submodules.refuse_dirty(self.root)
-        with tempfile.TemporaryDirectory() as place:
-            index = {"GIT_INDEX_FILE": str(Path(place) / "index")}
+        with scratch_directory("index") as place:
+            index = {"GIT_INDEX_FILE": str(place / "index")}
             self._git("read-tree", "HEAD", **index)
             before = links(self.root, **index)
             left_out = [*self._without(leave_out), *self._without(cache_root())]

@@ -138,7 +138,7 @@ def test_another_harness_on_a_node_is_not_used(
         campaign.close()
     assert (found["d"].status, found["d"].machine) == ("not begun", "")
     assert "another version of the harness is installed on it" in found["d"].reason
-    assert list(scratch.glob("bench-piece-*")) == [], "the directory of an actor that measured nothing"
+    assert list(scratch.glob("bench-scratch-*")) == [], "the directory of an actor that measured nothing"
 
 
 def test_a_cluster_that_does_not_start_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
