@@ -15,7 +15,7 @@ from typing import Any
 
 from bench.bounded import is_file
 from bench.cli.tables import align, terminal_width
-from bench.errors import UsageError
+from bench.errors import Outcome, UsageError
 from bench.formatting import count, format_significant, one_line, row_title
 from bench.results.index import Index, one_by_one
 from bench.results.index_query import NOT_FINISHED, Wanted
@@ -95,7 +95,7 @@ def runs(directory: Path, wanted: Wanted, *, limit: int | None, as_json: bool, a
 def _table(directory: Path, index: Index, wanted: Wanted, limit: int | None) -> list[str]:
     shown = index.runs(replace(wanted, most=MOST_SHOWN if limit is None else limit))
     number, all_ = index.count(wanted), index.count(Wanted())
-    rows = [tuple(map(one_line, _cells(run, wanted))) for run in shown]
+    rows = [tuple(map(one_line, _cells(directory, run, wanted))) for run in shown]
     lines = align([TITLES, *rows], terminal_width()) if rows else []
     return [*lines, *([""] if lines else []), *_notes(directory, len(shown), number, all_)]
 
@@ -108,23 +108,37 @@ def _notes(directory: Path, shown: int, number: int, all_: int) -> Iterator[str]
         yield "$/1k tok and ratio: of the cheapest row that was measured; ratio: to its baseline"
 
 
-def _cells(run: IndexedRun, wanted: Wanted) -> tuple[str, ...]:
+def _cells(directory: Path, run: IndexedRun, wanted: Wanted) -> tuple[str, ...]:
     place = os.fsdecode(run.place)
     if run.status == UNREADABLE:
         return (place, "-", UNREADABLE, "-", "-", "-", "-", "-", run.why)
     row = cheapest(run, wanted.scheme)
-    failed = sum(each.status not in ("ok", "unsupported") for each in run.rows)
     return (
         place,
         run.started[:16].replace("T", " "),
-        run.verdict or (run.status if run.finished else NOT_FINISHED),
-        f"{len(run.rows)}" + (f", {failed} failed" if failed else ""),
+        run.verdict or (run.status if run.finished else _unfinished(directory / place)),
+        _rows(run),
         run.machine if len(run.machine) <= LONGEST_MACHINE else run.machine[: LONGEST_MACHINE - 1] + "…",
         run.models,
         format_significant(row.cost if row else None),
         "-" if row is None or row.ratio is None else f"{row.ratio:.3f}",
         _row_words(row) if row else "-",
     )
+
+
+def _unfinished(directory: Path) -> str:
+    from bench.store.run_lock import holder_of
+
+    return "in progress" if holder_of(directory) else NOT_FINISHED
+
+
+def _rows(run: IndexedRun) -> str:
+    """Return how many rows a run has, and how many of them have no figure because they failed, or because
+    they were not reached (yet)."""
+    open_ = sum(each.status == Outcome.INTERRUPTED for each in run.rows)
+    failed = sum(each.status not in (Outcome.OK, Outcome.UNSUPPORTED) for each in run.rows) - open_
+    parts = (f"{failed} failed" if failed else "", f"{open_} not measured" if open_ else "")
+    return ", ".join((f"{len(run.rows)}", *filter(None, parts)))
 
 
 def _row_words(row: IndexedRow) -> str:

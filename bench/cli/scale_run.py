@@ -49,13 +49,13 @@ def run_on(configs: Sequence[Path], options: ScaleOptions, *, quiet: bool) -> Ex
     reach = machines_named(options.on)
     budget = None if options.budget_s is None else Budget(options.budget_s)
     (number, shards), name = options.shard, configs[0].stem
-    pieces = pieces_of(configs, options.overrides, options.only)[number - 1 :: shards]
+    tell = (lambda _line: None) if quiet else _say
+    pieces = pieces_of(configs, options.overrides, options.only, tell)[number - 1 :: shards]
     if shards > 1:
         name = f"{name}-shard-{number}-{shards}"
     if not pieces:
         print(f"there are fewer groups than shards, so shard {number}/{shards} has none to measure")
         return ExitCode.OK
-    tell = (lambda _line: None) if quiet else _say
     done = complete(options.resume, pieces, tell) if options.resume else {}
     left = [piece for piece in pieces if piece.digest not in done]
     tell(f"{count(len(pieces), 'group')} of {count(len(configs), 'config')}, {len(done)} measured before")

@@ -18,7 +18,7 @@ from bench.store.journal_end import last_digest
 from bench.store.journal_place import journal_of
 from bench.store.replay import judging
 from bench.store.run_files import REST, RUN_JSON, SAMPLES
-from bench.store.run_lock import run_lock
+from bench.store.run_lock import holder_of, run_lock
 
 
 class LeftAlone(UsageError):
@@ -86,7 +86,8 @@ def _closed(directory: Path, before: datetime | None, of: Packable) -> tuple[Pat
     read = read_journal(path, {of.last})
     last = read.records[-1] if read.records else {}
     if read.notices or last.get("kind") != of.last or not os.path.lexists(directory / of.summary):
-        raise LeftAlone(of.unfinished)
+        holder = holder_of(directory)
+        raise LeftAlone(f"is not finished: {holder} is at it" if holder else of.unfinished)
     with judging(path):
         is_younger = before is not None and datetime.fromisoformat(str(last["at_utc"])) > before
     if is_younger:

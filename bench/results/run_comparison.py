@@ -216,10 +216,7 @@ def _changes(before: tuple[RunSummary, Row], after: tuple[RunSummary, Row]) -> I
 
 
 def heading(before: RunSummary, after: RunSummary) -> str:
-    """Return the lines above the table.
-
-    They name the two runs with their dates and how quiet their machines were, and rows that only one has.
-    """
+    """Return the lines above the table: the two runs, how quiet their machines were, rows of one alone."""
     lines = []
     for word, run in (("before", before), ("after", after)):
         when = str(run.started_utc).replace("T", " ").removesuffix("Z")
@@ -229,6 +226,8 @@ def heading(before: RunSummary, after: RunSummary) -> str:
         alone = [row.title for row in run.rows if row.key not in known]
         if alone:
             lines.append(f"not compared, because only the run {word} has it: {one_line(', '.join(alone))}")
+    if before.run_id == after.run_id:
+        lines.append("these are one and the same run, so nothing can differ")
     return "\n".join(lines)
 
 

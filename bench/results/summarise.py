@@ -29,6 +29,7 @@ STEP_PAIRS = (
     RatioDesign.SLICES,
     RatioDesign.ABBA,
 )  # designs of ratios from pairs of workers, not of servers
+NOT_FINISHED = "the run was not finished; continue it with --resume"
 NOT_A_FAILURE = (Outcome.OK, Outcome.UNSUPPORTED)
 
 
@@ -87,7 +88,7 @@ def _status(run: RunRecord) -> tuple[RunStatus, list[str]]:
     if nothing_differs(run):
         return RunStatus.OK, [*reasons, "the two commits are the same, so nothing was measured"]
     if run.finished_utc is None:
-        reasons.append("the run was not finished; continue it with --resume")
+        reasons.append(NOT_FINISHED)
     if not any(arm.is_baseline and arm.status == Outcome.OK for arm in run.arms):
         return RunStatus.INVALID, [*reasons, "no baseline was measured, so there is nothing to compare with"]
     notes = (

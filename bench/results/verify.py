@@ -12,11 +12,12 @@ from pathlib import Path
 from bench.errors import BenchError, ConfigError, IntegrityError
 from bench.formatting import one_line
 from bench.records import RunRecord
-from bench.results.summarise import summarise
+from bench.results.summarise import NOT_FINISHED, summarise
 from bench.results.summary import RUN_JSON, SEAL, check_seal, earlier_state, read_summary
 from bench.store.files import digest
 from bench.store.journal import read_journal
 from bench.store.replay import JOURNAL, journal_of, judging, replay
+from bench.store.run_lock import holder_of
 from bench.store.schema import KINDS
 from bench.store.source import source_digest
 from bench.yaml_source import read_yaml
@@ -28,6 +29,7 @@ LONG_PAUSE_S = 12 * 3600.0
 ABSENT = "absent"
 MADE_ANYWAY = "every command makes it from the journal, and --resume writes it"
 CUT_SHORT = f"not written, the run was cut short before that; {MADE_ANYWAY}"
+NOT_YET = "not written yet; every command makes it from the journal"
 NOT_THERE = (
     "not there: the harness was ended after its last record and before it wrote this file, or the file was "
     f"deleted; {MADE_ANYWAY}"
@@ -55,7 +57,8 @@ def verify_run(directory: Path) -> str:
         *_clock_changes(journal.records),
     ]
     if record.finished_utc is None:
-        lines.append("the run was not finished; continue it with --resume")
+        holder = holder_of(directory)
+        lines.append(f"the run is not finished: {holder} is at it" if holder else NOT_FINISHED)
     return "\n".join(map(one_line, lines))  # a directory may be called anything
 
 
@@ -119,7 +122,7 @@ def _same_summary(
         same = _digest(made) == of_file
         again = None if same else json.loads(json.dumps(made, allow_nan=False))
     if not there:
-        return f"{path}: {CUT_SHORT if record.finished_utc is None else NOT_THERE}"
+        return f"{path}: {_why_absent(path.parent, record)}"
     added = 0 if same else must_agree(path, written, again, record)
     if seal is not None:
         check_seal(path, of_file, seal, journal)
@@ -127,6 +130,12 @@ def _same_summary(
     if older is not None:
         return f"{path}: the summary of the first {older} of {len(records)} records{new}; {CONTINUED}"
     return f"{path}: the summary of the journal, figure by figure{new}"
+
+
+def _why_absent(directory: Path, record: RunRecord) -> str:
+    if record.finished_utc is not None:
+        return NOT_THERE
+    return NOT_YET if holder_of(directory) else CUT_SHORT
 
 
 def _digest(made: object) -> str:

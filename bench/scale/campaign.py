@@ -114,12 +114,16 @@ def complete(
 ) -> dict[str, Ending]:
     """Return the pieces that need not be measured again, by digest: the campaign in ``directory`` says that
     they have ended well, and the run is still there, the same one, whole, and of this harness. ``tell`` hears
-    of each piece that has ended well and whose run does not count any more."""
+    of each piece that has ended well and whose run does not count any more, and of a journal with a torn end.
+    """
     found: dict[str, Ending | str] = {}
     wanted = {piece.digest for piece in pieces}
     if not (directory / FILE).is_file() or (directory / FILE).is_symlink():
         raise UsageError(f"{directory} holds no campaign (no {FILE}); --resume with --on goes on with one")
-    for record in read_journal(directory / FILE).records:
+    journal = read_journal(directory / FILE)
+    for notice in journal.notices:
+        tell(one_line(notice))
+    for record in journal.records:
         ending, piece = _read(directory.parent, record), record.get("digest")
         if ending is None or not isinstance(piece, str) or piece not in wanted:
             continue

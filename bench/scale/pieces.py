@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.config.reader import MOST_LETTERS, read_groups
 from bench.config.spec import Group, Spec
 from bench.config.writer import write_yaml
-from bench.formatting import short_name
+from bench.formatting import one_line, short_name
 from bench.store.files import digest
 
 
@@ -28,13 +28,17 @@ class Piece:
 
 
 def pieces_of(
-    configs: Sequence[Path], overrides: Sequence[str] = (), only: Sequence[str] = ()
+    configs: Sequence[Path],
+    overrides: Sequence[str] = (),
+    only: Sequence[str] = (),
+    tell: Callable[[str], None] = lambda _line: None,
 ) -> list[Piece]:
     """Read and check configs, and return their groups in the order in which they are begun.
 
     The first group of every config comes first, so that a config that cannot work fails early. Within a
     config the group with the most work comes first: what does not fit in memory is known soon, and no long
-    group is left for the end. Raises ConfigError as ``read_config`` does.
+    group is left for the end. A group that is in several configs is one piece, and ``tell`` hears of each
+    further one. Raises ConfigError as ``read_config`` does.
     """
     ordered: list[tuple[int, int, Piece]] = []
     for place, config in enumerate(configs):
@@ -42,8 +46,12 @@ def pieces_of(
         groups = sorted(zip(spec.groups, alone, strict=True), key=lambda one: -_work(one[0]))
         for turn, (group, data) in enumerate(groups):
             ordered.append((turn, place, _piece(spec, group, dict(data))))
-    found = {piece.digest: piece for _turn, _place, piece in sorted(ordered, key=lambda one: one[:2])}
-    return list(found.values())
+    found: dict[str, tuple[Path, Piece]] = {}
+    for _turn, place, piece in sorted(ordered, key=lambda one: one[:2]):
+        first, known = found.setdefault(piece.digest, (configs[place], piece))
+        if known is not piece:
+            tell(one_line(f"{configs[place]}: {piece.name} is also in {first}, so it is measured once"))
+    return [piece for _config, piece in found.values()]
 
 
 def _piece(spec: Spec, group: Group, data: dict[str, object]) -> Piece:

@@ -25,6 +25,7 @@ from bench.report.formats import ascii_json
 from bench.results import index
 from bench.results.index_query import Wanted
 from bench.results.summary import RUN_JSON
+from bench.store.run_lock import run_lock
 
 
 @pytest.fixture
@@ -42,6 +43,21 @@ def test_a_table_of_runs_the_newest_first(bench: Bench, out: Path) -> None:
     assert "not finished" in rows[0]
     assert f"12 runs in {out}" in rows
     assert rows[1].endswith("pruned: prune magnitude")
+
+
+def test_a_run_that_is_being_measured_is_no_failed_one(bench: Bench, out: Path) -> None:
+    """Its rows that were not reached yet have not failed, and nobody should continue it."""
+    place = next(
+        line.split()[0] for line in bench("list", "runs", out).stdout.splitlines() if " not finished " in line
+    )
+    with run_lock(out / place):
+        line = next(line for line in bench("list", "runs", out).stdout.splitlines() if line.startswith(place))
+        assert " in progress " in line
+        said = bench("verify", out / place).stdout
+        assert f"the run is not finished: process {os.getpid()} is at it" in said
+        assert "--resume" not in said
+        assert f"is not finished: process {os.getpid()} is at it" in bench("compact", out / place).stderr
+    assert "continue it with --resume" in bench("verify", out / place).stdout
 
 
 def test_filters_and_a_limit(bench: Bench, out: Path) -> None:

@@ -246,7 +246,7 @@ def test_nothing_agreed_on_is_no_crash() -> None:
 
 def test_the_heading_names_runs_days_and_others() -> None:
     loud = disturb(run(run_id="two", started_utc="2026-02-01T08:30:00Z"), 1, ("solo", 0.03), ("duet", 0.72))
-    first, second = heading(run(), loud).splitlines()
+    first, second, *_same = heading(run(), loud).splitlines()
     assert first == "before  one, 2026-01-31 12:00:00 UTC: what others had of the processors is not recorded"
     assert second.startswith("after   two, 2026-02-01 08:30:00 UTC: others had at most 72% of the processors")
     assert second.endswith("(v, turns)")
@@ -257,3 +257,9 @@ def test_a_note_is_printed_once() -> None:
     *_rows, base, variant = render(between_runs(run(), loud)).splitlines()
     assert base == "baseline: others had 72% of the processors while one measured this row alone"
     assert variant == "v: others had up to 8% of the processors while one measured this ratio"
+
+
+def test_a_run_beside_itself_is_said_to_be_one() -> None:
+    other = {**run(), "run_id": "another"}
+    assert "one and the same run" in heading(run(), run())
+    assert "one and the same run" not in heading(run(), other)

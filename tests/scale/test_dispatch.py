@@ -271,6 +271,10 @@ def test_a_campaign_that_is_continued_skips_what_is_whole(
     journal.write_bytes(journal.read_bytes()[:-1000])
     assert module.complete(first.directory, now, told.append) == {}
     assert told[1].startswith("a: its run does not count any more (")
+    notes = first.directory / FILE
+    notes.write_bytes(notes.read_bytes()[:-10])
+    module.complete(first.directory, now, told.append)
+    assert "dropped a torn last line" in told[2]
 
 
 @pytest.mark.fault(39)

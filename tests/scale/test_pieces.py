@@ -59,4 +59,7 @@ def test_a_piece_of_a_config_with_a_long_name_can_be_read(tmp_path: Path) -> Non
 
 def test_a_config_that_is_given_twice_is_measured_once() -> None:
     file = CONFIGS / "ci.yaml"
-    assert len(pieces_of([file, file])) == len(pieces_of([file]))
+    told = list[str]()
+    pieces = pieces_of([file, CONFIGS / "quickstart.yaml", file], tell=told.append)
+    assert len(pieces) == len(pieces_of([file])) + 1
+    assert told == [f"{file}: {pieces[0].name} is also in {file}, so it is measured once"]

@@ -20,6 +20,7 @@ from bench.store.run_lock import (
     HOLDER_NAME,
     LOCK_NAME,
     MACHINE_LOCK,
+    holder_of,
     machine_lock,
     machine_lock_file,
     run_lock,
@@ -77,6 +78,17 @@ def test_the_second_of_two_processes_is_refused_by_pid(tmp_path: Path) -> None:
         run_lock(tmp_path),
     ):
         pass
+
+
+def test_who_holds_a_directory_can_be_asked_without_touching_it(tmp_path: Path) -> None:
+    assert holder_of(tmp_path) is None
+    assert holder_of(tmp_path / "nowhere") is None
+    assert list(tmp_path.iterdir()) == []
+    with another_holder(tmp_path) as holder:
+        assert holder_of(tmp_path) == f"process {holder.pid}"
+    assert holder_of(tmp_path) is None
+    with run_lock(tmp_path):
+        assert holder_of(tmp_path) == f"process {os.getpid()}"
 
 
 def test_a_lock_let_go_leaves_no_notice(tmp_path: Path) -> None:
