@@ -21,6 +21,14 @@ _PASSWORD = re.compile(r"(://)[^/\s]+@")
 _KEY = re.compile(
     r"([?&;][\w.-]{0,40}(?:token|secret|passw(?:or)?d|sig|key|credential)[\w.-]{0,40}=)[^&;\s'\"]+", re.I
 )
+# What providers of models, of code and of clouds put in front of the keys of their accounts.
+ACCOUNT_KEY = re.compile(
+    r"(?<![A-Za-z0-9])(?:"
+    r"[sp]k-[A-Za-z0-9_-]{16,}|sk_(?:live|test)_\w{16,}|gsk_\w{20,}|xai-[\w-]{20,}|nvapi-[\w-]{20,}|r8_\w{30,}"
+    r"|hf_[A-Za-z0-9]{30,}|gh[pousr]_[A-Za-z0-9]{30,}|github_pat_\w{20,}|glpat-[\w-]{20,}|xox[abeprs]-[\w-]{10,}"
+    r"|A[KS]IA[A-Z0-9]{16}|AIza[\w-]{30,}|-----BEGIN [A-Z ]*PRIVATE KEY-----"
+    r")"
+)
 _LONGEST_START = 30  # letters, from the ``##`` of a command to its ``[``
 
 
@@ -165,14 +173,15 @@ def printable(text: str) -> str:
     return "".join(c if c == "\n" or c.isprintable() else "�" for c in text)
 
 
-def without_passwords(text: str) -> str:
-    """Return ``text`` with stars for what is secret in a URL: a user with a password, a key in its query."""
-    return _KEY.sub(r"\1***", _PASSWORD.sub(r"\1***@", text))
+def without_secrets(text: str) -> str:
+    """Return ``text`` with stars for the keys of accounts, and for what is secret in a URL: a user with a
+    password, a key in its query."""
+    return ACCOUNT_KEY.sub("***", _KEY.sub(r"\1***", _PASSWORD.sub(r"\1***@", text)))
 
 
 def printed_line(line: str, most: int) -> str:
-    """Return the beginning of a line that a child printed, as a message shows it: one line, no passwords."""
-    return without_passwords(one_line(line))[:most]
+    """Return the beginning of a line that a child printed, as a message shows it: one line, no secrets."""
+    return without_secrets(one_line(line))[:most]
 
 
 def join_words(words: Sequence[str]) -> str:

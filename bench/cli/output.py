@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from bench.errors import ExitCode
-from bench.formatting import defused, line_so_far, printable, without_passwords
+from bench.formatting import defused, line_so_far, printable, without_secrets
 
 LONGEST, LONGEST_LINE = 20_000, 1000  # characters of a message, and of each of its lines
 CLOSED = "it was closed meanwhile"
@@ -184,7 +184,7 @@ def speakable(text: str) -> str:
     Names and paths in a message may contain commands to a terminal or to a CI server (``::error::``), and a
     URL may contain a password. All of these are removed.
     """
-    shown = without_passwords(defused(printable(text)))
+    shown = without_secrets(defused(printable(text)))
     shown = "\n".join(map(_without_middle, shown.split("\n")))
     return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}…"
 

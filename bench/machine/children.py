@@ -14,7 +14,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench.formatting import without_passwords
+from bench.formatting import without_secrets
 
 # Enough to find programs, caches, proxies and compilers; no secrets of the job.
 ALLOWED = frozenset({
@@ -76,7 +76,7 @@ def last_lines(bad: Exception) -> str:
     """Return the last lines that a failed command printed, or the error that kept it from running; of one
     that took too long, how long it had. The passwords of URLs are left out: results and reports show it."""
     printed = (getattr(bad, "stderr", None) or getattr(bad, "stdout", None) or "").strip().splitlines()
-    lines = [without_passwords(line)[:500] for line in printed[-LINES:]]
+    lines = [without_secrets(line)[:500] for line in printed[-LINES:]]
     if isinstance(bad, subprocess.TimeoutExpired):
         lines.insert(0, too_long(bad.timeout))
-    return "\n  ".join(lines) if lines else without_passwords(str(bad))[:500]
+    return "\n  ".join(lines) if lines else without_secrets(str(bad))[:500]

@@ -104,6 +104,7 @@ def _paid(done: Sequence[Cascaded], terms: Json, by: Rates) -> Figures:
         CLOUD.key: CLOUD.scalar(
             _mean_if_paid([bill.cloud_usd for bill in bills]),
             **({"seconds": fmean(reached)} if reached else {}),
+            **({"by_tokens": True} if by.tokens_usd is not None else {}),
         ),
         EGRESS.key: EGRESS.scalar(_mean_if_paid([bill.egress_usd for bill in bills])),
     }

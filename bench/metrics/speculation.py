@@ -46,6 +46,24 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     return result
 
 
+def worked(arm: ArmRecord, run: RunRecord) -> dict[str, str]:
+    """Return the arithmetic of what was kept, and of the predicted speed-up."""
+    done, found = arm.speculated, figures(arm, run)
+    if done is None or not done.passes:
+        return {}
+    lines = {LENGTH.key: f"1 + {done.accepted} / {done.passes}"}
+    if found[RATE.key] is not None:
+        lines[RATE.key] = f"{done.accepted} / {done.drafted}"
+    if (speedup := found[SPEEDUP.key]) is not None:
+        alpha, gamma, draft, verify = (
+            f"{speedup.notes[name]:.9g}" for name in ("alpha", "gamma", "draft_cost", "verify_cost")
+        )
+        all_kept = speedup.notes["alpha"] >= 1
+        tokens = f"(1 + {gamma})" if all_kept else f"(1 - {alpha} ** ({gamma} + 1)) / (1 - {alpha})"
+        lines[SPEEDUP.key] = f"{tokens} / ({gamma} * {draft} + {verify})"
+    return lines
+
+
 def _step_ns(base: ArmRecord | None) -> float | None:
     """Return the mean time (ns) of a decode step in the baseline's solo pass."""
     batches = base.solo if base is not None else ()

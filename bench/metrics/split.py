@@ -46,6 +46,31 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     }
 
 
+def worked(arm: ArmRecord, run: RunRecord) -> dict[str, str]:
+    """Return the arithmetic of the times of a pass, of the bytes, and of the dollars of both sides."""
+    work, sums = arm.split, totals(arm)
+    if work is None or sums is None:
+        return {}
+    both = ((PROMPT, work.prefill), (STEP, work.decode))
+    lines = {metric.key: _worked_pass(phase) for metric, phase in both if phase.passes}
+    phases = (work.prefill, work.decode)
+    moved = " + ".join(f"{phase.sent_bytes} + {phase.received_bytes}" for phase in phases)
+    lines[BYTES.key] = f"({moved}) / {sums.output_tokens}"
+    if _dollars(work, sums) is not None:
+        cloud = " + ".join(f"{phase.cloud_s:.6g}" for phase in phases)
+        edge_hours = f"{work.edge_usd_per_hour:g} * {sums.wall_s:.6g}"
+        hours = f"({edge_hours} + {work.cloud_usd_per_hour:g} * ({cloud})) / 3600"
+        received = sum(phase.received_bytes for phase in phases)
+        egress = f" + {work.egress_usd_per_gb:g} * {received} / 1e9" if work.egress_usd_per_gb else ""
+        lines[COST.key] = f"1000 * ({hours}{egress}) / ({sums.input_tokens} + {sums.output_tokens})"
+    return lines
+
+
+def _worked_pass(phase: SplitPhase) -> str:
+    parts = " + ".join(f"{part:.6g}" for part in (phase.edge_s, phase.cloud_s, phase.link_s, phase.socket_s))
+    return f"1000 * ({parts}) / {phase.passes}"
+
+
 def _by_part(metric: Metric, phase: SplitPhase) -> Figure | None:
     """Return the mean milliseconds of a pass, with its parts and its bytes in the notes."""
     if not phase.passes:

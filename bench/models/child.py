@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import BenchError
-from bench.formatting import one_line, printable, without_passwords
+from bench.formatting import one_line, printable, without_secrets
 from bench.machine.children import NOWHERE, SAFE
 from bench.machine.proc import as_allowed, ending_with_parent
 from bench.machine.process_tree import ending, marked, printed
@@ -94,7 +94,7 @@ def last_words(said: str, lines: int = 3) -> str:
     """Return the last lines of a child's stderr that are no progress bars, suitable for an error message. The
     last one alone is the sentence of a child that refused its file; libraries may have warned before it."""
     found = [line.strip() for line in said.splitlines() if line.strip() and not BAR.search(line)]
-    return printable(without_passwords(" / ".join(found[-lines:])))[-500:] or "nothing"
+    return printable(without_secrets(" / ".join(found[-lines:])))[-500:] or "nothing"
 
 
 def settings_of(*prefixes: str) -> dict[str, str]:

@@ -105,9 +105,13 @@ def _pays_below(row: Row, edge: Figure, cloud: Figure, egress: Figure) -> str:
     if not reached or not paid_usd > 0:
         return ""
     share = 1 - edge.value / (paid_usd * n / reached)
+    other = (
+        "that server" if cloud.notes.get("by_tokens") else "the large one"
+    )  # which need not be the baseline
     if share <= 0:
-        return ", so its edge model alone costs more than the large one"
-    return f", so it saves money while less than {format_share(share)} of the requests go on"
+        return f", so its edge model alone costs more than {other}"
+    than = " beside that server alone" if cloud.notes.get("by_tokens") else ""
+    return f", so it saves money{than} while less than {format_share(share)} of the requests go on"
 
 
 def _curve_words(row: Row) -> str:

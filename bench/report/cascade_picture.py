@@ -34,7 +34,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Picture:
-    """The curve of one row, from the edge alone to the cloud alone, with the named ``places`` on it."""
+    """The curve of one row, from the edge model alone to where all go on, with the named ``places`` on it."""
 
     suite: str
     items: str
@@ -51,7 +51,7 @@ def picture(row: Row) -> Picture | None:
     here = curve_points([gap.notes.get("here")]) if gap else []
     if gap is None or len(points) < 2 or not here:
         return None
-    named = [("edge only", points[0]), ("cloud only", points[-1]), ("as run", here[0])]
+    named = [("edge only", points[0]), ("all go on", points[-1]), ("as run", here[0])]
     all_points = [*points, here[0]]
     across = with_room([point[2] for point in all_points], PLOT.left, PLOT.right, least=0.0)
     up = with_room([point[3] for point in all_points], PLOT.bottom, PLOT.top)

@@ -24,11 +24,16 @@ Api = Literal["completions", "chat"]
 Request = bytes | Mapping[str, object]  # of HTTP, or to an engine in process
 RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 LONGEST_WAIT_S = 30.0
+TURNS = 3  # of the event loop: bytes, then the end that TLS makes of them, then its close
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a client asks. ``timeout_s`` bounds a request and its retries; ``extra`` goes into each body."""
+    """How a client asks. ``timeout_s`` bounds a request and its retries; ``extra`` goes into each body.
+
+    A kept connection may be closed just when a request is sent. Then it is sent again over a new one, unless
+    ``resend`` is False: the server may have read it, and bill it twice.
+    """
 
     server: Address
     model: str
@@ -37,6 +42,7 @@ class Settings:
     timeout_s: float = 600.0
     retries: int = 0
     backoff_s: float = 0.25
+    resend: bool = True
     extra: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -109,6 +115,8 @@ class Client:
 
     async def _exchange(self, trip: Trip, request: bytes, reply: Reply) -> None:
         """Send over a kept connection, or over a new one if the server has closed that meanwhile."""
+        for _turn in range(0 if self.settings.resend else TURNS):
+            await asyncio.sleep(0)  # hear what came while nobody listened: the end of a kept connection
         while self._idle:
             kept = self._idle.pop()
             if not kept.open:
@@ -119,7 +127,7 @@ class Client:
             try:
                 await self._ask(kept, request, reply)
             except Lost:
-                if kept.heard:
+                if kept.heard or not self.settings.resend:
                     raise
                 trip.reconnects += 1
             else:

@@ -10,7 +10,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 
 from bench.errors import BenchError
-from bench.formatting import without_passwords
+from bench.formatting import without_secrets
 from bench.machine.children import environment, last_lines
 from bench.machine.process_tree import run_whole
 from bench.models.disk_cache import hash_file
@@ -41,7 +41,7 @@ def settings() -> tuple[dict[str, str], list[str]]:
     A password in these settings could be read by the code of a commit.
     """
     given = {key: value for key, value in environment(*PIP).items() if key not in ELSEWHERE}
-    kept = {k: v for k, v in given.items() if not (k.startswith(PIP) and without_passwords(v) != v)}
+    kept = {k: v for k, v in given.items() if not (k.startswith(PIP) and without_secrets(v) != v)}
     known = {*kept, *ELSEWHERE}
     return kept, sorted(key for key in os.environ if key.startswith(PIP) and key not in known)
 
@@ -93,8 +93,8 @@ class Runner:
             done = run_whole(command, self._env, INSTALL_S, self._cwd)
         except (OSError, subprocess.SubprocessError) as bad:
             printed = f"{getattr(bad, 'stdout', '')}\n{getattr(bad, 'stderr', '')}"
-            self._log.write_text(without_passwords(f"$ {' '.join(command)}\n{printed}"))
-            said = f"{without_passwords(what)} failed ({self._log}):\n  {last_lines(bad)}{self._hint()}"
+            self._log.write_text(without_secrets(f"$ {' '.join(command)}\n{printed}"))
+            said = f"{without_secrets(what)} failed ({self._log}):\n  {last_lines(bad)}{self._hint()}"
             said += f"\n  ({advice})" if advice else ""
             raise BuildFailed(
                 f"cannot build {self._label}: {said}",

@@ -2,8 +2,9 @@
 
 A request that the server refuses (429, 5xx, no such model) is not computed and costs nothing but the wait.
 One that it began to answer is paid, whole or not: for the tokens that came, or for more if its usage says
-so, as tokens of thinking may stay hidden. Where the connection broke before anything came back, or what came
-back is no stream, nobody knows. Then the request is counted as if all of its answer had been computed.
+so, as tokens of thinking may stay hidden. Where the connection broke or the time was over before the first
+token, or what came back is no stream, nobody knows. Then the request is counted as if all of its answer had
+been computed. A request that may have reached the server is never sent again.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ class Endpoint:
         must_be_installed()
         server = address(told["url"])
         self._key = None if key is None else Secret(key["name"], key["value"])
-        how = Settings(server, told["model"], told["api"], self._key, float(told["timeout_s"]))
+        seconds = float(told["timeout_s"])
+        how = Settings(server, told["model"], told["api"], self._key, seconds, resend=False)
         self._client, self._loop = Client(how), asyncio.new_event_loop()
 
     def ask(self, text: str, input_tokens: int, output_tokens: int) -> ApiAnswer:
@@ -49,8 +51,8 @@ def _answer(trip: Any, key: Any, input_tokens: int, output_tokens: int) -> ApiAn
     sample, reply = trip.sample(key), trip.reply
     seconds = max(sample.end_ns - sample.sent_ns, 1) / NANOSECONDS
     n_in = sample.n_in or max(input_tokens, 1)
-    if reply.streamed:
-        empty = reply.finish is not None and not reply.arrivals  # the model had nothing to say
+    empty = reply.finish is not None and not reply.arrivals  # the model had nothing to say
+    if reply.streamed and (reply.arrivals or empty):
         whole = sample.ok or empty
         said = "".join(one.event.text for one in reply.arrivals)
         text = _plain(key.hidden_in(said, whole=True) if key else said) if whole else None

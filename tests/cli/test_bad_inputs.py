@@ -265,6 +265,8 @@ CASES = [
             "runtime: this looks like a key": config(BASE + f"runtime: {{{KEY}: 1}}\n"),
             "name of a variable": config(BASE, "--set", f"name={KEY}"),
             "not a key": load("https://host", KEY),
+            "write key=value": config(BASE, "--set", KEY),
+            "--only": config(BASE, "--only", KEY),
         },
         id="pasted key", marks=pytest.mark.bad_input(35),
     ),

@@ -82,7 +82,7 @@ def test_a_command_that_takes_too_long(way: str, pid: Path, monkeypatch: pytest.
     )
 
 
-def test_what_a_command_printed_is_told_without_passwords() -> None:
+def test_what_a_command_printed_is_told_without_secrets() -> None:
     """Results and reports show it. A line is cut after that, or half a password would be left."""
     line = f"fatal: https://ci:{'secret' * 200}@host.example/a.git"
     failed = subprocess.CalledProcessError(1, "git", stderr=line)

@@ -24,6 +24,8 @@ SHOWN = {
     "edge_usd_per_request", "cloud_usd_per_request", "egress_usd_per_request", "energy_per_request_j",
     "energy_per_output_token_j", "energy_net_per_request_j", "energy_net_per_output_token_j", "mbu", "mfu",
     "gpu_busy_share", "cost_per_answer_usd", "answer_tokens", "reasoning_tokens",
+    "acceptance_rate", "acceptance_length", "speculation_speedup", "split_prompt_ms", "split_step_ms",
+    "split_bytes_per_token", "split_cost_per_1k_tokens_usd",
 }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from itertools import count
 from pathlib import Path
 from statistics import fmean
@@ -19,7 +20,7 @@ from engines import saved, sizes, told
 from bench import optimisations, plugins
 from bench.engine.cascading import Cascade
 from bench.engine.confidence import LearningRule, Rule
-from bench.errors import NotApplied, Unsupported
+from bench.errors import NotApplied, Unsupported, UsageError
 from bench.optimisations.shared.cascading import CascadeParams, Edge
 from bench.optimisations.shared.logistic import Logistic
 from bench.records import Json
@@ -263,3 +264,25 @@ def test_each_rule_keeps_what_it_has_learnt_for_itself() -> None:
 
     keys = [learning._key(cascade, one, LEARN, [1, 2]) for one in (rule, rule, Other())]
     assert keys[0] == keys[1] != keys[2]
+
+
+class Half(Rule):
+    """A rule of a researcher that is not whole yet: it has no range."""
+
+    def of_step(self, logits: Any) -> Any:
+        return logits[..., 0]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({}, "Params needs `rule = RULE`"),
+        ({"rule": Half}, "Params needs `rule = RULE`"),
+        ({"rule": Half()}, "Half needs `range`"),
+        ({"rule": type("Turned", (Half,), {"range": (1.0, 0.0)})()}, "Turned needs `range`"),
+        ({"rule": type("Loud", (Half,), {"range": (0.0, 1.0), "sure": "Above"})()}, "Loud.sure is the side"),
+    ],
+)
+def test_a_rule_that_is_not_whole_is_refused_when_it_is_imported(more: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=f"^her_rules: {re.escape(said)}"):
+        type("Params", (CascadeParams,), {"__module__": "her_rules", **more})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
@@ -104,6 +105,43 @@ def test_a_key_in_a_config_is_refused_and_not_shown(tmp_path: Path, key: str, wh
         read_config(file)
     assert key not in str(refused.value)
     assert refused.value.line
+
+
+@pytest.mark.bad_input(35)
+@pytest.mark.parametrize(
+    "form", [str, lambda key: quote(key, safe=""), lambda key: base64.b64encode(key.encode()).decode()]
+)
+def test_the_value_of_a_secret_variable_is_refused_and_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: Callable[[str], str]
+) -> None:
+    """It has no beginning by which anybody would know it."""
+    key = "zq8 plain/words="
+    monkeypatch.setenv("MY_API_KEY", key)
+    file = tmp_path / "config.yaml"
+    file.write_text(
+        f"name: a\nmodel: {{random: tiny-llama}}\ndrift: {{tokens: 0}}\nnote: 'so {form(key)} so'\n"
+    )
+    with pytest.raises(
+        ConfigError, match="holds the value of the environment variable MY_API_KEY"
+    ) as refused:
+        read_config(file)
+    assert "zq8" not in str(refused.value)
+    assert refused.value.line == 4
+
+
+def test_a_variable_that_holds_a_short_word_or_a_file_is_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = tmp_path / "the-file-of-keys"
+    keys.write_text("some words")
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
+    monkeypatch.setenv("SIGNING_KEY_FILE", str(keys))
+    monkeypatch.setenv("USERNAME", "christopherson")
+    file = tmp_path / "config.yaml"
+    file.write_text(
+        f"name: false-christopherson\nmodel: {{random: tiny-llama}}\ndrift: {{tokens: 0, text: '{keys}'}}\n"
+    )
+    assert read_config(file).name == "false-christopherson"
 
 
 @pytest.mark.parametrize(

@@ -251,6 +251,8 @@ class Stub(asyncio.Protocol):
         self.transport.write(chunk(out) + b"0\r\n\r\n")
         if mode == "close":  # without a word of it in the headers
             self.transport.close()
+        if mode == "idle":  # nothing more was asked for a while
+            asyncio.get_running_loop().call_later(0.05, self.transport.close)
 
 
 async def serve(options: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -67,6 +68,7 @@ def test_an_answer_is_paid_by_the_servers_own_count(stub: Address, api: str) -> 
         ("mode=redirect", (0, 0), "redirects to elsewhere.example"),
         ("mode=reset", (GUESSED_IN, ASKED_OUT), "before it answered"),
         ("mode=hang", (GUESSED_IN, ASKED_OUT), "no answer: no end within 0.3 s"),
+        ("ttft=5000", (GUESSED_IN, ASKED_OUT), "no answer: no end within 0.3 s"),  # the headers came
         ("mode=json", (GUESSED_IN, ASKED_OUT), "no answer: the reply is application/json, not a stream"),
         ("mode=cut", (GUESSED_IN, 2), "the answer broke off: "),
         ("mode=error", (GUESSED_IN, 2), "the answer broke off: "),
@@ -115,6 +117,22 @@ def test_connections_are_kept(stub: Address) -> None:
     one = Endpoint({"url": stub.url, "model": "tokens=1", "api": "chat", "timeout_s": 5.0})
     assert [one.ask("word", 1, 1).text for _ in range(3)] == [" t0.0"] * 3
     assert len(one._client._idle) == 1
+
+
+def test_a_request_that_may_have_been_read_is_not_sent_again(stub: Address) -> None:
+    """The server reads it over a kept connection, and gives that up without a byte."""
+    one = Endpoint({"url": stub.url, "model": "mode=once,tokens=1", "api": "chat", "timeout_s": 5.0})
+    found = [one.ask("word", GUESSED_IN, ASKED_OUT) for _ in range(4)]
+    assert [answer.text for answer in found] == [" t0.0", None, " t0.0", None]
+    assert "before it answered" in found[1].reason
+    assert (found[1].billed_in, found[1].billed_out) == (GUESSED_IN, ASKED_OUT)
+
+
+def test_a_connection_that_was_closed_while_nobody_asked_costs_no_answer(stub: Address) -> None:
+    one = Endpoint({"url": stub.url, "model": "mode=idle,tokens=1", "api": "chat", "timeout_s": 5.0})
+    for _turn in range(3):
+        assert one.ask("word", 1, 1).text == " t0.0"
+        time.sleep(0.2)
 
 
 # ---- the cascade ---------------------------------------------------------------------------------
@@ -238,6 +256,7 @@ def test_a_run_with_a_server_that_answers_and_one_that_refuses(
     assert all(one.refused.startswith("HTTP 429") and not one.billed_in for one in busy.cascaded)
     kept = [path for path in directory.rglob("*") if path.is_file()]
     assert not [path for path in kept if KEY[:16].encode() in path.read_bytes()]
+    assert "so it saves money beside that server alone while less than" in cascade_words(run.rows[1])
     words = cascade_words(run.rows[2])
     assert "HTTP 429: no: Bearer [key]" in words
     assert "and of 3 no answer came, so the edge's stood: HTTP 429: no" in words

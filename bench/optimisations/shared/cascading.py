@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
 from bench.engine.confidence import LearningRule, Rule
+from bench.errors import UsageError
 from bench.link import LinkSettings
 from bench.records.json_form import Json
 
@@ -112,6 +113,11 @@ class CascadeParams:
     egress_usd_per_gb: float = 0.0
     cloud: Cloud | None = None
 
+    def __init_subclass__(cls) -> None:
+        """Raise UsageError if the rule of a scheme is not whole: its configs would fail later."""
+        if wrong := _fault(getattr(cls, "rule", None)):
+            raise UsageError(f"{cls.__module__}: {wrong}")
+
     def __post_init__(self) -> None:
         self._must_fit_a_server()
         if not 0 <= self.egress_usd_per_gb <= MOST_USD:
@@ -129,6 +135,19 @@ class CascadeParams:
             raise ValueError("link and egress_usd_per_gb are for a large model here: cloud is a real network")
         if isinstance(self.rule, LearningRule):
             raise ValueError("a rule that learns asks the large model here, and cloud is somewhere else")
+
+
+def _fault(rule: object) -> str | None:
+    """Return what the rule of a scheme lacks, or None."""
+    if not isinstance(rule, Rule):
+        return "Params needs `rule = RULE`, an instance of a subclass of bench.engine.confidence.Rule"
+    name, bounds = type(rule).__name__, getattr(rule, "range", None)
+    numbers = isinstance(bounds, tuple) and all(isinstance(end, int | float) for end in bounds)
+    if not numbers or len(bounds) != 2 or not bounds[0] < bounds[1]:
+        return f"{name} needs `range`, the lowest and the highest score, such as (0.0, 1.0)"
+    if rule.sure not in ("above", "below"):
+        return f"{name}.sure is the side on which the edge's answer is kept: 'above' or 'below'"
+    return None
 
 
 def told(params: Mapping[str, Any]) -> Json:
