@@ -53,7 +53,7 @@ class Outage:
         return max(0.0, self.for_s - into)
 
     def __str__(self) -> str:
-        return _as_flow(self)
+        return _as_flow(self) if self != Outage() else "{after_s: 0}"  # {} would read as no outage
 
 
 @dataclass(frozen=True)
@@ -115,10 +115,9 @@ class LinkSettings:
 
 
 def _as_flow(block: Outage | LinkSettings) -> str:
-    """Write what is not a default as YAML on one line; the first key if nothing else is left to write."""
+    """Write what is not a default as YAML on one line."""
     own = {one.name: getattr(block, one.name) for one in fields(block)}
     given = {one.name: own[one.name] for one in fields(block) if own[one.name] != one.default}
-    given = given or dict([next(iter(own.items()))])
     return "{" + ", ".join(f"{key}: {_number(value)}" for key, value in given.items()) + "}"
 
 

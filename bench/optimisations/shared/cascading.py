@@ -141,9 +141,9 @@ def _fault(rule: object) -> str | None:
     """Return what the rule of a scheme lacks, or None."""
     if not isinstance(rule, Rule):
         return "Params needs `rule = RULE`, an instance of a subclass of bench.engine.confidence.Rule"
-    name, bounds = type(rule).__name__, getattr(rule, "range", None)
-    numbers = isinstance(bounds, tuple) and all(isinstance(end, int | float) for end in bounds)
-    if not numbers or len(bounds) != 2 or not bounds[0] < bounds[1]:
+    name, bounds = type(rule).__name__, getattr(rule, "range", ())
+    numbers = [end for end in bounds if isinstance(end, int | float)] if isinstance(bounds, tuple) else []
+    if len(numbers) != 2 or len(bounds) != 2 or not numbers[0] < numbers[1]:
         return f"{name} needs `range`, the lowest and the highest score, such as (0.0, 1.0)"
     if rule.sure not in ("above", "below"):
         return f"{name}.sure is the side on which the edge's answer is kept: 'above' or 'below'"
