@@ -101,6 +101,8 @@ def test_the_proof_in_the_readme_is_what_the_journals_say(printed: Callable[...,
         ("serving", "docs/serving.md"),
         ("users", "docs/serving.md"),
         ("cascade", "docs/edge-cloud.md"),
+        ("students", "docs/edge-cloud.md"),
+        ("split", "docs/edge-cloud-split.md"),
     ],
 )
 def test_a_table_is_what_its_run_says(name: str, page: str, printed: Callable[..., str]) -> None:
@@ -119,7 +121,8 @@ def test_no_table_stands_anywhere_else() -> None:
     assert sorted(found) == [
         ("cascade", "docs/edge-cloud.md"), ("proof", "README.md"), ("pruning", "docs/results.md"),
         ("quantisation", "docs/results.md"), ("quickstart", "README.md"), ("serving", "docs/serving.md"),
-        ("speculative", "docs/optimisations.md"), ("users", "docs/serving.md"),
+        ("speculative", "docs/optimisations.md"), ("split", "docs/edge-cloud-split.md"),
+        ("students", "docs/edge-cloud.md"), ("users", "docs/serving.md"),
     ]  # fmt: skip
 
 

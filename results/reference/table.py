@@ -3,8 +3,8 @@
 python table.py quickstart          every row as `bench report --format markdown` has it, with one interval
 python table.py quantisation        rows of quantisation-cpu, by cost
 python table.py pruning             every row of pruning-distillation, in its order
-python table.py speculative         and cascade, serving, users: some columns of
-                                    `bench report --format markdown`
+python table.py speculative         and cascade, students, split, serving, users: some columns
+                                    of `bench report --format markdown`
 """
 
 import math
@@ -129,6 +129,14 @@ TABLES = {
     "cascade": (
         columns("TPOT ms", "sent on", "edge $/req", "cloud $/req", "cost ratio [95 %]", "verdict", "KL nat"),
         "edge-cloud/cascade",
+    ),
+    "students": (
+        columns("TPOT ms", "sent on", "edge $/req", "cloud $/req", "cost ratio [95 %]", "verdict", "KL nat"),
+        "edge-cloud/students",
+    ),
+    "split": (
+        columns("TTFT ms", "TPOT ms", "cost ratio [95 %]", "verdict", "KL nat", "top-1"),
+        "edge-cloud/split",
     ),
     "serving": (
         columns(
