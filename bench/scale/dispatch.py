@@ -63,6 +63,8 @@ class Dispatcher:
             with OnFailure(self._stop_all):
                 while waiting or self._under:
                     self._begin(waiting)
+                    if not waiting or self._over():
+                        self._machines.spare(tuple(self._under))
                     if not self._under:
                         break
                     for machine, what in self._machines.hear(tuple(self._under)).items():

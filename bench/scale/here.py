@@ -40,6 +40,9 @@ class Here:
         if self._run is not None:
             self._run.stop()
 
+    def spare(self, used: Sequence[Machine]) -> None:
+        """Do nothing: nobody else is waiting for this machine."""
+
     def close(self) -> None:
         if self._run is not None:
             self._run.close()

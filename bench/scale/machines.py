@@ -52,5 +52,8 @@ class Machines(Protocol):
     def stop(self, machine: Machine) -> None:
         """Ask the run on a machine to end; it still writes its summary, which ``hear`` returns."""
 
+    def spare(self, used: Sequence[Machine]) -> None:
+        """Let go of all machines but these, because no further piece waits for them."""
+
     def close(self) -> None:
         """End everything that still runs, and let go of the machines."""

@@ -30,15 +30,21 @@ FOREIGN = ("RAY_",)  # what a scheduler adds to the environment is not for the r
 
 
 class NodeRun:
-    """One ``bench run`` of one config on this machine, in a directory of its own."""
+    """A ``bench run`` of one config on this machine, in a directory of its own; another one after it."""
 
     def __init__(self) -> None:
-        self._scratch = ScratchDirectory("piece")
-        self._place = self._scratch.path
+        self._scratch: ScratchDirectory | None = None
         self._child: subprocess.Popen[bytes] | None = None
         self._ended = -1
         self._sent: dict[Path, int] = {}
         self._rest = b""  # of its standard error: the beginning of a line
+
+    @property
+    def _place(self) -> Path:
+        """Return the directory of the run that has begun, a new one if none has."""
+        if self._scratch is None:
+            self._scratch = ScratchDirectory("piece")
+        return self._scratch.path
 
     def about(self) -> dict[str, str]:
         """Return the name of this machine, and the digest of the harness that is installed on it."""
@@ -103,7 +109,7 @@ class NodeRun:
             self._child.send_signal(signal.SIGTERM)
 
     def close(self) -> None:
-        """End the run, if it has not ended, and remove its directory."""
+        """End the run, if it has not ended, and remove its directory. Then another one may begin."""
         self.stop()
         if self._child is not None:
             with suppress(subprocess.TimeoutExpired):
@@ -113,7 +119,9 @@ class NodeRun:
             self._child.wait()
             os.close(self._ended)
             self._child = None
-        self._scratch.delete()
+        if self._scratch is not None:
+            self._scratch.delete()
+        self._scratch, self._sent, self._rest = None, {}, b""
 
     def _files(self) -> list[Path]:
         """Return the files of the run as far as there are any."""

@@ -1,7 +1,9 @@
 """Use the machines of a Ray cluster: one that is there, or a local one that is started for this campaign.
 
-A piece is an actor that claims all processors and GPUs of its node, so that Ray gives nobody else a share of
-what is being measured. The order of the pieces is ours: Ray places an actor on the node that it is told.
+An actor claims all processors and GPUs of its node, so that Ray gives nobody else a share of what is being
+measured. It measures one piece after the other, because a new actor takes a second to import the harness, and
+goes when no piece is left for it. The order of the pieces is ours: Ray places an actor on the node that it is
+told.
 """
 
 from __future__ import annotations
@@ -61,39 +63,50 @@ class OnRay:
         return found
 
     def begin(self, machine: Machine, piece: Piece) -> str | None:
-        resources = self._nodes[machine.id]["Resources"]
-        actor = (
-            self._ray.remote(NodeRun)
-            .options(
-                num_cpus=resources["CPU"],
-                num_gpus=machine.gpus,
-                label_selector={"ray.io/node-id": machine.id},
-                max_restarts=0,
-            )
-            .remote()
-        )
-        why = self._refusal(machine, actor, piece)
+        used_before = machine.id in self._actors
+        why = self._refusal(machine, piece)
+        if why is not None and used_before:  # perhaps its actor alone has ended meanwhile
+            self._let_go(machine.id, ANSWER_S)
+            why = self._refusal(machine, piece)
         if why is not None:
-            self._closed(actor, ANSWER_S)
+            self._let_go(machine.id, ANSWER_S)
             return why
-        self._actors[machine.id] = actor
-        self._asked[machine.id] = actor.more.remote(HEAR_S)
+        self._asked[machine.id] = self._actors[machine.id].more.remote(HEAR_S)
         return None
 
-    def _refusal(self, machine: Machine, actor: Any, piece: Piece) -> str | None:
-        """Begin a piece with an actor. Return why this cannot be, or None."""
+    def _new_actor(self, machine: Machine) -> Any:
+        how = {
+            "num_cpus": self._nodes[machine.id]["Resources"]["CPU"],
+            "num_gpus": machine.gpus,
+            "label_selector": {"ray.io/node-id": machine.id},
+            "max_restarts": 0,
+        }
+        return self._ray.remote(NodeRun).options(**how).remote()
+
+    def _refusal(self, machine: Machine, piece: Piece) -> str | None:
+        """Begin a piece with the actor of a node, or with a new one. Return why this cannot be, or None."""
+        is_new = machine.id not in self._actors
+        if is_new:
+            self._actors[machine.id] = self._new_actor(machine)
+        actor = self._actors[machine.id]
         try:
-            about = self._ray.get(actor.about.remote(), timeout=READY_S)
-            if about["source"] != source_digest():
-                return "another version of the harness is installed on it"
-            if lower := self._ray.get(actor.usual_priority.remote(), timeout=READY_S):
-                self._notes[machine.id] = LESS_PRIORITY.format(lower)
-            why = self._ray.get(actor.begin.remote(piece.text, str(Path.cwd())), timeout=READY_S)
-            return None if why is None else str(why)
+            if is_new and (why := self._unlike_here(machine, actor)):
+                return why
+            refused = self._ray.get(actor.begin.remote(piece.text, str(Path.cwd())), timeout=READY_S)
+            return None if refused is None else str(refused)
         except self._ray.exceptions.GetTimeoutError:
             return f"it was busy with other work for {READY_S:.0f} s"
         except self._ray.exceptions.RayError as bad:
             return _why(bad)
+
+    def _unlike_here(self, machine: Machine, actor: Any) -> str | None:
+        """Return why a node cannot measure for this campaign, or None. Gives its actor our priority."""
+        about = self._ray.get(actor.about.remote(), timeout=READY_S)
+        if about["source"] != source_digest():
+            return "another version of the harness is installed on it"
+        if lower := self._ray.get(actor.usual_priority.remote(), timeout=READY_S):
+            self._notes[machine.id] = LESS_PRIORITY.format(lower)
+        return None
 
     def hear(self, machines: Sequence[Machine]) -> Mapping[Machine, Heard | Lost]:
         gone = [machine for machine in machines if machine.id not in self._asked]
@@ -107,37 +120,39 @@ class OnRay:
         try:
             more = self._ray.get(reference)
         except self._ray.exceptions.RayError as bad:
-            self._forget(machine)
+            self._let_go(machine.id)
             return Lost(_why(bad))
         if more["code"] is None:
             self._asked[machine.id] = self._actors[machine.id].more.remote(HEAR_S)
         else:
-            self._forget(machine)
+            del self._asked[machine.id]
+            self._end_run(self._actors[machine.id], READY_S)
         note = self._notes.pop(machine.id, None)
         said = (*([note] if note else []), *more["said"])
         return Heard(tuple(more["chunks"]), said, more["code"])
 
-    def _forget(self, machine: Machine) -> None:
-        """Let go of a node: its directory is removed and its processors are free again."""
-        actor = self._actors.pop(machine.id, None)
-        self._asked.pop(machine.id, None)
+    def _let_go(self, node: str, wait_s: float = READY_S) -> None:
+        """End what a node does, remove its directory, and give its processors back to Ray."""
+        actor = self._actors.pop(node, None)
+        self._asked.pop(node, None)
         if actor is not None:
-            self._closed(actor)
+            self._end_run(actor, wait_s)
+            self._ray.kill(actor)
 
-    def _closed(self, actor: Any, wait_s: float = READY_S) -> None:
-        """End the run of an actor, if it has one, remove its directory, and give its processors back."""
+    def _end_run(self, actor: Any, wait_s: float) -> None:
         with suppress(self._ray.exceptions.RayError):  # it is gone already, or does not answer
             self._ray.get(actor.close.remote(), timeout=wait_s)
-        self._ray.kill(actor)
+
+    def spare(self, used: Sequence[Machine]) -> None:
+        for node in self._actors.keys() - {machine.id for machine in used}:
+            self._let_go(node)
 
     def stop(self, machine: Machine) -> None:
         if machine.id in self._actors:
             self._actors[machine.id].stop.remote()
 
     def close(self) -> None:
-        for actor in tuple(self._actors.values()):
-            self._closed(actor)
-        self._actors.clear()
+        self.spare(())
         self._ray.shutdown()
 
 

@@ -47,6 +47,7 @@ class Scripted:
         self.answers: dict[str, Iterator[Answer]] = {}
         self.begun: list[tuple[str, str]] = []
         self.stopped: list[str] = []
+        self.kept: list[tuple[str, ...]] = []  # whenever the others were let go
         self.script: Callable[[str, str], Iterator[Answer]] = lambda _machine, name: iter([ended(name)])
 
     def present(self) -> Sequence[Machine]:
@@ -70,6 +71,9 @@ class Scripted:
     def stop(self, machine: Machine) -> None:
         self.stopped.append(machine.name)
 
+    def spare(self, used: Sequence[Machine]) -> None:
+        self.kept.append(tuple(machine.name for machine in used))
+
     def close(self) -> None:
         return
 
@@ -77,6 +81,14 @@ class Scripted:
 def ended(name: str, code: int = 5) -> Heard:
     """A run that ended before it had a directory."""
     return Heard((), (f"{name} has ended",), code)
+
+
+def test_a_machine_without_a_further_piece_is_let_go(campaign: Campaign, tmp_path: Path) -> None:
+    machines = Scripted(Machine("1", "one"), Machine("2", "two"))
+    pieces = [piece(name) for name in "abc"]
+    Dispatcher(machines, campaign, tmp_path, lambda _line: None).run(pieces)
+    assert machines.begun == [("one", "a"), ("two", "b"), ("one", "c")]
+    assert machines.kept == [("two", "one"), ("one",)], "not while the third piece waits"
 
 
 @pytest.fixture

@@ -78,6 +78,14 @@ def test_a_run_arrives_as_it_was_written(node: NodeRun, tmp_path: Path) -> None:
     assert receiver.directory is not None
     assert verify_run(receiver.directory).endswith("the summary of the journal, figure by figure")
     assert [row.name for row in load_run(receiver.directory).rows] == ["baseline", "same"]
+    first = node._place
+    node.close()
+    assert not first.exists()
+    assert node.begin(text, str(tmp_path)) is None, "another one after it"
+    again = Receiver(tmp_path / "results")
+    assert read_out(node, again) == ExitCode.OK
+    assert again.finished() == RunStatus.OK
+    assert again.directory not in (None, receiver.directory)
 
 
 def test_a_run_that_is_stopped_keeps_what_it_has(node: NodeRun, tmp_path: Path) -> None:

@@ -125,6 +125,39 @@ def test_a_node_that_dies_loses_no_piece_and_doubles_none(
     assert sum(begun.values()) == len(pieces) + 1
 
 
+def test_a_node_has_one_actor_for_all_its_pieces(
+    cluster: Any, scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second piece begins with the actor of the first, the third with a new one, as that was killed."""
+    machines, campaign = OnRay(cluster.address), Campaign.create(tmp_path, "test", [])
+    made = list[Any]()
+    new_actor, begin = machines._new_actor, machines.begin
+    begun = list[str]()
+
+    def counted(machine: Machine) -> Any:
+        made.append(new_actor(machine))
+        return made[-1]
+
+    def and_kill(machine: Machine, piece: Piece) -> str | None:
+        if len(begun) == 2:
+            machines._ray.kill(made[0])
+        begun.append(piece.name)
+        return begin(machine, piece)
+
+    monkeypatch.setattr(machines, "_new_actor", counted)
+    monkeypatch.setattr(machines, "begin", and_kill)
+    pieces = [Piece(name, BROKEN, f"digest {name}") for name in "abc"]
+    try:
+        found = Dispatcher(machines, campaign, tmp_path, lambda _line: None).run(pieces)
+    finally:
+        machines.close()
+        campaign.close()
+    assert begun == ["a", "b", "c"]
+    assert len(made) == 2
+    assert all("no-such-model" in one.reason for one in found.values())
+    assert list(scratch.glob("bench-scratch-*")) == []
+
+
 @pytest.mark.fault(42)
 def test_another_harness_on_a_node_is_not_used(
     cluster: Any, scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
