@@ -89,8 +89,10 @@ def chance(kept: float, gamma: float) -> float:
     If the chances are equal and independent, this mean is α·(1 − α^γ) ÷ (1 − α). It grows with α and is
     inverted by bisection.
     """
-    if kept <= 0 or kept >= gamma:
-        return 1.0 if kept > 0 else 0.0
+    if kept >= gamma:
+        return 1.0
+    if kept <= 0:
+        return 0.0
     low, high = 0.0, 1.0
     for _ in range(60):
         alpha = (low + high) / 2

@@ -105,12 +105,10 @@ def _pays_below(row: Row, edge: Figure, cloud: Figure, egress: Figure) -> str:
     if not reached or not paid_usd > 0:
         return ""
     share = 1 - edge.value / (paid_usd * n / reached)
-    other = (
-        "that server" if cloud.notes.get("by_tokens") else "the large one"
-    )  # which need not be the baseline
+    is_server = cloud.notes.get("by_tokens")  # elsewhere, so it is not the baseline
     if share <= 0:
-        return f", so its edge model alone costs more than {other}"
-    than = " beside that server alone" if cloud.notes.get("by_tokens") else ""
+        return f", so its edge model alone costs more than {'that server' if is_server else 'the large one'}"
+    than = " beside that server alone" if is_server else ""
     return f", so it saves money{than} while less than {format_share(share)} of the requests go on"
 
 
