@@ -86,6 +86,7 @@ class FigureBlock(Block):
     escalated: Number | None = None  # a count of requests, or a share of the held-out half
     offline: Count | None = None
     refused: list[list[Any]] | None = None
+    by_tokens: bool | None = None
     learnt: list[Learnt] | None = None
     usd_per_hour: Amount | None = None
     power_usd_per_hour: Amount | None = None
