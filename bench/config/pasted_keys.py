@@ -10,9 +10,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 from bench.formatting import ACCOUNT_KEY
+from bench.machine.children import KEYS
 from bench.yaml_source import KeyPath, YamlSource
 
-_SECRET_NAME = re.compile("TOKEN|PASSWORD|PASSWD|SECRET|CREDENTIAL|_KEY$|_KEY_|_AUTH$", re.IGNORECASE)
+_SECRET_NAME = re.compile(f"{KEYS}|_AUTH$", re.IGNORECASE)
 LEAST_LETTERS = 12
 # A password in a URL, but not what a shell or a template puts in its place.
 _PASSWORD = re.compile(r"://[^/\s:@]*:(?![$%{<*])[^/\s@]+@")

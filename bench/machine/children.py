@@ -24,8 +24,9 @@ ALLOWED = frozenset({
     "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
     "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS", "BENCH_CACHE",
 })  # fmt: skip
+KEYS = "TOKEN|PASSWORD|PASSWD|SECRET|CREDENTIAL|_KEY"  # in the name of a variable that holds one
 # An index that needs a password cannot be used by a build: the branch's own code would see the password.
-SECRET = re.compile("TOKEN|PASSWORD|PASSWD|SECRET|CREDENTIAL|PUBLISH|USERNAME|_KEY|HTTP_?AUTH|INDEX_AUTH")
+SECRET = re.compile(f"{KEYS}|PUBLISH|USERNAME|HTTP_?AUTH|INDEX_AUTH")
 LINES = 12
 # PYTHONSAFEPATH is for Python. llama.cpp that gives up on a file would start gdb or lldb on its own process.
 SAFE = {"PYTHONSAFEPATH": "1", "GGML_NO_BACKTRACE": "1"}

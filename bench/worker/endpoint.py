@@ -52,7 +52,7 @@ def _answer(trip: Any, key: Any, input_tokens: int, output_tokens: int) -> ApiAn
     seconds = max(sample.end_ns - sample.sent_ns, 1) / NANOSECONDS
     n_in = sample.n_in or max(input_tokens, 1)
     empty = reply.finish is not None and not reply.arrivals  # the model had nothing to say
-    if reply.streamed and (reply.arrivals or empty):
+    if reply.streamed and (reply.arrivals or empty or reply.usage):
         whole = sample.ok or empty
         said = "".join(one.event.text for one in reply.arrivals)
         text = _plain(key.hidden_in(said, whole=True) if key else said) if whole else None

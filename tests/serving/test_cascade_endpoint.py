@@ -69,6 +69,7 @@ def test_an_answer_is_paid_by_the_servers_own_count(stub: Address, api: str) -> 
         ("mode=reset", (GUESSED_IN, ASKED_OUT), "before it answered"),
         ("mode=hang", (GUESSED_IN, ASKED_OUT), "no answer: no end within 0.3 s"),
         ("ttft=5000", (GUESSED_IN, ASKED_OUT), "no answer: no end within 0.3 s"),  # the headers came
+        ("tokens=0,mode=nofinish", (2, 0), "the answer broke off: "),  # nothing came, and its usage says so
         ("mode=json", (GUESSED_IN, ASKED_OUT), "no answer: the reply is application/json, not a stream"),
         ("mode=cut", (GUESSED_IN, 2), "the answer broke off: "),
         ("mode=error", (GUESSED_IN, 2), "the answer broke off: "),
