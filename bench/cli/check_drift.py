@@ -49,7 +49,8 @@ def _drift_of_servers(spec: Spec) -> str:
 
 
 def _windows(spec: Spec) -> str:
-    return f"{spec.drift.tokens} tokens of {spec.drift.text!r} in windows of {spec.drift.window}"
+    scored = max(spec.drift.tokens, spec.drift.window)  # one window at least, and a window is never cut
+    return f"{scored} tokens of {spec.drift.text!r} in windows of {spec.drift.window}"
 
 
 def _suites(spec: Spec) -> str:

@@ -43,7 +43,7 @@ def drift_s(spec: Spec, base: Load, variant: Load) -> float:
         return math.fsum(side.pass_s(_tokens(text)) for text in texts for side in (base, variant))
     window = spec.drift.window
     each_s = base.pass_s(window) + variant.pass_s(window) + _compared_s(base, window)
-    return spec.drift.tokens / window * each_s
+    return max(spec.drift.tokens / window, 1) * each_s
 
 
 def floors_s(spec: Spec, base: Load, rates_of: Callable[[str, int | None, str], Ceilings]) -> float:

@@ -142,7 +142,9 @@ class DriftBlock(Block):
     """How the difference between the variant's output and the baseline's is measured."""
 
     text: str = Field("mixed", description="evaluation text: a file in bench/texts, or a path to your own")
-    tokens: int = Field(4096, ge=0, le=10_000_000, description="tokens scored; 0 leaves drift out")
+    tokens: int = Field(
+        4096, ge=0, le=10_000_000, description="tokens scored, one window at least; 0 leaves drift out"
+    )
     window: int = Field(
         256, ge=16, le=8192, description="tokens of context each prediction may have, at most"
     )

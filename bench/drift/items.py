@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from bench.bounded import Contents, why
@@ -29,12 +29,17 @@ CHINESE = re.compile(r"[一-鿿]")
 MOST_NAME = 100  # letters of an id, a language, a group or a kind
 SHOWN = 400  # a result keeps this many letters from the end of a prompt
 MOST_KEPT_BYTES = 4 * MIB  # of all items of a suite: they are one line of a journal, with the answers
+Problem = Callable[[Json], str | None]  # says what is wrong with an item; None if it is valid
 
 
 def read_items(path: Path) -> tuple[Json, ...]:
     """Return the items of a file. Raises ValueError with file and line, OSError if it cannot be read."""
+    return _read(path, _problem)
+
+
+def _read(path: Path, problem_of: Problem) -> tuple[Json, ...]:
     first: dict[str, tuple[str, Json]] = {}
-    for where, item in _lines(path):
+    for where, item in _lines(path, problem_of):
         if item["id"] in first:
             raise ValueError(f"{where}: another item is called {item['id']!r}: {first[item['id']][0]}")
         first[item["id"]] = (where, item)
@@ -59,30 +64,31 @@ def must_fit(items: Sequence[Json], where: str) -> None:
 def read_closed(file: str) -> tuple[Json, ...]:
     """Return the items of a user's file, each with choices and the index of the right one.
 
-    Raises UsageError, which names the file and the line or item that is wrong.
+    Raises UsageError, which names the file and the line that is wrong.
     """
     try:
-        items = read_items(Path(file))
+        return _read(Path(file), _closed_problem)
     except OSError as bad:
         raise UsageError(f"{file}: {why(bad)}") from None
     except ValueError as bad:
         raise UsageError(str(bad)) from None
-    for item in items:
-        if "choices" not in item or item.get("right") is None:
-            raise UsageError(
-                f"{file}: item {item['id']!r} needs choices, and right, the place of the right one"
-            )
-    return items
 
 
-def _lines(path: Path) -> Iterator[tuple[str, Json]]:
+def _lines(path: Path, problem_of: Problem) -> Iterator[tuple[str, Json]]:
     """Yield (FILE:LINE, item). Raises ValueError with file and line."""
     for where, item in json_lines(path, MOST_ITEMS, "items", MAX_LINE_BYTES, MOST_IN_AN_ITEM, MAX_FILE_BYTES):
         if not isinstance(item, dict):
             raise ValueError(f"{where}: an item is an object with id and prompt")
-        if problem := _problem(item):
+        if problem := problem_of(item):
             raise ValueError(f"{where}: {problem}")
         yield where, item
+
+
+def _closed_problem(item: Json) -> str | None:
+    """Say what is wrong with an item of a user's file, which must have choices and the right one."""
+    if (problem := _problem(item)) is None and ("choices" not in item or item.get("right") is None):
+        return "an item needs choices, and right, the place of the right one"
+    return problem
 
 
 def _problem(item: Json) -> str | None:

@@ -132,6 +132,8 @@ def test_what_is_measured_and_at_what_price(make: Make) -> None:
     alone = facts(describe(make("variants=[]")))["measured"]
     assert alone.endswith("nothing is compared: there are no variants")
     assert found["drift"].startswith("4096 tokens of 'mixed' in windows of 256")
+    one = facts(describe(make("drift.tokens=128")))["drift"]
+    assert one.startswith("256 tokens of 'mixed' in windows of 256"), "a window is never cut"
     assert re.match(
         r"cloud-2vcpu-8gb: 0\.1008 USD/h on \d{4}-\d\d-\d\d, used 60% of the time", found["price"]
     )
