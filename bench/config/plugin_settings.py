@@ -73,6 +73,8 @@ def _refusal(source: YamlSource, kind: Any, wrong: ErrorDetails, path: KeyPath) 
     for part in wrong["loc"][1:]:
         if isinstance(part, str) and (*place, part) in source.lines:
             place = (*place, part)
+    if wrong["type"] == "missing":
+        place = (*path, *wrong["loc"])
     if wrong["type"] == "unexpected_keyword_argument":
         known = [field.name for field in dataclasses.fields(_block_in(kind, wrong["loc"][:-1]))]
         hint = did_you_mean(str(wrong["loc"][-1]), known, f"known: {', '.join(known)}")
@@ -102,7 +104,7 @@ def explain(wrong: ErrorDetails, kind: type[Block] | None = None) -> tuple[str, 
     shown = _shown(wrong["input"])
     for jargon, plain in PLAIN.items():
         message = message.replace(jargon, plain)
-    if hint := _number_as_written(wrong):
+    if hint := _number_as_written(wrong) or _path_as_written(wrong):
         return f"{message}, not {shown}", hint
     if wrong["type"].startswith("bool") and str(wrong["input"]).lower() in OLD_WORDS:
         return f"{message}, not {shown}", "write true or false"
@@ -123,6 +125,16 @@ def _number_as_written(wrong: ErrorDetails) -> str:
     if wrong["type"] in ("int_type", "float_type") and isinstance(value, str):
         return f"write {int(value)}" if re.fullmatch(r"[-+]?[0-9]{1,15}(_[0-9]{1,15}){0,3}", value) else ""
     return ""
+
+
+def _path_as_written(wrong: ErrorDetails) -> str:
+    """Return a hint for a setting that names a model by text, where the form of a row's model was written
+    (``{path: DIRECTORY}``); empty for anything else."""
+    value = wrong["input"]
+    if wrong["type"] != "string_type" or not isinstance(value, dict) or value.keys() != {"path"}:
+        return ""
+    path = str(value["path"])
+    return f"write {path if '/' in path else f'./{path}'}"
 
 
 def _shown(value: object) -> str:

@@ -162,7 +162,8 @@ def find_model(name: str, within: Sequence[Path] = ()) -> ModelFile:
     if name not in files:
         hint = did_you_mean(name, files, "see `bench list models`")
         if 0 < len(name.encode(errors="replace")) < 200 and Path(name).is_dir():
-            hint = f"for the directory of that name write {{path: {printable(name)[:80]}}}"
+            shown = printable(name)[:80]
+            hint = f"for the directory of that name write {{path: {shown}}}, or within a step ./{shown}"
         raise UsageError(f"no model called {printable(name)[:80]!r} ({hint})")
     return _read(files[name])
 

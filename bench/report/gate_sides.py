@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
 from bench.errors import IntegrityError
 from bench.formatting import count
@@ -87,7 +88,7 @@ def between_commits(block: Json, base: str, candidate: str) -> Compared:
     if type(more) is not int or not 0 <= more < MOST_FILES:
         raise TypeError("more_files is no number of files")
     config, packages = (
-        tuple(f"{key['what']}: {_short(key['base'])} → {_short(key['candidate'])}" for key in block[kind])
+        tuple(f"{key['what']}: {' → '.join(_short(key['base'], key['candidate']))}" for key in block[kind])
         for kind in ("config", "packages")
     )
     return Compared(
@@ -166,6 +167,17 @@ def _listed(kind: str, lines: Sequence[str]) -> list[str]:
     return shown if len(lines) <= MOST_CHANGES else [*shown, f"{kind}: {len(lines) - MOST_CHANGES} more"]
 
 
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= MOST_LETTERS else f"{text[: MOST_LETTERS - 1]}…"
+def _short(*values: object) -> tuple[str, ...]:
+    """Return two values as text, each with at most ``MOST_LETTERS`` letters. If they begin alike, the letters
+    around the first one that differs are shown."""
+    texts = [str(value) for value in values]
+    most = max(map(len, texts))
+    alike = sum(1 for _ in takewhile(lambda letters: len(set(letters)) == 1, zip(*texts, strict=False)))
+    first = max(min(alike - MOST_LETTERS // 2, most - MOST_LETTERS + 1), 0)
+    return tuple(_cut(text, first) for text in texts)
+
+
+def _cut(text: str, first: int) -> str:
+    """Return ``text`` from its letter ``first``, with a mark at each end where something is left out."""
+    shown = f"…{text[first:]}" if first else text
+    return shown if len(shown) <= MOST_LETTERS else f"{shown[: MOST_LETTERS - 1]}…"

@@ -125,6 +125,9 @@ def test_another_workload_does_not_take_them(write: Write) -> None:
         ("{distil: sequence, prompt: 0.999}", "", "prompt must leave a token on both sides: 0.999 of 256"),
         ("{prune: wanda, sparsity: 0.5, samples: 10000, tokens: 16384}", "", "samples times tokens must be"),
         ("{speculate: draft-model}", ".model", "is missing"),
+        ("{cascade: entropy, threshold: 1, edge: {usd_per_hour: 1}}", ".edge.model", "is missing"),
+        ("{cascade: entropy, edge: {model: {path: e}, usd_per_hour: 1}}", ".edge.model", "(write ./e)"),
+        ("{speculate: draft-model, model: {path: a/b}}", ".model", "(write a/b)"),
         ("{split: layers, link: 5}", ".link", "should be a block of keys, not 5"),
     ],
 )  # fmt: skip

@@ -232,7 +232,8 @@ def test_a_directory_of_that_name_is_pointed_at(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "mine").mkdir()
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
-        UsageError, match=r"no model called 'mine' \(for the directory .* write \{path: mine\}\)"
+        UsageError,
+        match=r"no model called 'mine' \(for the directory .* write \{path: mine\}, .* step \./mine\)",
     ):
         find_model("mine")
 

@@ -55,9 +55,24 @@ def test_a_ratio_stays_where_the_gate_has_no_figure(
     "count", [gate_sides.MOST_LETTERS - 1, gate_sides.MOST_LETTERS, gate_sides.MOST_LETTERS + 1]
 )
 def test_a_long_value_is_cut(count: int) -> None:
-    found = gate_sides._short("x" * count)
+    found, _ = gate_sides._short("x" * count, "y")
     assert len(found) == min(count, gate_sides.MOST_LETTERS)
     assert found.endswith("…") is (count > gate_sides.MOST_LETTERS)
+
+
+@pytest.mark.parametrize("after", ["", "z" * 5, "z" * 500])
+@pytest.mark.parametrize("before", [0, 10, 79, 80, 500])
+def test_long_values_are_shown_where_they_differ(before: int, after: str) -> None:
+    """A step of an edge model stands at the end of a long list: its own key must be seen."""
+    found = gate_sides._short(*("y" * before + own + after for own in ("layers: 2", "layers: 1")))
+    assert max(map(len, found)) <= gate_sides.MOST_LETTERS
+    assert [value[value.index("layers") :][:9] for value in found] == ["layers: 2", "layers: 1"]
+    assert all(value.startswith("…") for value in found if before > gate_sides.MOST_LETTERS)
+
+
+def test_a_value_that_only_one_side_has_is_shown_from_its_beginning() -> None:
+    assert gate_sides._short("(none)", "x" * 500) == ("(none)", "x" * (gate_sides.MOST_LETTERS - 1) + "…")
+    assert gate_sides._short("x" * 500, "x" * 501)[1].endswith("x")
 
 
 @pytest.mark.parametrize("more", [-1, 0, 1, 5])
