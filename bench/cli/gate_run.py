@@ -21,6 +21,7 @@ from bench.gate.findings import GateBlock
 from bench.results.run_summary import RunSummary
 
 if TYPE_CHECKING:
+    from bench.records import RunRecord
     from bench.runs.gate import Plan
 
 
@@ -148,8 +149,8 @@ def _is_interpreter(base: str) -> bool:
 
 def _finished(run: Path, options: GateOptions) -> RunSummary:
     """Judge a finished run by its journal, without measuring and without reading ``run.json``."""
-    from bench.results.stored_gate import against_run, judge_run
-    from bench.results.summary import from_journal
+    from bench.results.stored_gate import judge_run
+    from bench.results.summary import from_journal, recorded
 
     if options.base is not None and not _is_run(options.base):
         raise UsageError("a finished run can be gated by itself or with --base RUN, another run")
@@ -158,24 +159,38 @@ def _finished(run: Path, options: GateOptions) -> RunSummary:
             "a finished run is judged as it was measured: --set, --only and --candidate change nothing"
         )
     finished = from_journal(run)
-    stored = None if options.base is None else from_journal(Path(options.base))
-    with showing(run, *([] if options.base is None else [Path(options.base)])):
-        return judge_run(finished) if stored is None else against_run(finished, stored)
+    if options.base is None:
+        with showing(run):
+            return judge_run(finished)
+    earlier = recorded(Path(options.base))
+    with showing(run, Path(options.base)):
+        return _against(finished, run, earlier)
+
+
+def _against(
+    measured: RunSummary, directory: Path, earlier: tuple[RunRecord, RunSummary], *, chosen: bool = False
+) -> RunSummary:
+    """Judge a run, whose journal is in ``directory``, against an earlier one."""
+    from bench.results.stored_gate import against_run
+    from bench.results.suites_between import suites_between
+    from bench.store.replay import load_record
+
+    record, summary = earlier
+    return against_run(measured, summary, suites_between(record, load_record(directory)), chosen=chosen)
 
 
 def _measured_against_run(spec: Spec, base: Path, options: GateOptions, quiet: bool) -> Judged:
     """Measure a whole run, and judge it against an earlier run."""
     from bench.cli.progress import RunProgress
-    from bench.results.stored_gate import against_run
-    from bench.results.summary import from_journal
+    from bench.results.summary import recorded
     from bench.runs.run import run_spec
 
-    stored = from_journal(base)
+    earlier = recorded(base)
     with RunProgress(spec, quiet=quiet) as rows:
         directory = run_spec(spec, options.out, tell=rows.tell)
-    measured = load(directory)
     with showing(base):
-        return Judged(directory, against_run(measured, stored))
+        judged = _against(load(directory), directory, earlier, chosen=bool(options.only))
+    return Judged(directory, judged)
 
 
 def _measured(spec: Spec, options: GateOptions, quiet: bool) -> Judged:

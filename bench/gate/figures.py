@@ -31,12 +31,14 @@ def judge_figure(
     figure: Figure | None,
     cells: int = 1,
     change: Figure | None = None,
+    spread: float = 0.0,
 ) -> Finding:
     """Judge a figure, or its ratio to the baseline's figure, against the bound of a rule.
 
     ``cells`` is the number of rules that share the error rate (see ``judge_interval``). ``change`` is the
-    paired difference of the two figures, if there is one (``change_of``). A figure that was not measured, or
-    a ratio to a baseline of 0, gives ERROR.
+    paired difference of the two figures, if there is one (``change_of``). ``spread`` is added to the interval
+    of a ratio (see ``ratio_bounds``). A figure that was not measured, or a ratio to a baseline of 0, gives
+    ERROR.
     """
     if figure is None or (rule.relative and base is None):
         return finding(rule, key, GateVerdict.ERROR, "it was not measured in this run")
@@ -46,7 +48,7 @@ def judge_figure(
         return finding(rule, key, GateVerdict.ERROR, NOTHING_RELATIVE)
     if not rule.relative or base is None:
         return judge_interval(rule, key, figure.interval, cells)
-    low, high = (None, None) if rule.kind == "exact" else _bounds(base, figure, change)
+    low, high = (None, None) if rule.kind == "exact" else _bounds(base, figure, change, spread)
     return judge_interval(rule, key, Interval(figure.value / base.value, low, high), cells)
 
 
@@ -55,11 +57,13 @@ def change_of(metric: str) -> str:
     return f"{metric.removesuffix('_accuracy')}_change" if metric.endswith("_accuracy") else ""
 
 
-def _bounds(base: Figure, figure: Figure, change: Figure | None) -> tuple[float | None, float | None]:
+def _bounds(
+    base: Figure, figure: Figure, change: Figure | None, spread: float
+) -> tuple[float | None, float | None]:
     """Return the bounds of figure ÷ base. Two rows that answered the same items are not independent: their
     ratio is 1 + change ÷ base, with the paired interval of the change."""
     if change is None or change.ci_low is None or change.ci_high is None:
-        return ratio_bounds(base, figure)
+        return ratio_bounds(base, figure, spread)
     return 1 + change.ci_low / base.value, 1 + change.ci_high / base.value
 
 

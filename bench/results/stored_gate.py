@@ -8,17 +8,28 @@ exit code 4).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+from bench import plugins
 from bench.errors import UsageError
 from bench.gate.cascade_metrics import is_for
 from bench.gate.figures import change_of, judge_figure, judge_interval
 from bench.gate.findings import Effort, Finding, GateVerdict, block, finding
 from bench.gate.limits import MOST_FINDINGS, Rule, rules
+from bench.metrics import drift_keys
+from bench.results.changes import ALONE_APART_SD
+from bench.results.disturbance import alone_notes
 from bench.results.row import Row
 from bench.results.run_comparison import RowChange, between_runs
 from bench.results.run_summary import RunSummary
-from bench.stats.intervals import Interval
+from bench.stats.figure import Figures
+from bench.stats.intervals import NORMAL_95, Interval
+
+RowKey = tuple[str, str]  # a row's group and name
+FiguresOfRows = Mapping[RowKey, Figures]
+NOT_IN_BOTH = "it was not measured in both runs"
+OTHER_ITEMS = "the two runs were asked other items, so their answers cannot be compared"
+GONE = "this run has no such row, so it was not measured"
 
 
 def judge_run(run: RunSummary) -> RunSummary:
@@ -44,18 +55,26 @@ def judge_run(run: RunSummary) -> RunSummary:
     return replace(run, gate=block(findings, effort))
 
 
-def against_run(run: RunSummary, stored: RunSummary) -> RunSummary:
-    """Return ``run`` with a ``gate`` block that compares every row with the same row of ``stored``."""
+def against_run(
+    run: RunSummary, stored: RunSummary, suites: FiguresOfRows | None = None, *, chosen: bool = False
+) -> RunSummary:
+    """Return ``run`` with a ``gate`` block that compares every row with the same row of ``stored``.
+
+    ``suites`` has the figures of the suites between the two runs (``suites_between``). A row that only
+    ``stored`` has was not measured, unless the user has ``chosen`` the rows.
+    """
     changes = {(row.group, row.variant, row.metric): row for row in between_runs(stored, run)}
-    before = {row.key: row for row in stored.rows}
+    before, after = ({row.key: row for row in side.rows} for side in (stored, run))
     limits = _limits(run, len(run.rows))
-    cells = len(limits) * len(run.rows)
-    findings = [
+    judging = _Between(run, stored, before, changes, suites or {}, len(limits) * len(run.rows))
+    gone = () if chosen else (key for key in before if key not in after)
+    findings = [finding(limits[0], key, GateVerdict.UNREACHED, GONE) for key in gone]
+    findings += [
         judged
         for variant in run.rows
         for rule in limits
         if _applies(rule, before.get(variant.key, variant), variant)
-        and (judged := _between(rule, variant, changes, cells)) is not None
+        and (judged := judging.finding(rule, variant)) is not None
     ]
     effort = Effort("stored", details={"run_id": run.run_id, "base": stored.run_id})
     return replace(run, gate=block(findings, effort))
@@ -103,21 +122,67 @@ def _within_run(run: RunSummary, rule: Rule, variant: Row, cells: int) -> Findin
     return judge_figure(rule, variant.key, *sides, cells, variant.figure(change_of(rule.metric)))
 
 
-def _between(
-    rule: Rule, variant: Row, changes: Mapping[tuple[str, str, str], RowChange], cells: int
-) -> Finding | None:
-    """Judge a rule on a row by its change between two runs.
+@dataclass(frozen=True)
+class _Between:
+    """Judge rules on rows by their changes between two runs. ``before`` has the rows of ``stored``, and
+    ``cells`` is the number of rules that share the error rate."""
 
-    Returns None for an absolute limit on a baseline, because such limits are on variants.
-    """
-    if not rule.relative:
-        if variant.is_baseline:
-            return None
-        return judge_figure(rule, variant.key, None, variant.figure(rule.metric), cells)
-    row = changes.get((*variant.key, rule.metric))
-    if row is not None and row.ci_low is None and row.note:
-        return finding(rule, variant.key, GateVerdict.INCONCLUSIVE, row.note)
-    if row is None or row.ratio is None or row.ci_low is None:
-        reason = "it was not measured in both runs, or has no interval"
-        return finding(rule, variant.key, GateVerdict.ERROR, reason)
-    return judge_interval(rule, variant.key, Interval(row.ratio, row.ci_low, row.ci_high), cells)
+    run: RunSummary
+    stored: RunSummary
+    before: Mapping[RowKey, Row]
+    changes: Mapping[tuple[str, str, str], RowChange]
+    suites: FiguresOfRows
+    cells: int
+
+    def finding(self, rule: Rule, variant: Row) -> Finding | None:
+        """Judge a rule on a row.
+
+        Returns None for an absolute limit on a baseline, because such limits are on variants.
+        """
+        if not rule.relative:
+            if variant.is_baseline:
+                return None
+            return judge_figure(rule, variant.key, None, variant.figure(rule.metric), self.cells)
+        base = self.before.get(variant.key)
+        if (why := _why_unmeasured(base, variant)) or base is None:
+            return finding(rule, variant.key, GateVerdict.ERROR, why)
+        row = self.changes.get((*variant.key, rule.metric))
+        if row is None:
+            return self._by_figures(rule, base, variant)
+        if row.ci_low is None and row.note:
+            return finding(rule, variant.key, GateVerdict.INCONCLUSIVE, row.note)
+        if row.ratio is None:
+            return finding(rule, variant.key, GateVerdict.ERROR, NOT_IN_BOTH)
+        return judge_interval(rule, variant.key, Interval(row.ratio, row.ci_low, row.ci_high), self.cells)
+
+    def _by_figures(self, rule: Rule, base: Row, variant: Row) -> Finding:
+        """Judge a rule on a figure that `between_runs` does not list, by the figures of both rows."""
+        sides = base.figure(rule.metric), variant.figure(rule.metric)
+        if None in sides:
+            return finding(rule, variant.key, GateVerdict.ERROR, NOT_IN_BOTH)
+        if change := change_of(rule.metric):
+            paired = self.suites.get(variant.key, {}).get(change)
+            if paired is None:
+                return finding(rule, variant.key, GateVerdict.ERROR, OTHER_ITEMS)
+            return judge_figure(rule, variant.key, *sides, self.cells, paired)
+        if rule.counted or _same_in_each_run(rule.metric):
+            return judge_figure(rule, variant.key, *sides, self.cells)
+        if note := "; ".join(alone_notes(((self.stored, base), (self.run, variant)))):
+            return finding(rule, variant.key, GateVerdict.INCONCLUSIVE, note)
+        return judge_figure(rule, variant.key, *sides, self.cells, spread=NORMAL_95 * ALONE_APART_SD)
+
+
+def _why_unmeasured(base: Row | None, variant: Row) -> str:
+    """Return why a row cannot be compared with itself in the earlier run; "" if it can."""
+    if base is None:
+        return "the earlier run has no such row"
+    for row, where in ((base, "in the earlier run"), (variant, "in this run")):
+        if not row.ok:
+            return f"{row.name} was not measured {where}: {row.status}: {row.reason}"
+    return ""
+
+
+def _same_in_each_run(metric: str) -> bool:
+    """Return whether a figure depends on the model's answers alone, and not on the machine's speed."""
+    suites = {one.key for _name, module in plugins.each("drift.suites") for one in module.METRICS}
+    return metric in suites | drift_keys()

@@ -17,6 +17,7 @@ from bench.bounded import Contents, contents_of, is_file, read_bounded, why
 from bench.errors import BenchError, IntegrityError
 from bench.formatting import MIB
 from bench.pricing.hardware import recorded_price
+from bench.records import RunRecord
 from bench.results.run_summary import Json, RunSummary
 from bench.results.schema import Summary
 from bench.results.summarise import summarise
@@ -44,9 +45,14 @@ _HEAVY: Mapping[str, Any] = {
 
 def from_journal(directory: Path) -> RunSummary:
     """Verify the chain of a run's journal and summarise it. ``run.json`` is not read."""
+    return recorded(directory)[1]
+
+
+def recorded(directory: Path) -> tuple[RunRecord, RunSummary]:
+    """Return a run as its journal has it, and its summary, as `from_journal` does."""
     record = load_record(directory)
     with judging(journal_of(directory)):
-        return summarise(record)
+        return record, summarise(record)
 
 
 def is_run(directory: Path) -> bool:

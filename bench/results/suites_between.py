@@ -1,0 +1,52 @@
+"""Pair the answers that two runs gave to the same items of their behaviour suites.
+
+Within a run, a row's answers are compared with those of its baseline. Here the same row of an earlier run
+takes the baseline's place, so a suite judges two runs in the way in which it judges two rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from bench import plugins
+from bench.records import ArmRecord, RunRecord, SuiteAnswers
+from bench.stats.figure import Figures
+
+
+def suites_between(before: RunRecord, after: RunRecord) -> dict[tuple[str, str], Figures]:
+    """Return the figures of the suites for every row that answered suites in both runs, by the row's key.
+
+    A change (``factuality_change``) is the one from ``before`` to ``after``, paired by item. It is absent or
+    None if the two runs were asked other items.
+    """
+    earlier = {(arm.group, arm.name): arm for arm in before.arms}
+    found: dict[tuple[str, str], Figures] = {}
+    for arm in after.arms:
+        base = earlier.get((arm.group, arm.name))
+        if base is not None and base.suites and arm.suites:
+            found[arm.group, arm.name] = _compared(_with_items(before, base), arm, after)
+    return found
+
+
+def _compared(base: ArmRecord, arm: ArmRecord, run: RunRecord) -> Figures:
+    """Return the figures of the suites that ``arm`` answered, with ``base`` as its baseline."""
+    ours = replace(arm, is_baseline=False)
+    pair = replace(run, arms=(base, ours), units=())
+    found: Figures = {}
+    for name, module in plugins.each("drift.suites"):
+        if name in ours.suites:
+            found |= module.figures(ours, pair)
+    return found
+
+
+def _with_items(run: RunRecord, arm: ArmRecord) -> ArmRecord:
+    """Return a row as a baseline, whose answers have the items: a journal keeps them with its baseline."""
+    baseline = run.baseline_of(arm)
+    kept: Mapping[str, SuiteAnswers] = baseline.suites if baseline else {}
+    answered = {
+        name: replace(answers, items=kept[name].items)
+        for name, answers in arm.suites.items()
+        if name in kept and kept[name].digest == answers.digest
+    }
+    return replace(arm, is_baseline=True, suites=answered)
