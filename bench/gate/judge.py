@@ -17,6 +17,7 @@ from bench.gate.calibration import Calibration
 from bench.gate.cascade_metrics import is_for
 from bench.gate.change_impact import any_reached, nothing_differs, unreached_verdict
 from bench.gate.counted import IMPROBABLE_RATIO, is_exact, more_counts, more_work, only_code_differs
+from bench.gate.cut_short import of_cut_short
 from bench.gate.figures import change_of, judge_figure
 from bench.gate.findings import BROKEN, Effort, Finding, GateBlock, GateVerdict, block, finding
 from bench.gate.limits import MOST_FINDINGS, MOST_TIMED, Rule, rules, timed_cells
@@ -36,7 +37,8 @@ def judge(run: RunRecord, figures: FiguresOfRows) -> GateBlock | None:
     """Make the ``gate`` block of ``run.json`` from a run alone; None for a run that is not a gate."""
     if run.gate is None or run.gate.get("mode") == "calibration":
         return None
-    return block(list(_findings(run, figures)), _effort(run.gate, run.units))
+    rest = [of_cut_short(rule) for rule in _rules(run)[:1] if run.finished_utc is None]
+    return block([*_findings(run, figures), *rest], _effort(run.gate, run.units))
 
 
 def undecided(run: RunRecord) -> set[tuple[str, str]]:

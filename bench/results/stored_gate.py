@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from bench import plugins
 from bench.errors import UsageError
 from bench.gate.cascade_metrics import is_for
+from bench.gate.cut_short import of_cut_short
 from bench.gate.figures import change_of, judge_figure, judge_interval
 from bench.gate.findings import Effort, Finding, GateVerdict, block, finding
 from bench.gate.limits import MOST_FINDINGS, Rule, rules
@@ -22,6 +23,7 @@ from bench.results.disturbance import alone_notes
 from bench.results.row import Row
 from bench.results.run_comparison import RowChange, between_runs
 from bench.results.run_summary import RunSummary
+from bench.results.summarise import NOT_FINISHED
 from bench.stats.figure import Figures
 from bench.stats.intervals import NORMAL_95, Interval
 
@@ -43,7 +45,8 @@ def judge_run(run: RunSummary) -> RunSummary:
     variants = [row for row in run.rows if not row.is_baseline]
     limits = _limits(run, len(variants))
     cells = len(limits) * len(variants)
-    findings = [
+    findings = _of_cut_short(run, limits[0])
+    findings += [
         _within_run(run, rule, variant, cells)
         for variant in variants
         for rule in limits
@@ -68,7 +71,8 @@ def against_run(
     limits = _limits(run, len(run.rows))
     judging = _Between(run, stored, before, changes, suites or {}, len(limits) * len(run.rows))
     gone = () if chosen else (key for key in before if key not in after)
-    findings = [finding(limits[0], key, GateVerdict.UNREACHED, GONE) for key in gone]
+    findings = _of_cut_short(run, limits[0])
+    findings += [finding(limits[0], key, GateVerdict.UNREACHED, GONE) for key in gone]
     findings += [
         judged
         for variant in run.rows
@@ -78,6 +82,11 @@ def against_run(
     ]
     effort = Effort("stored", details={"run_id": run.run_id, "base": stored.run_id})
     return replace(run, gate=block(findings, effort))
+
+
+def _of_cut_short(run: RunSummary, rule: Rule) -> list[Finding]:
+    """Return the finding about a run that was not finished; none if it was."""
+    return [of_cut_short(rule, GateVerdict.ERROR, NOT_FINISHED)] if run.finished_utc is None else []
 
 
 def _limits(run: RunSummary, judged: int) -> list[Rule]:

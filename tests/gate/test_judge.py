@@ -12,6 +12,7 @@ from fakes import arm_record, run_record
 
 from bench.errors import ExitCode, UsageError
 from bench.gate.calibration import Calibration
+from bench.gate.cut_short import CUT_SHORT
 from bench.gate.findings import Effort, Finding, GateBlock, GateVerdict, block, finding
 from bench.gate.judge import judge, undecided
 from bench.gate.limits import rules
@@ -479,3 +480,13 @@ def test_only_so_many_limits_are_judged(
             judged(gate([0.0] * 6))
     else:
         assert len(judged(gate([0.0] * 6)).rules) == 1
+
+
+def test_a_gate_that_was_cut_short_between_two_rows_does_not_pass() -> None:
+    """It has no trace of the rows that it never came to, so all that it has may hold."""
+    whole = gate([0.0] * 3, {"weights_bytes": {"max_increase": "0%"}})
+    same = {"weights_bytes": memory.WEIGHTS.scalar(Interval(8.0, None, None))}
+    assert judged(whole, same, same).verdict == "PASS"
+    found = judged(replace(whole, finished_utc=None), same, same)
+    assert found.exit_code == ExitCode.INCONCLUSIVE
+    assert [one.reason for one in found.rules if one.verdict != "PASS"] == [CUT_SHORT]

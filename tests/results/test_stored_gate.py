@@ -14,7 +14,7 @@ from rich_rows import ITEMS, loaded, solo, suite
 from bench.gate.findings import Finding
 from bench.records import ArmRecord, RunRecord, SuiteAnswers
 from bench.results.changes import ALONE_APART_SD
-from bench.results.stored_gate import GONE, NOT_IN_BOTH, OTHER_ITEMS, against_run
+from bench.results.stored_gate import GONE, NOT_FINISHED, NOT_IN_BOTH, OTHER_ITEMS, against_run, judge_run
 from bench.results.suites_between import suites_between
 from bench.results.summarise import summarise
 from bench.stats.figure import ratio_bounds
@@ -115,3 +115,14 @@ def test_a_count_is_compared_and_a_time_has_the_difference_between_sessions() ->
     assert time.low <= (low or 0) < math.exp(-NORMAL_95 * ALONE_APART_SD / 2)
     assert time.high >= (high or math.inf)
     assert (by_rule["weights_bytes"].verdict, by_rule["weights_bytes"].value) == ("PASS", 1.0)
+
+
+def test_a_run_that_was_cut_short_between_two_rows_does_not_pass() -> None:
+    """It has no trace of the rows that it never came to, so all that it has may hold."""
+    whole = a_run(ITEMS - 1, {"weights_bytes": {"max_increase": "0%"}})
+    assert judge_run(summarise(whole)).gate.verdict == "PASS"  # type: ignore[union-attr]
+    cut = replace(whole, finished_utc=None)
+    for gate in (judge_run(summarise(cut)).gate, against_run(summarise(cut), summarise(whole)).gate):
+        assert gate is not None
+        assert gate.verdict == "ERROR"
+        assert [one.reason for one in gate.rules if one.verdict != "PASS"] == [NOT_FINISHED]
