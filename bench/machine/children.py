@@ -75,9 +75,10 @@ def too_long(seconds: float) -> str:
 
 def last_lines(bad: Exception) -> str:
     """Return the last lines that a failed command printed, or the error that kept it from running; of one
-    that took too long, how long it had. The passwords of URLs are left out: results and reports show it."""
+    that took too long, how long it had. The passwords of URLs are left out: results and reports show it. A
+    tab, as before a command that git suggests, becomes spaces: a message shows no control characters."""
     printed = (getattr(bad, "stderr", None) or getattr(bad, "stdout", None) or "").strip().splitlines()
-    lines = [without_secrets(line)[:500] for line in printed[-LINES:]]
+    lines = [without_secrets(line.expandtabs(4))[:500].rstrip() for line in printed[-LINES:]]
     if isinstance(bad, subprocess.TimeoutExpired):
         lines.insert(0, too_long(bad.timeout))
     return "\n  ".join(lines) if lines else without_secrets(str(bad))[:500]

@@ -13,6 +13,7 @@ import pytest
 
 from bench import environments
 from bench.errors import BenchError
+from bench.formatting import printable
 from bench.machine.children import environment, last_lines
 from bench.machine.proc import stat_of
 from bench.machine.process_tree import MOST_BYTES, printed_too_much, run_whole
@@ -89,6 +90,14 @@ def test_what_a_command_printed_is_told_without_secrets() -> None:
     assert last_lines(failed) == "fatal: https://***@host.example/a.git"
     refused = OSError(2, "no such file", "https://ci:secret@host.example/a.git")
     assert "secret" not in last_lines(refused)
+
+
+def test_a_command_that_git_suggests_can_be_copied() -> None:
+    """It stands after a tab, which a message would show as a control character."""
+    said = "fatal: detected dubious ownership\nTo add an exception, call:\n\n\tgit config --global\n"
+    shown = last_lines(subprocess.CalledProcessError(128, "git", stderr=said))
+    assert shown.splitlines()[-1] == "      git config --global"
+    assert printable(shown) == shown
 
 
 def test_an_output_that_is_wanted_whole_has_a_bound() -> None:
