@@ -20,6 +20,7 @@ from bench.models.reference import LocalPath, ModelRef, Random
 from bench.models.registry import FindModel
 from bench.models.safetensors_header import safetensors_header
 from bench.models.templates import TOKENIZERS, has_tokenizer, tokenizer_class_of, without_default
+from bench.models.text_config import without_text_class
 from bench.models.weight_files import INDEX, WHOLE, weight_files
 from bench.runtimes._sentence_files import refuse_encoder
 from bench.yaml_source import KeyPath, YamlSource
@@ -67,12 +68,13 @@ def check_loadable(
     places: tuple[KeyPath, KeyPath],
     find: FindModel,
 ) -> None:
-    """Raise ConfigError without a tokenizer, for an encoder-decoder, for a GGUF that cannot be converted, for
-    a key of the config that the engine does not compute, for a step of sentence-transformers that is not
-    known here, and for an attention that the architecture does not have.
+    """Raise ConfigError without a tokenizer, for an encoder-decoder, for a model of which transformers has no
+    class for text alone, for a GGUF that cannot be converted, for a key of the config that the engine does
+    not compute, for a step of sentence-transformers that is not known here, and for an attention that the
+    architecture does not have.
 
     ``places`` are those of the keys ``model`` and ``runtime.attention``. An engine in another interpreter may
-    have another transformers, so its attention is not judged.
+    have another transformers, so its classes and their attention are not judged.
     """
     if (of_model := _of_model(model, runtime, find)) is not None:
         raise source.error(places[0], *of_model)
@@ -111,6 +113,9 @@ def _of_model(model: ModelRef, runtime: RuntimeBlock, find: FindModel) -> tuple[
     said = _other_use(config) or (None if runtime.task else _half(config))
     if said is not None:
         return printable(said), ""
+    own = runtime.name in OF_TRANSFORMERS and runtime.python is None and not runtime.task
+    if own and (said := without_text_class(config)):
+        return said, "a server such as runtime.name vllm may have one"
     said = _not_computed(config, runtime)
     return None if said is None else (printable(said), OWN_CODE)
 

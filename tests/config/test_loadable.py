@@ -80,6 +80,20 @@ def test_the_attention_of_a_directory(tmp_path: Path, llama: Path) -> None:
     read(tmp_path, {"path": str(llama)}, runtime={"python": "/usr/bin/python3"})  # another transformers
 
 
+@pytest.mark.parametrize("kind", ["qwen2_vl", "mistral3", "voxtral"])
+def test_a_model_that_transformers_loads_with_eyes_or_ears_only(
+    tmp_path: Path, llama: Path, kind: str
+) -> None:
+    """`bench check` showed a plan, and the run then said that there is no causal language model."""
+    file = llama / "config.json"
+    said = {**json.loads(file.read_text()), "model_type": kind, "architectures": ["ForConditionalGeneration"]}
+    file.write_text(json.dumps(said))
+    with pytest.raises(ConfigError, match=rf"model: {kind} also reads pictures or sound, .*vllm"):
+        read(tmp_path, {"path": str(llama)})
+    read(tmp_path, {"path": str(llama)}, runtime={"python": "/usr/bin/python3"})  # another transformers
+    read(tmp_path, {"path": str(llama)}, runtime={"task": "embedding"})  # its vectors have a class
+
+
 @pytest.mark.parametrize("engine", ONE_ATTENTION)
 def test_a_graph_of_a_decoder_has_one_attention(tmp_path: Path, llama: Path, engine: str) -> None:
     """One engine repeated the asked attention as evidence, whatever its graph computes."""

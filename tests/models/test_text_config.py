@@ -7,9 +7,13 @@ from typing import Any
 import pytest
 import transformers
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+    MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES,
+)
 
-from bench.models.text_config import DEFAULTS, TEXT_ALONE, TIED, text_config
+from bench.models.text_config import DEFAULTS, TEXT_ALONE, TIED, WITHOUT_TEXT_CLASS, text_config
 
 NOT_BUILT = {"musicgen", "musicgen_melody"}  # their configs need those of their parts
 
@@ -36,6 +40,12 @@ def test_the_models_that_are_loaded_without_their_other_senses() -> None:
         assert {"text_config", "vision_config"} <= set(CONFIG_MAPPING[kind].sub_configs)
         assert MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[kind].endswith("ForCausalLM")
         assert hasattr(transformers, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[kind])
+
+
+def test_the_models_without_a_class_for_text_alone() -> None:
+    mixed = {*MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES, *MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES}
+    known = {kind for kind in mixed if kind in CONFIG_MAPPING}
+    assert known - set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES) == WITHOUT_TEXT_CLASS
 
 
 @pytest.mark.parametrize("kind", [None, 5, [], {"a": 1}])
