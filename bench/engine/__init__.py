@@ -118,8 +118,8 @@ class Engine(ABC):
         bytes that one more token adds to the cache, or None if they cannot be read."""
         return by_steps(self, self.facts())
 
-    def as_batched(self) -> list[Check]:
-        """Check that a padded prompt of a batch is decoded as it is alone; no check if nothing is padded."""
+    def as_batched(self, *, padded: bool = True) -> list[Check]:
+        """Check that a prompt of a batch, ``padded`` or not, is decoded as it is alone; none if it is so."""
         return []
 
     def longest_answer(self, tokens: int) -> None:  # noqa: B027 - only engines of whole answers need it

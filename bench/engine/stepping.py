@@ -30,6 +30,7 @@ MOST_BELOW, MOST_BELOW_ROUNDED = 0.02, 0.3
 MOST_BELOW_PADDED = 0.002
 CAUSAL = "logits of a token do not depend on later tokens"
 ALONE = "a shorter prompt of a batch is decoded as it is alone"
+EVEN = "prompts of one length are decoded in a batch as they are alone"
 AS_ONE_PASS = "tokens decoded step by step are those of one pass"
 
 
@@ -90,18 +91,16 @@ def _amount(engine: Engine, facts: Facts) -> tuple[int, int]:
     return length, max(min(steps, room - length), 1)
 
 
-def by_batch(engine: Engine, facts: Facts) -> list[Check]:
-    """Return the check of a batch of two lengths, in which the shorter prompt is padded on the left.
+def by_batch(engine: Engine, facts: Facts, *, padded: bool = True) -> list[Check]:
+    """Return the check of a batch of two lengths, in which the shorter prompt is padded on the left; if not
+    ``padded``, of two prompts of one length.
 
     An architecture that reads the padding, or counts positions from it, writes another text in the batch than
-    alone. There is no check if the logits are not finite.
+    alone. So does one that mixes the rows of a batch: RWKV of transformers 5.17, in every step. There is no
+    check if the logits are not finite.
     """
-    room = facts.context or PROMPT_TOKENS + STEPS
-    steps = max(min(STEPS, room // 2), 1)
-    longest = that_fit(PROMPT_TOKENS, steps, facts.context)
-    prompts = [
-        probe(length, facts.vocabulary, 7 * row) for row, length in enumerate((longest, max(longest // 2, 1)))
-    ]
+    lengths, steps = _amount_of_two(facts) if padded else _amount_even(engine, facts)
+    prompts = [probe(length, facts.vocabulary, 7 * row) for row, length in enumerate(lengths)]
     generation = engine.prefill(prompts, steps + 1)
     for _ in range(steps):
         engine.step(generation)
@@ -110,10 +109,28 @@ def by_batch(engine: Engine, facts: Facts) -> list[Check]:
         below += _all_below(engine.logits([*prompt, *chosen[:-1]])[len(prompt) - 1 :], chosen)
     if not all(map(math.isfinite, below)):
         return []
-    most, mean = _most(facts, MOST_BELOW_PADDED), math.fsum(below) / len(below)
+    most, mean = _most(facts, MOST_BELOW_PADDED if padded else MOST_BELOW), math.fsum(below) / len(below)
     holds = mean <= most
-    hint = "" if holds else "; the architecture reads the padding: set batch_size to 1, or use workload fixed"
-    return [check(ALONE, f"{mean:.2g} sd of the logits below the best{hint}", holds, f"at most {most}")]
+    fault = (
+        "reads the padding: set batch_size to 1, or use workload fixed"
+        if padded
+        else "mixes the rows of a batch: set batch_size to 1"
+    )
+    hint = "" if holds else f"; the architecture {fault}"
+    found = f"{mean:.2g} sd of the logits below the best{hint}"
+    return [check(ALONE if padded else EVEN, found, holds, f"at most {most}")]
+
+
+def _amount_of_two(facts: Facts) -> tuple[tuple[int, int], int]:
+    room = facts.context or PROMPT_TOKENS + STEPS
+    steps = max(min(STEPS, room // 2), 1)
+    longest = that_fit(PROMPT_TOKENS, steps, facts.context)
+    return (longest, max(longest // 2, 1)), steps
+
+
+def _amount_even(engine: Engine, facts: Facts) -> tuple[tuple[int, int], int]:
+    length, steps = _amount(engine, facts)
+    return (length, length), steps
 
 
 def _most(facts: Facts, in_float32: float = MOST_BELOW) -> float:

@@ -188,6 +188,7 @@ def load_arguments(
             "own": dict(runtime.own),
         },
         "padded": arm.workload.batch_size > 1 and arm.workload.name != "fixed",
+        "even": arm.workload.batch_size > 1 and arm.workload.name == "fixed",
         "baseline": {"directory": str(baseline.directory), "random": baseline.random},
         "optimise": [_told(arm, step, baseline, fetch) for step in arm.optimise],
     }

@@ -168,11 +168,11 @@ class TransformersEngine(Watching, Scoring, Speculating, Beginning, TextModel):
         with in_our_words(self.options.attention, f"{type(self.model).__name__} cannot decode step by step"):
             return super().as_decoded()
 
-    def as_batched(self) -> list[Check]:
-        """Check a padded batch; an architecture that cannot decode one is refused in one sentence."""
-        cannot = f"{type(self.model).__name__} cannot decode a padded batch"
+    def as_batched(self, *, padded: bool = True) -> list[Check]:
+        """Check a batch; an architecture that cannot decode one is refused in one sentence."""
+        cannot = f"{type(self.model).__name__} cannot decode a {'padded ' if padded else ''}batch"
         with in_our_words(self.options.attention, cannot):
-            return by_batch(self, self.facts())
+            return by_batch(self, self.facts(), padded=padded)
 
     # ---- decoding --------------------------------------------------------------------------------
 

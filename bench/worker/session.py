@@ -39,6 +39,7 @@ def load(message: Json) -> tuple[Engine, Loaded]:
             of_decoding, held = engine.as_decoded()
         mixture = expert_counts.described(engine, None, routed.chosen)
         checks += [*of_decoding, *(engine.as_batched() if message.get("padded") else ())]
+        checks += engine.as_batched(padded=False) if message.get("even") else ()
     enforce("runtime", checks)
     teacher = _teacher(runtime, options, message)
     changes = [step for step in message["optimise"] if "edge" not in step]

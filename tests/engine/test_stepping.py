@@ -61,6 +61,8 @@ def test_a_model_that_decodes_what_it_scores() -> None:
     assert ([len(one) for one in engine.prompts], engine.asked, engine.steps) == ([48], 13, 12)
     assert found(by_batch(engine, engine.facts())) == [True]
     assert ([len(one) for one in engine.prompts], engine.asked, engine.steps) == ([48, 24], 13, 12)
+    assert found(by_batch(engine, engine.facts(), padded=False)) == [True]
+    assert ([len(one) for one in engine.prompts], engine.asked, engine.steps) == ([48, 48], 13, 12)
     assert engine.prompts[0][:3] == [3, 4, 5]
     assert engine.prompts[1][:3] == [10, 11, 12]  # another prompt, not the beginning of the longer one
 
@@ -169,3 +171,20 @@ def test_logits_that_are_all_alike_are_no_distance_apart(monkeypatch: pytest.Mon
     monkeypatch.setitem(globals(), "TABLE", np.zeros((KINDS, KINDS)))
     checks, _a_token = by_steps(engine, engine.facts())
     assert found(checks) == [True, True]
+
+
+def test_rows_that_are_mixed_in_a_batch() -> None:
+    """RWKV of transformers adds up the states of all rows, at full speed, and is sound alone."""
+    engine = Mixed()
+    assert found(by_steps(engine, engine.facts())[0]) == [True, True]
+    (one,) = by_batch(engine, engine.facts(), padded=False)
+    assert not one.holds
+    assert "mixes the rows of a batch: set batch_size to 1" in str(one.found)
+
+
+class Mixed(Table):
+    """Each row of a batch is continued after the last token of the first row."""
+
+    def step(self, generation: list[list[int]]) -> None:
+        for row, token in [(row, self._next(generation[0][-1])) for row in generation]:
+            row.append(token)

@@ -19,20 +19,22 @@ from bench.runs import fetching, sides
 
 
 @pytest.mark.parametrize(
-    ("workload", "padded"),
+    ("workload", "padded", "even"),
     [
-        ("{name: chat, batch_size: 1}", False),
-        ("{name: chat, batch_size: 2}", True),
-        ("{name: fixed, input_tokens: 8, batch_size: 2}", False),
+        ("{name: chat, batch_size: 1}", False, False),
+        ("{name: chat, batch_size: 2}", True, False),
+        ("{name: fixed, input_tokens: 8, batch_size: 1}", False, False),
+        ("{name: fixed, input_tokens: 8, batch_size: 2}", False, True),
     ],
 )
-def test_a_padded_batch_is_checked_only_where_there_can_be_one(
-    tmp_path: Path, workload: str, padded: bool
+def test_a_batch_is_checked_only_where_there_can_be_one(
+    tmp_path: Path, workload: str, padded: bool, even: bool
 ) -> None:
     config = tmp_path / "config.yaml"
     config.write_text(f"model: {{random: tiny-llama}}\nworkload: {workload}\nruntime: {{device: cpu}}\n")
     model = LocalModel(tmp_path, SourceRecord("path", "x", "x", None, None), ())
-    assert load_arguments(read_config(config).groups[0].baseline, model, model)["padded"] is padded
+    found = load_arguments(read_config(config).groups[0].baseline, model, model)
+    assert (found["padded"], found["even"]) == (padded, even)
 
 
 def drafting(tmp_path: Path) -> Arm:

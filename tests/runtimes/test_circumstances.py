@@ -405,6 +405,21 @@ def test_an_architecture_that_reads_the_padding_of_a_batch(
         session.load({**message, "padded": True})
 
 
+def test_an_architecture_that_mixes_the_rows_of_a_batch(tmp_path: Path) -> None:
+    """Without padding too, so a batch of the workload `fixed` was measured, and was not this model."""
+    torch.manual_seed(0)
+    config = transformers.RwkvConfig(vocab_size=260, hidden_size=64, num_hidden_layers=3)
+    directory = saved(sharp(transformers.RwkvForCausalLM(config), 5.0), tmp_path)
+    options = {"device": "cpu", "dtype": "float32", "threads": 1, "attention": "eager", "random": False}
+    message = {
+        "directory": str(directory), "runtime": "bench.runtimes.transformers", "optimise": [],
+        "options": options, "step_by_step": True, "padded": False,
+    }  # fmt: skip
+    session.load({**message, "even": False})
+    with pytest.raises(NotApplied, match="mixes the rows of a batch: set batch_size to 1"):
+        session.load({**message, "even": True})
+
+
 def test_an_architecture_that_cannot_decode_by_steps_is_refused_in_a_sentence(tmp_path: Path) -> None:
     config = transformers.CpmAntConfig(
         vocab_size=260, hidden_size=64, num_attention_heads=4, dim_head=16, dim_ff=128, num_hidden_layers=2
