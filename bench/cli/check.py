@@ -102,10 +102,11 @@ def _measured(spec: Spec) -> str:
     least, half = spec.measure.processes, spec.measure.max_half_width
     if not any(group.variants for group in spec.groups):
         return f"{alone}; nothing is compared: there are no variants"
-    pairs = f"fresh pairs of processes {_in_turns(spec)}"
-    if spec.measure.max_rounds == 1:
+    most = least if spec.measure.max_rounds == 1 else most_pairs(spec)
+    pairs = f"fresh {'pair' if most == 1 else 'pairs'} of processes {_in_turns(spec)}"
+    if most == least:
         return f"{alone}; {least} {pairs}"
-    return f"{alone}; {least} to {most_pairs(spec)} {pairs}, until the cost ratio is ±{format_setting(half)}"
+    return f"{alone}; {least} to {most} {pairs}, until the cost ratio is ±{format_setting(half)}"
 
 
 def _in_turns(spec: Spec) -> str:

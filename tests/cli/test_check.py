@@ -127,6 +127,8 @@ def test_what_is_measured_and_at_what_price(make: Make) -> None:
     narrow = facts(describe(make("measure.max_half_width=0.0001", "price.utilisation=0.004")))
     assert narrow["measured"].endswith("until the cost ratio is ±0.01%")
     assert "used 0.4% of the time" in narrow["price"]
+    single = facts(describe(make("measure.max_rounds=1", "measure.processes=1")))["measured"]
+    assert "; 1 fresh pair of processes" in single
     once = facts(describe(make("measure.max_rounds=1", "measure.processes=3")))["measured"]
     assert once.endswith("; 3 fresh pairs of processes in turns with the baseline")
     alone = facts(describe(make("variants=[]")))["measured"]
