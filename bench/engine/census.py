@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from bench.engine.evidence import Census, Matrix
+from bench.engine.weight_matrix import matrix_shape, packed_sizes, unpacked, weight_of
 
 
 def take(model: Any, *, count_zeros: bool = True) -> Census:
@@ -20,11 +21,11 @@ def take(model: Any, *, count_zeros: bool = True) -> Census:
     stored: set[object] = set()
     others: dict[int, tuple[int, bool]] = {}
     for name, module in model.named_modules():
-        packed = _unpacked(module)
+        packed = unpacked(module)
         held = list(_tensors_in(module, packed))
         for tensor in _unique(held, stored):
             bytes_by_dtype[_dtype(tensor)] += _bytes(tensor)
-        weight = _weight(module, packed)
+        weight = weight_of(module, packed)
         if weight is not None:
             matrices.append(_matrix(name, module, weight, held, id(module) in heads, count_zeros))
         others |= _other_tensors(module, weight)
@@ -50,7 +51,7 @@ def parameters(model: Any) -> int:
 
     count, seen = 0, set[int]()
     for module in model.modules():
-        if sizes := _packed_sizes(module):
+        if sizes := packed_sizes(module):
             bias = getattr(module, "bias", None)
             bias = bias() if callable(bias) and not isinstance(bias, torch.Tensor) else bias
             count += sizes[0] * sizes[1] + (0 if bias is None else bias.numel())
@@ -62,24 +63,13 @@ def parameters(model: Any) -> int:
     return count
 
 
-def _packed_sizes(module: Any) -> tuple[int, int] | None:
-    """Return (outputs, inputs) of a linear layer whose weights are packed; None for any other module."""
-    outputs, inputs = (getattr(module, name, None) for name in ("out_features", "in_features"))
-    if type(outputs) is not int or type(inputs) is not int:
-        return None
-    weight = module._parameters.get("weight")
-    if weight is not None and weight.numel() == outputs * inputs:
-        return None
-    return (outputs, inputs) if _unpacks(module) or _weight(module, ()) is not None else None
-
-
 def linear_layers(model: Any) -> Iterator[tuple[str, Any]]:
     """Yield (name, module) of every module with a weight matrix, packed or not.
 
     Modules of torch.ao are left out, because their weights must be unpacked first.
     """
     for name, module in model.named_modules():
-        if _weight(module, ()) is not None:
+        if weight_of(module, ()) is not None:
             yield name, module
 
 
@@ -98,41 +88,6 @@ def _other_tensors(module: Any, weight: Any | None) -> dict[int, tuple[int, bool
         for name, tensor in module._parameters.items()
         if tensor is not None and tensor is not weight and tensor.dim() > 1 and "scale" not in name
     }
-
-
-# The names of packed weights in layers that have no ``weight``: HQQ, compressed-tensors, GPTQ and AWQ.
-PACKED = ("W_q", "weight_packed", "qweight")
-
-
-def _unpacks(module: Any) -> bool:
-    """Return whether the ``weight`` of a module is a method that unpacks, as that of a torch.ao layer is."""
-    import torch
-
-    weight = getattr(module, "weight", None)
-    return callable(weight) and not isinstance(weight, torch.Tensor)
-
-
-def _unpacked(module: Any) -> tuple[Any, ...]:
-    """Return (weight, bias) of a torch.ao layer, whose ``weight`` is a method that unpacks; () for others.
-
-    Unpacking copies both and is slow, so it is done once per module.
-    """
-    if not _unpacks(module):
-        return ()
-    both = getattr(module, "_weight_bias", None)
-    return tuple(both()) if both is not None else (module.weight(),)
-
-
-def _weight(module: Any, packed: tuple[Any, ...]) -> Any | None:
-    """Return the weight matrix of a linear-like module; None for embeddings, norms and other modules."""
-    import torch
-
-    if isinstance(module, torch.nn.Embedding):
-        return None
-    held = module._parameters.keys() | module._buffers.keys()
-    name = next((name for name in PACKED if name in held), "weight")
-    weight = packed[0] if packed else getattr(module, name, None)
-    return weight if isinstance(weight, torch.Tensor) and weight.dim() == 2 else None
 
 
 Keyed = tuple[object, Any]  # (a key that identifies the storage, the tensor)
@@ -155,15 +110,17 @@ def _matrix(
         for key, value in module._buffers.items()
         if value is not None and value.dim() == 0 and type(value) is torch.Tensor
     }
-    kind, sizes = module._get_name(), _packed_sizes(module)
+    kind, sizes = module._get_name(), packed_sizes(module)
     return Matrix(
         name, kind, _dtype(largest), weight.numel(), stored, zeros, is_head, scalars,
-        tuple(weight.shape), magnitude, zeros is not None and zeros >= 0.5 and _two_of_four(weight),
+        matrix_shape(module, weight), magnitude, zeros is not None and zeros >= 0.5 and _two_of_four(weight),
         sizes[0] * sizes[1] if sizes else weight.numel(),
     )  # fmt: skip
 
 
 def _two_of_four(weight: Any) -> bool:
+    if weight.dim() != 2:
+        return False
     rows, columns = weight.shape
     return columns % 4 == 0 and bool(((weight.view(rows, -1, 4) == 0).sum(-1) >= 2).all())
 
@@ -232,8 +189,13 @@ def bytes_in(modules: Iterable[Any]) -> int:
     """Return the bytes of all tensors in ``modules`` and their submodules; tied tensors are counted once."""
     seen: set[object] = set()
     parts = (part for module in modules for part in module.modules())
-    tensors = (tensor for part in parts for tensor in _unique(_tensors_in(part, _unpacked(part)), seen))
+    tensors = (tensor for part in parts for tensor in _unique(_tensors_in(part, unpacked(part)), seen))
     return sum(_bytes(tensor) for tensor in tensors)
+
+
+def tensors_of(module: Any) -> Iterator[Any]:
+    """Yield the tensors that a module itself holds, those of packed weights in parts, without unpacking."""
+    return (tensor for _key, tensor in _tensors_in(module, ()))
 
 
 def held_bytes(holder: object) -> int:

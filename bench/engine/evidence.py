@@ -117,11 +117,22 @@ def replaced(before: Census, after: Census, module: str, *dtypes: str, was: str 
     smaller = after.weights_bytes < before.weights_bytes
     elements = {m.name: m.elements for m in before.matrices}
     return [
-        check(f"layers now {module} of {asked}", done, wanted > 0 and done == wanted, wanted or NONE_DENSE),
+        check(
+            f"layers now {module} of {asked}",
+            f"{done}{'' if new else _held(after)}",
+            wanted > 0 and done == wanted,
+            wanted or NONE_DENSE,
+        ),
         check("stored dtype", found, bool(new) and all(m.dtype in dtypes for m in new), asked),
         check("bytes of all weights", after.weights_bytes, smaller, f"< {before.weights_bytes}"),
         *touched(sum(elements.get(m.name, 0) for m in new), left_alone(after, module)),
     ]
+
+
+def _held(census: Census) -> str:
+    """Return in which classes the weights are, for a claim of a class that has none."""
+    classes = sorted({matrix.module for matrix in census.matrices if not matrix.is_head})
+    return f" (weights are in {', '.join(classes)})" if classes else " (no layer has a weight matrix)"
 
 
 def touched(weights: int, left: int, what: str = "were changed") -> list[Check]:

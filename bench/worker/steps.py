@@ -11,7 +11,7 @@ from time import perf_counter_ns
 from types import ModuleType
 from typing import Any
 
-from bench.engine import Changed, Engine, Teacher, experts, one_off, progress
+from bench.engine import Changed, Engine, Teacher, experts, one_off, progress, unchanged
 from bench.engine.evidence import Census, Check, Decoding
 from bench.engine.stepping import probe, that_fit
 from bench.errors import Explained, NotApplied, Outcome, Unsupported, VariantFailed
@@ -24,6 +24,7 @@ from bench.runtimes._checkpoint import FAULTS, MOST_SAID, OF_MEMORY
 DENSE = ("float32", "bfloat16", "float16")
 EXPERTS_STEP = "experts"
 PROBE_TOKENS = 64  # if the context of the model has room for them
+NOTHING_SEEN = "nothing of the model changed: its weights, modules, hooks and settings are as they were"
 REPEATING, DRAFTED = 7, 4  # how many tokens are drafted for a text that repeats so many
 
 
@@ -79,7 +80,7 @@ def _applied(engine: Engine, step: Json, facts: Facts, teacher: Teacher) -> dict
     label, scheme = str(step["label"]), scheme_of(step)
     progress.say(label, now=True)
     params = scheme.Params(**step["params"])
-    before = _census_for(scheme, engine)
+    before, looked = _census_for(scheme, engine), _looks(engine)
     learns = {"teacher": teacher} if "teacher" in inspect.signature(scheme.apply).parameters else {}
     started = perf_counter_ns()
     with in_our_words(f"{label} cannot be applied to {type(engine.model).__name__}"):
@@ -88,9 +89,12 @@ def _applied(engine: Engine, step: Json, facts: Facts, teacher: Teacher) -> dict
         _for_inference(changed.model)
         engine.change(changed)
         took_s = (perf_counter_ns() - started) / 1e9
+        seen = changed != Changed(changed.model) or not engine.TORCH or _looks(engine) != looked
         after = _census_for(scheme, engine)
     checks = scheme.evidence(before, after, params)
     enforce(label, checks)
+    if not seen and before == after and not getattr(scheme, "KERNEL", None):
+        raise NotApplied(f"{label}: {NOTHING_SEEN}")
     if changed.drafter is not None or changed.rest is not None:
         enforce(label, verified := engine.as_decoded()[0])
         checks += verified
@@ -106,6 +110,11 @@ def _applied(engine: Engine, step: Json, facts: Facts, teacher: Teacher) -> dict
         "between_runs_sd": None if facts.on_gpu else getattr(scheme, "BETWEEN_RUNS_SD", None),
         "decoding": asdict(after.decoding) if after.decoding else None,
     }
+
+
+def _looks(engine: Engine) -> str:
+    """Return what can be seen of the model; nothing of one that is no torch module."""
+    return unchanged.looks(engine.model) if engine.TORCH else ""
 
 
 def in_our_words(cannot: str, outcome: Outcome = Outcome.LOAD_ERROR) -> Explained:

@@ -10,6 +10,7 @@ import torch
 from bitsandbytes.functional import has_avx512bf16
 
 from bench.engine import Options, census
+from bench.engine.evidence import replaced
 from bench.errors import Unsupported
 from bench.models.fetch import ensure
 from bench.models.reference import Named, Random
@@ -246,3 +247,41 @@ def test_a_tied_head_is_one_matrix_of_parameters_and_a_packed_bias_counts() -> N
     head.weight = embedding.weight
     packed = torch.ao.nn.quantized.dynamic.Linear(8, 4)
     assert census.parameters(Small(head, embedding=embedding, packed=packed)) == 800 + 100 + 8 * 4 + 4
+
+
+class OfHers(torch.nn.Module):  # type: ignore[misc]
+    """A linear layer of somebody else: codes of its own name and shape, with the sizes that torch's has."""
+
+    def __init__(self, codes: torch.Tensor | None, out_features: int = 6, in_features: int = 8) -> None:
+        super().__init__()
+        self.in_features, self.out_features = in_features, out_features
+        self.register_buffer("scale", torch.ones(6, 2, dtype=torch.float16))
+        self.register_buffer("codes", codes)
+        self.bias = torch.nn.Parameter(torch.ones(6))
+
+
+@pytest.mark.parametrize(
+    "codes",
+    [torch.zeros(6, 2, 4, dtype=torch.uint8), torch.zeros(48, dtype=torch.uint8), torch.zeros(6, 8)],
+    ids=["groups", "flat", "matrix"],
+)
+def test_a_layer_that_says_its_sizes_is_found_whatever_its_codes_are_called(codes: torch.Tensor) -> None:
+    model = Small(layer=OfHers(codes))
+    (found,) = census.take(model).matrices
+    assert (found.module, found.shape, found.weights) == ("OfHers", (6, 8), 48)
+    assert found.dtype == str(codes.dtype).removeprefix("torch.")
+    assert found.stored_bytes == codes.nbytes + 6 * 2 * 2 + 6 * 4
+    assert census.parameters(model) == 48 + 6
+
+
+def test_a_claim_of_a_class_that_holds_nothing_says_what_does() -> None:
+    before = census.take(Small(layer=torch.nn.Linear(8, 6)))
+    after = census.take(Small(layer=OfHers(torch.zeros(48, dtype=torch.uint8))))
+    assert all(one.holds for one in replaced(before, after, "OfHers", "uint8"))
+    assert replaced(before, before, "OfHers", "uint8")[0].found == "0 (weights are in Linear)"
+    assert replaced(before, census.take(Small()), "OfHers")[0].found == "0 (no layer has a weight matrix)"
+
+
+def test_a_bias_or_a_scale_is_no_weight() -> None:
+    wrapper = OfHers(None, out_features=60, in_features=80)
+    assert not census.take(Small(wrapper=wrapper)).matrices

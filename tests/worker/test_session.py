@@ -17,6 +17,8 @@ import pytest
 from engines import told
 
 from bench.engine import Options, Teacher
+from bench.engine.evidence import check
+from bench.errors import NotApplied
 from bench.models.fetch import ensure
 from bench.models.reference import Random
 from bench.optimisations.quantise import hqq, kv_hqq
@@ -177,3 +179,38 @@ def test_a_step_says_how_far_runs_of_its_scheme_differ_on_a_cpu(
     facts = replace(engine.facts(), device=device)
     (step,) = steps.apply(engine, told("quantise", scheme, {}), facts, Teacher(directory, lambda: None))
     assert step["between_runs_sd"] == sd
+
+
+def lying(apply: Any, **more: Any) -> ModuleType:
+    """Return a scheme whose evidence holds whatever it did."""
+    scheme = ModuleType("a_scheme_that_lies")
+    vars(scheme).update(
+        Params=hqq.Params, apply=apply, evidence=lambda *_: [check("was applied", "yes", True, "yes")], **more
+    )
+    return scheme
+
+
+def taken(monkeypatch: pytest.MonkeyPatch, scheme: ModuleType) -> Any:
+    directory = ensure(Random("tiny-llama")).directory
+    engine = runtime.load(directory, Options(random=True, device="cpu"))
+    monkeypatch.setattr(steps, "scheme_of", lambda _step: scheme)
+    step = told("quantise", "hqq", {})
+    return steps.apply(engine, step, engine.facts(), Teacher(directory, lambda: None))
+
+
+def test_a_scheme_that_did_nothing_is_caught_whatever_its_evidence_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(NotApplied, match="quantise: hqq: nothing of the model changed"):
+        taken(monkeypatch, lying(lambda model, params: model))
+
+
+def test_a_hook_is_something_and_so_is_a_kernel_that_must_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scheme that changes torch itself leaves nothing in the model; its kernel proves it in the profile."""
+
+    def hooked(model: Any, params: Any) -> Any:
+        model.lm_head.register_forward_pre_hook(lambda _layer, given: given)
+        return model
+
+    assert taken(monkeypatch, lying(hooked))
+    assert taken(monkeypatch, lying(lambda model, params: model, KERNEL="aten::round"))
