@@ -25,7 +25,7 @@ from bench.config.served import check_together, is_server, why_not_here
 from bench.config.served_rows import ServedRows
 from bench.config.settings import RuntimeBlock, WorkloadBlock
 from bench.config.spec import Arm, Group, Optimisation
-from bench.config.steps import optimisations
+from bench.config.steps import optimisations, settings_in
 from bench.config.support import why_unsupported
 from bench.config.sweep import WHOLE, cells
 from bench.errors import ConfigError, UsageError, together
@@ -63,6 +63,10 @@ class RowReader(ServedRows):
         homes |= {key: "workload" for key in WorkloadBlock.model_fields if key not in ("name", "own")}
         homes |= dict.fromkeys((WHOLE, *self.own_keys("workload")), "workload")
         sweep = self.data.get("sweep", {})
+        for key in sweep if isinstance(sweep, dict) else ():
+            if key not in homes and str(key).rpartition(".")[2] in settings_in(self.data):
+                problem = "a setting of a scheme, and a sweep lists keys of runtime and workload"
+                raise self.source.error(("sweep", key), problem, "write a variant for each value")
         self.known(sweep if isinstance(sweep, dict) else {}, ("sweep",), tuple(homes))
         return cells(self.source, sweep, homes)
 

@@ -38,6 +38,21 @@ def optimisations(
     )
 
 
+def settings_in(data: Mapping[str, Any]) -> set[str]:
+    """Return the settings of every scheme that a raw file names in its rows, right or wrong."""
+    variants = data.get("variants")
+    rows = [data, *(variants if isinstance(variants, list) else ())]
+    raw = [row.get("optimise") for row in rows if isinstance(row, dict)]
+    found: set[str] = set()
+    raw_steps = [step for steps in raw if isinstance(steps, list) for step in steps]
+    for step in (step for step in raw_steps if isinstance(step, dict)):
+        for verb in verbs().keys() & step.keys():
+            kind, name = f"optimisations.{verb}", str(step[verb])
+            if name in plugins.names(kind):
+                found |= {field.name for field in dataclasses.fields(plugins.load(kind, name).Params)}
+    return found
+
+
 def _step(source: YamlSource, raw: object, path: KeyPath, engine: str) -> Optimisation:
     named = [key for key in raw if key in verbs()] if isinstance(raw, dict) else []
     if len(named) > 1:

@@ -53,6 +53,17 @@ def test_a_sweep_is_refused(write: Write, sweep: str, key: str, words: str) -> N
     assert words in str(error)
 
 
+@pytest.mark.parametrize("key", ["bits", "four.bits", "variants.four.optimise.bits"])
+def test_a_setting_of_a_scheme_is_no_key_of_a_sweep_and_the_message_says_what_to_do(
+    write: Write, key: str
+) -> None:
+    rows = "variants:\n  - {name: four, optimise: [{quantise: hqq, bits: 4}]}\n"
+    error = refusal(write(f"model: smollm2-135m\nsweep: {{{key}: [2, 3]}}\n{rows}"))
+    assert error.key == f"sweep.{key}"
+    assert "a setting of a scheme" in str(error)
+    assert "write a variant for each value" in str(error)
+
+
 @pytest.mark.bad_input(21)
 def test_a_billion_cells_are_refused_before_they_are_made(write: Write) -> None:
     values = list(range(1, 1001))
