@@ -24,7 +24,8 @@ class Comparison:
 
     ``design`` says what the ratio was computed from, ``pairs`` how many pairs of fresh processes there were,
     and ``pair_sd`` is the standard deviation of their log ratios (None for a single pair). ``value`` is the
-    ratio times the baseline's own figure, which was measured alone.
+    ratio times the baseline's own figure, which was measured alone. ``p`` is the probability of a ratio at
+    least as far from 1 if nothing differs, of this row alone: before Holm's rule over the table.
     """
 
     variant: str
@@ -42,6 +43,7 @@ class Comparison:
     value: float | None = None
     value_low: float | None = None
     value_high: float | None = None
+    p: float | None = None
 
 
 def compare_all(run: RunRecord) -> list[Comparison]:
@@ -93,7 +95,8 @@ def _comparison(
     value = times(alone.get(key), interval)
     return Comparison(
         variant.name, base, variant.group, key, interval.value, interval.low, interval.high, 0.95,
-        verdict, ratio.design, ratio.pairs, ratio.pair_sd, *(astuple(value) if value else ()),
+        verdict, ratio.design, ratio.pairs, ratio.pair_sd,
+        *(astuple(value) if value else (None, None, None)), ratio.p,
     )  # fmt: skip
 
 

@@ -162,6 +162,8 @@ class RunSummary:
             flat[f"{ratio.metric}_ratio"] = ratio.ratio
             flat[f"{ratio.metric}_ratio_ci_low"] = ratio.ci_low
             flat[f"{ratio.metric}_ratio_ci_high"] = ratio.ci_high
+            if ratio.p is not None:
+                flat[f"{ratio.metric}_ratio_p"] = ratio.p
             flat[f"{ratio.metric}_verdict"] = str(ratio.verdict)
         return flat
 

@@ -119,6 +119,7 @@ class RatioBlock(Block):
     value: Amount | None = None
     value_low: Amount | None = None
     value_high: Amount | None = None
+    p: Amount | None = None
 
 
 class RuleBlock(Block):

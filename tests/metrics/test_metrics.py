@@ -462,6 +462,7 @@ def test_the_interval_is_that_of_the_pairs() -> None:
     found = compared(BASE, VARIANT, units)["e2el_ms"]
     wanted = pair_ratio([192, 196, 204, 208], [200] * 4, SAME_KERNELS)
     assert (found.ratio, found.ci_low, found.ci_high) == (wanted.value, wanted.low, wanted.high)
+    assert found.p == wanted.p == pytest.approx(1)  # before Holm's rule: a reader may have another rule
     assert found.pair_sd == wanted.sd == pytest.approx(math.sqrt((64 + 16) * 2 / 3) / 200)
 
 

@@ -135,14 +135,14 @@ def test_a_run_of_earlier_code_has_defaults() -> None:
         for key in ("one_off_s", "warm_up", "energy_reason", "drift_reason", "void_pairs", "noise"):
             del row[key]
     for one in found["comparisons"]:
-        for key in ("pairs", "pair_sd", "value", "value_low", "value_high"):
+        for key in ("pairs", "pair_sd", "value", "value_low", "value_high", "p"):
             del one[key]
     del found["gate"], found["calibration"]
     read = RunSummary.from_json(found)
     row, one = read.rows[1], read.comparisons[0]
     assert (row.one_off_s, row.warm_up, row.energy_reason, row.drift_reason) == (None,) * 4
     assert (row.void_pairs, row.noise) == (0, ())
-    assert (one.pairs, one.pair_sd, one.value, one.value_low, one.value_high) == (None,) * 5
+    assert (one.pairs, one.pair_sd, one.value, one.value_low, one.value_high, one.p) == (None,) * 6
     assert (read.gate, read.calibration) == (None, None)
 
 
