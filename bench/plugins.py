@@ -66,6 +66,14 @@ def _of_others() -> Mapping[str, Mapping[str, str]]:
     return found
 
 
+def versions_of_others() -> dict[str, str]:
+    """Return the version of each other package that adds plug-ins: its code is a part of what is measured."""
+    from importlib.metadata import entry_points
+
+    points = [point for kind in _of_others() for point in entry_points(group=f"{PREFIX}{kind}")]
+    return {point.dist.name: point.dist.version for point in points if point.dist is not None}
+
+
 def _unreadable() -> UsageError | None:
     """Return an error that names the installed package whose entry points cannot be read."""
     from importlib.metadata import distributions

@@ -11,6 +11,7 @@ import pytest
 import bench.probes
 from bench import plugins
 from bench.errors import UsageError
+from bench.machine import fingerprint
 
 
 def test_a_file_is_a_plug_in_until_it_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,6 +147,15 @@ def test_a_name_that_is_no_module_is_said(tmp_path: Path, monkeypatch: pytest.Mo
     assert "hers" in plugins.names("probes")
     with pytest.raises(UsageError, match=r"the probe hers cannot be imported from her-package.probe: No mod"):
         plugins.load("probes", "hers")
+
+
+def test_the_version_of_a_package_with_plug_ins_is_a_part_of_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runs of two versions of a scheme were compared as if nothing but the day had changed."""
+    assert "her-package" not in dict(fingerprint._versions.__wrapped__())
+    installed(tmp_path, monkeypatch, b"[inference_cost_bench.probes]\nhers = her_package.probe\n")
+    assert dict(fingerprint._versions.__wrapped__())["her-package"] == "1"
 
 
 @pytest.mark.parametrize("content", [b"[console_scripts]\nno sign of an equals\n", b"[x]\na = \xff\n"])

@@ -20,7 +20,7 @@ def looks(model: Any) -> str:
     import torch
 
     found = sha256()
-    config = getattr(model, "config", None)
+    config: Any = getattr(model, "config", None)
     found.update(repr(config.to_dict() if hasattr(config, "to_dict") else config).encode())
     for name, module in model.named_modules():
         found.update("\n".join((name, *_of_class(module), *_of_object(module))).encode())

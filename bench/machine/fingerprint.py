@@ -8,6 +8,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
+from bench import plugins
 from bench.machine.devices import cpu_count, cuda_device_count
 from bench.machine.proc import cpu_fields, text_of
 from bench.machine.system import installed, memory_bytes
@@ -43,8 +44,9 @@ def fingerprint() -> dict[str, object]:
 
 @cache  # a gate asks three times, and the metadata of every package is parsed
 def _versions() -> tuple[tuple[str, str], ...]:
-    """Return (package, version) of what is installed of ``PACKAGES``."""
-    return tuple((name, version) for name in PACKAGES if (version := installed(name)))
+    """Return (package, version) of what is installed of ``PACKAGES``, and of packages that add plug-ins."""
+    ours = tuple((name, version) for name in PACKAGES if (version := installed(name)))
+    return ours + tuple(sorted(plugins.versions_of_others().items()))
 
 
 def _gpus() -> tuple[str, ...]:

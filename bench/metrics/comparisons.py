@@ -96,7 +96,7 @@ def _comparison(
     return Comparison(
         variant.name, base, variant.group, key, interval.value, interval.low, interval.high, 0.95,
         verdict, ratio.design, ratio.pairs, ratio.pair_sd,
-        *(astuple(value) if value else (None, None, None)), ratio.p,
+        *(astuple(value) if value else ()), p=ratio.p,
     )  # fmt: skip
 
 
