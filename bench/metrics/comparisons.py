@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 
 from bench.metrics import answers, cost, goodput, latency, throughput, under_load
 from bench.metrics.ratios import SERVED, Ratio, ratios_of
@@ -93,11 +93,12 @@ def _comparison(
         if verdict == Verdict.BETTER and ratio.fails_more:
             verdict = Verdict.CANNOT_TELL
     value = times(alone.get(key), interval)
-    return Comparison(
+    found = Comparison(
         variant.name, base, variant.group, key, interval.value, interval.low, interval.high, 0.95,
         verdict, ratio.design, ratio.pairs, ratio.pair_sd,
-        *(astuple(value) if value else ()), p=ratio.p,
+        *(astuple(value) if value else ()),
     )  # fmt: skip
+    return replace(found, p=ratio.p)
 
 
 def times(figure: Figure | None, ratio: Interval) -> Interval | None:
