@@ -7,13 +7,13 @@ machine.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from bench import plugins
 from bench.config.reader import FILE_KEYS
-from bench.config.rows import ARM_KEYS
 from bench.config.settings import (
     Block,
     BuildBlock,
@@ -27,6 +27,7 @@ from bench.config.settings import (
     WorkloadBlock,
 )
 from bench.config.sweep import WHOLE
+from bench.config.variants import ARM_KEYS, MOST_LETTERS
 from bench.metrics import all_metrics
 from bench.models.registry import all_models
 from bench.models.shrink import ALLOWED
@@ -42,7 +43,7 @@ def json_schema() -> Schema:
     """Return the JSON Schema 2020-12 of the whole file, which allows no other keys at any depth."""
     name: Schema = {"type": "string", "minLength": 1}
     arm = _arm_keys()
-    variant = _block({"name": {**name, "maxLength": 100}, **arm}, required=["name"])
+    variant = _variant(name, arm)
     properties = {
         "name": {**name, "maxLength": 200},
         **arm,
@@ -64,6 +65,12 @@ def json_schema() -> Schema:
     assert set(FILE_KEYS) == set(properties), "a key of the file has no schema"
     whole = _block(properties, required=["model"])
     return {"$schema": DIALECT, "title": "a config of inference-cost-bench", **whole}
+
+
+def _variant(name: Schema, arm: Mapping[str, Schema]) -> Schema:
+    """Describe a variant: it has a name, or a sweep that names its rows, or both."""
+    found = _block({"name": {**name, "maxLength": MOST_LETTERS}, **arm, "sweep": _sweep(arm, _of_schemes())})
+    return {**found, "anyOf": [{"required": ["name"]}, {"required": ["sweep"]}]}
 
 
 def _arm_keys() -> Schema:
@@ -171,14 +178,29 @@ def _inlined(found: Schema) -> Schema:
     return {key: whole(value) for key, value in found.items()}
 
 
-def _sweep(arm: Mapping[str, Schema]) -> Schema:
+def _of_schemes() -> dict[str, Schema]:
+    """Describe each key of a step: the schemes of a kind, and the settings that any scheme has."""
+    found: dict[str, list[Schema]] = {}
+    for verb in verbs():
+        found[verb] = [{"enum": list(plugins.names(f"optimisations.{verb}"))}]
+        for _name, module in plugins.each(f"optimisations.{verb}"):
+            for key, setting in (
+                _inlined(TypeAdapter(module.Params).json_schema()).get("properties", {}).items()
+            ):
+                known = found.setdefault(key, [])
+                known += [] if setting in known else [setting]
+    return {key: {"anyOf": forms} for key, forms in found.items()}
+
+
+def _sweep(arm: Mapping[str, Schema], of_steps: Mapping[str, Schema] = MappingProxyType({})) -> Schema:
     """Describe a list of values for every key of ``runtime`` and ``workload`` except their names, or a list
-    of whole workloads."""
+    of whole workloads; in a variant, also for the keys of its steps."""
     fields = {**arm["runtime"]["properties"], **arm["workload"]["properties"], WHOLE: arm["workload"]}
-    return _block(
-        {
-            key: {"type": "array", "minItems": 1, "uniqueItems": True, "items": field}
-            for key, field in fields.items()
-            if key != "name"
-        }
-    )
+    del fields["name"]
+    for key, form in of_steps.items():
+        fields[key] = {"anyOf": [fields[key], form]} if key in fields else form
+    lists = {
+        key: {"type": "array", "minItems": 1, "uniqueItems": True, "items": form}
+        for key, form in fields.items()
+    }
+    return _block(lists)

@@ -21,7 +21,7 @@ from bench.config.encoders import (
 from bench.config.gate_reader import read_limits
 from bench.config.merging import Raw
 from bench.config.pasted_keys import refuse_pasted_keys
-from bench.config.rows import ARM_KEYS, RowReader
+from bench.config.rows import RowReader
 from bench.config.served import serves
 from bench.config.set_option import override, refuse_replaced
 from bench.config.settings import (
@@ -36,6 +36,7 @@ from bench.config.settings import (
 )
 from bench.config.spec import Group, Spec
 from bench.config.spelling import spelled
+from bench.config.variants import ARM_KEYS, written_out
 from bench.config.writer import write_yaml
 from bench.errors import ConfigError
 from bench.pricing.book import price_called
@@ -214,6 +215,7 @@ class _Reader(RowReader):
             **({"energy": energy.model_dump(exclude_none=True)} if energy else {}),
             "drift": _lists(drift.model_dump()),
             "measure": _lists(measure.model_dump()),
+            **({"variants": written_out(self.variants)} if "variants" in self.data else {}),
         }
         return {
             key: blocks.get(key, self.data.get(key)) for key in FILE_KEYS if key in self.data or key in blocks

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from functools import cached_property
 
 from bench import plugins
 from bench.config.cascades import check_edge
@@ -28,13 +28,11 @@ from bench.config.spec import Arm, Group, Optimisation
 from bench.config.steps import optimisations, settings_in
 from bench.config.support import why_unsupported
 from bench.config.sweep import WHOLE, cells
+from bench.config.variants import ARM_KEYS, MAX_ROWS, Variant, variants_of, written_out
 from bench.errors import ConfigError, UsageError, together
 from bench.formatting import did_you_mean
 from bench.models.reference import ModelRef, Random
 from bench.yaml_source import KeyPath, blaming
-
-ARM_KEYS = ("model", "runtime", "workload", "optimise")
-MAX_ROWS = 1000
 
 
 class RowReader(ServedRows):
@@ -42,78 +40,75 @@ class RowReader(ServedRows):
 
     def groups(self, only: tuple[str, ...]) -> tuple[Group, ...]:
         """Make one group for each cell of the sweep; without a sweep there is one cell."""
-        variants = self.data.get("variants", [])
-        if not isinstance(variants, list):
-            raise self.source.error(("variants",), "must be a list of variants")
-        names = [self._variant_name(variant, i) for i, variant in enumerate(variants)]
+        self._choose(only)
+        found = self._cells()
+        if len(found) * (len(self.variants) + 1) > MAX_ROWS:
+            raise self.source.error(
+                ("sweep",), f"makes more than {MAX_ROWS} rows", "split it in several files"
+            )
+        return tuple(self._group(label, cell, only) for label, cell in found)
+
+    @cached_property
+    def variants(self) -> tuple[Variant, ...]:
+        """The variants of the file, those of their own sweeps one by one."""
+        found = variants_of(self, self.data.get("variants", []), self._homes)
+        lines = {path: line for variant in found for path, line in variant.lines.items()}
+        self.source = replace(self.source, lines={**self.source.lines, **lines})
+        return tuple(found)
+
+    def _choose(self, only: tuple[str, ...]) -> None:
+        """Raise UsageError for a name in ``only`` that no variant has."""
+        names = list(dict.fromkeys(one for row in self.variants for one in (row.written, row.name)))
         for name in only:
             if name not in names:
                 hint = did_you_mean(name, names, f"known: {', '.join(names)}")
                 raise UsageError(f"--only {name}: no such variant in {self.source.file} ({hint})")
-        found = self._cells()
-        if len(found) * (len(names) + 1) > MAX_ROWS:
-            raise self.source.error(
-                ("sweep",), f"makes more than {MAX_ROWS} rows", "split it in several files"
-            )
-        return tuple(self._group(label, cell, variants, names, only) for label, cell in found)
+
+    @cached_property
+    def _homes(self) -> Raw:
+        """The block of each key that a sweep may list."""
+        homes = {key: "runtime" for key in RuntimeBlock.model_fields if key not in ("name", "own")}
+        homes |= {key: "workload" for key in WorkloadBlock.model_fields if key not in ("name", "own")}
+        return homes | dict.fromkeys((WHOLE, *self.own_keys("workload")), "workload")
 
     def _cells(self) -> list[tuple[str, Raw]]:
         """Return the label of each cell of the sweep, with the values that it puts into the file's blocks."""
-        homes = {key: "runtime" for key in RuntimeBlock.model_fields if key not in ("name", "own")}
-        homes |= {key: "workload" for key in WorkloadBlock.model_fields if key not in ("name", "own")}
-        homes |= dict.fromkeys((WHOLE, *self.own_keys("workload")), "workload")
         sweep = self.data.get("sweep", {})
         for key in sweep if isinstance(sweep, dict) else ():
-            if key not in homes and str(key).rpartition(".")[2] in settings_in(self.data):
-                problem = "a setting of a scheme, and a sweep lists keys of runtime and workload"
-                raise self.source.error(("sweep", key), problem, "write a variant for each value")
-        self.known(sweep if isinstance(sweep, dict) else {}, ("sweep",), tuple(homes))
-        return cells(self.source, sweep, homes)
+            if key not in self._homes and str(key).rpartition(".")[2] in settings_in(self.data):
+                problem = "a setting of a scheme, and this sweep lists keys of runtime and workload"
+                hint = "a variant may have a sweep of its own, over the settings of its steps"
+                raise self.source.error(("sweep", key), problem, hint)
+        self.known(sweep if isinstance(sweep, dict) else {}, ("sweep",), tuple(self._homes))
+        return cells(self.source, sweep, self._homes)
 
     def alone(self, only: tuple[str, ...]) -> list[Raw]:
         """Return a config for each cell of the sweep, which measures that cell and nothing else."""
         whole = {key: value for key, value in self.data.items() if key != "sweep"}
-        if only:
-            whole["variants"] = [one for one in whole["variants"] if one["name"] in only]
+        if "variants" in whole:
+            whole["variants"] = written_out([one for one in self.variants if not only or one.is_among(only)])
         return [merged(whole, cell) for _label, cell in self._cells()]
 
-    def _group(
-        self, label: str, cell: Raw, variants: list[Any], names: list[str], only: tuple[str, ...]
-    ) -> Group:
+    def _group(self, label: str, cell: Raw, only: tuple[str, ...]) -> Group:
         base = merged({key: self.data[key] for key in ARM_KEYS if key in self.data}, cell)
         baseline = replace(self._arm("baseline", base, ()), is_baseline=True)
         arms, wrong = [], []
-        for i, (name, variant) in enumerate(zip(names, variants, strict=True)):
-            own = {key: value for key, value in variant.items() if key != "name"}
+        for variant in self.variants:
             try:
-                if not only or name in only:
-                    arms.append(self._arm(name, merged(base, own), ("variants", i)))
+                if not only or variant.is_among(only):
+                    arms.append(
+                        (self._arm(variant.name, merged(base, variant.raw), variant.path), variant.path)
+                    )
             except ConfigError as bad:
                 wrong.append(bad)
         if wrong:
             raise together(wrong)
-        for arm in arms:
-            path = ("variants", names.index(arm.name))
+        for arm, path in arms:
             check_together(self.source, baseline, arm, self.place(path, "runtime"))
-            place = self.place(("variants", names.index(arm.name)), "optimise")
+            place = self.place(path, "optimise")
             check_students(self.source, baseline.model, arm.model, arm.optimise, place, self.find_model)
             check_same_task(self.source, baseline, arm, self.place(path, "model"))
-        return Group(label, baseline, tuple(arms))
-
-    def _variant_name(self, variant: object, index: int) -> str:
-        path: KeyPath = ("variants", index)
-        if not isinstance(variant, dict):
-            raise self.source.error(path, "must be a block with a name")
-        self.known(variant, path, ("name", *ARM_KEYS))
-        name = variant.get("name")
-        if not isinstance(name, str) or not 1 <= len(name.strip()) <= 100 or not name.isprintable():
-            raise self.source.error(
-                (*path, "name"), "every variant needs a name of at most 100 characters, on one line"
-            )
-        earlier = [other.get("name") for other in self.data["variants"][:index]]
-        if name in earlier or name == "baseline":
-            raise self.source.error((*path, "name"), f"{name!r} is taken")
-        return name
+        return Group(label, baseline, tuple(arm for arm, _path in arms))
 
     def _arm(self, name: str, raw: Raw, path: KeyPath) -> Arm:
         model = read_model(self.source, raw["model"], self.place(path, "model"), self.find_model)

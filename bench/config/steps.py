@@ -43,13 +43,19 @@ def settings_in(data: Mapping[str, Any]) -> set[str]:
     variants = data.get("variants")
     rows = [data, *(variants if isinstance(variants, list) else ())]
     raw = [row.get("optimise") for row in rows if isinstance(row, dict)]
-    found: set[str] = set()
-    raw_steps = [step for steps in raw if isinstance(steps, list) for step in steps]
-    for step in (step for step in raw_steps if isinstance(step, dict)):
-        for verb in verbs().keys() & step.keys():
-            kind, name = f"optimisations.{verb}", str(step[verb])
-            if name in plugins.names(kind):
-                found |= {field.name for field in dataclasses.fields(plugins.load(kind, name).Params)}
+    steps = [step for listed in raw if isinstance(listed, list) for step in listed]
+    return {key for step in steps for key in settings_of(step)} - verbs().keys()
+
+
+def settings_of(step: object) -> set[str]:
+    """Return the keys that a raw step has or may have: its kind, and the settings of the scheme it names."""
+    if not isinstance(step, dict):
+        return set()
+    found = {key for key in step if isinstance(key, str)}
+    for verb in verbs().keys() & step.keys():
+        kind, name = f"optimisations.{verb}", str(step[verb])
+        if name in plugins.names(kind):
+            found |= {field.name for field in dataclasses.fields(plugins.load(kind, name).Params)}
     return found
 
 

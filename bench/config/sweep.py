@@ -5,41 +5,45 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Hashable, Mapping
+from typing import Any, TypeVar
 
 from bench.store.values import MOST_NAME
-from bench.yaml_source import YamlSource
+from bench.yaml_source import KeyPath, YamlSource
 
 MAX_CELLS = 1000
 WHOLE = "workload"  # a key of a sweep whose values are blocks
+HomeT = TypeVar("HomeT", bound=Hashable)
 
 
-def cells(source: YamlSource, sweep: object, homes: Mapping[str, str]) -> list[tuple[str, Mapping[str, Any]]]:
-    """Return (label, overlay) of every combination in ``sweep``; ``homes`` gives the block of each key."""
+def cells(
+    source: YamlSource, sweep: object, homes: Mapping[str, HomeT], path: KeyPath = ("sweep",)
+) -> list[tuple[str, Mapping[HomeT, Mapping[str, Any]]]]:
+    """Return (label, overlay) of every combination in ``sweep``, which stands at ``path``; ``homes`` says
+    where each key belongs, such as its block."""
     if not isinstance(sweep, dict):
-        raise source.error(("sweep",), "must be a block of lists, such as {batch_size: [1, 4, 8]}")
+        raise source.error(path, "must be a block of lists, such as {batch_size: [1, 4, 8]}")
     count = 1
     for key, values in sweep.items():
         if not isinstance(values, list) or not values:
-            raise source.error(("sweep", key), "must be a list with at least one value")
+            raise source.error((*path, key), "must be a list with at least one value")
         if key == WHOLE and not all(isinstance(value, dict) and value for value in values):
-            raise source.error(("sweep", key), "must be a list of blocks, such as [{name: offline}]")
+            raise source.error((*path, key), "must be a list of blocks, such as [{name: offline}]")
         if len({json.dumps(value, sort_keys=True, default=str) for value in values}) < len(values):
-            raise source.error(("sweep", key), "a value is given twice", "keep one of them")
+            raise source.error((*path, key), "a value is given twice", "keep one of them")
         count *= len(values)
     if count > MAX_CELLS:
-        raise source.error(("sweep",), f"{count} combinations are over the limit of {MAX_CELLS}")
-    found: list[tuple[str, Mapping[str, Any]]] = []
+        raise source.error(path, f"{count} combinations are over the limit of {MAX_CELLS}")
+    found: list[tuple[str, Mapping[HomeT, Mapping[str, Any]]]] = []
     for combination in itertools.product(*sweep.values()):
         chosen = dict(zip(sweep, combination, strict=True))
-        overlay: dict[str, dict[str, Any]] = {}
+        overlay: dict[HomeT, dict[str, Any]] = {}
         for key, value in chosen.items():
             overlay.setdefault(homes[key], {}).update(value if key == WHOLE else {key: value})
         label = " ".join(_label(key, value) for key, value in chosen.items())
         if len(label) > MOST_NAME:
             problem = f"a combination needs a name of at most {MOST_NAME} characters"
-            raise source.error(("sweep",), f"{problem}, not {label[:60]!r} ({len(label)})")
+            raise source.error(path, f"{problem}, not {label[:60]!r} ({len(label)})")
         found.append((label, overlay))
     return found
 

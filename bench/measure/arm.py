@@ -174,7 +174,7 @@ def load_arguments(
 
     ``fetch`` finds the models that settings name, such as one that drafts.
     """
-    runtime = arm.runtime
+    runtime, load = arm.runtime, arm.workload
     return {
         "directory": str(model.directory),
         "runtime": module_of(runtime),
@@ -187,8 +187,7 @@ def load_arguments(
             "task": runtime.task,
             "own": dict(runtime.own),
         },
-        "padded": arm.workload.batch_size > 1 and arm.workload.name != "fixed",
-        "even": arm.workload.batch_size > 1 and arm.workload.name == "fixed",
+        "batches": None if load.batch_size == 1 else "even" if load.name == "fixed" else "padded",
         "baseline": {"directory": str(baseline.directory), "random": baseline.random},
         "optimise": [_told(arm, step, baseline, fetch) for step in arm.optimise],
     }

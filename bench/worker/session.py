@@ -38,8 +38,7 @@ def load(message: Json) -> tuple[Engine, Loaded]:
         with expert_counts.watched(engine) as routed:
             of_decoding, held = engine.as_decoded()
         mixture = expert_counts.described(engine, None, routed.chosen)
-        checks += [*of_decoding, *(engine.as_batched() if message.get("padded") else ())]
-        checks += engine.as_batched(padded=False) if message.get("even") else ()
+        checks += [*of_decoding, *_as_batched(engine, message.get("batches"))]
     enforce("runtime", checks)
     teacher = _teacher(runtime, options, message)
     changes = [step for step in message["optimise"] if "edge" not in step]
@@ -118,6 +117,11 @@ def _as_packed(engine: Engine, facts: Facts) -> list[Check]:
         check(f"weights of the {method} checkpoint after decoding", found, weights > 0, "packed"),
         *touched(weights, dense, "are packed"),
     ]
+
+
+def _as_batched(engine: Engine, batches: str | None) -> list[Check]:
+    """Check a batch of the workload's kind: ``padded``, ``even``, or None for requests one by one."""
+    return [] if batches is None else engine.as_batched(padded=batches == "padded")
 
 
 def _teacher(runtime: ModuleType, options: Options, message: Json) -> Teacher:

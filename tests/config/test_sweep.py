@@ -9,8 +9,8 @@ import pytest
 from config_files import BASE, Write, refusal
 
 from bench.config.reader import read_config
-from bench.config.rows import MAX_ROWS
 from bench.config.sweep import MAX_CELLS, cells
+from bench.config.variants import MAX_ROWS
 
 pytestmark = pytest.mark.usefixtures("cpu_machine")
 
@@ -61,7 +61,7 @@ def test_a_setting_of_a_scheme_is_no_key_of_a_sweep_and_the_message_says_what_to
     error = refusal(write(f"model: smollm2-135m\nsweep: {{{key}: [2, 3]}}\n{rows}"))
     assert error.key == f"sweep.{key}"
     assert "a setting of a scheme" in str(error)
-    assert "write a variant for each value" in str(error)
+    assert "a variant may have a sweep of its own" in str(error)
 
 
 @pytest.mark.bad_input(21)

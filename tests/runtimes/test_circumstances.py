@@ -400,9 +400,9 @@ def test_an_architecture_that_reads_the_padding_of_a_batch(
         "directory": str(directory), "runtime": "bench.runtimes.transformers", "optimise": [],
         "options": options, "step_by_step": True,
     }  # fmt: skip
-    session.load({**message, "padded": False})
+    session.load({**message, "batches": None})
     with pytest.raises(NotApplied, match="reads the padding: set batch_size to 1, or use workload fixed"):
-        session.load({**message, "padded": True})
+        session.load({**message, "batches": "padded"})
 
 
 def test_an_architecture_that_mixes_the_rows_of_a_batch(tmp_path: Path) -> None:
@@ -413,11 +413,11 @@ def test_an_architecture_that_mixes_the_rows_of_a_batch(tmp_path: Path) -> None:
     options = {"device": "cpu", "dtype": "float32", "threads": 1, "attention": "eager", "random": False}
     message = {
         "directory": str(directory), "runtime": "bench.runtimes.transformers", "optimise": [],
-        "options": options, "step_by_step": True, "padded": False,
+        "options": options, "step_by_step": True,
     }  # fmt: skip
-    session.load({**message, "even": False})
+    session.load(message)
     with pytest.raises(NotApplied, match="mixes the rows of a batch: set batch_size to 1"):
-        session.load({**message, "even": True})
+        session.load({**message, "batches": "even"})
 
 
 def test_an_architecture_that_cannot_decode_by_steps_is_refused_in_a_sentence(tmp_path: Path) -> None:
