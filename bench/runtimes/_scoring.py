@@ -45,7 +45,7 @@ class Scoring(Caching, Splitting):
             compiled = self._step_model is not self.model
             parts = []
             for part in window.split(1 if compiled else CACHED_TOKENS_A_CALL, dim=1):
-                held = {self._cache_name: cache}
-                rows = self._step_model(input_ids=part, use_cache=True, **held).logits[0]
+                own = part.clone(memory_format=torch.contiguous_format)  # other strides are another graph
+                rows = self._pass(self._step_model, own, cache, 1 if compiled else 0).logits[0]
                 parts.append(rows.to(torch.float32, copy=compiled))  # a CUDA graph overwrites its output
             return torch.cat(parts)

@@ -129,6 +129,7 @@ class TransformersEngine(Watching, Scoring, Speculating, Beginning, TextModel):
         """
         if changed.model is not getattr(self, "model", None):
             self._make_cache = self._step = self._speculator = self._rest = None
+            self._in_place = []
         self.model = changed.model
         if changed.make_cache is not None:
             self._make_cache = changed.make_cache
@@ -186,14 +187,16 @@ class TransformersEngine(Watching, Scoring, Speculating, Beginning, TextModel):
         width = max(len(prompt) for prompt in prompts)
         must_keep_its_rotation(self._turns, [*map(len, prompts)], new_tokens)
         padded = [[0] * (width - len(prompt)) + list(prompt) for prompt in prompts]
-        ids = torch.tensor(padded, device=self.device)
-        mask = positions = None
-        if any(len(prompt) != width for prompt in prompts):
-            mask = torch.ones(len(prompts), width + new_tokens, dtype=torch.long, device=self.device)
-            for row, prompt in enumerate(prompts):
-                mask[row, : width - len(prompt)] = 0
-            positions = mask.cumsum(-1).sub_(1).clamp_(min=0)
-        batch = Batch(self._new_cache(len(prompts), width + new_tokens), mask, positions, 0)
+        cache, mask, positions = self._new_cache(len(prompts), width + new_tokens), None, None
+        with self._without_gradients():  # tensors of another kind than those of a step would be another graph
+            ids = torch.tensor(padded, device=self.device)
+            if any(len(prompt) != width for prompt in prompts):
+                columns = self._room(cache) or width + new_tokens
+                mask = torch.ones(len(prompts), columns, dtype=torch.long, device=self.device)
+                for row, prompt in enumerate(prompts):
+                    mask[row, : width - len(prompt)] = 0
+                positions = mask.cumsum(-1).sub_(1).clamp_(min=0)
+        batch = Batch(cache, mask, positions, 0, whole_mask=self._room(cache) is not None)
         self._advance(batch, ids)
         if self._speculator is not None:
             self.begin_drafting(batch, prompts, new_tokens)
@@ -210,13 +213,12 @@ class TransformersEngine(Watching, Scoring, Speculating, Beginning, TextModel):
             return self.give_split(batch, ids)
         start, batch.length = batch.length, batch.length + ids.shape[1]
         with self._without_gradients():
-            out = (self.model if ids.shape[1] > 1 else self._step_model)(
-                input_ids=ids,
-                attention_mask=None if batch.mask is None else batch.mask[:, : batch.length],
-                position_ids=None if batch.positions is None else batch.positions[:, start : batch.length],
-                use_cache=True,
-                logits_to_keep=1,
-                **{self._cache_name: batch.cache},
+            out = self._pass(
+                self.model if ids.shape[1] > 1 else self._step_model,
+                ids,
+                batch.cache,
+                mask=batch.mask_of(start),
+                positions=None if batch.positions is None else batch.positions[:, start : batch.length],
             )
             if self._makes_own:
                 batch.cache = out.get(self._cache_name)

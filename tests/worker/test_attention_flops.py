@@ -1,4 +1,4 @@
-"""The operations of attention on CUDA, whose operators a machine without a GPU can only call by their shapes."""
+"""The operations of attention on CUDA, whose operators can be called by their shapes alone without a GPU."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from bench.engine.evidence import Census, Check, check
 
 REQUIRES = ("torch",)  # on a CPU it also needs a C++ compiler
 DECODING = True
+MOST_GRAPHS = 64  # of all shapes
 KERNEL = r"CompiledFxGraph|Torch-Compiled Region|CUDAGraph"
 
 
@@ -62,6 +63,8 @@ def apply(model: Any, params: Params) -> Changed:
         caches[sequences, room].reset()
         return caches[sequences, room]
 
+    torch._dynamo.config.recompile_limit = MOST_GRAPHS
+    torch._dynamo.config.fail_on_recompile_limit_hit = True  # else it goes on without graphs, unseen
     step = torch.compile(model, mode=None if params.mode == "default" else params.mode)
     return Changed(model, make_cache, step)
 
