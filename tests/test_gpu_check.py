@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "scripts"))
 
 from gpu_check import harness, reading, rows, sheet  # noqa: E402
-from gpu_check.counting import counted, while_there_is_time  # noqa: E402
-from gpu_check.setting import TookTooLong  # noqa: E402
+from gpu_check import setting as setting_module  # noqa: E402
+from gpu_check.counting import counted, in_pieces, while_there_is_time  # noqa: E402
+from gpu_check.setting import Setting, TookTooLong  # noqa: E402
 from gpu_check.sheet import Figure, Found  # noqa: E402
 
 from bench.config.reader import read_config  # noqa: E402
@@ -169,6 +171,95 @@ def test_what_was_counted_is_kept_when_the_time_is_over() -> None:
     part = counted(len(done), 5, [], {"ratios": done})
     assert (part.status, part.kept) == ("unfinished", {"ratios": [1.0] * 3})
     assert counted(5, 5, [Figure("x", "1", "1", True)], {}).status == "pass"
+
+
+def ratios(done: Any) -> list[Figure]:
+    return [sheet.within(name, value, 0.9, 1.1) for name, value in done.items()]
+
+
+def test_pieces_that_are_done_are_not_done_again() -> None:
+    asked: list[str] = []
+
+    def piece(name: str) -> Any:
+        return lambda: asked.append(name) or 1.0
+
+    pieces = {name: piece(name) for name in ("one", "two", "three")}
+    part = in_pieces(Clock(9), {"pieces": {"two": 1.0}}, pieces, ratios)  # type: ignore[arg-type]
+    assert asked == ["one", "three"]
+    assert (part.status, len(part.figures)) == ("pass", 3)
+
+
+def test_a_piece_that_fails_keeps_the_others_and_is_left_for_the_next_go() -> None:
+    def broken() -> float:
+        raise RuntimeError("the plain loop died")
+
+    part = in_pieces(Clock(9), {}, {"one": broken, "two": lambda: 1.0}, ratios)  # type: ignore[arg-type]
+    assert (part.status, part.kept) == ("unfinished", {"pieces": {"two": 1.0}})
+    assert "one: RuntimeError: the plain loop died" in part.reason
+
+
+def test_a_piece_that_the_time_does_not_suffice_for_is_left_for_the_next_go() -> None:
+    def late() -> float:
+        raise TookTooLong
+
+    part = in_pieces(Clock(9), {}, {"one": lambda: 1.0, "two": late}, ratios)  # type: ignore[arg-type]
+    assert (part.status, part.kept) == ("unfinished", {"pieces": {"one": 1.0}})
+
+
+def test_a_run_that_is_late_is_told_to_end_and_gives_what_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stand-in writes its summary when it gets SIGTERM, as a run does."""
+    child = (
+        "import pathlib, signal, sys, time\n"
+        "place = pathlib.Path(sys.argv[sys.argv.index('--out') + 1]) / 'one'\n"
+        "def end(*_):\n"
+        "    place.mkdir(parents=True)\n"
+        "    (place / 'run.json').write_text('{\"variants\": []}')\n"
+        "    sys.exit(130)\n"
+        "signal.signal(signal.SIGTERM, end)\n"
+        "time.sleep(60)\n"
+    )
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench" / "__init__.py").touch()
+    (tmp_path / "bench" / "__main__.py").write_text(child)
+    monkeypatch.setattr(setting_module, "ROOT", tmp_path)
+    monkeypatch.setattr(setting_module, "environment", lambda: {"PATH": os.environ["PATH"]})
+    for partly in (True, False):
+        setting = Setting("cpu", True, tmp_path / str(partly), "cpu", {}, time.monotonic() + 3)
+        if partly:
+            assert setting.run(tmp_path / "x.yaml", partly=True)["variants"] == []
+        else:
+            with pytest.raises(TookTooLong):
+                setting.run(tmp_path / "x.yaml")
+            assert list((tmp_path / "False" / "runs").glob("*/run.json"))
+
+
+def test_rows_that_an_earlier_go_has_measured_are_not_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def row(name: str, status: str) -> dict[str, Any]:
+        return {"name": name, "status": status, "reason": "why", "is_baseline": name == "baseline"}
+
+    asked: list[str] = []
+    answers = [
+        [row("baseline", "load_error"), row("one", "unsupported"), row("two", "interrupted")],
+        [row("baseline", "load_error"), row("two", "unsupported")],
+    ]
+
+    def run(_setting: Any, _config: Path, *arguments: str, partly: bool) -> dict[str, Any]:
+        assert partly
+        asked.extend(one for one in arguments if one.startswith("--only"))
+        return {"variants": answers.pop(0)}
+
+    monkeypatch.setattr(Setting, "run", run)
+    setting = Setting("cpu", True, tmp_path, "cpu", {}, time.monotonic() + 99)
+    part = rows.schemes(["one", "two"], "quantisation-gpu.yaml")
+    first = part(setting, {})
+    assert (first.status, list(first.kept["rows"])) == ("unfinished", ["one"])
+    second = part(setting, json.loads(json.dumps(first.kept)))
+    assert (second.status, len(second.figures)) == ("pass", 2)
+    assert asked == ["--only=one", "--only=two", "--only=two"]
 
 
 # ---- the script itself ---------------------------------------------------------------------------------

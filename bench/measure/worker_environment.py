@@ -50,7 +50,7 @@ def worker_environment(
         "PYTHONUNBUFFERED": "1",
         # The profiler's hooks (CUPTI) are taken out of the process again. Torch reads this when it is loaded.
         "TEARDOWN_CUPTI": "1",
-        **_compiled_here(kept),
+        **compiled_here(kept),
         **(bound | SPINS_BRIEFLY | KEEPS_ITS_MEMORY if on_cpu else {}),
     }
     if threads is not None:
@@ -75,7 +75,7 @@ def package_places() -> list[str]:
     return [str(Path(place).absolute()) for place in given if place]
 
 
-def _compiled_here(kept: Mapping[str, str]) -> dict[str, str]:
+def compiled_here(kept: Mapping[str, str]) -> dict[str, str]:
     """Return where workers keep compiled code, unless the user has chosen a place: in the cache of this
     package.
 

@@ -43,6 +43,7 @@ class Plain:
         self._watchdog.start()
         if self._line() != "ready":
             self.__exit__(None, None, None)
+            self._setting.left_s()
             raise RuntimeError(f"the plain loop did not start: {errors.read_text()[-600:]}")
         return self
 

@@ -41,7 +41,7 @@ def _quantisation() -> dict[str, Part]:
     return {
         f"quantisation-{number}": Part(
             f"speed, memory and kernels on the 8B shape: {', '.join(group)}",
-            schemes(group, "quantisation-gpu.yaml"),
+            schemes(group, "quantisation-gpu.yaml", short=True),
         )
         for number, group in enumerate(groups, 1)
     }

@@ -12,6 +12,7 @@ MODE is eager, compiled or nf4.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from time import perf_counter
@@ -22,18 +23,20 @@ import transformers
 
 def main(directory: str, dtype: str, device: str, mode: str, *sizes: str) -> None:
     """Serve requests until standard input ends."""
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what a library prints is no answer
     transformers.logging.set_verbosity_error()
     request = decoder(directory, dtype, device, mode, *map(int, sizes))
     for _ in range(3):
         request()
-    print("ready", flush=True)
+    print("ready", file=answers)
     for line in sys.stdin:
         if line.strip() == "profile":
             activities = [torch.profiler.ProfilerActivity.CPU]
             activities += [torch.profiler.ProfilerActivity.CUDA] if device != "cpu" else []
             with torch.profiler.profile(activities=activities):
                 request()
-        print(json.dumps(request()), flush=True)
+        print(json.dumps(request()), file=answers)
 
 
 def loaded(directory: str, dtype: str, device: str, mode: str) -> transformers.PreTrainedModel:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import yaml
 
+from gpu_check.counting import counted
 from gpu_check.harness import STEPS
 from gpu_check.setting import ROOT, Setting
 from gpu_check.sheet import Figure, Found, at_least, judged, shown, skipped, within
@@ -32,17 +34,30 @@ def mbu(setting: Setting, _kept: Mapping[str, Any]) -> Found:
     ])  # fmt: skip
 
 
-def schemes(names: Sequence[str], config: str) -> Run:
-    """Run some rows of a shipped config on the large shape: each is measured, or says why it cannot be."""
+def schemes(names: Sequence[str], config: str, *, short: bool = False) -> Run:
+    """Run some rows of a shipped config on the large shape: each is measured, or says why it cannot be.
 
-    def run(setting: Setting, _kept: Mapping[str, Any]) -> Found:
+    Each has one pair of processes: its speed is asked, and no interval. With ``short`` all requests have one
+    length, so that a compiled row has one graph. Rows that the time does not suffice for are left for the
+    next go.
+    """
+
+    def run(setting: Setting, kept: Mapping[str, Any]) -> Found:
+        figures = {name: Figure(**one) for name, one in kept.get("rows", {}).items()}
         shape = yaml.safe_dump(setting.large, default_flow_style=True).strip()
         arguments = [f"--set=model={shape}", "--set=drift.tokens=0", f"--set=runtime.device={setting.device}"]
-        arguments += [f"--set=price={json.dumps(setting.price)}", "--set=workload.requests=4"]
+        arguments += [f"--set=price={json.dumps(setting.price)}"]
+        arguments += ["--set=measure.processes=1", "--set=measure.max_rounds=1"]
+        whole = f"--set=workload={json.dumps(setting.workload(requests=4))}"
+        arguments.append(whole if short else "--set=workload.requests=4")
         if setting.small:
             arguments += ["--set=workload.output_tokens=6", f"--set=runtime.dtype={setting.dtype}"]
-        found = setting.run(ROOT / "configs" / config, *arguments, *(f"--only={name}" for name in names))
-        return judged([_scheme(row) for row in found["variants"] if not row["is_baseline"]])
+        only = (f"--only={name}" for name in names if name not in figures)
+        found = setting.run(ROOT / "configs" / config, *arguments, *only, partly=True)
+        ended = [row for row in found["variants"] if row["status"] not in ("interrupted", "")]
+        figures |= {row["name"]: _scheme(row) for row in ended if not row["is_baseline"]}
+        rows = {name: asdict(one) for name, one in figures.items()}
+        return counted(len(figures), len(names), list(figures.values()), {"rows": rows})
 
     return run
 

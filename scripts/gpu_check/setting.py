@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
+END_S = 25.0  # for a run that was told to end
 
 
 class TookTooLong(Exception):
@@ -88,29 +89,60 @@ class Setting:
         return left
 
     def bench(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run the command ``bench`` with this interpreter. Raises TookTooLong at the part's deadline."""
+        """Run the command ``bench`` with this interpreter. Raises TookTooLong at the part's deadline, when it
+        is told to end and has written down what it has."""
         command = [sys.executable, "-m", "bench", *arguments]
-        try:
-            return subprocess.run(
-                command, cwd=ROOT, env=environment(), text=True, capture_output=True, timeout=self.left_s()
-            )
-        except subprocess.TimeoutExpired:
-            raise TookTooLong from None
+        left_s = self.left_s()
+        with subprocess.Popen(
+            command, cwd=ROOT, env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as child:
+            try:
+                said = child.communicate(timeout=left_s)
+            except subprocess.TimeoutExpired:
+                _end(child)
+                raise TookTooLong from None
+            except BaseException:
+                _end(child)
+                raise
+        return subprocess.CompletedProcess(command, child.returncode, *said)
 
-    def run(self, config: Path, *arguments: str) -> dict[str, Any]:
-        """Run a config and return its ``run.json``, failed rows included. Raises RuntimeError without one."""
+    def run(self, config: Path, *arguments: str, partly: bool = False) -> dict[str, Any]:
+        """Run a config and return its ``run.json``, failed rows included. Raises RuntimeError without one.
+
+        At the deadline TookTooLong is raised; if ``partly``, what the run had by then is returned instead.
+        """
         out = self.out / "runs"
         before = set(out.glob("*/run.json"))
-        ended = self.bench("run", str(config), "--out", str(out), "-q", *arguments)
+        said = "ended at the deadline"
+        try:
+            ended = self.bench("run", str(config), "--out", str(out), "-q", *arguments)
+            said = f"exit {ended.returncode}: {ended.stderr[-600:]}"
+        except TookTooLong:
+            if not partly:
+                raise
         made = sorted(set(out.glob("*/run.json")) - before)
         if not made:
-            raise RuntimeError(f"bench run gave no result (exit {ended.returncode}): {ended.stderr[-600:]}")
+            raise RuntimeError(f"bench run gave no result ({said})")
         found: dict[str, Any] = json.loads(made[-1].read_text(encoding="utf-8"))
         found["directory"] = str(made[-1].parent)
         return found
 
 
+def _end(child: subprocess.Popen[str]) -> None:
+    """Tell a run to end, so that it ends its workers and writes its summary; kill it if it does not."""
+    child.terminate()
+    try:
+        child.communicate(timeout=END_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.communicate()
+
+
 def environment() -> dict[str, str]:
-    """Return the environment of the children: this clone first, then what is on PYTHONPATH."""
+    """Return the environment of the children: this clone first, then what is on PYTHONPATH, and compiled code
+    where workers keep it, so that a plain loop and a worker need not compile the same kernels twice."""
+    from bench.measure.worker_environment import compiled_here
+
     places = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(places), "PYTHONSAFEPATH": "1", "NO_COLOR": "1"}
+    ours = {"PYTHONPATH": os.pathsep.join(places), "PYTHONSAFEPATH": "1", "NO_COLOR": "1"}
+    return {**os.environ, **compiled_here(os.environ), **ours}

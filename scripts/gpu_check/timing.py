@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from gpu_check.counting import counted, while_there_is_time
+from gpu_check.counting import counted, in_pieces, while_there_is_time
 from gpu_check.harness import STEPS, Harness, Plain, interleaved
 from gpu_check.reading import COST, comparison, half_width_of, ratio_of, seconds_of_pairs
 from gpu_check.setting import Setting
@@ -30,25 +31,27 @@ SAME = {"name": "same"}
 def plain_loop(model: str, modes: Sequence[str]) -> Run:
     """Hold the harness's timed pass against the plain loop, at batch 1 and 16, by interleaved requests."""
 
-    def run(setting: Setting, _kept: Mapping[str, Any]) -> Found:
-        figures = []
+    def run(setting: Setting, kept: Mapping[str, Any]) -> Found:
         shape = setting.large if model == "8B shape" else setting.little
-        for mode in modes:
-            for batch in (1,) if setting.small else (1, 16):
-                with (
-                    Plain(setting, shape, mode, batch) as plain,
-                    Harness(setting, shape, mode, batch) as ours,
-                ):
-                    theirs_ms, ours_ms = interleaved([plain, ours], setting.requests)
-                name = f"harness ÷ plain loop, {model}, {mode}, batch {batch}"
-                figures.append(within(name, ratio_of_medians(ours_ms, theirs_ms), 0.98, 1.02))
-                figures.append(
-                    shown(
-                        "its steps, plain and harness",
-                        f"{typical(theirs_ms):.3f} ms, {typical(ours_ms):.3f} ms",
-                    )
-                )
-        return judged(figures)
+
+        def steps(mode: str, batch: int) -> dict[str, float]:
+            with Plain(setting, shape, mode, batch) as plain, Harness(setting, shape, mode, batch) as ours:
+                theirs_ms, ours_ms = interleaved([plain, ours], setting.requests)
+            ratio = ratio_of_medians(ours_ms, theirs_ms)
+            return {"ratio": ratio, "plain_ms": typical(theirs_ms), "harness_ms": typical(ours_ms)}
+
+        def judge(done: Mapping[str, Any]) -> list[Figure]:
+            figures = []
+            for what, found in done.items():
+                name = f"harness ÷ plain loop, {model}, {what}"
+                words = f"{found['plain_ms']:.3f} ms, {found['harness_ms']:.3f} ms"
+                figures.append(within(name, found["ratio"], 0.98, 1.02))
+                figures.append(shown("its steps, plain and harness", words))
+            return figures
+
+        batches = (1,) if setting.small else (1, 16)
+        pieces = {f"{mode}, batch {size}": partial(steps, mode, size) for mode in modes for size in batches}
+        return in_pieces(setting, kept, pieces, judge)
 
     return run
 
@@ -60,37 +63,49 @@ def ratio(mode: str, *, between: str | None = None) -> Run:
     """Hold the ratio of two rows against that of two plain loops. With ``between`` both rows stand beside a
     third partner, and their ratios are divided by each other."""
 
-    def run(setting: Setting, _kept: Mapping[str, Any]) -> Found:
+    def run(setting: Setting, kept: Mapping[str, Any]) -> Found:
         if missing := _missing(mode, between):
             return missing
-        with Plain(setting, setting.large, mode) as one, Plain(setting, setting.large, "eager") as other:
-            plain = ratio_of_medians(*interleaved([one, other], setting.requests))
-        optimise = STEPS[mode](setting)
-        if between is None:
-            found = setting.run(
-                setting.config(
-                    setting.large, f"ratio-{mode}", variants=[{"name": mode, "optimise": optimise}]
-                )
-            )
-            ours, interval = ratio_of(found, mode)
-        else:
-            variants = [{"name": mode, "optimise": optimise}, {"name": "eager", "optimise": []}]
-            config = setting.config(
-                setting.large,
-                f"ratio-{mode}-by-{between}",
-                variants=variants,
-                optimise=STEPS[between](setting),
-            )
-            found = setting.run(config)
-            ours = ratio_of(found, mode)[0] / ratio_of(found, "eager")[0]
-            interval = "of two rows"
+        pieces = {
+            "plain": lambda: plain_ratio(setting, mode),
+            "harness": lambda: _ratio_of_rows(setting, mode, between),
+        }
         words = f"{mode} ÷ eager" + (f", each beside {between}" if between else "")
-        return judged([
-            within(f"{words}: harness ÷ plain loops", ours / plain, 0.97, 1.03),
-            shown("the ratios, plain and harness", f"{plain:.4f}, {ours:.4f} ({interval})"),
-        ])  # fmt: skip
+
+        def judge(done: Mapping[str, Any]) -> list[Figure]:
+            if len(done) < len(pieces):
+                return []
+            plain, (ours, interval) = done["plain"], done["harness"]
+            return [
+                within(f"{words}: harness ÷ plain loops", ours / plain, 0.97, 1.03),
+                shown("the ratios, plain and harness", f"{plain:.4f}, {ours:.4f} ({interval})"),
+            ]
+
+        return in_pieces(setting, kept, pieces, judge)
 
     return run
+
+
+def plain_ratio(setting: Setting, mode: str) -> float:
+    """Return the ratio of two plain loops, one of them eager."""
+    with Plain(setting, setting.large, mode) as one, Plain(setting, setting.large, "eager") as other:
+        return ratio_of_medians(*interleaved([one, other], setting.requests))
+
+
+def _ratio_of_rows(setting: Setting, mode: str, between: str | None) -> tuple[float, str]:
+    """Return the ratio of the harness and its interval in words; ``between`` is as for ``ratio``."""
+    variants: list[dict[str, Any]] = [{"name": mode, "optimise": STEPS[mode](setting)}]
+    if between is None:
+        config = setting.config(setting.large, f"ratio-{mode}", variants=variants)
+        return ratio_of(setting.run(config, partly=True), mode)
+    config = setting.config(
+        setting.large,
+        f"ratio-{mode}-by-{between}",
+        variants=[*variants, {"name": "eager", "optimise": []}],
+        optimise=STEPS[between](setting),
+    )
+    found = setting.run(config, partly=True)
+    return ratio_of(found, mode)[0] / ratio_of(found, "eager")[0], "of two rows"
 
 
 def _missing(*modes: str | None) -> Found | None:
@@ -101,7 +116,7 @@ def _missing(*modes: str | None) -> Found | None:
 
 def aa(setting: Setting, _kept: Mapping[str, Any]) -> Found:
     """Measure a row that changes nothing, and see how narrow its interval is and how long it took."""
-    found = setting.run(setting.config(setting.large, "aa", variants=[SAME]))
+    found = setting.run(setting.config(setting.large, "aa", variants=[SAME]), partly=True)
     half, seconds = half_width_of(found, "same"), seconds_of_pairs(found, "same")
     return judged([
         at_most("half width of the A/A interval", half, 0.02),
@@ -162,29 +177,36 @@ def untouched(setting: Setting, _kept: Mapping[str, Any]) -> Found:
     ])  # fmt: skip
 
 
-def designs(setting: Setting, _kept: Mapping[str, Any]) -> Found:
-    """Measure compiled ÷ eager in each design, and hold it against plain loops in the same call."""
+def designs(setting: Setting, kept: Mapping[str, Any]) -> Found:
+    """Measure compiled ÷ eager in each design, and hold it against plain loops."""
     from bench.config.settings import MeasureBlock
 
     if "design" not in MeasureBlock.model_fields:
         return skipped("this version has one design only")
-    with Plain(setting, setting.large, "compiled") as one, Plain(setting, setting.large, "eager") as other:
-        plain = ratio_of_medians(*interleaved([one, other], setting.requests))
-    figures = [shown("plain loops", f"{plain:.4f}")]
     variants = [{"name": "compiled", "optimise": STEPS["compiled"](setting)}]
-    for design in ("auto", "steps", "requests", "abba"):
-        name = f"design-{design}"
+
+    def by(design: str) -> tuple[float, str, float]:
         config = setting.config(
-            setting.large, name, variants=variants, measure={"design": design, "max_rounds": 1}
-        )
-        found = setting.run(config)
-        ours, interval = ratio_of(found, "compiled")
-        words = (
-            f"{ours / plain:.4f} of the plain loops', {interval}, {seconds_of_pairs(found, 'compiled'):.0f} s"
-        )
-        figures.append(
-            within("auto: harness ÷ plain loops", ours / plain, 0.97, 1.03)
-            if design == "auto"
-            else shown(design, words)
-        )
-    return judged(figures)
+            setting.large, f"design-{design}", variants=variants,
+            measure={"design": design, "max_rounds": 1},
+        )  # fmt: skip
+        found = setting.run(config, partly=True)
+        return *ratio_of(found, "compiled"), seconds_of_pairs(found, "compiled")
+
+    def judge(done: Mapping[str, Any]) -> list[Figure]:
+        if "plain" not in done:
+            return []
+        plain, figures = done["plain"], [shown("plain loops", f"{done['plain']:.4f}")]
+        for design in (name for name in done if name != "plain"):
+            ours, interval, seconds = done[design]
+            words = f"{ours / plain:.4f} of the plain loops', {interval}, {seconds:.0f} s"
+            figures.append(
+                within("auto: harness ÷ plain loops", ours / plain, 0.97, 1.03)
+                if design == "auto"
+                else shown(design, words)
+            )
+        return figures
+
+    pieces: dict[str, Callable[[], Any]] = {"plain": lambda: plain_ratio(setting, "compiled")}
+    pieces |= {design: partial(by, design) for design in ("auto", "steps", "requests", "abba")}
+    return in_pieces(setting, kept, pieces, judge)
