@@ -28,3 +28,14 @@ def test_rates_are_the_best_of_five_runs(monkeypatch: pytest.MonkeyPatch) -> Non
 
     assert pass_parts.best(lambda: clock[0], work, synchronise=lambda: waits.append(1)) == 2.0
     assert len(waits) == 1 + pass_parts.REPEATS
+
+
+def test_a_gpu_gets_several_calls_before_it_is_waited_for() -> None:
+    """A wait takes a second here and a call a tenth: one is a fifth longer, not eleven times."""
+    clock = [0.0]
+
+    def spend(seconds: float) -> None:
+        clock[0] += seconds * 1e9
+
+    found = ceilings._best_s(lambda: round(clock[0]), lambda: spend(1.0), 50, lambda: spend(0.1))
+    assert found == pytest.approx(0.12)
