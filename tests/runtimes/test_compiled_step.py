@@ -105,7 +105,6 @@ def test_another_cache_of_a_scheme_is_left_as_it_is() -> None:
     assert engine._new_cache(1, 8).get_seq_length() == 0
 
 
-def test_more_shapes_than_graphs_are_no_silent_way_back() -> None:
+def test_there_is_room_for_a_graph_of_each_shape() -> None:
     compiled([])
-    assert torch._dynamo.config.fail_on_recompile_limit_hit
-    assert torch._dynamo.config.recompile_limit == inductor.MOST_GRAPHS
+    assert torch._dynamo.config.recompile_limit == inductor.MOST_GRAPHS > 8
