@@ -262,6 +262,34 @@ def test_rows_that_an_earlier_go_has_measured_are_not_measured_again(
     assert asked == ["--only=one", "--only=two", "--only=two"]
 
 
+@pytest.mark.parametrize("small", [True, False])
+@pytest.mark.parametrize(
+    ("names", "config", "short"),
+    [
+        (["2of4-dense", "2of4-kernels"], "pruning-gpu.yaml", False),
+        (["bnb-int8", "bnb-nf4-compiled"], "quantisation-gpu.yaml", True),
+    ],
+)
+def test_the_rows_of_a_part_are_read_with_its_model_and_its_workload(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: list[str], config: str, short: bool, small: bool
+) -> None:
+    """A small model has a short context, which the prompts of one config did not fit."""
+    read: list[str] = []
+
+    def run(_setting: Any, file: Path, *arguments: str, partly: bool) -> dict[str, Any]:
+        asked, only = ([one.removeprefix(key) for one in arguments if one.startswith(key)] for key in KEYS)
+        read.extend(arm.name for arm in read_config(file, asked, only).groups[0].variants)
+        return {"variants": []}
+
+    monkeypatch.setattr(Setting, "run", run)
+    setting = Setting("cpu", small, tmp_path, "cpu", {"usd_per_hour": 1.0}, time.monotonic() + 99)
+    rows.schemes(names, config, short=short)(setting, {})
+    assert read == names
+
+
+KEYS = ("--set=", "--only=")
+
+
 # ---- the script itself ---------------------------------------------------------------------------------
 
 

@@ -49,9 +49,9 @@ def schemes(names: Sequence[str], config: str, *, short: bool = False) -> Run:
         arguments += [f"--set=price={json.dumps(setting.price)}"]
         arguments += ["--set=measure.processes=1", "--set=measure.max_rounds=1"]
         whole = f"--set=workload={json.dumps(setting.workload(requests=4))}"
-        arguments.append(whole if short else "--set=workload.requests=4")
+        arguments.append(whole if short or setting.small else "--set=workload.requests=4")
         if setting.small:
-            arguments += ["--set=workload.output_tokens=6", f"--set=runtime.dtype={setting.dtype}"]
+            arguments.append(f"--set=runtime.dtype={setting.dtype}")
         only = (f"--only={name}" for name in names if name not in figures)
         found = setting.run(ROOT / "configs" / config, *arguments, *only, partly=True)
         ended = [row for row in found["variants"] if row["status"] not in ("interrupted", "")]
