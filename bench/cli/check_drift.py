@@ -13,6 +13,7 @@ from bench.measure.lm_eval_tasks import counts, listed
 from bench.models.reference import Random
 from bench.models.registry import find_model
 
+GREEDY = "generation"  # the suite of the replies
 NOT_MEASURED = "not measured: drift.tokens is 0"
 
 
@@ -26,7 +27,8 @@ def drift_words(spec: Spec) -> str:
         return "not measured: random weights have no quality to lose"
     if (task := encodes(spec.groups)) is not None:
         return _of_encoders(spec, task)
-    return f"{_windows(spec)}, and the replies, against the baseline's{_suites(spec)}"
+    replies = ", and the replies" if GREEDY in spec.drift.suites else ""
+    return f"{_windows(spec)}{replies}, against the baseline's{_suites(spec)}"
 
 
 def _of_encoders(spec: Spec, task: str) -> str:

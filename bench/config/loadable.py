@@ -197,7 +197,10 @@ def _made_up(directory: Path, _state: object, *, writes: bool) -> str | None:
         for name in names
     )
     if writes and embedded and not headed and config.get("tie_word_embeddings") is False:
-        return "no tensor is a head, and tie_word_embeddings is false: a loader would make one up"
+        return (
+            "no tensor is a head, and tie_word_embeddings is false: a loader would make one up (of a model "
+            "that makes vectors say runtime: {task: embedding})"
+        )
     return None
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from bench.bounded import read_bounded
 from bench.errors import BenchError
 from bench.store.files import naming
-from bench.store.run_lock import MACHINE_LOCK, NO_MACHINE_LOCK, SHARED
+from bench.store.run_lock import MACHINE_LOCK, NO_MACHINE_LOCK, SHARED, WHY_WAITED
 
 MOST_LOCKS = 4_000_000
 
@@ -48,9 +48,7 @@ def _held(name: str, tell: Callable[[str], None]) -> Iterator[None]:
     descriptor = _opened(path)
     try:
         if not _taken(descriptor):
-            tell(
-                f"waiting for {_holder(descriptor)}, which measures on this GPU; two would disturb each other"
-            )
+            tell(f"waiting for {_holder(descriptor)}, which measures on this GPU; {WHY_WAITED}")
             fcntl.flock(descriptor, fcntl.LOCK_EX)  # Ctrl-C ends the wait
         yield
     finally:

@@ -31,6 +31,7 @@ HOLDER_NAME = ".lock.pid"
 MACHINE_LOCK = "BENCH_MACHINE_LOCK"  # this environment variable names another file, or is ``none``
 NO_MACHINE_LOCK = "none"
 MACHINE_LOCK_NAME = "machine.lock"
+WHY_WAITED = f"two would disturb each other ({MACHINE_LOCK}={NO_MACHINE_LOCK} takes no lock)"
 SHARED = Path("/tmp")
 POLL_S = 0.2
 
@@ -90,7 +91,7 @@ def machine_lock(tell: Callable[[str], None]) -> Iterator[None]:
     if file is None:
         yield
         return
-    with _waited(file, "which measures on this machine; two would disturb each other", tell):
+    with _waited(file, f"which measures on this machine; {WHY_WAITED}", tell):
         yield
 
 

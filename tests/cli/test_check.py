@@ -134,6 +134,9 @@ def test_what_is_measured_and_at_what_price(make: Make) -> None:
     alone = facts(describe(make("variants=[]")))["measured"]
     assert alone.endswith("nothing is compared: there are no variants")
     assert found["drift"].startswith("4096 tokens of 'mixed' in windows of 256")
+    assert ", and the replies, against the baseline's" in found["drift"]
+    alone = facts(describe(make("drift.suites=[factuality]")))["drift"]
+    assert "windows of 256, against the baseline's; suites (items): factuality" in alone
     one = facts(describe(make("drift.tokens=128")))["drift"]
     assert one.startswith("256 tokens of 'mixed' in windows of 256"), "a window is never cut"
     assert re.match(
