@@ -138,21 +138,15 @@ def _store(result: Judged, settings: pytest.Config, candidate: str | None) -> No
 
     content = json.loads(pytest_benchmark.of_units(result.run, load_record(result.directory).units))
     project = settings.getoption("benchmark_project_name", None)
-    content["commit_info"] = get_commit_info(project)  # type: ignore[no-untyped-call]
-    if candidate not in (None, WORKTREE):
-        content["commit_info"] |= _commit_of(result)
+    here = get_commit_info(project)  # type: ignore[no-untyped-call]
+    measured = content["commit_info"] if candidate not in (None, WORKTREE) else here
+    content["commit_info"] = {**measured, "project": here["project"]}
     place = _storage(settings) / str(get_machine_id())  # type: ignore[no-untyped-call]
     with naming("create", place):
         place.mkdir(parents=True, exist_ok=True)
     number = 1 + max((int(p.name[:4]) for p in place.glob("[0-9][0-9][0-9][0-9]_*.json")), default=0)
     name = f"{number:04d}_bench-{result.directory.name}.json"
     write_atomic(place / name, ascii_json(content, indent=1) + "\n")
-
-
-def _commit_of(result: Judged) -> dict[str, Any]:
-    """Return the commit info for a gate that measured a commit instead of the working tree."""
-    commit = result.gate.to_json()["evidence"]["sides"]["candidate"]["commit"]
-    return {"id": commit, "time": None, "author_time": None, "dirty": False, "branch": "(unknown)"}
 
 
 def _storage(settings: pytest.Config) -> Path:

@@ -14,6 +14,7 @@ from bench.records import Json
 MOST_NAMES = 8  # files, or rows of one side only, that are named; the rest is counted
 MOST_FILES = 10**12  # that a commit can have
 MOST_CHANGES = 12  # changed keys of the config, or changed packages, that are named
+WITH_CHANGES = " with changes)"  # how the name of a working tree ends that is not as its commit
 MOST_LETTERS = 80  # characters of a value in the config that are shown
 
 
@@ -39,6 +40,11 @@ class Compared:
     alone: tuple[str, ...] = ()
     of_commits: bool = False
     more_files: int = 0
+
+    @property
+    def candidate_is_dirty(self) -> bool:
+        """Return whether the candidate was a working tree with changes, whose commit is on no branch."""
+        return self.candidate.endswith(WITH_CHANGES)
 
     @property
     def sides(self) -> str:

@@ -15,6 +15,7 @@ from bench.errors import UsageError
 from bench.formatting import short_name
 from bench.machine.children import last_lines
 from bench.models.disk_cache import cache_root
+from bench.report.gate_sides import WITH_CHANGES
 from bench.sides import submodules
 from bench.sides.git import git, git_or_none, links, run
 from bench.store.directories import delete
@@ -178,7 +179,7 @@ class Repository:
         name |= dict.fromkeys(("GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL"), "bench@localhost")
         name |= dict.fromkeys(("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"), "2000-01-01T00:00:00Z")
         made = self._git("commit-tree", tree, "-p", head.commit, "-m", "the working tree", **name).strip()
-        return Commit(f"the working tree ({head.commit[:12]} with changes)", made, tree)
+        return Commit(f"the working tree ({head.commit[:12]}{WITH_CHANGES}", made, tree)
 
     def _without(self, place: Path | None) -> list[str]:
         """Return what makes git leave out a directory, if it lies in this working tree."""

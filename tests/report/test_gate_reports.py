@@ -40,7 +40,7 @@ from bench.report.formats import (
 from bench.report.gate import MARKER, MOST_RULES, comment, differences, lines, workflow_commands
 from bench.report.gate import markdown as job_summary
 from bench.report.gate_reading import bounds, measured, summary, verdict_on, without_replaced
-from bench.report.gate_sides import compared
+from bench.report.gate_sides import WITH_CHANGES, compared
 from bench.report.row_sentence import sentence
 from bench.report.table import render as print_table
 from bench.report.table_columns import COLUMNS, columns_of
@@ -519,6 +519,21 @@ class TestPytestBenchmark:
         (gate,) = found["gates"]
         assert [rule["rule"] for rule in gate["rules"]] == [rule.rule for rule in sample.RULES]
         assert (gate["rules"][1]["low"], gate["rules"][1]["high"]) == (None, None)
+
+    def test_the_commit_is_the_one_that_was_measured(self, sample: ModuleType) -> None:
+        """That of a gate's candidate; none of a run on no commits, or of runs on several."""
+
+        def commit(*runs: Any) -> tuple[str, bool]:
+            found = json.loads(pytest_benchmark.render(sample.read(*runs)))["commit_info"]
+            return found["id"], found["dirty"]
+
+        clean, dirty, other = (sample.gate_run() for _each in range(3))
+        candidate = dirty["gate"]["evidence"]["sides"]["candidate"]
+        candidate["label"] = candidate["label"].replace(")", WITH_CHANGES)
+        other["gate"]["evidence"]["sides"]["candidate"]["commit"] = sample.BASE
+        assert commit(clean) == commit(clean, clean) == (sample.CANDIDATE, False)
+        assert commit(dirty) == (sample.CANDIDATE, True)
+        assert commit(clean, other) == commit({**clean, "gate": None}) == commit() == ("unversioned", False)
 
     def test_its_own_program_prints_it(self, sample: ModuleType, tmp_path: Path) -> None:
         importlib.import_module("pytest_benchmark")

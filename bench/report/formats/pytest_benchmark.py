@@ -26,6 +26,7 @@ REQUIRES: tuple[str, ...] = ()
 
 FORMAT_VERSION = "5.1.0"  # the version of pytest-benchmark that the fields follow
 QUARTILE_SD = 0.6745  # a normal distribution's quartiles, in standard deviations from its mean
+UNVERSIONED = ("unversioned", False)  # no commit is known, so none is dirty
 ESTIMATED = ("q1", "q3", "iqr", "ld15iqr", "hd15iqr")
 
 
@@ -90,8 +91,7 @@ def _file(runs: Sequence[RunSummary], benchmarks: list[dict[str, Any]]) -> str:
     return ascii_json(
         {
             "machine_info": _machine(run.machine if run else {}),
-            "commit_info": {"id": "unversioned", "time": None, "author_time": None, "dirty": False,
-                            "project": "inference-cost-bench", "branch": "(unknown)"},
+            "commit_info": _commit(runs),
             "benchmarks": benchmarks,
             "datetime": run.started_utc if run else None,
             "version": FORMAT_VERSION,
@@ -99,6 +99,24 @@ def _file(runs: Sequence[RunSummary], benchmarks: list[dict[str, Any]]) -> str:
         },
         indent=1,
     ) + "\n"  # fmt: skip
+
+
+def _commit(runs: Sequence[RunSummary]) -> dict[str, Any]:
+    """Return pytest-benchmark's fields of the commit that was measured: the candidate of a gate on commits.
+
+    A file has one commit. Runs of several commits, and of none, are ``unversioned``, as pytest-benchmark
+    says.
+    """
+    measured = {_candidate(run) for run in runs}
+    commit, dirty = measured.pop() if len(measured) == 1 else UNVERSIONED
+    return {"id": commit, "time": None, "author_time": None, "dirty": dirty,
+            "project": "inference-cost-bench", "branch": "(unknown)"}  # fmt: skip
+
+
+def _candidate(run: RunSummary) -> tuple[str, bool]:
+    """Return the commit whose code a run measured, and whether it is a working tree with changes."""
+    about = compared(run.gate.effort) if run.gate else None
+    return (about.candidate_commit, about.candidate_is_dirty) if about and about.of_commits else UNVERSIONED
 
 
 def _machine(machine: Mapping[str, Any]) -> dict[str, Any]:
