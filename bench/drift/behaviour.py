@@ -40,14 +40,14 @@ def answers(answered: SuiteAnswers) -> tuple[Answer | None, ...]:
 def on_both(run: RunRecord, arm: ArmRecord, suite: str) -> list[tuple[Json, Answer, Answer]]:
     """Return (item, baseline's answer, variant's answer) for every item that both answered.
 
-    Items that trained a cascade's rule are left out.
+    Items that trained a cascade's rule are left out; in another run the baseline may be a cascade too.
     """
-    both_sides = _to_same_items(run, arm, suite)
-    if arm.is_baseline or both_sides is None:
+    both_sides, base = _to_same_items(run, arm, suite), run.baseline_of(arm)
+    if arm.is_baseline or both_sides is None or base is None:
         return []
     theirs, ours = both_sides
     both = zip(theirs.items, answers(theirs), answers(ours), strict=True)
-    used = trained_on(arm, suite)
+    used = trained_on(arm, suite) | trained_on(base, suite)
     return [
         (item, before, after)
         for item, before, after in both

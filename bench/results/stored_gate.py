@@ -30,7 +30,7 @@ from bench.stats.intervals import NORMAL_95, Interval
 RowKey = tuple[str, str]  # a row's group and name
 FiguresOfRows = Mapping[RowKey, Figures]
 NOT_IN_BOTH = "it was not measured in both runs"
-OTHER_ITEMS = "the two runs were asked other items, so their answers cannot be compared"
+OTHER_ITEMS = "the two runs did not answer the same items, so their answers cannot be compared"
 GONE = "this run has no such row, so it was not measured"
 
 

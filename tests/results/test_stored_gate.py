@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from fakes import arm_record, run_record
-from rich_rows import ITEMS, loaded, solo, suite
+from rich_rows import ITEMS, TERMS, loaded, rows, scores, solo, suite
 
 from bench.gate.findings import Finding
 from bench.records import ArmRecord, RunRecord, SuiteAnswers
@@ -67,6 +67,56 @@ def test_answers_to_other_items_are_not_compared() -> None:
     arms = tuple(replace(arm, suites=other(*next(iter(arm.suites.items())))) for arm in after.arms)
     found = judged(a_run(ITEMS - 1, ACCURACY), replace(after, arms=arms))
     assert {(one.verdict, one.reason) for one in found.values()} == {("ERROR", OTHER_ITEMS)}
+
+
+def with_answers(**other: Any) -> Change:
+    """A row with something else in its answers."""
+    return lambda arm: replace(arm, suites={"factuality": replace(arm.suites["factuality"], **other)})
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_answers_to_some_of_the_items_are_not_compared(side: int) -> None:
+    """A shorter context leaves the long items out, and they may be the ones that were lost."""
+    right = 20
+    fewer = with_answers(scores=(*scores(right)[:right], *[None] * (ITEMS - right)))
+    runs = [a_run(right, ACCURACY, fewer if side == number else lambda arm: arm) for number in (0, 1)]
+    found = judged(*runs)["v"]
+    assert (found.verdict, found.reason) == ("ERROR", OTHER_ITEMS)
+
+
+@pytest.mark.parametrize("number", [ITEMS, ITEMS - 1])
+def test_other_items_under_the_digest_of_these_are_not_compared(number: int) -> None:
+    """Who owns a journal can write any digest into it."""
+    after = a_run(ITEMS - 1, ACCURACY)
+    forged = []
+    for arm in after.arms:
+        answers = arm.suites["factuality"]
+        items = tuple({**item, "prompt": "another"} for item in answers.items[:number])
+        forged.append(with_answers(items=items, scores=answers.scores[:number])(arm))
+    found = judged(a_run(ITEMS - 1, ACCURACY), replace(after, arms=tuple(forged)))
+    assert {(one.verdict, one.reason) for one in found.values()} == {("ERROR", OTHER_ITEMS)}
+
+
+def test_another_version_of_a_task_is_not_compared() -> None:
+    versions = [with_answers(about={"harness": "0.4", "tasks": {"arc": {"version": n}}}) for n in (1, 2)]
+    before, after = (a_run(20, ACCURACY, version) for version in versions)
+    assert judged(before, before)["v"].verdict == "PASS"
+    assert (judged(before, after)["v"].verdict, judged(before, after)["v"].reason) == ("ERROR", OTHER_ITEMS)
+
+
+def test_items_that_trained_the_earlier_cascade_are_not_judged() -> None:
+    def trained(count: int) -> RunRecord:
+        arms = rows()
+        (form,) = TERMS["learnt"]
+        learnt = {**TERMS, "learnt": [{**form, "ids": [f"f{number}" for number in range(count)]}]}
+        step = {"step": "cascade: learnt", "checks": [], "cascade": learnt}
+        found = replace(arms[-1], loaded=replace(loaded(), evidence=(step,)))
+        return run_record(*arms[:-1], found)
+
+    for before, after in ((trained(10), trained(1)), (trained(1), trained(10))):
+        change = suites_between(before, after)["", "cascade"]["factuality_change"]
+        assert change is not None
+        assert change.notes["n"] == ITEMS - 10
 
 
 def test_a_suite_that_one_run_did_not_ask() -> None:
