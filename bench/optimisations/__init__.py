@@ -11,8 +11,9 @@ A scheme is a module with
   or None. The default is that it runs everywhere,
 * ``apply(model, params)``: changes the model and returns it. It imports heavy packages inside,
 * ``evidence(before, after, params)``: returns checks of what must now be true of the loaded model. The
-  harness takes both censuses itself. If a check fails, the row is ``not_applied``, as it is if nothing of a
-  torch model changed and the scheme names no ``KERNEL``, whatever the checks say,
+  harness takes both censuses itself. If a check fails, the row is ``not_applied``. So it is, whatever the
+  checks say, if nothing of a torch model, of the functions that it calls and of torch's switches changed, and
+  the scheme names no ``KERNEL`` that an unchanged model does not run,
 * ``KERNEL`` (optional): a regular expression that at least one operator of a profiled decode step must match,
 * ``EXPERTS`` (optional): how it gets the experts of a mixture, which transformers stacks in tensors of three
   dimensions. "linears": each expert is replaced by linear layers before; "lent": only while the scheme

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Callable
-from types import MethodType
+from types import MethodType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +23,9 @@ class Model(torch.nn.Module):  # type: ignore[misc]
         self.first, self.second = torch.nn.Linear(64, 64), torch.nn.Linear(64, 64)
         self.config = {"attention": "eager"}
         self.bits = 16
+        self.window, self.rounding = (4, 4), SimpleNamespace(bits={"first": 8})
+        self.handles = [self.first.register_forward_hook(lambda _layer, _given, done: done)]
+        self.second.forward = wrapped(self.second.forward)
 
 
 def flip(model: Any) -> None:
@@ -49,6 +53,34 @@ def config(model: Any) -> None:
     model.config["attention"] = "sdpa"
 
 
+def dtype_of_a_layer(model: Any) -> None:
+    """In which bitsandbytes computes, for example."""
+    model.first.compute_dtype = torch.bfloat16
+
+
+def window(model: Any) -> None:
+    model.window = (8, 8)
+
+
+def setting_of_an_object(model: Any) -> None:
+    model.rounding.bits["first"] = 4
+
+
+def another_hook(model: Any) -> None:
+    for handle in model.handles:
+        handle.remove()
+    hook(model)
+
+
+def wrapped_once_more(model: Any) -> None:
+    """Both wrappers have one code and one name."""
+    model.second.forward = wrapped(model.second.forward)
+
+
+def wrapped(function: Any) -> Any:
+    return lambda given: function(given)
+
+
 def another_class(model: Any) -> None:
     model.first = torch.nn.Identity()
 
@@ -57,16 +89,71 @@ def cast(model: Any) -> None:
     model.second.bias.data = model.second.bias.data.bfloat16()
 
 
-@pytest.mark.parametrize(
-    "change",
-    [flip, transpose, hook, forward, setting, config, another_class, cast],
-    ids=lambda one: one.__name__,
-)
+CHANGES = (
+    flip, transpose, hook, forward, setting, config, another_class, cast, dtype_of_a_layer, window,
+    setting_of_an_object, another_hook, wrapped_once_more,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda one: one.__name__)
 def test_every_kind_of_change_is_seen(change: Callable[[Any], None]) -> None:
     model = Model()
     before = unchanged.looks(model)
     change(model)
     assert unchanged.looks(model) != before
+
+
+def rotated(given: Any) -> Any:
+    """A function beside the model's class, as transformers has one for its rotary embeddings."""
+    return given
+
+
+TABLE = {"sdpa": rotated}
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        (sys.modules[__name__], "rotated"), (Model, "_call_impl"), (torch.nn.functional, "silu"),
+        (torch.nn.functional, "linear"), (torch, "matmul"), (TABLE, "sdpa"),
+    ],
+)  # fmt: skip
+def test_a_function_that_is_replaced_for_all_models_is_seen(
+    place: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So do kernels for a whole class of models work, which touch no module of the model."""
+    model = Model()
+    before = unchanged.looks(model)
+    setter = monkeypatch.setitem if isinstance(place, dict) else monkeypatch.setattr
+    setter(place, name, lambda *given: given)
+    assert unchanged.looks(model) != before
+    monkeypatch.undo()
+    assert unchanged.looks(model) == before
+
+
+def test_a_switch_of_torch_is_seen() -> None:
+    model, was = Model(), torch.get_float32_matmul_precision()
+    before = unchanged.looks(model)
+    torch.set_float32_matmul_precision("medium")
+    try:
+        assert unchanged.looks(model) != before
+    finally:
+        torch.set_float32_matmul_precision(was)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "nothing"),
+    [
+        (None, True),
+        (".", True),
+        ("aten::.*mm", True),
+        ("", True),
+        ("tf32|bf16gemm", False),
+        ("my::fused", False),
+    ],
+)
+def test_a_kernel_that_any_model_runs_proves_nothing(kernel: str | None, nothing: bool) -> None:
+    assert unchanged.proves_nothing(kernel) is nothing
 
 
 def test_no_change_is_none() -> None:
