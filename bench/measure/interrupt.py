@@ -29,7 +29,12 @@ def ending_signals() -> tuple[signal.Signals, ...]:
 def winding_down(outside: BaseException | None = None) -> bool:
     """Return whether the interrupted code is already ending because of an earlier signal, in a ``finally`` or
     ``except`` block or on the way out of a ``with`` block. What is ``outside`` does not count."""
-    error = sys.exc_info()[1]
+    return by_a_signal(sys.exc_info()[1], outside)
+
+
+def by_a_signal(error: BaseException | None, outside: BaseException | None = None) -> bool:
+    """Return whether an error is a signal that ends the run, or came while one was handled: code that turns
+    errors into others may have taken it for one of its own. What is ``outside`` does not count."""
     while error is not None and error is not outside:
         if isinstance(error, TerminatedRun | KeyboardInterrupt):
             return True
@@ -72,6 +77,10 @@ class Interrupt:
             signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
             if not winding_down(self._outside):
                 raise TerminatedRun("terminated")
+
+    def ended(self, error: BaseException) -> bool:
+        """Return whether a signal ended the run, also if ``error`` is what other code made of it."""
+        return by_a_signal(error, self._outside)
 
     def settle(self) -> None:
         """Ignore signals from now on, because the run has ended and its summary is being written."""

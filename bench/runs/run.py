@@ -151,6 +151,11 @@ def finishing(directory: Path, journal: Journal, interrupt: Interrupt) -> Iterat
     except (KeyboardInterrupt, InterruptedRun):
         failed = False
         raise InterruptedRun(f"interrupted; what was measured is in {directory}") from None
+    except BenchError as bad:
+        if not interrupt.ended(bad):
+            raise
+        failed = False
+        raise TerminatedRun(f"terminated; what was measured is in {directory}") from None
     finally:
         interrupt.settle()
         with suppress(BenchError) if failed else nullcontext():

@@ -9,7 +9,7 @@ import pytest
 
 from bench.cli import gate_actions
 from bench.cli.gate_run import GateOptions
-from bench.errors import BenchError, InterruptedRun, UsageError
+from bench.errors import BenchError, InterruptedRun, TerminatedRun, UsageError
 
 
 def gate(config: Path, tmp_path: Path) -> None:
@@ -60,3 +60,17 @@ def test_who_interrupts_knows_why(page: Path, tmp_path: Path, monkeypatch: pytes
     with pytest.raises(InterruptedRun):
         gate(tmp_path / "ci.yaml", tmp_path)
     assert not page.exists()
+
+
+def test_a_job_that_took_too_long_is_told(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its server ends it by SIGTERM, and who reads the page did not do that."""
+
+    def ends(*_arguments: object, **_options: Any) -> None:
+        raise TerminatedRun("terminated; what was measured is in results/x")
+
+    monkeypatch.setattr(gate_actions, "judged", ends)
+    with pytest.raises(TerminatedRun):
+        gate(tmp_path / "ci.yaml", tmp_path)
+    assert "terminated; what was measured is in results/x" in page.read_text()

@@ -11,7 +11,7 @@ from desk import Desk
 
 from bench.config.settings import DriftBlock
 from bench.drift.behaviour import suites_of
-from bench.errors import BenchError, VariantFailed
+from bench.errors import BenchError, TerminatedRun, VariantFailed
 from bench.measure import suites
 from bench.measure.arm import ArmUnderTest
 
@@ -139,6 +139,17 @@ def test_a_reply_that_no_result_can_keep_costs_the_suite_and_not_the_row(monkeyp
     assert why.startswith("arithmetic: the reply to '")
     assert why.endswith("' has 1,000,000 characters, and at most 65,536 are kept")
     assert kept(found) == {}
+
+
+def test_a_signal_while_answers_are_kept_is_no_reason_of_a_suite(monkeypatch: Patch) -> None:
+    found = under(monkeypatch, "factuality")
+
+    def stopping(kind: str, _payload: Mapping[str, Any]) -> None:
+        raise TerminatedRun(kind)
+
+    monkeypatch.setattr(found.context.journal, "append", stopping)
+    with pytest.raises(TerminatedRun):
+        suites.answer(found)
 
 
 def test_answers_that_a_journal_refuses_cost_the_suite_and_not_the_row(monkeypatch: Patch) -> None:

@@ -286,6 +286,24 @@ def test_who_stops_a_run_hears_that_its_files_are_not_its_own(stop: BaseExceptio
         end_elsewhere(tmp_path, stop)
 
 
+def made_of(signal: BaseException) -> BenchError:
+    """What code that has caught a signal as one of its own errors raises then."""
+    found = BenchError("the server was not healthy")
+    found.__context__ = signal
+    return found
+
+
+@pytest.mark.parametrize("signal", [TerminatedRun("terminated"), KeyboardInterrupt()])
+def test_a_signal_that_was_taken_for_another_error_ended_the_run(
+    signal: BaseException, tmp_path: Path
+) -> None:
+    directory, _before = run(config(tmp_path, []), tmp_path)
+    mine = Journal.reopen(directory / "journal.jsonl", lambda: "2026-01-31T12:00:00Z")
+    told = pytest.raises(TerminatedRun, match="what was measured is in")
+    with told, finishing(directory, mine, Interrupt()):
+        raise made_of(signal)
+
+
 def test_of_two_failures_the_first_is_reported(tmp_path: Path) -> None:
     with pytest.raises(JournalFailed, match="full"):
         end_elsewhere(tmp_path, JournalFailed("full"))

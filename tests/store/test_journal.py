@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench.bounded import is_pointer
-from bench.errors import BenchError, IntegrityError
+from bench.errors import BenchError, IntegrityError, TerminatedRun
 from bench.store import chain, journal_end
 from bench.store import journal as journals
 from bench.store.files import _may_have_a_huge_number, canonical_json, digest
@@ -353,6 +353,16 @@ def test_ctrl_c_within_an_append(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
                 journal.append("interrupted", {})
         journal.append("closing", {})
     assert kinds(read_journal(path)) == ("closing",)
+
+
+def test_a_signal_within_an_append_is_no_fault_of_the_record(tmp_path: Path) -> None:
+    """A job that was ended for its time said that its journal cannot store a record."""
+
+    def terminated() -> str:
+        raise TerminatedRun("terminated")
+
+    with Journal.create(tmp_path / "journal.jsonl", terminated) as journal, pytest.raises(TerminatedRun):
+        journal.append("arm", {})
 
 
 @pytest.mark.fault(12)
