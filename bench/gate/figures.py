@@ -48,8 +48,9 @@ def judge_figure(
         return finding(rule, key, GateVerdict.ERROR, NOTHING_RELATIVE)
     if not rule.relative or base is None:
         return judge_interval(rule, key, figure.interval, cells)
-    low, high = (None, None) if rule.kind == "exact" else _bounds(base, figure, change, spread)
-    return judge_interval(rule, key, Interval(figure.value / base.value, low, high), cells)
+    if rule.kind == "exact":
+        return judge_interval(rule, key, Interval(figure.value / base.value, None, None), cells)
+    return judge_interval(rule, key, _ratio(base, figure, change, spread), cells)
 
 
 def change_of(metric: str) -> str:
@@ -57,14 +58,13 @@ def change_of(metric: str) -> str:
     return f"{metric.removesuffix('_accuracy')}_change" if metric.endswith("_accuracy") else ""
 
 
-def _bounds(
-    base: Figure, figure: Figure, change: Figure | None, spread: float
-) -> tuple[float | None, float | None]:
-    """Return the bounds of figure ÷ base. Two rows that answered the same items are not independent: their
-    ratio is 1 + change ÷ base, with the paired interval of the change."""
+def _ratio(base: Figure, figure: Figure, change: Figure | None, spread: float) -> Interval:
+    """Return figure ÷ base. Two rows that answered the same items are not independent: their ratio is
+    1 + change ÷ base, with the paired interval of the change. It is about the items that both answered, as
+    the figures of both rows may not be."""
     if change is None or change.ci_low is None or change.ci_high is None:
-        return ratio_bounds(base, figure, spread)
-    return 1 + change.ci_low / base.value, 1 + change.ci_high / base.value
+        return Interval(figure.value / base.value, *ratio_bounds(base, figure, spread))
+    return Interval(*(1 + end / base.value for end in (change.value, change.ci_low, change.ci_high)))
 
 
 def judge_interval(rule: Rule, key: Key, interval: Interval, cells: int = 1) -> Finding:

@@ -84,6 +84,19 @@ def test_answers_to_some_of_the_items_are_not_compared(side: int) -> None:
     assert (found.verdict, found.reason) == ("ERROR", OTHER_ITEMS)
 
 
+def test_a_ratio_of_accuracies_is_about_the_items_that_both_answered() -> None:
+    """The row answered the ten items that its baseline has wrong, too: nothing changed."""
+    wrong = with_answers(scores=(*[None] * 20, *scores(20)[20:]))
+    found = a_run(20, ACCURACY, wrong)
+    base = replace(found.arms[0], suites=suite(20, items=True))
+    gate = judge_run(summarise(replace(found, arms=(base, *found.arms[1:])))).gate
+    assert gate is not None
+    (rule,) = gate.rules
+    assert rule.low is not None
+    assert rule.low < 1.0
+    assert rule.value == 1.0
+
+
 @pytest.mark.parametrize("number", [ITEMS, ITEMS - 1])
 def test_other_items_under_the_digest_of_these_are_not_compared(number: int) -> None:
     """Who owns a journal can write any digest into it."""
