@@ -12,15 +12,17 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from bench import plugins
 from bench.errors import BenchError, UsageError
 from bench.formatting import did_you_mean, short_name
 from bench.machine import installed
 from bench.machine.children import NOWHERE, SAFE, environment, last_lines
+from bench.machine.package_places import inherited_places, package_places
 from bench.machine.process_tree import run_whole
 from bench.models.cache_lock import locked
 from bench.models.disk_cache import cache_root
@@ -51,9 +53,11 @@ class Identity:
 
 def identity(python: Path | None, label: str = "") -> Identity:
     """Ask an interpreter (None: this one) what is installed in it. Raises UsageError if it cannot be run."""
+    asked = (python or Path(sys.executable)).absolute()
+    ours = {} if python else {"PYTHONPATH": os.pathsep.join(package_places())}
     try:
         look = Path(installed.__file__).read_text(encoding="utf-8")
-        found = json.loads(_said([str((python or Path(sys.executable)).absolute()), "-c", look], LOOK_S))
+        found = json.loads(_said([str(asked), "-c", look], LOOK_S, more=ours))
     except (OSError, subprocess.SubprocessError, ValueError) as bad:
         raise UsageError(f"{python}: not a Python interpreter that works ({last_lines(bad)})") from None
     packages = hashlib.sha256("\n".join(found["packages"]).encode()).hexdigest()
@@ -154,11 +158,7 @@ def _environments() -> Path:
 
 
 def _inherited() -> str:
-    return hashlib.sha256(json.dumps(sorted(_site_packages())).encode()).hexdigest()[:12]
-
-
-def _site_packages() -> list[str]:
-    return [path for path in sys.path if path.endswith("site-packages")]
+    return hashlib.sha256(json.dumps(sorted(inherited_places())).encode()).hexdigest()[:12]
 
 
 def _python_in(home: Path) -> Path:
@@ -187,7 +187,7 @@ def _inherit(python: Path) -> None:
     """Let the new environment see the packages of this one, after its own."""
     ask = [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
     own = Path(_said(ask, LOOK_S).strip())
-    (own / "inherited-by-bench.pth").write_text("\n".join(_site_packages()) + "\n")
+    (own / "inherited-by-bench.pth").write_text("\n".join(inherited_places()) + "\n")
 
 
 def _run(command: list[str], what: str) -> None:
@@ -197,6 +197,9 @@ def _run(command: list[str], what: str) -> None:
         raise BenchError(f"cannot make {what}: {last_lines(bad)}") from None
 
 
-def _said(command: list[str], timeout_s: float, *prefixes: str) -> str:
+def _said(
+    command: list[str], timeout_s: float, *prefixes: str, more: Mapping[str, str] = MappingProxyType({})
+) -> str:
     """Return what a command prints. Raises OSError and SubprocessError."""
-    return run_whole(command, environment("VIRTUAL_ENV", *prefixes) | SAFE, timeout_s, NOWHERE).stdout
+    given = {**environment("VIRTUAL_ENV", *prefixes), **SAFE, **more}
+    return run_whole(command, given, timeout_s, NOWHERE).stdout

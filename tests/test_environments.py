@@ -13,7 +13,8 @@ from bench.environments import identity, interpreter_at
 from bench.errors import UsageError
 
 
-def test_this_environment() -> None:
+def test_this_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTHONPATH", raising=False)
     found = identity(None)
     assert found.python == sys.version.split()[0]
     assert identity(Path(sys.executable)) == found
@@ -47,6 +48,20 @@ def test_an_interpreter_with_a_package_that_is_edited(tmp_path: Path) -> None:
     found = identity(script)
     assert found.packages_sha256 == hashlib.sha256(b"Alpha==1.0\nzeta==1.0").hexdigest()
     assert found.sources_sha256 == hashlib.sha256(b"a/c.pyc" + b"b.pyb").hexdigest()
+
+
+def test_this_environment_has_what_is_on_its_python_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its workers find it there; those of an interpreter that a config names do not."""
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    before = identity(None)
+    about = tmp_path / "more-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: more\nVersion: 1.0\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert identity(None).packages_sha256 != before.packages_sha256
+    assert identity(Path(sys.executable)) == before
 
 
 def test_what_is_no_interpreter(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_where_it_cannot_be_said_nothing_ends() -> None:
 def test_a_server_is_killed_before_its_keeper(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with subprocess.Popen(
-        [sys.executable, "-P", "-m", "bench.serving.keeper", str(log), "1", "1", "--", "/bin/cat", SCORE],
+        [sys.executable, "-P", "-m", "bench.serving.keeper", str(log), "1", "1", "", "--", "/bin/cat", SCORE],
         env={**os.environ, "PYTHONPATH": str(ROOT)}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     ) as keeper:  # fmt: skip
         assert keeper.stdout is not None

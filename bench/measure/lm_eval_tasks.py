@@ -9,7 +9,6 @@ network, and what it writes is checked like a file from elsewhere.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -23,8 +22,9 @@ from bench.config.task_file import read_task
 from bench.drift import items
 from bench.errors import BenchError, InterruptedRun, UsageError
 from bench.formatting import MIB, one_line
-from bench.measure.worker_environment import package_places, worker_environment
-from bench.models.child import OUR_PACKAGE, Limits, last_words, run_child
+from bench.machine.package_places import python_path
+from bench.measure.worker_environment import worker_environment
+from bench.models.child import Limits, last_words, run_child
 from bench.records import Json
 from bench.store.scratch_directory import scratch_directory
 from bench.store.suite_blocks import MOST_TASKS
@@ -233,9 +233,8 @@ def _told(asked: LmEvalBlock, place: str) -> dict[str, Any]:
 def _environment(place: str) -> dict[str, str]:
     """Return the variables of a worker, no network, and this package beside what the user's path has. What
     its libraries write for themselves lies in ``place``; data sets are read where the user keeps them."""
-    path = os.pathsep.join([OUR_PACKAGE["PYTHONPATH"], *package_places()])
     own = {name: f"{place}/{name}" for name in WRITTEN}
-    return {**worker_environment(None, on_cpu=False), **OFFLINE, **own, "PYTHONPATH": path}
+    return {**worker_environment(None, on_cpu=False), **OFFLINE, **own, **python_path()}
 
 
 @cache

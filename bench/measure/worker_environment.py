@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bench.machine.children import SAFE, from_whole_paths
+from bench.machine.package_places import package_places
 from bench.models.disk_cache import cache_root
 
 # The variables that a worker inherits: enough to find libraries, caches and devices, but no secrets.
@@ -65,14 +66,6 @@ def _in_its_environment(python: Path, kept: Mapping[str, str]) -> dict[str, str]
     if (programs.parent / "pyvenv.cfg").is_file():
         found["VIRTUAL_ENV"] = str(programs.parent)
     return {**found, "PATH": f"{programs}{os.pathsep}{kept.get('PATH', os.defpath)}"}
-
-
-def package_places() -> list[str]:
-    """Return the directories on ``PYTHONPATH`` as absolute paths, because a worker may run in another
-    directory. An empty entry, which is the user's current directory, is left out: nothing is imported from
-    there."""
-    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    return [str(Path(place).absolute()) for place in given if place]
 
 
 def compiled_here(kept: Mapping[str, str]) -> dict[str, str]:

@@ -22,8 +22,6 @@ from bench.machine.proc import as_allowed, ending_with_parent
 from bench.machine.process_tree import ending, marked, printed
 from bench.store.directories import files_below
 
-# Where the child finds this package, if it is not installed. ``PYTHONPATH`` of the user is not handed on.
-OUR_PACKAGE = {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
 POLL_S = 0.2
 MOST_SAID = 200  # letters of what a library says
 BAR = re.compile(r"\d%\|")  # a line of tqdm

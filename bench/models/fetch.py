@@ -16,9 +16,10 @@ from bench.bounded import why
 from bench.errors import BenchError, UsageError
 from bench.formatting import printable
 from bench.machine.children import environment
+from bench.machine.package_places import python_path
 from bench.models import disk_cache, lora
 from bench.models.checks import ADAPTER, check_directory
-from bench.models.child import OUR_PACKAGE, last_words, run_child, settings_of, size_on_disk
+from bench.models.child import last_words, run_child, settings_of, size_on_disk
 from bench.models.convert import CANNOT_READ, OFF_GRID, RECIPE, conversion_limits, recorded_grid
 from bench.models.files import model_files
 from bench.models.gguf_format import is_gguf
@@ -134,7 +135,7 @@ def _growing(stage: Stage, staging: Path, on_progress: OnProgress) -> Callable[[
 def _offline(doing: str, command: Sequence[str], watch: Callable[[], None], weights: int) -> tuple[int, str]:
     """Run a child without the user's secrets and network; ``weights`` say how long, and with how much
     memory. Return its exit code and its stderr. Raises BenchError if it takes longer."""
-    ours = {**environment("OMP_"), **OUR_PACKAGE, "HF_HUB_OFFLINE": "1"}
+    ours = {**environment("OMP_"), **python_path(), "HF_HUB_OFFLINE": "1"}
     try:
         return run_child(command, ours, watch, conversion_limits(weights))
     except BenchError as bad:
@@ -150,7 +151,7 @@ def _from_hub(ref: Hub, name: str, on_progress: OnProgress) -> LocalModel:
 
     def build(staging: Path) -> None:
         command = ["-m", "bench.models.hub", ref.repo, ref.revision, str(staging.absolute())]
-        ours = {**environment(), **settings_of("HF_", "HUGGING"), **OUR_PACKAGE, **_QUIET}
+        ours = {**environment(), **settings_of("HF_", "HUGGING"), **python_path(), **_QUIET}
         code, said = run_child(command, ours, _growing("download", staging, on_progress))
         if code != 0:
             raise BenchError(f"fetching {ref.repo} at {ref.revision[:12]}: {last_words(said)}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -21,10 +20,9 @@ from bench.errors import BenchError, UsageError
 from bench.machine.children import NOWHERE, SAFE, environment
 from bench.machine.devices import cpu_count, cuda_device_count
 from bench.machine.fingerprint import fingerprint
+from bench.machine.package_places import python_path
 from bench.machine.process_tree import run_whole
-from bench.measure.worker_environment import package_places
 from bench.models.cache_lock import writing
-from bench.models.child import OUR_PACKAGE
 from bench.models.disk_cache import cache_root
 from bench.models.registry import ModelFile, find_model
 from bench.models.shrink import Size
@@ -156,8 +154,7 @@ def _measure(device: str, threads: int, dtype: str) -> Measured:
     """Measure in a new process, so that nothing else occupies its memory."""
     narrow = json.dumps({kind: dict(narrow_card(kind).config) for kind in NARROW})
     command = [sys.executable, "-P", "-m", "bench.worker.ceilings", str(threads), dtype, device, narrow]
-    places = os.pathsep.join([OUR_PACKAGE["PYTHONPATH"], *package_places()])
-    ours = {**environment(*PREFIXES), **SAFE, "PYTHONPATH": places}
+    ours = {**environment(*PREFIXES), **SAFE, **python_path()}
     try:
         ended = run_whole(command, ours, TIMEOUT_S, NOWHERE)
         return Measured(device, threads, dtype, **json.loads(ended.stdout))

@@ -25,6 +25,7 @@ from bench.drift import kl_and_perplexity as statistics
 from bench.errors import BenchError, OnFailure, UsageError
 from bench.formatting import one_line
 from bench.machine.children import NOWHERE, SAFE, environment
+from bench.machine.package_places import python_path
 from bench.machine.proc import ending_with_parent
 from bench.metrics.output_drift import KLD, KLD_MAX, PPL_RATIO, RMS, TOP1
 from bench.records import DriftWindow, Json
@@ -183,12 +184,11 @@ class _Baseline:
 
     async def __aenter__(self) -> _Baseline:
         threads = str(self._wanted.threads)
-        variables = {"PYTHONPATH": str(Path(__file__).resolve().parents[2]), "OMP_NUM_THREADS": threads}
         with open_to_append(self._log) as out:
             self._child = subprocess.Popen(
                 [sys.executable, "-P", "-m", "bench.worker.external_logprobs"],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=out, cwd=NOWHERE,
-                env=environment(*PREFIXES) | SAFE | OFFLINE | variables,
+                env=environment(*PREFIXES) | SAFE | OFFLINE | python_path() | {"OMP_NUM_THREADS": threads},
                 start_new_session=True, preexec_fn=ending_with_parent(signal.SIGKILL),
             )  # fmt: skip
         with OnFailure(self._end):

@@ -30,10 +30,12 @@ LOOK_S = 1.0  # between two looks at how long the log is
 
 def main() -> int:
     """Keep one server; return 0 when all of its processes are gone, 1 if some cannot be killed."""
-    log, grace_s, later_s, _, *command = sys.argv[1:]
+    log, grace_s, later_s, places, _, *command = sys.argv[1:]
     # It was for this process. Where this package is installed, the packages that lie beside it would be found
     # there before those of the server's own interpreter.
     os.environ.pop("PYTHONPATH", None)
+    if places:
+        os.environ["PYTHONPATH"] = places
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     woken, waker = os.pipe()
     os.set_blocking(waker, False)

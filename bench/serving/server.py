@@ -19,6 +19,7 @@ from bench.bounded import tail
 from bench.errors import BenchError, UsageError
 from bench.formatting import printed_line
 from bench.machine.children import NOWHERE, SAFE, environment
+from bench.machine.package_places import package_places, python_path
 from bench.serving.address import ENGINE, Address
 from bench.serving.client import fetch
 from bench.serving.engines.adapter import Adapter, Launch
@@ -167,11 +168,11 @@ def _must_be_free(port: int) -> None:
 
 
 def _start(adapter: Adapter, launch: Launch, log: Path) -> Server:
-    command, waits = adapter.command(launch), [str(GRACE_S), str(LATER_S)]
+    command, given = adapter.command(launch), [str(GRACE_S), str(LATER_S), _places_of(launch)]
     keeper = subprocess.Popen(
-        [sys.executable, "-P", "-m", "bench.serving.keeper", str(log.resolve()), *waits, "--", *command],
+        [sys.executable, "-P", "-m", "bench.serving.keeper", str(log.resolve()), *given, "--", *command],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=NOWHERE, start_new_session=True,
-        env={**environment(*PREFIXES), **adapter.environment, **SAFE, "PYTHONPATH": _here()},
+        env={**environment(*PREFIXES), **adapter.environment, **SAFE, **python_path()},
     )  # fmt: skip
     return Server(adapter, launch, _address(launch), log, keeper)
 
@@ -180,9 +181,10 @@ def _address(launch: Launch) -> Address:
     return Address(ENGINE, launch.place, 0) if launch.place else Address("http", "127.0.0.1", launch.port)
 
 
-def _here() -> str:
-    """Return the directory of this package, for a keeper that stands elsewhere."""
-    return str(Path(__file__).resolve().parents[2])
+def _places_of(launch: Launch) -> str:
+    """Return the ``PYTHONPATH`` of a server: the user's own if this interpreter starts it, as it may have
+    found the engine there. Another interpreter has packages of its own."""
+    return os.pathsep.join(package_places()) if launch.python == sys.executable else ""
 
 
 async def _healthy(server: Server, wait_s: float) -> None:

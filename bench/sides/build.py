@@ -16,6 +16,7 @@ from pathlib import Path
 from bench.config.settings import BuildBlock
 from bench.environments import installed_beside
 from bench.errors import BenchError, UsageError
+from bench.machine.package_places import inherited_places
 from bench.models.cache_lock import locked
 from bench.models.disk_cache import cache_root
 from bench.sides.commands import BuildFailed, Runner, made_by, own_pip
@@ -204,14 +205,10 @@ def _below(block: BuildBlock) -> list[str]:
     """Return the directories of packages that the side sees below its own."""
     if block.inherit == "tool":
         return [str(layer())]
-    return _site_packages() if block.inherit == "all" else []
+    return inherited_places() if block.inherit == "all" else []
 
 
 def _seen(block: BuildBlock) -> list[str]:
     """Return the same with a digest of what is installed in places where that may change."""
     beside = [installed_beside(Path(sys.executable))] if block.inherit == "all" else []
     return [*_below(block), *beside]
-
-
-def _site_packages() -> list[str]:
-    return [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]

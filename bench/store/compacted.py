@@ -68,8 +68,9 @@ def in_a_child(data: bytes, expected: Expected) -> Iterator[tuple[int, int]]:
     with tempfile.TemporaryFile() as file:
         file.write(data)
         file.seek(0)
+        asked = [parquet_numbers.request(expected), *_place()]
         child = subprocess.Popen(
-            [sys.executable, "-E", "-P", parquet_numbers.__file__, parquet_numbers.request(expected)],
+            [sys.executable, "-E", "-P", parquet_numbers.__file__, *asked],
             stdin=file, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd="/", env=_ENVIRONMENT,
         )  # fmt: skip
     assert child.stdout is not None
@@ -80,6 +81,12 @@ def in_a_child(data: bytes, expected: Expected) -> Iterator[tuple[int, int]]:
         child.kill()
         with child:
             pass
+
+
+def _place() -> list[str]:
+    """Return the directory in which this process finds pyarrow; the child has no ``PYTHONPATH``."""
+    found = importlib.util.find_spec("pyarrow")
+    return [] if found is None or found.origin is None else [str(Path(found.origin).absolute().parents[1])]
 
 
 def _part(out: IO[bytes], most: int) -> list[array[int]] | None:

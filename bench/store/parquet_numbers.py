@@ -55,6 +55,7 @@ def main() -> None:
     ):  # fmt: skip
         resource.setrlimit(limit, (most, most))
     out = sys.stdout.buffer
+    sys.path += sys.argv[2:]  # last: where pyarrow lies, if not in this interpreter
     try:
         for digits, power in numbers(sys.stdin.buffer.read(), Expected(**json.loads(sys.argv[1]))):
             out.write(COUNT.pack(len(digits)) + digits.tobytes() + power.tobytes())

@@ -15,10 +15,11 @@ from bench import environments
 from bench.environments import identity
 from bench.errors import BenchError
 from bench.machine.children import environment, program_called
+from bench.machine.package_places import python_path
 from bench.measure.worker_environment import worker_environment
 from bench.measure.worker_process import WorkerProcess
 from bench.models import fetch, wheel
-from bench.models.child import OUR_PACKAGE, run_child
+from bench.models.child import run_child
 from bench.models.reference import Hub
 from bench.models.registry import PackageSource
 from bench.plan import ceilings
@@ -119,7 +120,7 @@ def child(environment: dict[str, str]) -> tuple[dict[str, str], str, list[str]]:
 
 
 def test_a_child_of_a_fetch_stands_nowhere(trap: Path) -> None:
-    variables, place, path = child({**environment(), **OUR_PACKAGE})
+    variables, place, path = child({**environment(), **python_path()})
     assert place == "/"
     assert not {"", str(Path.cwd()), "/"} & set(path)
     assert not set(SECRETS) & set(variables)

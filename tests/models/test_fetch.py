@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 
 from bench.errors import BenchError, IntegrityError, UsageError
 from bench.machine.children import environment
+from bench.machine.package_places import python_path
 from bench.models import child, convert, disk_cache, fetch, hub, wheel
 from bench.models.checks import code_in_config
 from bench.models.child import Limits, run_child
@@ -292,8 +293,7 @@ def test_a_failing_conversion_reports_the_child(
     (tmp_path / "m.gguf").write_bytes(GGUF)
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "torch.py").write_text("raise OSError('libtorch.so: it is not here')\n")
-    places = os.pathsep.join([str(tmp_path / "broken"), child.OUR_PACKAGE["PYTHONPATH"]])
-    monkeypatch.setattr(fetch, "OUR_PACKAGE", {"PYTHONPATH": places})
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "broken"))
     said = r"converting m\.gguf failed; install .* It said: .*OSError: libtorch\.so: it is not here"
     with pytest.raises(BenchError, match=said):
         ensure(LocalPath(tmp_path / "m.gguf"))
@@ -671,7 +671,7 @@ def test_the_default_model_is_whole_and_answers() -> None:
 
 def test_the_parent_never_imports_the_engine() -> None:
     code = "import sys, bench.models.fetch; print({'torch', 'transformers', 'gguf'} & set(sys.modules))"
-    environment = {**os.environ, **child.OUR_PACKAGE}
+    environment = {**os.environ, **python_path()}
     said = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )

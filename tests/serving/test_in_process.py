@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -334,15 +335,21 @@ def test_the_program_needs_nothing_but_its_own_directory() -> None:
     assert done.stderr == "no engine in process is called nothing\n"
 
 
-def test_packages_beside_this_one_are_not_handed_to_a_server(tmp_path: Path) -> None:
-    """Its own interpreter's come first: PYTHONPATH would put ours before them."""
-    code = "import os, sys; print('PYTHONPATH' in os.environ); sys.exit(3)"
+@pytest.mark.parametrize(("given", "seen"), [("", "None"), ("/some/packages", "/some/packages")])
+def test_packages_beside_this_one_are_not_handed_to_a_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, seen: str
+) -> None:
+    """Its own interpreter's come first: PYTHONPATH would put ours before them. What the user has there is
+    handed on, as this process may have found the engine there, but not to an interpreter with packages of
+    its own."""
+    monkeypatch.setenv("PYTHONPATH", given)
+    code = "import os, sys; print(os.environ.get('PYTHONPATH')); sys.exit(3)"
     adapter = fake_adapter()
     odd = Adapter(**{**vars(adapter), "command": lambda launch: (launch.python, "-c", code)})
     with pytest.raises(BenchError, match="exit code 3"), started(odd, launched(), tmp_path / "log", 60):
         pytest.fail("it cannot start")
-    assert (tmp_path / "log").read_text() == "False\n"
-    assert servers._here()
+    assert (tmp_path / "log").read_text() == f"{seen}\n"
+    assert not servers._places_of(replace(launched(), python="/usr/bin/python3"))
 
 
 ROW = f"""

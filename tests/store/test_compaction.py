@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import importlib.util
 import json
 import os
 import signal
@@ -517,6 +518,24 @@ def test_the_child_takes_nothing_from_where_the_user_stands(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     verify_run(run)
+
+
+def test_the_child_finds_pyarrow_where_this_process_does(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may lie on PYTHONPATH, which the child does not have. What else is there hides nothing of Python."""
+    compact(run)
+    (tmp_path / "packages" / "pyarrow").mkdir(parents=True)
+    found = tmp_path / "packages" / "pyarrow" / "__init__.py"
+    found.write_text("raise ValueError('this one was found')")
+    (tmp_path / "packages" / "json.py").write_text("raise SystemExit(9)")
+    spec = importlib.util.spec_from_file_location("pyarrow", found)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: spec)
+    bare = "import sys; sys.path[:] = [one for one in sys.path if not one.endswith('-packages')]\n"
+    source = Path(parquet_numbers.__file__).read_text(encoding="utf-8")
+    (tmp_path / "child.py").write_text(source.replace("import json\n", f"{bare}import json\n", 1))
+    monkeypatch.setattr(parquet_numbers, "__file__", str(tmp_path / "child.py"))
+    assert "this one was found" in refusal(run)
 
 
 def test_a_head_that_says_something_else(run: Path) -> None:
