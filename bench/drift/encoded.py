@@ -10,6 +10,7 @@ from operator import mul
 
 from bench.drift.retrieval import MOST_RANKED, TextSet, places_of
 from bench.records import EncodedTexts, Encodings
+from bench.stats.plain_sum import plain_sum
 
 Vector = Sequence[float]
 # Of a regression, or of a reranker, whose makers give it a query and a document together.
@@ -119,7 +120,7 @@ def _normed(row: Vector) -> list[float]:
 
 
 def _dot(x: Vector, y: Vector) -> float:
-    return float(sum(map(mul, x, y)))
+    return float(plain_sum(map(mul, x, y)))
 
 
 def _nearness(x: Vector, y: Vector) -> float:

@@ -22,6 +22,7 @@ from bench.metrics.cost import PER_REQUEST
 from bench.metrics.load_blocks import block_seconds, sums
 from bench.metrics.unit_ratios import NO_LIMITS, log_ratio
 from bench.records import RunRecord, UnitRecord
+from bench.stats.plain_sum import plain_sum
 from bench.store.replay import Head, judging, load_record
 
 VALID = timedelta(days=7)  # an older calibration may describe another state of the machine
@@ -115,7 +116,7 @@ def _batch_ratios(unit: UnitRecord) -> list[float]:
 def _timed_s(unit: UnitRecord) -> float:
     """Return the timed seconds of a unit, of both sides together."""
     if unit.loads:
-        return sum(sums(side, NO_LIMITS).wall_s for side in (unit.loads.baseline, unit.loads.variant))
+        return plain_sum(sums(side, NO_LIMITS).wall_s for side in (unit.loads.baseline, unit.loads.variant))
     return sum(sum(turns) for side in (unit.baseline_ns, unit.variant_ns) for turns in side) / 1e9
 
 

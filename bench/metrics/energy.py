@@ -14,6 +14,7 @@ from bench.metrics import processes
 from bench.records import ArmRecord, EnergyReading, RunRecord
 from bench.stats.figure import Figure, Figures, Metric
 from bench.stats.intervals import Interval
+from bench.stats.plain_sum import plain_sum
 
 PER_TOKEN = Metric(
     "energy_per_output_token_j", "J", "lower", "E/Σ n_out over the energy window", "energy per output token"
@@ -133,7 +134,7 @@ def _modelled(arm: ArmRecord, run: RunRecord, asked: Mapping[str, Any]) -> Inter
     watts, requests = asked.get("modelled_watts"), sum(batch.requests for batch in arm.solo)
     if watts is None or not requests:
         return None
-    joules = float(watts) * sum(batch.duration_s for batch in arm.solo) / requests
+    joules = float(watts) * plain_sum(batch.duration_s for batch in arm.solo) / requests
     return processes.like_time(joules, arm, run)
 
 

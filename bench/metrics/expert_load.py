@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from bench.records import ArmRecord, RunRecord
 from bench.stats.figure import Figures, Metric
+from bench.stats.plain_sum import plain_sum
 
 LARGEST = Metric(
     "expert_load_max",
@@ -75,8 +76,8 @@ def _tokens(load: Load) -> int:
 
 def _apart(load: Sequence[int], base: Sequence[int]) -> float:
     """Return the total variation distance between the loads of a layer, as shares of tokens."""
-    return sum(abs(a / sum(load) - b / sum(base)) for a, b in zip(load, base, strict=True)) / 2
+    return plain_sum(abs(a / sum(load) - b / sum(base)) for a, b in zip(load, base, strict=True)) / 2
 
 
 def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
+    return plain_sum(values) / len(values)

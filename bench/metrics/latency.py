@@ -7,6 +7,7 @@ import math
 from bench.metrics import processes
 from bench.records import ArmRecord, RunRecord
 from bench.stats.figure import Figures, Metric
+from bench.stats.plain_sum import plain_sum
 
 TTFT = Metric("ttft_ms", "ms", "lower", "t_first − sent, per request", "time to the first token")
 TPOT = Metric(
@@ -75,7 +76,7 @@ def samples(arm: ArmRecord) -> tuple[list[float], list[float], list[float], list
             e2el.append(batch.duration_s * 1e3)
             if not batch.whole:
                 ttft.append(batch.prefill_s * 1e3)
-                tpot.append(sum(steps) / len(steps))
+                tpot.append(plain_sum(steps) / len(steps))
                 itl.extend(steps)
     return ttft, tpot, itl, e2el
 

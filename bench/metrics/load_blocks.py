@@ -12,6 +12,7 @@ from bench.records import ArmRecord, LoadBlock, RunRecord, Sides, UnitRecord
 from bench.records.samples import Sample
 from bench.stats.figure import Metric
 from bench.stats.pairs import FIRST_TOKEN, OTHER_KERNELS, PairRatio, Prior, Quotient, pooled_ratio
+from bench.stats.plain_sum import plain_sum
 
 
 def limits_of(run: RunRecord) -> Limits:
@@ -57,15 +58,15 @@ def sums(blocks: Sequence[LoadBlock], limits: Limits) -> Sums:
     ok = [sample for block in blocks for sample in block.samples if sample.ok]
     later = [(_decode_ms(sample), sample.n_out - sample.tokens[0]) for sample in ok if sample.tokens]
     return Sums(
-        wall_s=sum(of_block.wall_s for of_block in each),
+        wall_s=plain_sum(of_block.wall_s for of_block in each),
         ok=len(ok),
         good=sum(of_block.good for of_block in each),
         failed=sum(of_block.all - of_block.ok for of_block in each),
         input_tokens=sum(of_block.input_tokens for of_block in each),
         output_tokens=sum(of_block.output_tokens for of_block in each),
-        ttft_ms=sum(sample.ttft_ms for sample in ok),
-        e2el_ms=sum(sample.e2el_ms for sample in ok),
-        decode_ms=sum(ms for ms, _ in later),
+        ttft_ms=plain_sum(sample.ttft_ms for sample in ok),
+        e2el_ms=plain_sum(sample.e2el_ms for sample in ok),
+        decode_ms=plain_sum(ms for ms, _ in later),
         decoded=sum(tokens for _, tokens in later),
     )
 
@@ -180,7 +181,7 @@ def share_good_sd(units: Sequence[UnitRecord], limits: Limits) -> float:
     side.
     """
     return math.sqrt(
-        sum(_counting_variance(_of_side(units, side, limits)) for side in ("variant", "baseline"))
+        plain_sum(_counting_variance(_of_side(units, side, limits)) for side in ("variant", "baseline"))
     )
 
 

@@ -9,6 +9,7 @@ from bench.metrics.comparisons import compare
 from bench.pricing import cost as model
 from bench.records import ArmRecord, Loaded, RunRecord
 from bench.stats.figure import Figures, Metric, value_of
+from bench.stats.plain_sum import plain_sum
 from bench.stats.ratio_verdict import Verdict
 
 USD = Metric(
@@ -31,7 +32,7 @@ def seconds(arm: ArmRecord) -> float | None:
     """Return the seconds of calibration and training; 0.0 if there was none, None if nothing was loaded."""
     if arm.loaded is None:
         return None
-    return sum((float(bill["took_s"]) for bill in arm.loaded.one_off_bills()), 0.0)
+    return plain_sum((0.0, *(float(bill["took_s"]) for bill in arm.loaded.one_off_bills())))
 
 
 def _paid_seconds(loaded: Loaded) -> float:

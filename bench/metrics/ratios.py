@@ -28,6 +28,7 @@ from bench.records import ArmRecord, RunRecord, TimedBatch, UnitRecord
 from bench.stats.figure import Metric
 from bench.stats.intervals import LEAST_SAMPLES, NORMAL_95, Interval, widened
 from bench.stats.pairs import Kernels, pair_ratio, prior_of
+from bench.stats.plain_sum import plain_sum
 from bench.stats.ratio_verdict import RatioDesign
 
 # Solo ratios: the spread (sd, log scale) of two processes that run at different times, from their memory
@@ -182,7 +183,7 @@ def _independent(variant: Sequence[float], base: Sequence[float]) -> Ratio:
     ratio = means[0] / means[1]
     if min(len(variant), len(base)) < LEAST_SAMPLES:
         return Ratio(cost.PER_1K, Interval(ratio, None, None), RatioDesign.SOLO)
-    error = sum(
+    error = plain_sum(
         math.fsum((x - mean) ** 2 for x in sample) / (len(sample) - 1) / len(sample) / mean**2
         for sample, mean in zip((variant, base), means, strict=True)
     )

@@ -8,6 +8,7 @@ from bench.metrics import processes
 from bench.records import ArmRecord, RunRecord
 from bench.stats.figure import Figures, Metric
 from bench.stats.intervals import Interval, positive_mean, widened
+from bench.stats.plain_sum import plain_sum
 
 REQUESTS = Metric(
     "request_throughput", "req/s", "higher", "N_ok/W, W = last end − first sent", "requests per second"
@@ -52,8 +53,8 @@ def totals(arm: ArmRecord) -> Totals | None:
     whole = any(b.whole for b in arm.solo)
     return Totals(
         wall_s=(max(b.end_ns for b in arm.solo) - min(b.sent_ns for b in arm.solo)) / 1e9,
-        prefill_s=None if whole else sum(b.prefill_s for b in arm.solo),
-        decode_s=None if whole else sum(b.decode_s for b in arm.solo),
+        prefill_s=None if whole else plain_sum(b.prefill_s for b in arm.solo),
+        decode_s=None if whole else plain_sum(b.decode_s for b in arm.solo),
         requests=sum(b.requests for b in arm.solo),
         input_tokens=sum(sum(b.input_tokens) for b in arm.solo),
         output_tokens=sum(len(tokens) for b in arm.solo for tokens in b.tokens),

@@ -15,6 +15,7 @@ from bench.metrics import characters, cost, goodput, latency, requests, throughp
 from bench.metrics.comparisons import Comparison
 from bench.stats.figure import Figure, Metric, value_of
 from bench.stats.intervals import Interval
+from bench.stats.plain_sum import plain_sum
 from bench.stats.ratio_verdict import RatioDesign
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def _of_phase(run: RunSummary, row: Row, key: str) -> Interval | None:
         return None
     tokens = dict(zip(_PHASES, (total - output, output), strict=True))
     own = {one: alone(figure) * (factors[one] or 0.0) for one, figure in costs.items() if figure is not None}
-    paid = sum(dollars * tokens[one] for one, dollars in own.items())
+    paid = plain_sum(dollars * tokens[one] for one, dollars in own.items())
     if len(own) < len(_PHASES) or not all(factors.values()) or paid <= 0:
         return None
     return _in_proportion(own[key] * per_1k.value * total / paid, like, 1)

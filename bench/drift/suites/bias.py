@@ -14,6 +14,7 @@ from bench.drift.behaviour import POWER, Suite, on_both
 from bench.records import ArmRecord, RunRecord
 from bench.stats.figure import ANY_NUMBER, SHARE, Figure, Figures, Metric
 from bench.stats.intervals import bootstrap_interval
+from bench.stats.plain_sum import plain_sum
 from bench.stats.proportions import least_change, mcnemar, wilson
 
 GROUPS = {  # and who the first and the second sentence of a pair is about
@@ -78,7 +79,10 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
     for (item, _before, _after), pair in zip(both, pairs, strict=True):
         groups.setdefault(str(item.get("group")), []).append(pair)
     n, shifts = len(pairs), [after - before for before, after in pairs]
-    by = {group: sum(after - before for before, after in some) / len(some) for group, some in groups.items()}
+    by = {
+        group: plain_sum(after - before for before, after in some) / len(some)
+        for group, some in groups.items()
+    }
     to_first, to_second = _sides(pairs)
     found[SHIFT.key] = SHIFT.scalar(bootstrap_interval([[shift] for shift in shifts]), n=n, by=by)
     found[MOVED.key] = MOVED.scalar(bootstrap_interval([[abs(shift)] for shift in shifts]), n=n)

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from bench.drift.behaviour import Answer, Suite, on_both
 from bench.records import ArmRecord, Json, RunRecord
 from bench.stats.figure import Figures
+from bench.stats.plain_sum import plain_sum
 
 Entry = TypeVar("Entry", bound=tuple[Any, ...])  # begins with an item
 REQUIRES = ("lm_eval",)
@@ -66,6 +67,6 @@ def _about(arm: ArmRecord, by_task: Mapping[str, Sequence[tuple[Json, Answer]]])
     for name, answered in by_task.items():
         values = [answer for _item, answer in answered]
         columns = zip(answered[0][0]["metrics"], zip(*values, strict=False), strict=False)
-        shares = {metric: sum(map(float, column)) / len(column) for metric, column in columns}
+        shares = {metric: plain_sum(map(float, column)) / len(column) for metric, column in columns}
         tasks[name] = {**about.get("tasks", {}).get(name, {}), "n": len(values), "shares": shares}
     return {"harness": about.get("harness"), "tasks": tasks}
