@@ -16,7 +16,7 @@ from bench.pricing.hardware import recorded_price
 from bench.results.run_summary import RunSummary
 from bench.stats.intervals import Interval
 
-MOST_SIMULATED = 40  # rows of a run; each takes up to 0.2 s
+MOST_SIMULATED = 40  # rows of a run; each takes about a second
 NO_CLOSED_LOOP = (
     f"no row of it has a closed loop of at most {MOST_USERS:,} users, and random arrivals do not say how "
     "long a pass takes: measure it with 1 user and with more (workload: {name: closed-loop})"
