@@ -8,6 +8,7 @@ prompt, and the answer to it says how long the reply is. Other columns are not r
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,12 +52,12 @@ def entries(path: Path) -> Iterator[Entry]:
 def _rows(path: Path) -> Iterator[tuple[str, object]]:
     """Yield (FILE:LINE or FILE, entry N; the entry) of an array or of lines."""
     with open_regular(path) as file:
-        is_array = file.read(64).lstrip()[:1] == b"["
+        is_array = file.read(64).removeprefix(BOM_UTF8).lstrip()[:1] == b"["
     if not is_array:
         yield from json_lines(path, MOST_ENTRIES, "entries", MOST_LINE_BYTES, most_bytes=MOST_BYTES)
         return
     try:
-        found = strict_json(read_bounded(path, MOST_BYTES), MOST_IN_AN_ARRAY)
+        found = strict_json(read_bounded(path, MOST_BYTES).removeprefix(BOM_UTF8), MOST_IN_AN_ARRAY)
     except ValueError as bad:
         raise ValueError(f"{path}: not JSON ({bad})") from None
     assert isinstance(found, list), "it begins with a bracket"

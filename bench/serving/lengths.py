@@ -73,7 +73,7 @@ def _spread(found: str, text: str) -> float:
 
 def _in_file(path: Path) -> tuple[int, ...]:
     try:
-        lines = read_bounded(path, MOST_BYTES).decode("utf-8", "replace").splitlines()
+        lines = read_bounded(path, MOST_BYTES).decode("utf-8", "replace").removeprefix("\ufeff").splitlines()
     except OSError as bad:
         raise ConfigError(str(path), why(bad)) from None
     found = []

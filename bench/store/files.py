@@ -9,6 +9,7 @@ import math
 import os
 import re
 import secrets
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -82,8 +83,12 @@ def json_lines(
             raise ValueError(f"{path}: is larger than {most_bytes // MIB} MiB")
         for number, line in enumerate(iter(lambda: file.readline(line_bytes), b""), start=1):
             where = f"{path}:{number}"
-            if number > most or len(line) == line_bytes:
-                raise ValueError(f"{where}: more than {most} {noun}, or a line of {line_bytes // MIB} MiB")
+            if number > most:
+                raise ValueError(f"{where}: more than {most} {noun}")
+            if len(line) == line_bytes:
+                raise ValueError(f"{where}: a line of {line_bytes // MIB} MiB or more")
+            if number == 1:
+                line = line.removeprefix(BOM_UTF8)
             try:
                 value = strict_json(line, contents)
             except ValueError as bad:

@@ -49,7 +49,7 @@ def read_text(name: str) -> str:
         hint = did_you_mean(name, known, f"known: {', '.join(known)}, or a path")
         raise UsageError(f"no text {name[:60]!r} ({hint})")
     try:
-        return read_bounded(Path(name), MAX_BYTES).decode("utf-8")
+        return read_bounded(Path(name), MAX_BYTES).decode("utf-8").removeprefix("\ufeff")
     except OSError as bad:
         raise UsageError(f"{name}: {why(bad)}") from None
     except UnicodeDecodeError as bad:

@@ -206,3 +206,9 @@ def test_a_set_that_would_fill_the_memory_is_refused(tmp_path: Path, monkeypatch
     (tmp_path / "c.yaml").write_text(CONFIG.format(file=file, own=", users: 2, replies: equal"))
     with pytest.raises(ConfigError, match="more than 20 characters in 1 entries"):
         read_config(tmp_path / "c.yaml")
+
+
+def test_an_array_may_begin_with_the_mark_that_editors_write(tmp_path: Path) -> None:
+    file = tmp_path / "set.json"
+    file.write_bytes(b'\xef\xbb\xbf[{"prompt": "hi"}]')
+    assert [one.prompt for one in entries(file)] == ["hi"]

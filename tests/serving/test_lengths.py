@@ -63,3 +63,10 @@ def test_a_file_without_lengths(content: str, said: str, tmp_path: Path) -> None
         lengths(f"file:{path}", 1, 1)
     with pytest.raises(ConfigError):
         lengths(f"file:{tmp_path}", 1, 1)
+
+
+def test_the_mark_that_editors_write_is_no_length(tmp_path: Path) -> None:
+    """A file that Windows saved was refused at its first line."""
+    file = tmp_path / "lengths.txt"
+    file.write_bytes(b"\xef\xbb\xbf5\r\n6\r\n")
+    assert set(lengths(f"file:{file}", 50, 1)) == {5, 6}

@@ -211,6 +211,23 @@ def test_a_file_of_lines_has_a_bound_as_a_whole(tmp_path: Path, most: int | None
         next(files.json_lines(file, 9, "lines", 1000, **bounds))
 
 
+def test_a_file_may_begin_with_the_mark_that_editors_write(tmp_path: Path) -> None:
+    """The message was "decode using utf-8-sig", although a config with the same mark was read."""
+    file = tmp_path / "mine.jsonl"
+    file.write_bytes(b'\xef\xbb\xbf{"prompt": "one"}\r\n{"prompt": "two"}\r\n')
+    found = [value for _, value in files.json_lines(file, 9, "lines", 1000)]
+    assert found == [{"prompt": "one"}, {"prompt": "two"}]
+
+
+def test_a_long_line_and_too_many_lines_are_told_apart(tmp_path: Path) -> None:
+    file = tmp_path / "mine.jsonl"
+    file.write_text('{"prompt": "one"}\n{"prompt": "two"}\n')
+    with pytest.raises(ValueError, match=r"mine\.jsonl:2: more than 1 lines$"):
+        list(files.json_lines(file, 1, "lines", 1000))
+    with pytest.raises(ValueError, match=r"mine\.jsonl:1: a line of 0 MiB or more$"):
+        list(files.json_lines(file, 9, "lines", 10))
+
+
 @pytest.mark.parametrize("between", ["\n", "  \n"])
 def test_an_empty_line_of_a_file_is_named(tmp_path: Path, between: str) -> None:
     """The message was "not JSON (Expecting value: line 2 column 1)", about a line that nobody sees."""
