@@ -13,6 +13,7 @@ import hashlib
 import json
 import re
 import sys
+import tomllib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
@@ -21,6 +22,7 @@ from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 
+from bench.machine.package_places import OURS
 from bench.models.cache_lock import locked
 from bench.models.disk_cache import cache_root
 from bench.store.directories import delete
@@ -59,7 +61,7 @@ def _closure() -> dict[str, Distribution]:
     extras = (
         frozenset(root.metadata.get_all("Provides-Extra") or ()) - NOT_FOR_WORKERS if root else frozenset()
     )
-    waiting = [(TOOL, extras)]
+    waiting = [(TOOL, extras)] if root else list(_needed_by_a_checkout())
     while waiting:
         name, wanted = waiting.pop()
         if (name, wanted) in seen or (dist := _installed(name)) is None:
@@ -69,6 +71,17 @@ def _closure() -> dict[str, Distribution]:
             found[name] = dist
         waiting += list(_needed(dist, wanted))
     return found
+
+
+def _needed_by_a_checkout() -> Iterator[tuple[str, frozenset[str]]]:
+    """Yield what the project file of this checkout asks for: the tool may run from it and not be
+    installed, and find its packages on ``PYTHONPATH``."""
+    file = Path(OURS) / "pyproject.toml"
+    project = tomllib.loads(file.read_text(encoding="utf-8"))["project"] if file.is_file() else {}
+    extras = project.get("optional-dependencies", {})
+    lines = [line for extra in sorted(set(extras) - NOT_FOR_WORKERS) for line in extras[extra]]
+    for one in map(Requirement, (*project.get("dependencies", ()), *lines)):
+        yield normal(one.name), frozenset(one.extras)
 
 
 def _needed(dist: Distribution, extras: Iterable[str]) -> Iterator[tuple[str, frozenset[str]]]:
