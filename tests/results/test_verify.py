@@ -87,9 +87,12 @@ def test_a_packed_journal_is_not_continued(run: Path) -> None:
     assert run not in [directory for directory, _head in newest_first(run.parent)]
 
 
-@pytest.mark.parametrize("name", ["quickstart", "pruning-distillation"])
-def test_the_committed_runs(name: str) -> None:
-    assert "figure by figure" in verify_run(ROOT / "results" / "reference" / name)
+COMMITTED = sorted(path.parent for path in (ROOT / "results" / "reference").rglob("run.json"))
+
+
+@pytest.mark.parametrize("run", [str(run.relative_to(ROOT)) for run in COMMITTED])
+def test_every_committed_run(run: str) -> None:
+    assert "figure by figure" in verify_run(ROOT / run)
 
 
 def test_a_run_is_the_same_in_a_python_that_adds_floats_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
