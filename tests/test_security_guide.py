@@ -19,7 +19,7 @@ from bench.results import summary
 from bench.serving import datasets, stream_events
 from bench.sides import packages, pins
 from bench.store import chain, journal_limits, parquet_numbers, replay, row_blocks, schema, values
-from bench.store import files as store_files
+from bench.store.json_lines import MOST_LINES_BYTES
 from bench.texts import MAX_BYTES as TEXT_BYTES
 from bench.workloads.file import MAX_LINE_BYTES as PROMPT_BYTES
 
@@ -76,7 +76,7 @@ BOUNDS = {
     "a text {} MiB": TEXT_BYTES // MIB,
     "a line of prompts {} MiB": PROMPT_BYTES // MIB,
     "a data set and the documents of a task {} MiB": datasets.MOST_BYTES // MIB,
-    "a file of prompts, a data set and the documents of a task {} MiB": store_files.MOST_LINES_BYTES // MIB,
+    "a file of prompts, a data set and the documents of a task {} MiB": MOST_LINES_BYTES // MIB,
     "and the documents of a task {} MiB": task_file.MOST_DATA // MIB,
     "in one array has at most {} lists and objects": datasets.MOST_IN_AN_ARRAY.containers,
     "lists and objects and {} values, and no other": datasets.MOST_IN_AN_ARRAY.values,

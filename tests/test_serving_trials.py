@@ -15,7 +15,7 @@ from plain_server import Asked, PlainServer
 from queue_fidelity import beside
 from serving_trials.rows import Rows
 
-from bench.plan.queue_simulation import poisson
+from bench.plan.arrivals import poisson
 
 TIMES = [(10.0, (10.5, 10.6, 10.8), 10.9, 4, 3), (10.1, (10.9, 11.0, 11.1), 11.2, 4, 3)]
 

@@ -17,7 +17,8 @@ from bench.bounded import Contents, why
 from bench.errors import UsageError
 from bench.formatting import MIB
 from bench.records import Json
-from bench.store.files import canonical_json, is_unicode, json_lines
+from bench.store.files import canonical_json, is_unicode
+from bench.store.json_lines import json_lines
 
 DATA = Path(__file__).parent / "suites" / "data"
 MOST_ITEMS, MOST_CHOICES = 5000, 20

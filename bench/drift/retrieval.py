@@ -17,7 +17,8 @@ from pathlib import Path
 from bench.bounded import why
 from bench.errors import UsageError
 from bench.formatting import MIB
-from bench.store.files import is_unicode, json_lines
+from bench.store.files import is_unicode
+from bench.store.json_lines import json_lines
 from bench.texts import docstrings
 
 MOST_ITEMS, MAX_LINE_BYTES, MAX_FILE_BYTES = 5000, 1 * MIB, 64 * MIB

@@ -90,7 +90,8 @@ def _said(value: Any, depth: int) -> str:
 def _function(value: Any) -> str:
     """Name a function by itself and its code: where one was freed, another may lie at its address."""
     function = getattr(value, "__func__", value)
-    return f"{function.__qualname__}@{id(function)}:{id(function.__code__)}"
+    code = getattr(function, "__code__", None)  # a method may be made of anything that can be called
+    return f"{getattr(function, '__qualname__', _kind(function))}@{id(function)}:{id(code)}"
 
 
 def _of_code(kinds: Mapping[type, None]) -> Iterator[str]:

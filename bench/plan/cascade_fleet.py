@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from bench.plan.arrivals import poisson
 from bench.plan.cascades import CascadeOption, Place
 from bench.plan.fleet import (
     ALONE_LOAD,
@@ -26,7 +27,7 @@ from bench.plan.fleet import (
     fleet,
     highest,
 )
-from bench.plan.queue_simulation import poisson, simulate
+from bench.plan.queue_simulation import simulate
 
 EDGE_SEED, CLOUD_SEED = 0, 1  # so that the two places do not get the same gaps between requests
 

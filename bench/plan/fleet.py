@@ -11,8 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench.errors import UsageError
+from bench.plan.arrivals import Request, poisson
 from bench.plan.pass_times import Steps
-from bench.plan.queue_simulation import WARM_UP, Reply, Request, poisson, simulate
+from bench.plan.queue_simulation import WARM_UP, Reply, simulate
 from bench.pricing.hardware import HOURS_PER_MONTH
 from bench.stats.intervals import quantile
 
@@ -26,8 +27,7 @@ MOST_LOAD = 0.8  # share of the saturated rate; above it a queue grows for longe
 LEAST_PER_DAY, MOST_PER_DAY = 0.01, 1e12
 MOST_TOKENS = 10_000_000
 ROUNDING = 1e-9  # keeps a rounding error from adding a machine to a fleet that is exactly large enough
-SECONDS_PER_DAY = 86_400
-HOURS_PER_DAY = 24
+SECONDS_PER_DAY, HOURS_PER_DAY = 86_400, 24
 
 
 @dataclass(frozen=True)

@@ -1,38 +1,26 @@
 """Simulate the queue of one server with continuous batching, request by request.
 
-Requests arrive in an open loop, as a Poisson process: the gaps between them are exponential and do not depend
-on the replies. The server does one pass after the other. As in vLLM's scheduler, a pass decodes one token of
-every running sequence and reads as much of the oldest prompts as it has room for. A prompt is admitted when a
-place is free. Running sequences are never preempted.
+Requests arrive in an open loop (see ``arrivals.py``). The server does one pass after the other. As in vLLM's
+scheduler, a pass decodes one token of every running sequence and reads as much of the oldest prompts as it
+has room for. A prompt is admitted when a place is free. Running sequences are never preempted.
 """
 
 from __future__ import annotations
 
 import heapq
 import math
-import random
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
-from itertools import accumulate
+from functools import cache
 
-from bench.errors import UsageError
+from bench.plan.arrivals import Request
 from bench.plan.pass_times import Steps
 
 WARM_UP = 0.1  # share of the requests at the start that do not count, because the server was still empty
 # To be fast, several decoding passes get the time of the first one: up to PASSES_AT_ONCE of them, and more if
 # the context grows by at most the share GROWTH meanwhile.
 PASSES_AT_ONCE, GROWTH = 32, 0.02
-
-
-@dataclass(frozen=True)
-class Request:
-    """One request: its arrival time in seconds, and its input and output tokens."""
-
-    arrival_s: float
-    input_tokens: int
-    output_tokens: int
 
 
 @dataclass(frozen=True)
@@ -61,32 +49,6 @@ class Simulated:
 
     replies: tuple[Reply, ...]
     busy_share: float
-
-
-def poisson(
-    rate: float, count: int, input_tokens: float, output_tokens: float, seed: int = 0
-) -> list[Request]:
-    """Draw ``count`` requests that arrive at ``rate`` per second, all with the same numbers of tokens.
-
-    The gaps are stratified: one is drawn from each of ``count`` equally likely parts of the exponential
-    distribution, and their order is drawn too. So their mean and the share of short ones, which decides how
-    many requests wait, are those of the distribution and not those of one seed. The same seed gives the same
-    gaps in units of 1 / rate, so that simulations at two rates are comparable. Raises UsageError if ``rate``
-    is not above 0.
-    """
-    if not rate > 0 or not math.isfinite(rate):
-        raise UsageError(f"the rate of requests must be above 0 a second, got {rate!r}")
-    n_in, n_out = max(round(input_tokens), 1), max(round(output_tokens), 1)
-    return [Request(at / rate, n_in, n_out) for at in _arrivals(count, seed)]
-
-
-@lru_cache(maxsize=4)
-def _arrivals(count: int, seed: int) -> tuple[float, ...]:
-    """Draw ``count`` times of arrival in units of the mean gap; a search asks for them at many rates."""
-    drawn = random.Random(seed)
-    gaps = [-math.log1p(-(part + drawn.random()) / count) for part in range(count)]
-    drawn.shuffle(gaps)
-    return tuple(accumulate(gaps))
 
 
 def simulate(requests: Sequence[Request], steps: Steps) -> Simulated:

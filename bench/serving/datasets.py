@@ -15,7 +15,8 @@ from pathlib import Path
 
 from bench.bounded import Contents, open_regular, read_bounded
 from bench.formatting import MIB
-from bench.store.files import is_unicode, json_lines, strict_json
+from bench.store.files import is_unicode, strict_json
+from bench.store.json_lines import json_lines
 
 MOST_BYTES = 1024 * MIB  # the largest set in use, ShareGPT, has 640 MiB
 MOST_LINE_BYTES = 64 * MIB

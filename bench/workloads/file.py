@@ -11,7 +11,8 @@ from pathlib import Path
 from bench.bounded import state_of, why
 from bench.config.settings import WorkloadBlock
 from bench.formatting import MIB
-from bench.store.files import is_unicode, json_lines
+from bench.store.files import is_unicode
+from bench.store.json_lines import json_lines
 from bench.workloads import Prompt
 
 MAX_PROMPT_CHARACTERS = 1_000_000

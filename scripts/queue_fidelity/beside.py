@@ -9,8 +9,9 @@ from itertools import chain
 from statistics import fmean
 from typing import Any
 
+from bench.plan.arrivals import Request
 from bench.plan.pass_times import Slower, Steps
-from bench.plan.queue_simulation import WARM_UP, Request, simulate
+from bench.plan.queue_simulation import WARM_UP, simulate
 from bench.plan.server_passes import ServerPasses, UsersRow, server_passes
 from bench.stats.intervals import quantile
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Callable
+from functools import partial
 from types import MethodType, SimpleNamespace
 from typing import Any
 
@@ -26,6 +27,8 @@ class Model(torch.nn.Module):  # type: ignore[misc]
         self.window, self.rounding = (4, 4), SimpleNamespace(bits={"first": 8})
         self.handles = [self.first.register_forward_hook(lambda _layer, _given, done: done)]
         self.second.forward = wrapped(self.second.forward)
+        # as torchao does it: a method that is no function
+        self.first.extra_repr = MethodType(partial(repr), self.first)
 
 
 def flip(model: Any) -> None:

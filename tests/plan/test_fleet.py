@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.errors import UsageError
+from bench.plan.arrivals import Request
 from bench.plan.fleet import (
     MOST_LOAD,
     Slo,
@@ -20,7 +21,7 @@ from bench.plan.fleet import (
     fleet,
     saturated_rate,
 )
-from bench.plan.queue_simulation import Reply, Request
+from bench.plan.queue_simulation import Reply
 
 STEPS = affine_steps(prompt_token_s=0.001, fixed_s=0.008, each_s=0.002, most=8)
 STREAM = Stream(86_400, 50, 11)

@@ -14,9 +14,10 @@ from plain_server import Asked, PlainServer
 from bench.errors import UsageError
 from bench.models.registry import find_model
 from bench.plan import queue_simulation
+from bench.plan.arrivals import Request, poisson
 from bench.plan.bytes_and_flop import Loaded
 from bench.plan.pass_times import MeasuredSteps, RooflineSteps, measured_steps
-from bench.plan.queue_simulation import Request, closed_loop, poisson, simulate
+from bench.plan.queue_simulation import closed_loop, simulate
 from bench.plan.roofline import Ceilings, prefill
 
 ONE_AT_A_TIME = affine_steps(prompt_token_s=0.001, fixed_s=0.01, each_s=0.0, most=1)

@@ -11,7 +11,8 @@ import pytest
 from plain_server import Asked, PlainServer
 
 from bench.errors import UsageError
-from bench.plan.queue_simulation import poisson, simulate
+from bench.plan.arrivals import poisson
+from bench.plan.queue_simulation import simulate
 from bench.plan.server_passes import UsersRow, server_passes
 from bench.stats.intervals import quantile
 

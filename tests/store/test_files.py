@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from bench.errors import BenchError, UsageError
 from bench.store import files
 from bench.store.files import canonical_json, contained, digest, file_sha256, slug, strict_json, write_atomic
+from bench.store.json_lines import json_lines
 
 any_text = st.text(st.characters(exclude_categories=()))  # lone surrogates and control characters too
 near_slugs = st.text(alphabet="abA1-. _", max_size=12)
@@ -204,18 +205,18 @@ def test_a_file_of_lines_has_a_bound_as_a_whole(tmp_path: Path, most: int | None
     file = tmp_path / "mine.jsonl"
     file.write_text('{"prompt": "one"}\n')
     bounds = {} if most is None else {"most_bytes": most}
-    assert len(list(files.json_lines(file, 9, "lines", 1000, **bounds))) == 1
+    assert len(list(json_lines(file, 9, "lines", 1000, **bounds))) == 1
     with file.open("r+b") as content:
         content.truncate(101 if most else (1 << 30) + 1)
     with pytest.raises(ValueError, match=r"mine\.jsonl: is larger than (0|1024) MiB"):
-        next(files.json_lines(file, 9, "lines", 1000, **bounds))
+        next(json_lines(file, 9, "lines", 1000, **bounds))
 
 
 def test_a_file_may_begin_with_the_mark_that_editors_write(tmp_path: Path) -> None:
     """The message was "decode using utf-8-sig", although a config with the same mark was read."""
     file = tmp_path / "mine.jsonl"
     file.write_bytes(b'\xef\xbb\xbf{"prompt": "one"}\r\n{"prompt": "two"}\r\n')
-    found = [value for _, value in files.json_lines(file, 9, "lines", 1000)]
+    found = [value for _, value in json_lines(file, 9, "lines", 1000)]
     assert found == [{"prompt": "one"}, {"prompt": "two"}]
 
 
@@ -223,9 +224,9 @@ def test_a_long_line_and_too_many_lines_are_told_apart(tmp_path: Path) -> None:
     file = tmp_path / "mine.jsonl"
     file.write_text('{"prompt": "one"}\n{"prompt": "two"}\n')
     with pytest.raises(ValueError, match=r"mine\.jsonl:2: more than 1 lines$"):
-        list(files.json_lines(file, 1, "lines", 1000))
+        list(json_lines(file, 1, "lines", 1000))
     with pytest.raises(ValueError, match=r"mine\.jsonl:1: a line of 0 MiB or more$"):
-        list(files.json_lines(file, 9, "lines", 10))
+        list(json_lines(file, 9, "lines", 10))
 
 
 @pytest.mark.parametrize("between", ["\n", "  \n"])
@@ -234,4 +235,4 @@ def test_an_empty_line_of_a_file_is_named(tmp_path: Path, between: str) -> None:
     file = tmp_path / "mine.jsonl"
     file.write_text('{"prompt": "one"}\n' + between + '{"prompt": "two"}\n')
     with pytest.raises(ValueError, match=r"mine\.jsonl:2: an empty line$"):
-        list(files.json_lines(file, 9, "lines", 1000))
+        list(json_lines(file, 9, "lines", 1000))

@@ -187,8 +187,11 @@ def test_a_busy_machine_does_not_make_the_share_small() -> None:
 
 
 def test_a_request_of_a_microsecond_computes_nothing_elsewhere() -> None:
-    """The clocks of the thread and of the process are not read at the same moment."""
-    assert max(share_of(lambda: None) or 0.0 for _ in range(20)) < 0.01
+    """The clocks of the thread and of the process are not read at the same moment. Other threads of this
+    process may have done something in one of them."""
+    shares = sorted(share_of(lambda: None) or 0.0 for _ in range(20))
+    assert shares[10] < 0.01
+    assert shares[-1] < 0.1
 
 
 def test_a_machine_that_is_stopped_between_two_readings(monkeypatch: Patch) -> None:
