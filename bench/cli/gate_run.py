@@ -150,7 +150,7 @@ def _is_interpreter(base: str) -> bool:
 def _finished(run: Path, options: GateOptions) -> RunSummary:
     """Judge a finished run by its journal, without measuring and without reading ``run.json``."""
     from bench.results.stored_gate import judge_run
-    from bench.results.summary import from_journal, recorded
+    from bench.results.summary import recorded
 
     if options.base is not None and not _is_run(options.base):
         raise UsageError("a finished run can be gated by itself or with --base RUN, another run")
@@ -158,25 +158,23 @@ def _finished(run: Path, options: GateOptions) -> RunSummary:
         raise UsageError(
             "a finished run is judged as it was measured: --set, --only and --candidate change nothing"
         )
-    finished = from_journal(run)
+    finished = recorded(run)
     if options.base is None:
         with showing(run):
-            return judge_run(finished)
+            return judge_run(finished[1])
     earlier = recorded(Path(options.base))
     with showing(run, Path(options.base)):
-        return _against(finished, run, earlier)
+        return _against(finished, earlier)
 
 
 def _against(
-    measured: RunSummary, directory: Path, earlier: tuple[RunRecord, RunSummary], *, chosen: bool = False
+    run: tuple[RunRecord, RunSummary], earlier: tuple[RunRecord, RunSummary], *, chosen: bool = False
 ) -> RunSummary:
-    """Judge a run, whose journal is in ``directory``, against an earlier one."""
+    """Judge a run against an earlier one; each is given as its journal has it, with its summary."""
     from bench.results.stored_gate import against_run
     from bench.results.suites_between import suites_between
-    from bench.store.replay import load_record
 
-    record, summary = earlier
-    return against_run(measured, summary, suites_between(record, load_record(directory)), chosen=chosen)
+    return against_run(run[1], earlier[1], suites_between(earlier[0], run[0]), chosen=chosen)
 
 
 def _measured_against_run(spec: Spec, base: Path, options: GateOptions, quiet: bool) -> Judged:
@@ -184,12 +182,13 @@ def _measured_against_run(spec: Spec, base: Path, options: GateOptions, quiet: b
     from bench.cli.progress import RunProgress
     from bench.results.summary import recorded
     from bench.runs.run import run_spec
+    from bench.store.replay import load_record
 
     earlier = recorded(base)
     with RunProgress(spec, quiet=quiet) as rows:
         directory = run_spec(spec, options.out, tell=rows.tell)
     with showing(base):
-        judged = _against(load(directory), directory, earlier, chosen=bool(options.only))
+        judged = _against((load_record(directory), load(directory)), earlier, chosen=bool(options.only))
     return Judged(directory, judged)
 
 

@@ -7,7 +7,7 @@ machine.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -150,7 +150,7 @@ def _steps() -> Iterator[Schema]:
     for verb in verbs():
         spelled = (verb, *(other for other, ours in spellings().items() if ours == verb))
         for name, module in plugins.each(f"optimisations.{verb}"):
-            params = _inlined(TypeAdapter(module.Params).json_schema())
+            params = _params_of(module)
             if routes(verb):
                 params["properties"]["edge"]["properties"]["optimise"]["items"] = STEP
             for spelling in spelled:
@@ -161,6 +161,11 @@ def _steps() -> Iterator[Schema]:
                     "required": [spelling, *params.get("required", [])],
                     "additionalProperties": False,
                 }
+
+
+def _params_of(scheme: ModuleType) -> Schema:
+    """Describe the settings of a scheme."""
+    return _inlined(TypeAdapter(scheme.Params).json_schema())
 
 
 def _inlined(found: Schema) -> Schema:
@@ -184,9 +189,7 @@ def _of_schemes() -> dict[str, Schema]:
     for verb in verbs():
         found[verb] = [{"enum": list(plugins.names(f"optimisations.{verb}"))}]
         for _name, module in plugins.each(f"optimisations.{verb}"):
-            for key, setting in (
-                _inlined(TypeAdapter(module.Params).json_schema()).get("properties", {}).items()
-            ):
+            for key, setting in _params_of(module).get("properties", {}).items():
                 known = found.setdefault(key, [])
                 known += [] if setting in known else [setting]
     return {key: {"anyOf": forms} for key, forms in found.items()}

@@ -83,7 +83,7 @@ def _applied(engine: Engine, step: Json, facts: Facts, teacher: Teacher) -> dict
     label, scheme = str(step["label"]), scheme_of(step)
     progress.say(label, now=True)
     params = scheme.Params(**step["params"])
-    before, looked = _census_for(scheme, engine), _looks(engine)
+    before, looked = _census_for(scheme, engine), _looks(scheme, engine)
     learns = {"teacher": teacher} if "teacher" in inspect.signature(scheme.apply).parameters else {}
     started = perf_counter_ns()
     with in_our_words(f"{label} cannot be applied to {type(engine.model).__name__}"):
@@ -92,11 +92,11 @@ def _applied(engine: Engine, step: Json, facts: Facts, teacher: Teacher) -> dict
         _for_inference(changed.model)
         engine.change(changed)
         took_s = (perf_counter_ns() - started) / 1e9
-        seen = changed != Changed(changed.model) or not engine.TORCH or _looks(engine) != looked
         after = _census_for(scheme, engine)
     checks = scheme.evidence(before, after, params)
     enforce(label, checks)
-    if not seen and before == after and unchanged.proves_nothing(getattr(scheme, "KERNEL", None)):
+    alike = looked and changed == Changed(changed.model) and before == after
+    if alike and _looks(scheme, engine) == looked:
         raise NotApplied(f"{label}: {NOTHING_SEEN}")
     if changed.drafter is not None or changed.rest is not None:
         enforce(label, verified := engine.as_decoded()[0])
@@ -115,9 +115,12 @@ def _applied(engine: Engine, step: Json, facts: Facts, teacher: Teacher) -> dict
     }
 
 
-def _looks(engine: Engine) -> str:
-    """Return what can be seen of the model; nothing of one that is no torch module."""
-    return unchanged.looks(engine.model) if engine.TORCH else ""
+def _looks(scheme: ModuleType, engine: Engine) -> str:
+    """Return what can be seen of the model; nothing of one that is no torch module, or if a kernel of the
+    scheme proves that it did something."""
+    if not engine.TORCH or not unchanged.proves_nothing(getattr(scheme, "KERNEL", None)):
+        return ""
+    return unchanged.looks(engine.model)
 
 
 def in_our_words(cannot: str, outcome: Outcome = Outcome.LOAD_ERROR) -> Explained:
