@@ -53,6 +53,7 @@ def notes(spec: Spec) -> Iterator[str]:
     yield from _of_machine(spec)
     yield from _of_ratios(spec)
     yield from _of_models(spec)
+    yield from _of_workloads(spec)
     yield from _of_meters(spec)
 
 
@@ -62,6 +63,13 @@ def _of_meters(spec: Spec) -> Iterator[str]:
         check_meters(list(rules({key: limit.model_dump() for key, limit in spec.gate})), spec)
     except UsageError as bad:
         yield f"bench gate would refuse this here: {str(bad).removeprefix(f'{spec.file}: ')}"
+
+
+def _of_workloads(spec: Spec) -> Iterator[str]:
+    """Yield what the kinds of workload say of the values that they have here (see ``notes`` of a kind)."""
+    for workload in dict.fromkeys(arm.workload for arm in _arms(spec)):
+        said = getattr(plugins.load("workloads", workload.name), "notes", None)
+        yield from said(workload) if said is not None else ()
 
 
 def _of_machine(spec: Spec) -> Iterator[str]:

@@ -17,7 +17,7 @@ from bench.gate.calibration import Calibration
 from bench.gate.cascade_metrics import is_for
 from bench.gate.change_impact import any_reached, nothing_differs, unreached_verdict
 from bench.gate.counted import IMPROBABLE_RATIO, is_exact, more_counts, more_work, only_code_differs
-from bench.gate.cut_short import of_cut_short
+from bench.gate.cut_short import CUT_SHORT, of_cut_short
 from bench.gate.figures import change_of, judge_figure
 from bench.gate.findings import BROKEN, Effort, Finding, GateBlock, GateVerdict, block, finding
 from bench.gate.limits import MOST_FINDINGS, MOST_TIMED, Rule, rules, timed_cells
@@ -141,6 +141,8 @@ def _unmeasured(rule: Rule, base: ArmRecord, variant: ArmRecord) -> Finding | No
     failed = _failed(base, variant)
     if failed is None:
         return None
+    if failed.status == Outcome.INTERRUPTED:
+        return finding(rule, _key(variant), GateVerdict.INCONCLUSIVE, CUT_SHORT)
     reason = f"{failed.name} was not measured: {failed.status}: {failed.reason}"
     return finding(rule, _key(variant), GateVerdict.ERROR, reason)
 

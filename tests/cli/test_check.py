@@ -440,6 +440,13 @@ def test_a_text_with_too_few_tokens_is_noted(make: Make, tmp_path: Path, letters
     assert (said in " ".join(found.split())) == noted
 
 
+def test_a_kind_of_workload_has_notes_of_its_own(make: Make, tmp_path: Path) -> None:
+    file = tmp_path / "prompts.jsonl"
+    file.write_text('{"prompt": "one", "max_tokens": 9}\n' * 6)
+    found = describe(make("workload.name=file", f"workload.file={file}", "workload.requests=6"))
+    assert "a line has only prompt and chat; without a meaning here: max_tokens" in " ".join(found.split())
+
+
 @pytest.mark.parametrize(
     ("letters", "said"),
     [

@@ -490,3 +490,10 @@ def test_a_gate_that_was_cut_short_between_two_rows_does_not_pass() -> None:
     found = judged(replace(whole, finished_utc=None), same, same)
     assert found.exit_code == ExitCode.INCONCLUSIVE
     assert [one.reason for one in found.rules if one.verdict != "PASS"] == [CUT_SHORT]
+
+
+def test_a_gate_that_was_cut_short_within_a_row_says_so_instead_of_an_empty_reason() -> None:
+    begun = {"status": "interrupted", "reason": ""}
+    whole = replace(gate([0.0] * 3, base=begun, variant=begun), finished_utc=None)
+    found = judged(whole)
+    assert {(one.verdict, one.reason) for one in found.rules} == {("INCONCLUSIVE", CUT_SHORT)}

@@ -115,6 +115,18 @@ def test_a_bad_line_is_named(tmp_path: Path, row: object, said: str, monkeypatch
     assert said in words
 
 
+def test_keys_of_a_line_that_mean_nothing_are_noted(tmp_path: Path) -> None:
+    """Their author may think that a reply is as long as ``max_tokens`` of its line."""
+    path = tmp_path / "mine.jsonl"
+    assert list(file.notes(lines(path, {"prompt": "one"}, {"prompt": "two", "chat": True}))) == []
+    workload = lines(path, {"prompt": "one", "max_tokens": 9}, {"prompt": "two", "system\n": "Be brief."})
+    assert file.problem(workload) is None
+    said = f"{path}: a line has only prompt and chat; without a meaning here: max_tokens, system"
+    assert list(file.notes(workload)) == [said]
+    many = lines(path, {"prompt": "one", **dict.fromkeys("abcdefgh")}, {"prompt": "two"})
+    assert [note.split("here: ")[1] for note in file.notes(many)] == ["a, b, c, d, e …"]
+
+
 def test_a_file_with_too_few_lines_or_none(tmp_path: Path) -> None:
     path = tmp_path / "mine.jsonl"
     assert file.problem(WorkloadBlock()) == ("file", "the workload 'file' needs the path of a JSONL file")
