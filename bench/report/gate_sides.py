@@ -14,7 +14,6 @@ from bench.records import Json
 MOST_NAMES = 8  # files, or rows of one side only, that are named; the rest is counted
 MOST_FILES = 10**12  # that a commit can have
 MOST_CHANGES = 12  # changed keys of the config, or changed packages, that are named
-WITH_CHANGES = " with changes)"  # how the name of a working tree ends that is not as its commit
 MOST_LETTERS = 80  # characters of a value in the config that are shown
 
 
@@ -24,6 +23,7 @@ class Compared:
 
     ``base`` and ``candidate`` name the sides, with their commit or the version of their Python. The full
     hashes are in ``base_commit`` and ``candidate_commit``, which are empty if no commits were compared.
+    ``uncommitted``: the candidate was a working tree with changes, whose commit is on no branch.
     ``config`` and ``packages`` have a line for each difference, ``files`` the changed files (``more_files``
     of them are not named), ``alone`` the
     rows that only one side has, and ``notes`` anything else that the reader should know.
@@ -40,11 +40,7 @@ class Compared:
     alone: tuple[str, ...] = ()
     of_commits: bool = False
     more_files: int = 0
-
-    @property
-    def candidate_is_dirty(self) -> bool:
-        """Return whether the candidate was a working tree with changes, whose commit is on no branch."""
-        return self.candidate.endswith(WITH_CHANGES)
+    uncommitted: bool = False
 
     @property
     def sides(self) -> str:
@@ -124,6 +120,7 @@ def _commits(effort: Effort) -> Compared:
         notes=(*between.notes, *_charged(effort.details.get("charged_threads", {}))),
         base_commit=str(base["commit"]),
         candidate_commit=str(candidate["commit"]),
+        uncommitted=candidate.get("uncommitted") is True,
         alone=tuple(effort.details.get("not_compared", ())),
     )
 

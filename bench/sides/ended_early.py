@@ -44,7 +44,7 @@ class Unmeasured(BenchError):
         sides = {"base": self.base, "candidate": self.candidate}
         return {
             "mode": "commits",
-            "sides": {name: {"label": side.label, "commit": side.commit} for name, side in sides.items()},
+            "sides": {name: side.to_json() for name, side in sides.items()},
             "differences": {"config": [], "packages": [], **named(self.files)},
             "unmeasured": {"verdict": str(self.verdict), "reason": self.reason},
         }

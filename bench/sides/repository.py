@@ -15,7 +15,7 @@ from bench.errors import UsageError
 from bench.formatting import short_name
 from bench.machine.children import last_lines
 from bench.models.disk_cache import cache_root
-from bench.report.gate_sides import WITH_CHANGES
+from bench.records import Json
 from bench.sides import submodules
 from bench.sides.git import git, git_or_none, links, run
 from bench.store.directories import delete
@@ -28,11 +28,21 @@ _COMMIT = re.compile(r"[0-9a-f]{40,64}\n")
 
 @dataclass(frozen=True)
 class Commit:
-    """A commit, and what the user called it. ``tree`` is git's digest of all its files."""
+    """A commit, and what the user called it. ``tree`` is git's digest of all its files.
+
+    ``uncommitted``: it was made of a working tree with changes, and is on no branch.
+    """
 
     label: str
     commit: str
     tree: str
+    uncommitted: bool = False
+
+    def to_json(self) -> Json:
+        """Return what the journal's head says about the commit of a side."""
+        return {"label": self.label, "commit": self.commit} | (
+            {"uncommitted": True} if self.uncommitted else {}
+        )
 
 
 @dataclass(frozen=True)
@@ -179,7 +189,8 @@ class Repository:
         name |= dict.fromkeys(("GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL"), "bench@localhost")
         name |= dict.fromkeys(("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"), "2000-01-01T00:00:00Z")
         made = self._git("commit-tree", tree, "-p", head.commit, "-m", "the working tree", **name).strip()
-        return Commit(f"the working tree ({head.commit[:12]}{WITH_CHANGES}", made, tree)
+        label = f"the working tree ({head.commit[:12]} with changes)"
+        return Commit(label, made, tree, uncommitted=True)
 
     def _without(self, place: Path | None) -> list[str]:
         """Return what makes git leave out a directory, if it lies in this working tree."""

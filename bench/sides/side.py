@@ -62,9 +62,10 @@ class Side:
     def to_json(self) -> Json:
         """Return what the journal's head says about the side."""
         return {
-            "label": self.commit.label, "commit": self.commit.commit, "environment": self.built.home.name,
+            **self.commit.to_json(),
+            "environment": self.built.home.name,
             "packages": identified(self.built.packages),
-        }  # fmt: skip
+        }
 
 
 @dataclass(frozen=True)

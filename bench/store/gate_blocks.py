@@ -65,10 +65,12 @@ class CalibrationBlock(Block):
 
 
 class CommitSide(Block):
-    """Identify one side of a gate by its commit or its interpreter."""
+    """Identify one side of a gate by its commit or its interpreter. ``uncommitted``: the commit was made of a
+    working tree with changes, and is on no branch."""
 
     label: Name
     commit: Name | None = None
+    uncommitted: bool = False
     python: Name | None = None
 
 

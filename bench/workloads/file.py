@@ -57,8 +57,9 @@ def notes(workload: WorkloadBlock) -> Iterator[str]:
     """Yield a note if lines have keys that mean nothing here: their author may think that they do."""
     others = _looked_at(str(workload.file), state_of(Path(str(workload.file)))).other_keys
     if others:
-        named = ", ".join(short_name(key, MOST_LETTERS) for key in others[:MOST_NAMED]) + (" …" if others[MOST_NAMED:] else "")
-        yield f"{workload.file}: a line has only prompt and chat; without a meaning here: {named}"
+        named = ", ".join(short_name(key, MOST_LETTERS) for key in others[:MOST_NAMED])
+        more = " …" if others[MOST_NAMED:] else ""
+        yield f"{workload.file}: a line has only prompt and chat; without a meaning here: {named}{more}"
 
 
 def prompts(workload: WorkloadBlock) -> list[Prompt]:

@@ -40,7 +40,7 @@ from bench.report.formats import (
 from bench.report.gate import MARKER, MOST_RULES, comment, differences, lines, workflow_commands
 from bench.report.gate import markdown as job_summary
 from bench.report.gate_reading import bounds, measured, summary, verdict_on, without_replaced
-from bench.report.gate_sides import WITH_CHANGES, compared
+from bench.report.gate_sides import compared
 from bench.report.row_sentence import sentence
 from bench.report.table import render as print_table
 from bench.report.table_columns import COLUMNS, columns_of
@@ -528,8 +528,7 @@ class TestPytestBenchmark:
             return found["id"], found["dirty"]
 
         clean, dirty, other = (sample.gate_run() for _each in range(3))
-        candidate = dirty["gate"]["evidence"]["sides"]["candidate"]
-        candidate["label"] = candidate["label"].replace(")", WITH_CHANGES)
+        dirty["gate"]["evidence"]["sides"]["candidate"]["uncommitted"] = True
         other["gate"]["evidence"]["sides"]["candidate"]["commit"] = sample.BASE
         assert commit(clean) == commit(clean, clean) == (sample.CANDIDATE, False)
         assert commit(dirty) == (sample.CANDIDATE, True)

@@ -83,6 +83,7 @@ def test_uncommitted_files_are_the_candidate(repository: Path, tmp_path: Path) -
     found = gate(repository, tmp_path)
     assert found["evidence"]["differences"]["files"] == ["new.txt"]
     assert found["evidence"]["sides"]["candidate"]["label"].endswith("with changes)")
+    assert found["evidence"]["sides"]["candidate"]["uncommitted"] is True
 
 
 def test_results_in_the_working_tree_are_no_part_of_it(repository: Path, tmp_path: Path) -> None:

@@ -72,6 +72,7 @@ def test_the_files_as_they_are_become_a_commit(repository: Repository, home: Pat
     assert dirty is not None
     assert repository.changed_files(head, dirty) == ["a.txt", "new.txt"]
     assert repository.text(dirty, "a.txt") == "four\n"
+    assert (dirty.uncommitted, clean.uncommitted) == (True, False)
     assert dirty.label.endswith("with changes)")
     assert git(home, "status", "--porcelain") == before, "the user's index stays as it is"
     again = repository.find("worktree")

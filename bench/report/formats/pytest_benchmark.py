@@ -116,7 +116,7 @@ def _commit(runs: Sequence[RunSummary]) -> dict[str, Any]:
 def _candidate(run: RunSummary) -> tuple[str, bool]:
     """Return the commit whose code a run measured, and whether it is a working tree with changes."""
     about = compared(run.gate.effort) if run.gate else None
-    return (about.candidate_commit, about.candidate_is_dirty) if about and about.of_commits else UNVERSIONED
+    return (about.candidate_commit, about.uncommitted) if about and about.of_commits else UNVERSIONED
 
 
 def _machine(machine: Mapping[str, Any]) -> dict[str, Any]:
