@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from bench import plugins
 from bench.cli.estimate import most_pairs
@@ -28,6 +29,7 @@ from bench.machine.gpus import gpu_for
 from bench.machine.nvml import Gpu
 from bench.measure.clock import utc_now
 from bench.models.gguf_format import is_gguf
+from bench.models.json_files import json_object, method_of, packing
 from bench.models.reference import LocalPath, Named, Random, named_or_path, same_model
 from bench.models.registry import find_model
 from bench.models.templates import has_template
@@ -45,6 +47,7 @@ EAGER_BASELINE = (
     "it is the wrong yardstick; add `optimise: [{compile: inductor, mode: reduce-overhead}]`"
 )
 
+UNPACKED_WHEN_USED = "compressed-tensors"  # see "Checkpoints that were quantised before"
 BYTES_A_TOKEN = 3  # of most texts and tokenizers, or more
 
 
@@ -119,6 +122,7 @@ def _of_models(spec: Spec) -> Iterator[str]:
             "not be measured"
         )
     yield from sorted({said for arm in arms if (said := _no_template(arm))})
+    yield from sorted({said for arm in arms if (said := _unpacked_when_used(arm))})
     yield from sorted({said for arm in arms if (said := _edge_is_cloud(arm))})
     yield from _not_asked(spec, arms)
     if scored and len(arms) > len(spec.groups):
@@ -166,6 +170,19 @@ def _no_template(arm: Arm) -> str | None:
     if not missing:
         return None
     return f"{model_words(arm.model)} has no chat template: chat prompts are read as plain text"
+
+
+def _unpacked_when_used(arm: Arm) -> str | None:
+    """Return a note if transformers makes dense weights of a packed checkpoint as it is first used."""
+    if arm.runtime.name != HOME_ENGINE or not isinstance(arm.model, LocalPath) or is_gguf(arm.model.path):
+        return None
+    packed = packing(json_object(Path(arm.model.path) / "config.json"))
+    if not packed or method_of(packed) != UNPACKED_WHEN_USED:
+        return None
+    return (
+        f"{model_words(arm.model)} is packed by {UNPACKED_WHEN_USED}, of which transformers 5.17 makes dense "
+        "weights when they are first used: then the row is not_applied; a serving engine keeps them packed"
+    )
 
 
 def _edge_is_cloud(arm: Arm) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,7 +12,7 @@ import pytest
 from ggufs import WORDS, gguf
 
 from bench import plugins
-from bench.cli import estimate
+from bench.cli import check_notes, estimate
 from bench.cli.check import describe
 from bench.cli.drift_time import VALUE_S, floors_s, suites_s, together_s
 from bench.cli.expected import PROCESS_BYTES, PROMPT_TOKENS, Load
@@ -370,6 +371,19 @@ def test_the_training_of_a_rule_is_in_the_estimate(make: Make) -> None:
             reply_s = suite.output_tokens * low.pass_s(1)
             expected += 2 * read_s + reply_s + reply_s / together
     assert list(found.values()) == [pytest.approx(expected)]
+
+
+@pytest.mark.parametrize(("method", "noted"), [("compressed-tensors", True), ("gptq", False), (None, False)])
+def test_a_checkpoint_that_is_unpacked_when_it_is_used_is_noted(
+    make: Make, tmp_path: Path, method: str | None, noted: bool
+) -> None:
+    """It would be known after minutes of loading and measuring its baseline."""
+    about = {"text_config": {"quantization_config": {"quant_method": method}}} if method else {}
+    (tmp_path / "config.json").write_text(json.dumps(about))
+    arm = replace(make().groups[0].baseline, model=LocalPath(tmp_path))
+    said = str(check_notes._unpacked_when_used(arm))
+    assert ("is packed by compressed-tensors" in said) == noted
+    assert check_notes._unpacked_when_used(make().groups[0].baseline) is None
 
 
 def test_a_model_without_facts_has_no_estimate(make: Make) -> None:
