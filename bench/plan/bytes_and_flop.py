@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from bench.models.architecture import CACHE_BYTES, Architecture
 
@@ -43,22 +44,22 @@ class Loaded:
     cache_item_bytes: int = 2
     expanded: bool = False
 
-    @property
+    @cached_property
     def weights_bytes(self) -> float:
         """Return the size of all weights in bytes."""
         return self.facts.parameters * self.bits / 8
 
-    @property
+    @cached_property
     def embedding(self) -> int:
         """Return the number of parameters of the input embeddings. A token reads one row of this table."""
         return self.facts.vocabulary * self.facts.hidden_size
 
-    @property
+    @cached_property
     def head(self) -> int:
         """Return the number of parameters of the output layer, which has the shape of the embeddings."""
         return self.embedding
 
-    @property
+    @cached_property
     def routed(self) -> float:
         """Return the number of parameters of all routed experts; 0 for a dense model."""
         if not self.facts.experts or not self.facts.experts_per_token:
@@ -66,7 +67,7 @@ class Loaded:
         unused = 1 - self.facts.experts_per_token / self.facts.experts
         return (self.facts.parameters - self.facts.active) / unused if unused else 0.0
 
-    @property
+    @cached_property
     def windowed(self) -> float:
         """Return the share of the layers that attend only to a sliding window of the context."""
         window = self.facts.sliding_window
@@ -75,12 +76,12 @@ class Loaded:
         in_windows = self.facts.kv_window_bytes / window
         return in_windows / (in_windows + self.facts.token_bytes)
 
-    @property
+    @cached_property
     def latent(self) -> bool:
         """Return whether a step multiplies queries with latent vectors instead of keys."""
         return self.facts.value_head_dim is not None and not self.expanded
 
-    @property
+    @cached_property
     def token_bytes(self) -> float:
         """Return the bytes that one more token adds to the cache once all windows are full."""
         facts = self.facts
@@ -94,6 +95,30 @@ class Loaded:
         windows = self.facts.kv_window_bytes * self.cache_item_bytes / CACHE_BYTES
         return self.token_bytes * tokens + windows * min(tokens / (self.facts.sliding_window or 1), 1.0)
 
+    # ---- what a simulation of a hundred thousand passes asks for each time -------------------------
+
+    @cached_property
+    def _looked_up(self) -> int:
+        """Return the parameters that are only looked up: the embeddings, unless the head shares them."""
+        return 0 if self.facts.tied_embeddings else self.embedding
+
+    @cached_property
+    def _dense(self) -> float:
+        """Return the parameters that every pass reads: all but the routed experts and those looked up."""
+        return self.facts.parameters - self.routed - self._looked_up
+
+    @cached_property
+    def _body(self) -> float:
+        """Return the parameters that every token is multiplied with, without those of the head."""
+        return self.facts.active - self.head - self._looked_up
+
+    @cached_property
+    def _sizes_of_a_pair(self) -> tuple[float, float]:
+        """Return the values of a head that a pair multiplies, (while prompts are read, while decoding)."""
+        facts = self.facts
+        sizes = facts.head_dim + (facts.value_head_dim or facts.head_dim)
+        return sizes, 2 * facts.token_bytes / CACHE_BYTES / facts.layers if self.latent else sizes
+
     def used(self, tokens: int) -> float:
         """Return the expected share of the experts that ``tokens`` choose (``FORMULA_EXPERTS``)."""
         if not self.routed or not self.facts.experts or not self.facts.experts_per_token:
@@ -102,15 +127,11 @@ class Loaded:
 
     def read_bytes(self, tokens: int) -> float:
         """Return how many bytes of weights a pass over ``tokens`` reads."""
-        lookup = 0 if self.facts.tied_embeddings else self.embedding
-        dense = self.facts.parameters - self.routed - lookup
-        return (dense + self.routed * self.used(tokens)) * self.bits / 8
+        return (self._dense + self.routed * self.used(tokens)) * self.bits / 8
 
     def flop(self, tokens: int, outputs: int) -> float:
         """Return the FLOP of a pass over ``tokens`` without attention; ``outputs`` of them get logits."""
-        lookup = 0 if self.facts.tied_embeddings else self.embedding
-        body = self.facts.active - self.head - lookup
-        return 2.0 * body * tokens + 2.0 * self.head * outputs
+        return 2.0 * self._body * tokens + 2.0 * self.head * outputs
 
     def attention_flop(self, prompt_pairs: float, step_pairs: float) -> float:
         """Return the FLOP of attention scores and weighted values, over all heads and layers.
@@ -118,10 +139,9 @@ class Loaded:
         A pair is a token and a position that it attends to: ``prompt_pairs`` while prompts are read,
         ``step_pairs`` while tokens are decoded.
         """
-        facts = self.facts
-        sizes = facts.head_dim + (facts.value_head_dim or facts.head_dim)
-        in_steps = 2 * facts.token_bytes / CACHE_BYTES / facts.layers if self.latent else sizes
-        return 2.0 * facts.layers * facts.attention_heads * (sizes * prompt_pairs + in_steps * step_pairs)
+        in_prompts, in_steps = self._sizes_of_a_pair
+        heads = self.facts.layers * self.facts.attention_heads
+        return 2.0 * heads * (in_prompts * prompt_pairs + in_steps * step_pairs)
 
     def matrices(self, tokens: int) -> Iterator[tuple[float, float, float]]:
         """Yield (number of weights, width, rows that are multiplied with them) of each part of the layers.
@@ -147,8 +167,7 @@ class Loaded:
         counts; what is left is the dense MLP or the shared experts, as three matrices of one size.
         """
         facts = self.facts
-        lookup = 0 if facts.tied_embeddings else self.embedding
-        left = (facts.parameters - self.routed - self.head - lookup) / facts.layers
+        left = (facts.parameters - self.routed - self.head - self._looked_up) / facts.layers
         router = facts.hidden_size * facts.experts if self.routed and facts.experts else 0
         query = facts.hidden_size * facts.attention_heads * facts.head_dim
         key = facts.hidden_size * facts.kv_heads * facts.head_dim
@@ -163,7 +182,7 @@ class Loaded:
         if rest > NORMS_SHARE * facts.hidden_size**2:
             yield facts.layers * rest, math.sqrt(rest / MLP_MATRICES)
 
-    @property
+    @cached_property
     def _active_width(self) -> float:
         """Return the width of the MLP, or of all experts together that a token chooses."""
         facts = self.facts

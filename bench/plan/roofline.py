@@ -10,7 +10,7 @@ time is their sum (``FORMULA_SUM``), because an engine does them one after the o
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from bench.errors import UsageError
 from bench.plan.bytes_and_flop import Loaded, seen
@@ -57,8 +57,7 @@ class Ceilings:
         )
 
 
-@dataclass(frozen=True)
-class Work:
+class Work(NamedTuple):
     """What one pass reads and computes, how many seconds that takes at best, and what limits it."""
 
     read_bytes: float
@@ -67,8 +66,7 @@ class Work:
     bound: Literal["memory", "arithmetic", "overhead"]
 
 
-@dataclass(frozen=True)
-class Pass:
+class Pass(NamedTuple):
     """What a pass does: the ``tokens`` it computes, those of them that get logits, the bytes of the cache.
 
     The attention of prompts and that of decoding steps have rates of their own: each has its FLOP, and the

@@ -16,6 +16,7 @@ from commands import Bench
 from journals import write_run
 
 from bench.errors import ExitCode
+from bench.plan import fleet
 from bench.plan.token_costs import splits
 from bench.results.explanation import bound_words
 from bench.results.summary import load_run
@@ -249,6 +250,7 @@ def test_a_plan_of_the_quickstart(bench: Bench) -> None:
     assert "  1/2 machine  " in found.stdout
 
 
+@pytest.mark.usefixtures("few_requests")
 def test_a_plan_at_other_volumes(bench: Bench) -> None:
     """Each column is what a plan of that many requests says."""
     asked = ("plan", QUICKSTART, "--slo", "ttft:2000", "--json", "--requests-per-day")
@@ -272,6 +274,13 @@ def test_a_plan_as_data(bench: Bench) -> None:
         assert option["request_usd"] == pytest.approx(usd / (1e6 * 730 / 24))
 
 
+@pytest.fixture
+def few_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Queues of an eighth of the requests: enough where no figure of a queue is looked at."""
+    monkeypatch.setattr(fleet, "SIMULATED", fleet.SIMULATED // 8)
+
+
+@pytest.mark.usefixtures("few_requests")
 def test_a_plan_of_a_card(bench: Bench) -> None:
     found = bench(
         "plan", "--model", "qwen3-30b-a3b", "--hardware", "h100-80gb", "--hardware", "h200-141gb",
@@ -297,6 +306,7 @@ def test_a_plan_of_a_card(bench: Bench) -> None:
     assert "reserved: gcp a3-highgpu-8g" in found.stdout
 
 
+@pytest.mark.usefixtures("few_requests")
 def test_options_on_several_machines_have_their_own_names(bench: Bench) -> None:
     """Two were called "8 bits": nobody knew which of them missed a limit, and one was lost as data."""
     asked = (

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from bench.errors import BenchError, UsageError
 from bench.models.registry import find_model
@@ -19,6 +20,8 @@ from bench.plan.options import estimated_here
 from bench.plan.parts import Overhead
 from bench.plan.roofline import decode
 from bench.pricing.reprice import price_called
+from bench.worker import ceilings as program
+from bench.worker import pass_parts
 
 STREAM = Stream(1e5, 48, 16)
 MODEL = Loaded(find_model("smollm2-135m").architecture, 16)
@@ -34,6 +37,9 @@ PARTS = {
     "routed_value_s": 1e-9,
     "steps_s": {"dense": 0.004, "experts": 0.008, "latent": 0.012},
 }
+FEW_SIZES = {
+    "WIDTHS": (128, 2048), "ROWS": (1, 512), "HEAD_WIDTHS": (512,), "HEAD_ROWS": (1,), "ATTENDED": (32, 512),
+}  # fmt: skip
 
 
 def made(device: str, threads: int, dtype: str) -> Measured:
@@ -93,6 +99,14 @@ NO_TIMES = NO_PRODUCTS.replace('"rows": [1]', '"rows": [1], "seconds": [["x"]]')
 A_STEP = json.dumps([asdict(made("cpu", 1, "float32"))]).replace("0.004", '"x"')
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Give torch its threads back afterwards: the program takes one."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize(
     "content", ["", "{", "[1]", '[{"device": "cpu"}]', "null", NO_PRODUCTS, NO_TIMES, A_STEP]
 )
@@ -102,9 +116,16 @@ def test_a_file_that_cannot_be_read_is_as_none(measured: Callable[[], None], con
     assert kept() == ()
 
 
-def test_the_measurement_itself() -> None:
-    """The real program, on one thread: plausible rates, whatever else the machine does."""
-    found = ceilings._measure("cpu", 1, "float32")
+def test_the_measurement_itself(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], one_thread: None
+) -> None:
+    """The real program, on one thread, with a few of its sizes: plausible rates, whatever else the machine
+    does. With all of them it takes a quarter of a minute."""
+    for name, few in FEW_SIZES.items():
+        monkeypatch.setattr(pass_parts, name, few)
+    narrow = {kind: dict(narrow_card(kind).config) for kind in ceilings.NARROW}
+    program.main("1", "float32", "cpu", json.dumps(narrow))
+    found = Measured("cpu", 1, "float32", **json.loads(capsys.readouterr().out))
     assert 1e8 < found.memory_bytes_per_s < 1e12
     assert 1e8 < found.copy_bytes_per_s < 1e12
     assert 1e7 < found.vector_bytes_per_s < 1e12
