@@ -55,6 +55,17 @@ def on_both(run: RunRecord, arm: ArmRecord, suite: str) -> list[tuple[Json, Answ
     ]
 
 
+def with_unanswered(figures: Figures, change: str, run: RunRecord, arm: ArmRecord, suite: str) -> Figures:
+    """Return the figures of a suite; the one called ``change`` notes how many items only the baseline
+    answered, because they do not fit the row's context."""
+    figure, both_sides = figures.get(change), _to_same_items(run, arm, suite)
+    pairs = zip(*map(answers, both_sides), strict=True) if both_sides else ()
+    count = sum(theirs is not None and ours is None for theirs, ours in pairs)
+    if not count or figure is None:
+        return figures
+    return {**figures, change: replace(figure, notes={**figure.notes, "unanswered": count})}
+
+
 def trained_on(arm: ArmRecord, suite: str) -> frozenset[str]:
     """Return the ids of the items that trained the rule of a cascade, so that no figure may use them."""
     learnt = (arm.cascade or {}).get("learnt", ())
@@ -155,7 +166,8 @@ class Suite:
     def figures(self, arm: ArmRecord, run: RunRecord) -> Figures:
         """Return the accuracy of a row, and the change of a variant; None if the suite was not asked."""
         both = None if arm.is_baseline else on_both(run, arm, self.name)
-        return self.compared(self.asked(arm, run), both)
+        found = self.compared(self.asked(arm, run), both)
+        return with_unanswered(found, self.change.key, run, arm, self.name)
 
     def compared(
         self,

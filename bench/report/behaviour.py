@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench.formatting import format_share, format_significant, join_words
 from bench.report.bands import a_different_model
-from bench.results.behaviour import Tested
+from bench.results.behaviour import Tested, suite_of
 from bench.results.headline import headline
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
@@ -23,14 +23,28 @@ def behaviour_words(run: RunSummary, row: Row) -> str:
     """
     suites = run.behaviour.get(row.key, [])
     if not suites:
-        return ""
+        return _unanswered(row)
     parts = [_changed(tested) for tested in suites if tested.verdict in (Verdict.BETTER, Verdict.WORSE)]
     alike = [tested for tested in suites if tested.verdict == Verdict.CANNOT_TELL]
     moved = [words for tested in alike if (words := _moved(tested))]
     same = [tested.suite for tested in alike if not _moved(tested)]
     if same and not parts:
         parts = [f"no change seen in {join_words(same)}"]
-    return "; ".join([*parts, *moved])
+    return "; ".join(filter(None, [*parts, *moved, _unanswered(row)]))
+
+
+def _unanswered(row: Row) -> str:
+    """Say how many questions only the baseline answered. They are in no figure, and a row that cannot answer
+    long questions is no better for that."""
+    counts = {
+        suite_of(key, figure): int(figure.notes["unanswered"])
+        for key, figure in row.metrics.items()
+        if figure is not None and figure.notes.get("unanswered")
+    }
+    if not counts:
+        return ""
+    said = join_words([f"{count} of {suite}" for suite, count in counts.items()])
+    return f"not asked, because its context is too short: {said}"
 
 
 def _moved(tested: Tested) -> str:

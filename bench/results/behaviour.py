@@ -32,8 +32,13 @@ class Tested:
 
     @property
     def suite(self) -> str:
-        """Return the suite's name as in a config; for lm-eval it includes the task."""
-        return str(self.figure.notes.get("suite", "")) or self.metric.rpartition("_")[0].replace("_", "-")
+        """Return the suite's name as in a config."""
+        return suite_of(self.metric, self.figure)
+
+
+def suite_of(metric: str, figure: Figure) -> str:
+    """Return the name of the suite that a metric is of, as in a config; for lm-eval it includes the task."""
+    return str(figure.notes.get("suite", "")) or metric.rpartition("_")[0].replace("_", "-")
 
 
 def tested(

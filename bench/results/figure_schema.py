@@ -68,6 +68,7 @@ class FigureBlock(Block):
     p: Annotated[float, Field(ge=0, le=1)] | None = None
     lost: Small | None = None
     gained: Small | None = None
+    unanswered: Small | None = None
     at_chance: bool | None = None
     least_change: Number | None = None
     phases: dict[str, Number | None] | None = None

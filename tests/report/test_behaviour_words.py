@@ -29,7 +29,7 @@ def suite(
 
 def words(*suites: behaviour.Tested) -> str:
     run: Any = SimpleNamespace(behaviour={("", "v"): list(suites)})
-    row: Any = SimpleNamespace(key=("", "v"))
+    row: Any = SimpleNamespace(key=("", "v"), metrics={one.metric: one.figure for one in suites})
     return behaviour_words(run, row)
 
 
@@ -84,6 +84,17 @@ SAME, CHANCE = suite("logic", "cannot tell"), suite("factuality", None)
 )
 def test_suites_in_words(suites: list[behaviour.Tested], said: str) -> None:
     assert words(*suites) == said
+
+
+def test_questions_that_only_the_baseline_could_be_asked_are_said() -> None:
+    """The figures are of the others, so a row with a shorter context would look as good as its baseline."""
+    short = suite("long-context", "cannot tell", unanswered=12)
+    said = "not asked, because its context is too short: 12 of long-context"
+    assert words(short, SAME) == f"no change seen in long-context and logic; {said}"
+    assert words(suite("long-context", "worse", unanswered=12)).endswith(f"of 100); {said}")
+    run: Any = SimpleNamespace(behaviour={})
+    row: Any = SimpleNamespace(key=("", "v"), metrics={"x": None, short.metric: short.figure})
+    assert behaviour_words(run, row) == said
 
 
 def note(*rows: list[behaviour.Tested]) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from bench.drift.behaviour import Answer, Suite, on_both
+from bench.drift.behaviour import Answer, Suite, on_both, with_unanswered
 from bench.records import ArmRecord, Json, RunRecord
 from bench.stats.figure import Figures
 from bench.stats.plain_sum import plain_sum
@@ -49,7 +49,7 @@ def figures(arm: ArmRecord, run: RunRecord) -> Figures:
         of_task = Suite(f"{NAME} {name}", WHAT, says_one)
         pairs = None if arm.is_baseline else both_by_task.get(name, [])
         result |= of_task.compared(by_task[name], pairs, suite=of_task.name)
-    return result
+    return with_unanswered(result, TASKS.change.key, run, arm, NAME)
 
 
 def _by_task(answered: Iterable[Entry]) -> dict[str, list[Entry]]:
