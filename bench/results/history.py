@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from bench.errors import UsageError
 from bench.formatting import format_significant, printable
 from bench.results.paired_figures import shown_value
+from bench.results.row import Row
+from bench.results.run_comparison import PRICE_KEYS, files_by_name
 from bench.results.run_summary import RunSummary
 from bench.store.files import digest
 from bench.store.replay import in_range
@@ -23,7 +25,6 @@ FEWEST = 6  # runs that a series needs before change points are searched
 # Runs belong to the same series only if these are equal. The installed packages may differ, because the
 # history should show what they change.
 MACHINE = ("architecture", "cpu_model", "cpus", "cgroup_cpu_max", "memory_bytes", "hypervisor", "gpus")
-PRICE = ("usd_per_hour", "purchase_usd", "usd_per_kwh", "currency", "utilisation")
 
 
 @dataclass(frozen=True)
@@ -74,20 +75,35 @@ def histories(runs: Iterable[RunSummary], metrics: Sequence[str]) -> list[Series
 
 def _figures(run: RunSummary, metrics: Sequence[str]) -> Iterator[tuple[tuple[str, ...], float]]:
     for row in run.rows:
-        conditions = digest(
-            [
-                {key: run.machine.get(key) for key in MACHINE},
-                {key: run.price.get(key) for key in PRICE},
-                row.workload,
-                row.runtime,
-                list(row.optimisations),
-                (row.model or {}).get("location"),
-            ]
-        )
         for metric in metrics:
             value = shown_value(run, row, metric)
             if row.ok and value is not None:
+                conditions = digest(_conditions(run, row, metric))
                 yield (run.name, row.group, row.name, metric, conditions[:12]), value
+
+
+def _conditions(run: RunSummary, row: Row, metric: str) -> list[object]:
+    """Return all that must be equal for two values of a figure to be of one series.
+
+    The figures of a variant rest on its baseline: drift is the distance from it, and times and money are its
+    own times a ratio. Drift rests on the text too.
+    """
+    sides = [row] if row.is_baseline else [row, run.baseline_of(row)]
+    drift = run.spec.get("drift") or {}
+    text = [run.text.get("sha256"), drift.get("tokens"), drift.get("window")]
+    return [
+        {key: run.machine.get(key) for key in MACHINE},
+        {key: run.price.get(key) for key in PRICE_KEYS},
+        dict(sorted(files_by_name(run.inputs).items())),
+        [
+            [
+                side.workload, side.runtime, list(side.optimisations), (side.model or {}).get("location"),
+                side.prompts_sha256,
+            ]
+            for side in sides
+        ],
+        text if metric in row.drift else None,
+    ]  # fmt: skip
 
 
 def _series(key: tuple[str, ...], points: Sequence[tuple[str, str, float]]) -> Series:

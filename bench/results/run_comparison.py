@@ -94,7 +94,7 @@ def _of_runs(before: RunSummary, after: RunSummary) -> Iterator[tuple[str, objec
     name, drift settings, price."""
     yield from _differ("machine", *_flat(before.machine, after.machine))
     yield from _differ("text", {"sha256": before.text["sha256"]}, {"sha256": after.text["sha256"]})
-    files = _by_name(before.inputs), _by_name(after.inputs)
+    files = files_by_name(before.inputs), files_by_name(after.inputs)
     both = sorted(files[0].keys() & files[1].keys())
     yield from _differ("file", *({name: side[name] for name in both} for side in files))
     drift = [
@@ -143,7 +143,7 @@ def _digests(row: Row) -> dict[str, str]:
     return {**found, OWN_FILES: own} if own else found
 
 
-def _by_name(inputs: Mapping[str, str]) -> dict[str, str]:
+def files_by_name(inputs: Mapping[str, str]) -> dict[str, str]:
     """Return the digests of files by their last names, which stay the same in another checkout.
 
     A name that several files have is left out, because it does not say which of them is meant.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from bench.errors import UsageError
-from bench.metrics import cost
+from bench.metrics import cost, output_drift
 from bench.results.history import FEWEST, histories, render
 from bench.results.run_summary import RunSummary
 
@@ -76,6 +77,45 @@ def test_unlike_conditions_are_series_of_their_own() -> None:
         run(4, 1.0, price={"usd_per_hour": 2.0}),
     ]
     assert [len(one.values) for one in histories(runs, [KEY])] == [3, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"price": {"usd_per_hour": 1.0, "vcpus": 4}},
+        {"inputs": {"elsewhere/prompts.jsonl": "b"}},
+        {"row": {"prompts_sha256": "b"}},
+    ],
+    ids=["vcpus", "file", "prompts"],
+)
+def test_what_makes_two_runs_incomparable_makes_two_series(other: dict[str, Any]) -> None:
+    known = {"inputs": {"here/prompts.jsonl": "a"}, "row": {"prompts_sha256": "a"}}
+    same = [run(1, 1.0, **known), run(2, 1.0, **{**known, "inputs": {"there/prompts.jsonl": "a"}})]
+    assert [len(one.values) for one in histories(same, [KEY])] == [2]
+    assert [len(one.values) for one in histories([*same, run(3, 2.0, **{**known, **other})], [KEY])] == [2, 1]
+
+
+def pruned(number: int, *, text: str = "a", window: int = 64, dtype: str = "float32") -> RunSummary:
+    """Return a run with a variant that has a cost and a KL."""
+    kld = output_drift.KLD.scalar(0.1)
+    assert kld is not None
+    variant = {"name": "pruned", "is_baseline": False, "drift": {output_drift.KLD.key: kld.to_json()}}
+    baseline = run(number, 1.0, row={"runtime": {"dtype": dtype}})
+    whole = run(
+        number, 1.0, row=variant, text={"sha256": text}, spec={"drift": {"tokens": 512, "window": window}}
+    )
+    return replace(whole, rows=(*baseline.rows, *whole.rows))
+
+
+@pytest.mark.parametrize("other", [{"text": "b"}, {"window": 128}, {"dtype": "bfloat16"}])
+def test_drift_from_another_baseline_or_on_another_text_is_another_series(other: dict[str, Any]) -> None:
+    runs = [pruned(1), pruned(2), pruned(3, **other)]
+    assert [len(one.values) for one in histories(runs, [output_drift.KLD.key])] == [2, 1]
+
+
+def test_another_text_leaves_the_history_of_a_cost() -> None:
+    lengths = [len(one.values) for one in histories([pruned(1), pruned(2, text="b")], [KEY])]
+    assert lengths == [2, 2]  # the baseline and the variant
 
 
 def test_too_few_runs_and_missing_values() -> None:
