@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from bench import plugins
 from bench.cli.estimate import most_pairs
@@ -14,7 +13,7 @@ from bench.config.devices import devices_of
 from bench.config.encoders import encodes
 from bench.config.gpu_memory import one_after_other
 from bench.config.inputs import is_file_of_text
-from bench.config.model_configs import context_of
+from bench.config.model_configs import config_of, context_of
 from bench.config.served import is_server, serves
 from bench.config.spec import Arm, Spec
 from bench.config.steps import HOME_ENGINE
@@ -29,7 +28,7 @@ from bench.machine.gpus import gpu_for
 from bench.machine.nvml import Gpu
 from bench.measure.clock import utc_now
 from bench.models.gguf_format import is_gguf
-from bench.models.json_files import json_object, method_of, packing
+from bench.models.json_files import method_of, packing
 from bench.models.reference import LocalPath, Named, Random, named_or_path, same_model
 from bench.models.registry import find_model
 from bench.models.templates import has_template
@@ -176,7 +175,7 @@ def _unpacked_when_used(arm: Arm) -> str | None:
     """Return a note if transformers makes dense weights of a packed checkpoint as it is first used."""
     if arm.runtime.name != HOME_ENGINE or not isinstance(arm.model, LocalPath) or is_gguf(arm.model.path):
         return None
-    packed = packing(json_object(Path(arm.model.path) / "config.json"))
+    packed = packing(config_of(arm.model, find_model))
     if not packed or method_of(packed) != UNPACKED_WHEN_USED:
         return None
     return (

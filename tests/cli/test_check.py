@@ -9,7 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from ggufs import WORDS, gguf
+from safetensors.torch import save_file
 
 from bench import plugins
 from bench.cli import check_notes, estimate
@@ -384,6 +386,30 @@ def test_a_checkpoint_that_is_unpacked_when_it_is_used_is_noted(
     said = str(check_notes._unpacked_when_used(arm))
     assert ("is packed by compressed-tensors" in said) == noted
     assert check_notes._unpacked_when_used(make().groups[0].baseline) is None
+
+
+def test_an_adapter_has_the_notes_of_its_base(make: Make, tmp_path: Path) -> None:
+    """Its own directory has no config.json, so what is asked of a model is asked of its base."""
+    base, adapter = Path(__file__).parents[2] / "models" / "tiny-gemma3", tmp_path / "adapter"
+    adapter.mkdir()
+    config = {"peft_type": "LORA", "base_model_name_or_path": str(base), "r": 1, "lora_alpha": 1}
+    (adapter / "adapter_config.json").write_text(json.dumps(config))
+    matrix = "base_model.model.model.layers.0.mlp.down_proj.lora"
+    factors = {"A": torch.ones(1, 512), "B": torch.ones(128, 1)}
+    save_file(
+        {f"{matrix}_{side}.weight": factor for side, factor in factors.items()},
+        adapter / "adapter_model.safetensors",
+    )
+    spec = make("drift.window=1024")
+    cell = spec.groups[0]
+
+    def said(model: Path) -> list[str]:
+        arm = replace(cell.baseline, model=LocalPath(model))
+        notes = check_notes.notes(replace(spec, groups=(replace(cell, baseline=arm, variants=()),)))
+        return [line.replace(str(model), "it") for line in notes]
+
+    assert said(adapter) == said(base)
+    assert any("does not fit a context of 512" in line for line in said(adapter))
 
 
 def test_a_model_without_facts_has_no_estimate(make: Make) -> None:
