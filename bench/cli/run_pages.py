@@ -105,7 +105,10 @@ def _notes(directory: Path, shown: int, number: int, all_: int) -> Iterator[str]
     rest = f", the first {shown} shown (--limit N, --limit 0: all)" if shown < number else ""
     yield one_line(f"{of_all} in {directory}{rest}")
     if shown:
-        yield "$/1k tok and ratio: of the cheapest row that was measured; ratio: to its baseline"
+        yield (
+            "$/1k tok and ratio: of the cheapest row that was measured; ratio: to its baseline (~: "
+            "the two were not measured together)"
+        )
 
 
 def _cells(directory: Path, run: IndexedRun, wanted: Wanted) -> tuple[str, ...]:
@@ -121,9 +124,15 @@ def _cells(directory: Path, run: IndexedRun, wanted: Wanted) -> tuple[str, ...]:
         run.machine if len(run.machine) <= LONGEST_MACHINE else run.machine[: LONGEST_MACHINE - 1] + "…",
         run.models,
         format_significant(row.cost if row else None),
-        "-" if row is None or row.ratio is None else f"{row.ratio:.3f}",
+        _ratio_words(row) if row else "-",
         _row_words(row) if row else "-",
     )
+
+
+def _ratio_words(row: IndexedRow) -> str:
+    """Return the ratio to the baseline, with the mark of the table if the two were not measured together."""
+    together = row.value is not None or not row.by_price
+    return "-" if row.ratio is None else f"{row.ratio:.3f}{'' if together else ' ~'}"
 
 
 def _unfinished(directory: Path) -> str:

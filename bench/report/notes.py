@@ -32,7 +32,7 @@ def timed_words(run: RunSummary) -> str:
     """Explain the columns of time and money, and how sure a verdict is."""
     pairs = [ratio.pairs for ratio in run.comparisons if ratio.metric == cost.PER_1K.key and ratio.pairs]
     if not pairs:
-        return _solo_words(run)
+        return " ".join(filter(None, (_alone_words(run), _solo_words(run))))
     count = str(min(pairs)) if min(pairs) == max(pairs) else f"{min(pairs)} to {max(pairs)}"
     pairs_word = "pair" if count == "1" else "pairs"
     alone = "A single pair does not show how much pairs differ. " if min(pairs) < LEAST_PAIRS else ""
@@ -86,6 +86,17 @@ def _sharing_words(run: RunSummary) -> str:
 
 def _void_words(run: RunSummary) -> str:
     return "the client was late or others used the machine" if run.served else "others used the machine"
+
+
+def _alone_words(run: RunSummary) -> str:
+    """Say what a ratio is whose two rows were not measured together, in a run that has no other ratio."""
+    ratios = (ratio for ratio in run.comparisons if ratio.metric == cost.PER_1K.key)
+    if all(map(in_turns, ratios)):
+        return ""
+    return (
+        "A ratio with ~ is that of two rows which were measured alone, one after the other: it includes what "
+        "this machine's speed changed meanwhile."
+    )
 
 
 def _solo_words(run: RunSummary) -> str:

@@ -136,7 +136,8 @@ class RunSummary:
     def flat_rows(self) -> list[dict[str, Any]]:
         """Return a flat dict for each row, ready for a DataFrame.
 
-        It has the names, the status, each figure with its interval, and each ratio to the baseline. The
+        It has the names, the status, each figure with its interval, each ratio to the baseline, and of each
+        change in a behaviour suite the items lost and gained, p (not corrected) and the verdict. The
         figures are those of the table (``paired_figures.shown``); beside the main ones stands what the row
         measured alone, as ``ttft_ms_alone``.
         """
@@ -165,6 +166,10 @@ class RunSummary:
             if ratio.p is not None:
                 flat[f"{ratio.metric}_ratio_p"] = ratio.p
             flat[f"{ratio.metric}_verdict"] = str(ratio.verdict)
+        for test in self.behaviour.get(row.key, ()):
+            for note in ("lost", "gained", "p"):
+                flat[f"{test.metric}_{note}"] = test.figure.notes.get(note)
+            flat[f"{test.metric}_verdict"] = test.verdict and str(test.verdict)
         return flat
 
     def to_json(self) -> Json:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from bench.machine.proc import stat_of
 from bench.report.formats import ascii_json
 from bench.results import index
 from bench.results.index_query import Wanted
+from bench.results.index_records import IndexedRow
 from bench.results.summary import RUN_JSON
 from bench.store.run_lock import run_lock
 
@@ -43,6 +45,15 @@ def test_a_table_of_runs_the_newest_first(bench: Bench, out: Path) -> None:
     assert "not finished" in rows[0]
     assert f"12 runs in {out}" in rows
     assert rows[1].endswith("pruned: prune magnitude")
+
+
+def test_a_ratio_of_two_rows_that_were_not_measured_together_has_its_mark() -> None:
+    """The number alone would say more than the run knows: the table of the run has the same mark."""
+    row = IndexedRow(**(dict.fromkeys(IndexedRow.__dataclass_fields__) | {"ratio": 0.5, "by_price": True}))
+    assert run_pages._ratio_words(row) == "0.500 ~"
+    assert run_pages._ratio_words(replace(row, value=1e-6)) == "0.500"
+    assert run_pages._ratio_words(replace(row, by_price=False)) == "0.500"  # servers in blocks
+    assert run_pages._ratio_words(replace(row, ratio=None)) == "-"
 
 
 def test_a_run_that_is_being_measured_is_no_failed_one(bench: Bench, out: Path) -> None:

@@ -559,6 +559,13 @@ class TestLatex:
         assert r"too-big & - &" in found
         assert r"not\_applied" in found
 
+    def test_what_its_marks_mean_is_above_the_table(self, sample: ModuleType) -> None:
+        comments = [
+            line for line in latex.render(sample.read(sample.rich_run())).splitlines() if line[0] == "%"
+        ]
+        assert "% *: on the Pareto front: no other row is both cheaper and closer to the baseline" in comments
+        assert any(line.startswith("% KL: Drift is over ") for line in comments)
+
     def test_text_stays_text(self, sample: ModuleType, hostile_text: str) -> None:
         found = latex.render(sample.read(sample.hostile_run(hostile_text)))
         assert set(re.findall(r"\\([A-Za-z]+)", found)) <= self.COMMANDS
@@ -568,8 +575,9 @@ class TestLatex:
             bare = re.sub(r"\\[{}$&#_%\\]|\$\\?[A-Za-z-]+\$|\\[A-Za-z]+\d*|\{\}", "", line)
             assert bare.count("&") == len(COLUMNS) - 1
             assert not set(bare) & set('\\{}$#_%^~<>|"`')
-        assert all(line.startswith("%") for line in found.splitlines()[:2])
-        assert found.splitlines()[2].startswith(r"\begin{tabular}")
+        above = found[: found.index(r"\begin{tabular}")].splitlines()
+        assert len(above) >= 2
+        assert all(line.startswith("%") for line in above)
 
     def test_two_dashes_do_not_melt_into_one(self) -> None:
         assert latex.escape("a---b") == "a-{}-{}-b"

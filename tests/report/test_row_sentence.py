@@ -146,6 +146,13 @@ def test_what_the_columns_of_time_and_money_are(run: RunSummary) -> None:
     assert "turns (3 more left out, while others used the machine);" in timed_words(run)
 
 
+def test_a_run_without_pairs_explains_the_mark_of_its_ratios(run: RunSummary) -> None:
+    ratio = next(one for one in run.comparisons if one.metric == cost.PER_1K.key)
+    alone = replace(run, comparisons=(replace(ratio, design=RatioDesign.SOLO, pairs=None),))
+    assert timed_words(alone).startswith("A ratio with ~ is that of two rows which were measured alone")
+    assert "~ is" not in timed_words(replace(run, comparisons=(replace(ratio, pairs=None),)))
+
+
 def test_a_row_that_failed_says_how_and_why_on_one_line(run: RunSummary) -> None:
     failed = replace(measured(run), status=Outcome.OOM_HOST, reason="killed\nat 7.9 GiB")
     assert sentence(run, failed) == "oom_host: killed at 7.9 GiB"

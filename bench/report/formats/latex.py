@@ -8,6 +8,7 @@ from bench.gate.findings import GateBlock
 from bench.report.formats import presented
 from bench.report.gate_reading import measured
 from bench.report.gate_sides import compared
+from bench.report.notes import drift_note, front_words, timed_words
 from bench.report.table_columns import columns_of
 from bench.results.run_summary import RunSummary
 
@@ -26,6 +27,8 @@ _ESCAPES = str.maketrans({
 def render(runs: Sequence[RunSummary]) -> str:
     """Write a table for each run, preceded by a table of the rules of its gate if there was one.
 
+    What its marks mean, and on which text drift was measured, are comments above it: a caption can say them.
+
     Letters outside ASCII are kept. XeLaTeX and LuaLaTeX accept all of them, pdfLaTeX only the European ones.
     """
     return "\n".join(_tables(presented(run)) for run in runs)
@@ -36,6 +39,8 @@ def _tables(run: RunSummary) -> str:
         f"% run {escape(run.run_id)}, spec {escape(run.spec_digest)}",
         f"% price: {escape(run.price['name'])}, {escape(str(run.price['date']))}",
     ]
+    notes = (("*", front_words(run)), ("~", timed_words(run)), ("KL", drift_note(run)))
+    lines += [f"% {mark}: {escape(words)}" for mark, words in notes if words and run.rows]
     if run.gate:
         lines += [*_gate(run.gate), *([""] if run.rows else [])]
     if run.rows or not run.gate:
