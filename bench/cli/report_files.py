@@ -20,7 +20,7 @@ def write_report(content: bytes | str, output: Path | None, many: bool, name: st
     if output is None:
         if isinstance(content, bytes):
             raise UsageError("this format is binary: -o FILE")
-        print(content)
+        print(content, end="" if content.endswith("\n") else "\n")  # JSON lines have no empty last line
         return
     data = content.encode() if isinstance(content, str) else content
     target = output / name if many or output.is_dir() else output

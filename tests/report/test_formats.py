@@ -20,6 +20,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from bench import plugins
+from bench.cli.report_files import write_report
 from bench.errors import IntegrityError, UsageError
 from bench.gate.findings import Effort, GateVerdict, block
 from bench.pricing.reprice import price_block
@@ -40,6 +41,7 @@ from bench.report.formats import (
 from bench.report.row_sentence import sentence
 from bench.report.table_columns import COLUMNS
 from bench.results.run_summary import RunStatus, RunSummary
+from bench.stats.figure import Metric
 
 TEXT_FORMATS = (
     csv, github_action_benchmark, html, jsonl, junit, latex, markdown, pr_comment, pytest_benchmark,
@@ -581,6 +583,28 @@ class TestLatex:
 
     def test_two_dashes_do_not_melt_into_one(self) -> None:
         assert latex.escape("a---b") == "a-{}-{}-b"
+
+
+def test_flat_rows_have_the_counts_and_the_test_of_a_suite(sample: ModuleType) -> None:
+    """A paper needs them, and neither the change nor its interval says them."""
+    change = Metric("logic_change", "1", "higher", "f", "d")
+    written = sample.rich_run()
+    for row, found in zip(written["variants"], ([], [(40, 2, 1e-9)], [(2, 2, 1.0)]), strict=False):
+        for lost, gained, p in found:
+            notes = {"n": 100, "lost": lost, "gained": gained, "p": p, "least_change": 0.1}
+            row["metrics"]["logic_change"] = change.scalar((gained - lost) / 100, **notes).to_json()
+    base, worse, same, *_ = sample.read(written)[0].flat_rows()
+    names = [f"logic_change_{name}" for name in ("lost", "gained", "p", "verdict")]
+    assert [worse[name] for name in names] == [40, 2, 1e-9, "worse"]
+    assert [same[name] for name in names] == [2, 2, 1.0, "cannot tell"]
+    assert not set(names) & base.keys()
+
+
+@pytest.mark.parametrize("content", ["{}\n{}\n", "{}\n{}"])
+def test_a_report_on_stdout_has_no_empty_last_line(content: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A program that reads JSON line by line would stop at it."""
+    write_report(content, None, False, "report.jsonl")
+    assert capsys.readouterr().out == "{}\n{}\n"
 
 
 class TestParquet:
