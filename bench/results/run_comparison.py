@@ -17,6 +17,7 @@ from bench.formatting import format_significant, one_line, printable, row_title
 from bench.metrics import memory
 from bench.results.changes import IN_PAIRS, TIMES, change, verdict
 from bench.results.disturbance import quiet_words
+from bench.results.measured_by import measured_otherwise
 from bench.results.row import Row
 from bench.results.run_summary import RunSummary
 from bench.stats.ratio_verdict import Verdict
@@ -216,7 +217,7 @@ def _changes(before: tuple[RunSummary, Row], after: tuple[RunSummary, Row]) -> I
 
 
 def heading(before: RunSummary, after: RunSummary) -> str:
-    """Return the lines above the table: the two runs, how quiet their machines were, rows of one alone."""
+    """Return the lines above the table: both runs, how quiet they were, rows of one, what measured them."""
     lines = []
     for word, run in (("before", before), ("after", after)):
         when = str(run.started_utc).replace("T", " ").removesuffix("Z")
@@ -226,6 +227,7 @@ def heading(before: RunSummary, after: RunSummary) -> str:
         alone = [row.title for row in run.rows if row.key not in known]
         if alone:
             lines.append(f"not compared, because only the run {word} has it: {one_line(', '.join(alone))}")
+    lines += measured_otherwise(before, after)
     if before.run_id == after.run_id:
         lines.append("these are one and the same run, so nothing can differ")
     return "\n".join(lines)

@@ -14,7 +14,7 @@ from bench.metrics import cost, latency, memory, output_drift, throughput
 from bench.pricing.reprice import price_block
 from bench.records import ArmRecord, DriftWindow, Facts, Loaded, MemoryPeaks, RunRecord, TimedBatch
 from bench.results.changes import ALONE_APART_SD
-from bench.results.run_comparison import RowChange, between_runs, render
+from bench.results.run_comparison import RowChange, between_runs, heading, render
 from bench.results.run_summary import RunSummary
 from bench.results.summarise import summarise
 
@@ -357,3 +357,11 @@ def test_a_cell_stands_before_the_name_and_control_characters_nowhere() -> None:
     text = render(changes(evil, evil))
     assert "batch_size=4 x" in text
     assert "\x1b" not in text
+
+
+def test_runs_of_other_code_are_compared_and_the_heading_says_it() -> None:
+    one, other = run(), run(run_id="two", harness={"version": "0.2.0"})
+    assert changes(one, other)
+    said = heading(RunSummary.from_json(one), RunSummary.from_json(other))
+    assert "the code of bench differs" in said
+    assert "differs" not in heading(RunSummary.from_json(one), RunSummary.from_json({**one, "run_id": "two"}))
