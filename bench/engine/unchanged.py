@@ -16,14 +16,12 @@ from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 from bench.engine.census import tensors_of
+from bench.engine.ordinary import ORDINARY
 
 SAMPLED_BYTES = 256  # of each tensor, spread over its storage
 DEPTH = 3  # of containers and objects within an attribute
 MOST_ENTRIES = 1000  # of a container that are looked at
 ELSEWHERE = frozenset(("training", "_parameters", "_buffers", "_modules"))  # seen as tensors and modules
-# Operators that a model has anyway. A kernel is no evidence of a change if its pattern matches one of them.
-ORDINARY = ("aten::linear", "aten::matmul", "aten::mm", "aten::addmm", "aten::bmm", "aten::mul", "aten::add",
-            "aten::copy_", "aten::cat", "aten::scaled_dot_product_attention")  # fmt: skip
 
 
 def looks(model: Any) -> str:

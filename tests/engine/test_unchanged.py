@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+from bench import plugins
 from bench.engine import unchanged
 
 
@@ -166,3 +168,32 @@ def test_no_change_is_none() -> None:
     model.first(torch.zeros(1, 64))
     model.first = copy.deepcopy(model.first)
     assert unchanged.looks(model) == before
+
+
+def test_whatever_a_plain_model_runs_proves_nothing() -> None:
+    """A scheme that does nothing could name any of it as its kernel."""
+    import transformers
+
+    sizes = dict.fromkeys(("vocab_size", "hidden_size", "intermediate_size"), 32)
+    heads = dict.fromkeys(("num_hidden_layers", "num_attention_heads", "num_key_value_heads"), 2)
+    model = transformers.AutoModelForCausalLM.from_config(transformers.LlamaConfig(**sizes, **heads)).eval()
+    with torch.no_grad():
+        read = model(torch.tensor([[1, 2, 3]]), use_cache=True)
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+            logits = model(torch.tensor([[4]]), past_key_values=read.past_key_values, use_cache=True).logits
+            logits.argmax(-1)
+    ran = {event.name for event in profile.events()}
+    assert {"aten::silu", "aten::rsqrt", "aten::embedding"} <= ran
+    assert not {name for name in ran if not unchanged.proves_nothing(re.escape(name))}
+
+
+@pytest.mark.parametrize("kernel", ["sgemm", "cudaLaunchKernel", "elementwise", "flash_fwd", "Memcpy"])
+def test_nor_does_what_every_model_runs_on_a_gpu(kernel: str) -> None:
+    assert unchanged.proves_nothing(kernel)
+
+
+@pytest.mark.parametrize("verb", ["quantise", "prune", "compile"])
+def test_the_kernels_of_our_schemes_prove_something(verb: str) -> None:
+    named = [one.KERNEL for _name, one in plugins.each(f"optimisations.{verb}") if hasattr(one, "KERNEL")]
+    assert named
+    assert not [kernel for kernel in named if unchanged.proves_nothing(kernel)]
