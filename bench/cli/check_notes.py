@@ -32,6 +32,7 @@ from bench.models.json_files import method_of, packing
 from bench.models.reference import LocalPath, Named, Random, named_or_path, same_model
 from bench.models.registry import find_model
 from bench.models.templates import has_template
+from bench.models.unknown_tokens import unknown_tokens
 from bench.pricing.book import price_called, whole_book
 from bench.pricing.cards import misfit_of_card, price_of_card
 from bench.pricing.hourly_price import cautions
@@ -122,6 +123,7 @@ def _of_models(spec: Spec) -> Iterator[str]:
         )
     yield from sorted({said for arm in arms if (said := _no_template(arm))})
     yield from sorted({said for arm in arms if (said := _unpacked_when_used(arm))})
+    yield from sorted({said for arm in arms if (said := _reads_unknown(arm))})
     yield from sorted({said for arm in arms if (said := _edge_is_cloud(arm))})
     yield from _not_asked(spec, arms)
     if scored and len(arms) > len(spec.groups):
@@ -182,6 +184,14 @@ def _unpacked_when_used(arm: Arm) -> str | None:
         f"{model_words(arm.model)} is packed by {UNPACKED_WHEN_USED}, of which transformers 5.17 makes dense "
         "weights when they are first used: then the row is not_applied; a serving engine keeps them packed"
     )
+
+
+def _reads_unknown(arm: Arm) -> str | None:
+    """Return a note if the tokenizer of a model directory has tokens that the model does not know."""
+    if not isinstance(arm.model, LocalPath) or is_gguf(arm.model.path):
+        return None
+    said = unknown_tokens(Path(arm.model.path))
+    return f"{model_words(arm.model)}: {said}" if said else None
 
 
 def _edge_is_cloud(arm: Arm) -> str | None:
