@@ -12,7 +12,8 @@ from bench.errors import UsageError
 from bench.formatting import GIB
 from bench.machine.devices import cpu_count, cuda_device_count
 from bench.machine.proc import text_of
-from bench.machine.system import installed, memory_bytes
+from bench.machine.system import memory_bytes
+from bench.store.packages import installed
 
 DISTRIBUTION = "inference-cost-bench"
 LOOK_S = 1.0  # seconds for which the load is observed

@@ -11,15 +11,9 @@ from pathlib import Path
 from bench import plugins
 from bench.machine.devices import cpu_count, cuda_device_count
 from bench.machine.proc import cpu_fields, text_of
-from bench.machine.system import installed, memory_bytes
-
-# Everything whose version changes a figure: engines, the packages of schemes, and what reads checkpoints.
-PACKAGES = (
-    "torch", "transformers", "bitsandbytes", "accelerate", "numpy", "nvidia-ml-py", "tokenizers",
-    "safetensors", "torchao", "hqq", "optimum", "optimum-quanto", "llmcompressor", "compressed-tensors",
-    "gptqmodel", "triton", "onnxruntime", "onnxruntime-genai", "openvino", "nncf", "llama-cpp-python",
-    "gguf", "peft", "flash-attn",
-)  # fmt: skip
+from bench.machine.system import memory_bytes
+from bench.store.packages import PACKAGES as PACKAGES
+from bench.store.packages import installed
 
 
 def fingerprint() -> dict[str, object]:

@@ -17,7 +17,7 @@ from bench.formatting import GIB
 from bench.machine import nvml
 from bench.machine.devices import cuda_device_count
 from bench.machine.nvml import Gpu, NoNvml
-from bench.machine.system import installed
+from bench.store.packages import installed
 
 ORDER = "CUDA_DEVICE_ORDER"
 BY_BUS = "PCI_BUS_ID"

@@ -1,4 +1,4 @@
-"""Read facts about the system from small files: memory and packages. A fact that is not available is None."""
+"""Read facts about the system from small files, such as its memory. A fact that is not available is None."""
 
 from __future__ import annotations
 
@@ -13,13 +13,3 @@ def memory_bytes(field: str) -> int | None:
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) * 1024
     return None
-
-
-def installed(package: str) -> str | None:
-    """Return the installed version of a distribution from its metadata; nothing is imported."""
-    from importlib import metadata
-
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None

@@ -17,7 +17,7 @@ from bench.gate.cut_short import of_cut_short
 from bench.gate.figures import change_of, judge_figure, judge_interval
 from bench.gate.findings import Effort, Finding, GateVerdict, block, finding
 from bench.gate.limits import MOST_FINDINGS, Rule, rules
-from bench.metrics import drift_keys
+from bench.metrics import all_metrics, drift_keys
 from bench.results.changes import ALONE_APART_SD
 from bench.results.disturbance import alone_notes
 from bench.results.row import Row
@@ -26,6 +26,7 @@ from bench.results.run_summary import RunSummary
 from bench.results.summarise import NOT_FINISHED
 from bench.stats.figure import Figures
 from bench.stats.intervals import NORMAL_95, Interval
+from bench.store.packages import other_plugins
 
 RowKey = tuple[str, str]  # a row's group and name
 FiguresOfRows = Mapping[RowKey, Figures]
@@ -47,7 +48,7 @@ def judge_run(run: RunSummary) -> RunSummary:
     cells = len(limits) * len(variants)
     findings = _of_cut_short(run, limits[0])
     findings += [
-        _within_run(run, rule, variant, cells)
+        _explained(run, rule, _within_run(run, rule, variant, cells))
         for variant in variants
         for rule in limits
         if _applies(rule, run.baseline_of(variant), variant)
@@ -74,7 +75,7 @@ def against_run(
     findings = _of_cut_short(run, limits[0])
     findings += [finding(limits[0], key, GateVerdict.UNREACHED, GONE) for key in gone]
     findings += [
-        judged
+        _explained(run, rule, judged)
         for variant in run.rows
         for rule in limits
         if _applies(rule, before.get(variant.key, variant), variant)
@@ -114,6 +115,13 @@ def _applies(rule: Rule, base: Row, row: Row) -> bool:
 def _may_have(metric: str, row: Row) -> bool:
     steps = row.evidence.steps if row.evidence else ()
     return is_for(metric, row.optimisations, steps, row.metrics.get(metric))
+
+
+def _explained(run: RunSummary, rule: Rule, judged: Finding) -> Finding:
+    """Say of a limit that cannot be judged that the package is not here which added its metric."""
+    if judged.verdict != GateVerdict.ERROR or rule.metric in all_metrics():
+        return judged
+    return replace(judged, reason=f"no metric is called {rule.metric} here{other_plugins(run.machine)}")
 
 
 def _within_run(run: RunSummary, rule: Rule, variant: Row, cells: int) -> Finding:

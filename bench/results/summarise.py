@@ -22,6 +22,7 @@ from bench.results.run_summary import Json, RunStatus, RunSummary
 from bench.stats.figure import LARGER, Figures, kept, too_large
 from bench.stats.intervals import Interval
 from bench.stats.ratio_verdict import RatioDesign
+from bench.store.packages import of_a_stored_run
 from bench.store.values import MOST
 
 STEP_PAIRS = (
@@ -36,8 +37,14 @@ NOT_A_FAILURE = (Outcome.OK, Outcome.UNSUPPORTED)
 def summarise(run: RunRecord) -> RunSummary:
     """Compute the content of ``run.json``. This is a pure function: the same journal gives the same bytes.
 
-    Raises IntegrityError for a price that ``bench`` cannot have written, also without a row that costs it.
+    Raises IntegrityError for a price that ``bench`` cannot have written, also without a row that costs it,
+    and UsageError for a suite that is not here, with the package that may have added it.
     """
+    with of_a_stored_run(run.machine):
+        return _summarised(run)
+
+
+def _summarised(run: RunRecord) -> RunSummary:
     recorded_price(run.price, run.run_id)
     comparisons = compare_all(run)
     paired = {(ratio.group, ratio.variant): ratio for ratio in comparisons if ratio.metric == cost.PER_1K.key}

@@ -16,6 +16,7 @@ from bench.results.summarise import NOT_FINISHED, summarise
 from bench.results.summary import RUN_JSON, SEAL, check_seal, earlier_state, read_summary
 from bench.store.files import digest
 from bench.store.journal import read_journal
+from bench.store.packages import added_since, other_plugins
 from bench.store.replay import JOURNAL, journal_of, judging, replay
 from bench.store.run_lock import holder_of
 from bench.store.schema import KINDS
@@ -160,13 +161,16 @@ def _other_code(record: RunRecord) -> str:
 def must_agree(path: Path, written: object, made: object, record: RunRecord | None) -> int:
     """Compare the content of a file with what the journal gives.
 
-    Return how many keys and intervals the file lacks because older code wrote it. Raises IntegrityError for
+    Return how many keys and intervals the file lacks because older code wrote it, or code
+    without a package that adds metrics here. Raises IntegrityError for
     any other difference.
     """
-    hint = _other_code(record) if record else ""
+    other = _other_code(record) if record else ""
+    newer = other or (record and added_since(record.machine))
+    hint = other + (other_plugins(record.machine) if record else "")
     added = 0
     for where, there, here in _differences(written, made):
-        if not (hint and _is_newer_output(where, there)):
+        if not (newer and _is_newer_output(where, there)):
             raise IntegrityError(
                 f"{path}: {one_line(where) or 'the whole file'}: {there}, the journal gives {here}{hint}"
             )
