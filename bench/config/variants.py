@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from unicodedata import normalize
 
 from bench.config.block_reader import BlockReader
 from bench.config.merging import Raw, merged
@@ -42,16 +43,24 @@ def variants_of(reader: BlockReader, listed: object, blocks: Mapping[str, str]) 
     if not isinstance(listed, list):
         raise reader.source.error(("variants",), "must be a list of variants")
     found: list[Variant] = []
-    taken = {"baseline"}
+    taken = {"baseline": "baseline"}
     for index, raw in enumerate(listed):
         for variant in _rows(reader, raw, ("variants", index), blocks):
-            if variant.name in taken:
-                raise reader.source.error((*variant.path, "name"), f"{variant.name!r} is taken")
+            other = taken.get(seen := _as_seen(variant.name))
+            if other is not None:
+                same = other == variant.name
+                problem = "is taken" if same else f"looks like {other!r}: nobody could tell their rows apart"
+                raise reader.source.error((*variant.path, "name"), f"{variant.name!r} {problem}")
             if len(found) == MAX_ROWS:
                 raise reader.source.error(("variants",), f"make more than {MAX_ROWS} rows")
-            taken.add(variant.name)
+            taken[seen] = variant.name
             found.append(variant)
     return found
+
+
+def _as_seen(name: str) -> str:
+    """Return a name as a reader of a table sees it: other forms of the same letters, and spaces, are one."""
+    return " ".join(normalize("NFKC", name).split())
 
 
 def written_out(variants: Sequence[Variant]) -> list[Raw]:

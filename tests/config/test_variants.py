@@ -132,5 +132,14 @@ def test_a_sweep_of_a_variant_is_refused(write: Write, variant: str, key: str, w
 def test_two_rows_of_one_name_and_too_many_rows_are_refused(write: Write) -> None:
     twice = "  - {sweep: {dtype: [float16]}}\n" * 2
     assert "'dtype=float16' is taken" in str(refusal(write(HEAD + twice)))
+    for name, other in (
+        ("'caf\u00e9'", "'cafe\u0301'"),
+        ("nf4", "\uff4ef4"),
+        ("a b", "'a  b'"),
+        ("x", "'baseline '"),
+    ):
+        error = refusal(write(f"{HEAD}  - {{name: {name}}}\n  - {{name: {other}}}\n"))
+        assert "looks like" in str(error)
+        assert error.line == 4
     many = "".join(f"  - {{name: v{n}, sweep: {{requests: {[*range(1, 601)]}}}}}\n" for n in range(2))
     assert f"make more than {MAX_ROWS} rows" in str(refusal(write(HEAD + many)))
