@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.engine import Engine
-from bench.errors import NotApplied
+from bench.engine.stepping import probe, that_fit
+from bench.errors import NotApplied, Outcome, VariantFailed
 from bench.records import Json, Kernel, StepProfile
 
 SHOWN = 6
 STEPS = 4  # of a generation, at most: the prompt, one step before the profile, and two within
+REMEMBERED = 20  # times fewer operators than a new request has; a step that computes has as many
+NEW_TOKENS, NEW_SHIFT = 9, 41  # of a prompt that nobody has asked so far
 EAGER = "bench: the step without its graph"
 # The calls of the CUDA runtime and driver that give the GPU something to do.
 LAUNCHES = re.compile(
@@ -46,7 +49,8 @@ def of_a_step(
 
     The shapes are those of the timed requests: others could mean another graph, which is first recorded.
 
-    Raises NotApplied if the kernel that a scheme must use is missing.
+    Raises NotApplied if the kernel that a scheme must use is missing, and VariantFailed if a step shows that
+    the request, which was timed before in this process, is answered from memory.
     """
     if not engine.TORCH:
         return StepProfile(())
@@ -59,7 +63,30 @@ def of_a_step(
         pattern = claim.get("kernel_pattern")
         if pattern and not any(re.search(pattern, name) for name in names):
             raise NotApplied(f"{claim['step']}: no operator of a decode step matches {pattern!r}")
+    if len(evidence) > 1 and not engine.facts().on_gpu:
+        _must_compute(engine, len(batch), step, str(evidence[-1]["step"]))
     return StepProfile(tuple(_shares(step)[:SHOWN]), *_on_the_gpu(step))
+
+
+def _must_compute(engine: Engine, rows: int, step: Sequence[Any], label: str) -> None:
+    """Refuse a model that remembers what it answered. The passes repeat their requests, so its times would be
+    those of looking answers up. Compiled steps and drafts, whose operators vary, are not held against it.
+
+    This takes a second profile, so it is for a processor only.
+    """
+    if engine.compiled_graphs() or engine.speculated() is not None:
+        return
+    facts = engine.facts()
+    length = that_fit(NEW_TOKENS, STEPS, facts.context)
+    generation = engine.prefill([probe(length, facts.vocabulary, NEW_SHIFT)] * rows, STEPS)
+    engine.step(generation)
+    now, new = len(step), len(_profiled(engine, generation, twice=False))
+    if now * REMEMBERED < new:
+        reason = (
+            f"{label}: a step of a request that was asked before runs {now} operators, and one of a new "
+            f"request {new}: it remembers its answers, so its times are not those of computing them"
+        )
+        raise VariantFailed(Outcome.RUN_ERROR, reason)
 
 
 def _profiled(engine: Engine, generation: Any, *, twice: bool) -> list[Any]:

@@ -13,7 +13,7 @@ import torch
 from fakes import FakeEngine, facts_record
 from torch.autograd import DeviceType
 
-from bench.errors import NotApplied
+from bench.errors import NotApplied, VariantFailed
 from bench.records import Facts, Kernel, StepProfile
 from bench.worker import kernels
 
@@ -190,3 +190,35 @@ def test_one_session_of_the_profiler_sees_both_steps(monkeypatch: pytest.MonkeyP
     only, none = kernels._parted(kernels._profiled(Adding(0), [], twice=False))
     assert none == []
     assert SimpleNamespace(names={one.name for one in only}).names >= {"aten::add"}
+
+
+def of_two_steps(monkeypatch: pytest.MonkeyPatch, operators: tuple[int, ...], engine: Engine) -> StepProfile:
+    """A step of a request that was timed has the first number of operators, one of a new request the next."""
+    left = list(operators)
+
+    def profiled(_engine: object, _generation: object, *, twice: bool) -> list[Event]:
+        return [Event("aten::mm")] * left.pop(0)
+
+    monkeypatch.setattr(kernels, "_profiled", profiled)
+    made = kernels.of_a_step(engine, [[1]], 8, [{"step": "load"}, {"step": "quantise: it"}])
+    assert not left
+    return made
+
+
+def test_a_model_that_remembers_its_answers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache of answers made a row twice as cheap, because the passes repeat their requests."""
+    with pytest.raises(
+        VariantFailed, match=r"quantise: it: a step of a request that was asked before runs 4"
+    ):
+        of_two_steps(monkeypatch, (4, 100), Engine(device="cpu"))
+
+
+@pytest.mark.parametrize(
+    ("operators", "graphs", "device"),
+    [((100, 100), 0, "cpu"), ((5, 100), 0, "cpu"), ((4,), 1, "cpu"), ((4,), 0, "cuda:0")],
+)
+def test_other_models_are_not(
+    monkeypatch: pytest.MonkeyPatch, operators: tuple[int, ...], graphs: int, device: str
+) -> None:
+    """On a GPU a process has one profile, and of a compiled step little is seen."""
+    assert of_two_steps(monkeypatch, operators, Engine(graphs, device))
