@@ -167,10 +167,11 @@ def must_agree(path: Path, written: object, made: object, record: RunRecord | No
     """
     other = _other_code(record) if record else ""
     newer = other or (record and added_since(record.machine))
-    hint = other + (other_plugins(record.machine) if record else "")
+    clause = other_plugins(record.machine) if record else ""
     added = 0
     for where, there, here in _differences(written, made):
         if not (newer and _is_newer_output(where, there)):
+            hint = other + (clause if where.startswith(JUDGED) else "")  # nothing else is a figure
             raise IntegrityError(
                 f"{path}: {one_line(where) or 'the whole file'}: {there}, the journal gives {here}{hint}"
             )

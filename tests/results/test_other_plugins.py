@@ -85,6 +85,9 @@ def test_a_figure_of_a_metric_that_is_not_here(tmp_path: Path) -> None:
         IntegrityError, match=r"jitter_ms: 1\.0, the journal gives absent; the run was measured"
     ):
         verify_run(run)
+    (run / RUN_JSON).write_text(json.dumps({**made, "name": "another"}))
+    with pytest.raises(IntegrityError, match=r'name: "another", the journal gives "\w+"$'):
+        verify_run(run)
 
 
 @pytest.mark.parametrize("added", [True, False])
