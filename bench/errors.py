@@ -80,8 +80,12 @@ class JournalFailed(BenchError):
     """The journal cannot be written. What is measured from now on would be lost, so the run stops."""
 
 
-class InterruptedRun(BenchError):
-    """Ctrl-C ended the run. What was measured is kept, and the run can be resumed."""
+class InterruptedRun(BaseException):
+    """Ctrl-C ended the run. What was measured is kept, and the run can be resumed.
+
+    A signal comes wherever the code happens to be, also where the errors of a server or of a file are caught.
+    So it is no BenchError, and no Exception either: like KeyboardInterrupt, only what names it catches it.
+    """
 
     exit_code = ExitCode.INTERRUPTED
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bench.errors import OnFailure, TerminatedRun, UsageError
+from bench.errors import InterruptedRun, OnFailure, TerminatedRun, UsageError
 
 
 @pytest.mark.parametrize(
@@ -75,3 +75,9 @@ def failing(error: Exception) -> Callable[[], None]:
         raise error
 
     return fails
+
+
+def test_what_catches_errors_does_not_catch_a_signal() -> None:
+    """Of a library that we call, too: such code catches every Exception."""
+    assert not issubclass(InterruptedRun, Exception)
+    assert issubclass(TerminatedRun, InterruptedRun)

@@ -11,7 +11,7 @@ from bench.cli.edited_results import showing
 from bench.cli.gate_run import GateOptions, job_summary, job_without_verdict, judged, must_be_used, sayer
 from bench.cli.main_actions import load
 from bench.config.spec import Spec
-from bench.errors import BenchError, ExitCode, InterruptedRun, TerminatedRun
+from bench.errors import BenchError, ExitCode, TerminatedRun
 
 __all__ = ["CalibrateOptions", "GateOptions", "calibrate", "gate"]
 
@@ -39,10 +39,8 @@ def gate(config: Path, options: GateOptions, *, as_json: bool, quiet: bool) -> E
         result = judged(config, options, quiet=quiet)
         with showing(config) if config.is_dir() else nullcontext():
             shown = lines(result.run.name, result.gate)
-    except BenchError as bad:
-        # Who pressed Ctrl-C knows why there is no verdict; who reads of a job that took too long does not.
-        if isinstance(bad, TerminatedRun) or not isinstance(bad, InterruptedRun):
-            job_without_verdict(bad)
+    except (BenchError, TerminatedRun) as bad:  # who pressed Ctrl-C knows why there is no verdict
+        job_without_verdict(bad)
         raise
     if as_json:
         print(ascii_json(result.gate.to_json(), indent=1))

@@ -15,7 +15,7 @@ from bench.cli.idle_options import refuse_idle
 from bench.cli.main_actions import load
 from bench.cli.output import command_ci, speakable
 from bench.config.spec import Spec
-from bench.errors import BenchError, UsageError
+from bench.errors import BenchError, TerminatedRun, UsageError
 from bench.gate import DEFAULT_CAP
 from bench.gate.findings import GateBlock
 from bench.results.run_summary import RunSummary
@@ -101,7 +101,7 @@ def job_summary(name: str, gate: GateBlock, *, lead: str = "") -> None:
     _tell_the_job(markdown(name, gate), lead + "\n".join(workflow_commands(gate)))
 
 
-def job_without_verdict(bad: BenchError) -> None:
+def job_without_verdict(bad: BenchError | TerminatedRun) -> None:
     """On GitHub, write to the job's page and to an annotation why there is no verdict."""
     from bench.report.gate import failure
 

@@ -22,7 +22,7 @@ from bench.cli import (  # noqa: F401 - they register their commands
 from bench.cli.main_commands import app
 from bench.cli.output import Verdict, forget_odd_sizes, readers_may_go, speakable
 from bench.cli.system_errors import not_ours
-from bench.errors import BenchError, ExitCode, UsageError
+from bench.errors import BenchError, ExitCode, InterruptedRun, TerminatedRun, UsageError
 from bench.measure.interrupt import ending_signals, winding_down
 
 # Commands build large trees without cycles. With the default of 700 the garbage collector would search a run
@@ -43,11 +43,7 @@ def main() -> None:
     gc.set_threshold(NEW_OBJECTS)
     forget_odd_sizes()
     with readers_may_go() as out:
-        with _heeding_signals() as told:
-            code = _run()
-        if told and code == ExitCode.INTERRUPTED:
-            print("bench: terminated", file=sys.stderr)
-            code = ExitCode.TERMINATED
+        code = _run()
         out.flush()
     sys.exit(ExitCode.FAILED if code is None and out.lost else code or ExitCode.OK)
 
@@ -55,11 +51,12 @@ def main() -> None:
 def _run() -> int | None:
     """Run a command and return its exit code, or None if it ended well and has no verdict."""
     try:
-        _require_working_directory()
-        app(complete_var=NO_VARIABLE)
+        with _heeding_signals():
+            _require_working_directory()
+            app(complete_var=NO_VARIABLE)
     except Verdict as verdict:
         return verdict.exit_code
-    except BenchError as expected:
+    except (BenchError, InterruptedRun) as expected:
         print(f"bench: {speakable(str(expected))}", file=sys.stderr)
         return expected.exit_code
     except (OSError, MemoryError, RuntimeError) as bad:
@@ -75,24 +72,21 @@ def _run() -> int | None:
 
 
 @contextmanager
-def _heeding_signals() -> Iterator[list[int]]:
-    """Let SIGTERM, and SIGHUP of a terminal that is closed, end a command as Ctrl-C does; give the list of
-    those that did.
+def _heeding_signals() -> Iterator[None]:
+    """Let SIGTERM, and SIGHUP of a terminal that is closed, end a command as Ctrl-C does.
 
     Their own effect would end this process alone: the build of a commit, pip or git, which have sessions of
     their own, would go on without it. A run and a load have handlers of their own while they measure.
     """
-    told: list[int] = []
 
-    def end(number: int, _frame: FrameType | None) -> None:
+    def end(_number: int, _frame: FrameType | None) -> None:
         if not winding_down():
-            told.append(number)
-            raise KeyboardInterrupt
+            raise TerminatedRun("terminated")
 
     heard = ending_signals() if threading.current_thread() is threading.main_thread() else ()
     before = {number: signal.signal(number, end) for number in heard}
     try:
-        yield told
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

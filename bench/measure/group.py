@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from bench.config.served import is_server
 from bench.config.spec import Arm, Group
-from bench.errors import BenchError, IntegrityError, InterruptedRun, JournalFailed, Outcome, VariantFailed
+from bench.errors import BenchError, IntegrityError, JournalFailed, Outcome, VariantFailed
 from bench.formatting import row_title
 from bench.measure import passes, suites, token_drift
 from bench.measure.arm import ArmUnderTest, RunContext, open_worker, tidy
@@ -28,7 +28,7 @@ from bench.measure.worker_process import PeerGone
 from bench.models.reference import LocalModel, ModelRef
 
 # Failures that end the run and not only a row.
-UNRECORDED = (InterruptedRun, IntegrityError, JournalFailed)
+UNRECORDED = (IntegrityError, JournalFailed)
 
 
 class GroupRun:

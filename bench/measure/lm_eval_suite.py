@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bench.config.suite_reader import NAME, LmEvalBlock
 from bench.drift import items as files
-from bench.errors import BenchError, InterruptedRun
+from bench.errors import BenchError
 from bench.formatting import one_line
 from bench.measure import replies
 from bench.measure.arm import ArmUnderTest
@@ -30,8 +30,6 @@ def answer(row: ArmUnderTest, asked: LmEvalBlock) -> str:
     row.context.tell(Began(row.title, f"suite {NAME}, judged by {tasks.harness}"))
     try:
         evaluated = judged(asked, answers, row.context.pause)
-    except InterruptedRun:
-        raise
     except BenchError as bad:
         return f"{NAME}: {one_line(str(bad))[:300]}"
     kept = tuple(map(files.kept, items_of(tasks))) if row.arm.is_baseline else ()

@@ -20,7 +20,7 @@ from bench.config.settings import DriftBlock
 from bench.config.suite_reader import LmEvalBlock, is_task_file, lm_eval_of
 from bench.config.task_file import read_task
 from bench.drift import items
-from bench.errors import BenchError, InterruptedRun, UsageError
+from bench.errors import BenchError, UsageError
 from bench.formatting import MIB, one_line
 from bench.machine.package_places import python_path
 from bench.measure.worker_environment import worker_environment
@@ -192,8 +192,6 @@ def _run(asked: LmEvalBlock, answers: Answers | None, pause: Pause) -> Evaluated
         command = ["-m", "bench.measure.lm_eval_child", str(given), str(out)]
         try:
             code, said = run_child(command, _environment(str(place)), pause, LIMITS)
-        except InterruptedRun:
-            raise
         except BenchError as bad:
             raise BenchError(f"lm-eval: {bad}") from None
         if ENDLESS in said:

@@ -181,7 +181,7 @@ def failing_as(outcome: Outcome) -> Iterator[None]:
     """Turn a BenchError inside into the failure of a row."""
     try:
         yield
-    except (VariantFailed, InterruptedRun, IntegrityError, JournalFailed):
+    except (VariantFailed, IntegrityError, JournalFailed):
         raise
     except BaseExceptionGroup as several:  # a signal that came while a request was being sent
         ended = several.subgroup((InterruptedRun, KeyboardInterrupt))

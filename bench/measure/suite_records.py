@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.errors import BenchError, InterruptedRun, JournalFailed
+from bench.errors import BenchError, JournalFailed
 from bench.formatting import one_line
 from bench.measure.arm import ArmUnderTest
 from bench.records import Json, SuiteAnswers
@@ -25,7 +25,7 @@ def keep(row: ArmUnderTest, name: str, answered: SuiteAnswers, asked: Sequence[J
             return f"{name}: {has}, and at most {MOST_REPLY:,} are kept"
     try:
         row.record(suites={name: answered})
-    except (JournalFailed, InterruptedRun):
+    except JournalFailed:
         raise
     except BenchError as bad:  # longer than a line of the journal, or more than a reader takes
         return f"{name}: {one_line(str(bad))[-MOST_SAID:]}"

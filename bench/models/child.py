@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.errors import BenchError
+from bench.errors import BenchError, InterruptedRun
 from bench.formatting import one_line, printable, without_secrets
 from bench.machine.children import NOWHERE, SAFE
 from bench.machine.proc import as_allowed, ending_with_parent
@@ -126,6 +126,7 @@ def reported(work: Callable[[], object], needs: str, *, refused: int = 1) -> int
 def of_libraries(bad: BaseException, begin: str = "") -> BenchError | None:
     """Return what a library has raised about a file, in one line behind ``begin``. None for an error of ours,
     of the memory, and of the installation: a library that is missing or broken."""
-    if isinstance(bad, BenchError | MemoryError | ImportError | OSError | KeyboardInterrupt | SystemExit):
+    ours = isinstance(bad, BenchError | InterruptedRun | KeyboardInterrupt | SystemExit)
+    if ours or isinstance(bad, MemoryError | ImportError | OSError):
         return None
     return BenchError(f"{begin}{type(bad).__name__}: {one_line(str(bad))[:MOST_SAID]}")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from bench.bounded import open_regular
-from bench.errors import BenchError, IntegrityError, InterruptedRun, JournalFailed, OnFailure
+from bench.errors import BenchError, IntegrityError, JournalFailed, OnFailure
 from bench.formatting import MIB
 from bench.store.chain import BEGINNING, MAX_BYTES, MAX_LINE_BYTES, MAX_RECORDS, Chain, seal, unseal
 from bench.store.compacted import rebuilt
@@ -198,8 +198,6 @@ class Journal:
             if seal(read) != line:  # keys that are numbers are sorted in another order
                 raise ValueError("it would be read back as something else")
             grown = self._chain.then(line)
-        except InterruptedRun:  # a signal came meanwhile, which says nothing of the record
-            raise
         except (BenchError, ValueError) as error:
             raise BenchError(f"{self.path}: cannot store a record of kind {kind!r}: {error}") from None
         intact = f"; its first {self._chain.count} records are intact"

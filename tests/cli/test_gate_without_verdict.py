@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench.cli import gate_actions
+from bench.cli import gate_actions, main
 from bench.cli.gate_run import GateOptions
 from bench.errors import BenchError, InterruptedRun, TerminatedRun, UsageError
 
@@ -74,3 +77,18 @@ def test_a_job_that_took_too_long_is_told(
     with pytest.raises(TerminatedRun):
         gate(tmp_path / "ci.yaml", tmp_path)
     assert "terminated; what was measured is in results/x" in page.read_text()
+
+
+def test_so_is_one_that_ended_before_anything_was_measured(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A build of a commit may take the whole time of the job."""
+
+    def builds(*_arguments: object, **_options: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+
+    monkeypatch.setattr(gate_actions, "judged", builds)
+    with pytest.raises(TerminatedRun), main._heeding_signals():
+        gate(tmp_path / "ci.yaml", tmp_path)
+    assert page.read_text() == "### No verdict\n\n    terminated\n\n"
