@@ -17,7 +17,7 @@ class Sample:
 
     ``scheduled_ns`` is when the request should have been sent. ``sent_ns`` is when the client began its first
     attempt; the ``connect_ns`` of connecting come after it. ``end_ns`` is when the reply was complete or
-    given up. ``events_ns`` are the times of the events with text, ``tokens`` is how many tokens each of them
+    given up. ``events_ns`` are the times of the events with a token, ``tokens`` is how many each of them
     carried, and the first ``thoughts`` events were reasoning. ``n_cached`` is how many input tokens came from
     a prefix cache, if the server reports it.
     """

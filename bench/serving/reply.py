@@ -13,7 +13,7 @@ from bench.serving.address import Secret
 from bench.serving.alarm import waited_until
 from bench.serving.sse import BadStream, EventParser
 from bench.serving.stream_events import DONE, event_of, message_of
-from bench.serving.tokens import Arrival, counted
+from bench.serving.tokens import Arrival, counted, first_answer, with_the_end
 
 MOST_BODY = 64 * 1024
 MOST_LETTERS = 300  # of a reason
@@ -39,6 +39,8 @@ class Reply:
         self.arrivals: list[Arrival] = []
         self.usage: tuple[int | None, int | None] | None = None
         self.cached: int | None = None
+        self.reasoned: int | None = None
+        self.last: Arrival | None = None  # the event that says why it ended, if that has no text
         self.finish: str | None = None
         self.done = False
         self.direct = False  # an engine in process told it as a whole
@@ -93,8 +95,11 @@ class Reply:
         event = event_of(text)
         self.usage, self.finish = event.usage or self.usage, event.finish or self.finish
         self.cached = self.cached if event.cached is None else event.cached
+        self.reasoned = self.reasoned if event.reasoned is None else event.reasoned
         if event.text or event.thoughts or event.ids:
             self.arrivals.append(Arrival(at_ns, event))
+        elif event.finish:
+            self.last = Arrival(at_ns, event)
 
     def refusal(self) -> str:
         """Say why this reply is no stream."""
@@ -163,10 +168,11 @@ class Trip:
 
     def sample(self, key: Secret | None) -> Sample:
         """Return what is kept."""
-        reply, arrivals = self.reply, self.reply.arrivals
+        reply = self.reply
         n_in, said = reply.usage or (None, None)
-        tokens = counted(arrivals, said, self.asked.output_tokens)
-        thoughts = next((at for at, one in enumerate(arrivals) if not one.event.thoughts), len(arrivals))
+        arrivals = with_the_end(reply.arrivals, reply.last, said, reply.reasoned)
+        tokens = counted(arrivals, said, self.asked.output_tokens, reply.reasoned)
+        thoughts = first_answer(arrivals)
         reason = without(key, self.reason)
         scheduled_ns = self.sent_ns if self._scheduled_ns is None else self._scheduled_ns
         return Sample(

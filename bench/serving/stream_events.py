@@ -24,7 +24,8 @@ class Event:
     """``text`` and ``thoughts`` are what came; ``ids`` counts the token ids, if the server sends them.
 
     ``usage`` is the (input, output) tokens up to here: of the whole request in the last event, and in every
-    event of a server that keeps a running count. ``cached`` is how many input tokens a prefix cache answered.
+    event of a server that keeps a running count. ``cached`` is how many input tokens a prefix cache answered,
+    and ``reasoned`` how many of the output tokens were reasoning.
     """
 
     text: str = ""
@@ -33,6 +34,7 @@ class Event:
     finish: str | None = None
     usage: Usage | None = None
     cached: int | None = None
+    reasoned: int | None = None
 
 
 def event_of(data: str) -> Event:
@@ -48,8 +50,7 @@ def event_of(data: str) -> Event:
     choices = found.get("choices") or []
     if not isinstance(choices, list) or not all(isinstance(one, dict) for one in choices):
         raise BadStream("an event's choices are not a list of objects")
-    usage, cached = _usage(found.get("usage"))
-    return _choice(choices[0] if choices else {}, usage, cached)
+    return _choice(choices[0] if choices else {}, found.get("usage"))
 
 
 def message_of(found: Mapping[str, object]) -> str:
@@ -59,7 +60,7 @@ def message_of(found: Mapping[str, object]) -> str:
     return one_line(str(text))
 
 
-def _choice(choice: Mapping[str, object], usage: Usage | None, cached: int | None) -> Event:
+def _choice(choice: Mapping[str, object], used: object) -> Event:
     delta = choice.get("delta")
     given = delta if isinstance(delta, Mapping) else {}
     thoughts = next((given[key] for key in _THOUGHTS if isinstance(given.get(key), str)), "")
@@ -71,17 +72,22 @@ def _choice(choice: Mapping[str, object], usage: Usage | None, cached: int | Non
         str(thoughts),
         len(ids) if isinstance(ids, list) else None,
         finish or None,
-        usage,
-        cached,
+        *_usage(used),
     )
 
 
-def _usage(found: object) -> tuple[Usage | None, int | None]:
+def _usage(found: object) -> tuple[Usage | None, int | None, int | None]:
+    """Return the tokens (in, out), and how many of them a cache answered and were reasoning."""
     if not isinstance(found, Mapping):
-        return None, None
-    details = found.get("prompt_tokens_details")
-    cached = _count(details.get("cached_tokens")) if isinstance(details, Mapping) else None
-    return (_count(found.get("prompt_tokens")), _count(found.get("completion_tokens"))), cached
+        return None, None, None
+    cached = _detail(found, "prompt_tokens_details", "cached_tokens")
+    reasoned = _detail(found, "completion_tokens_details", "reasoning_tokens")
+    return (_count(found.get("prompt_tokens")), _count(found.get("completion_tokens"))), cached, reasoned
+
+
+def _detail(found: Mapping[str, object], block: str, key: str) -> int | None:
+    details = found.get(block)
+    return _count(details.get(key)) if isinstance(details, Mapping) else None
 
 
 def _count(value: object) -> int | None:

@@ -1,5 +1,7 @@
 """Count the tokens that each event of a reply carried, and say how well that is known.
 
+Some tokens have no text: reasoning that a hosted API keeps to itself, and the token that ends a reply.
+
 A server may put several tokens into one event, and say nothing, or something wrong, about their number. What
 was counted is held against the server's usage; a count is never 0 where text came.
 """
@@ -7,7 +9,7 @@ was counted is held against the server's usage; a count is never 0 where text ca
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from bench.serving.stream_events import Event
@@ -43,8 +45,48 @@ class Tokens:
         return sum(self.per_event)
 
 
-def counted(arrivals: Sequence[Arrival], said: int | None, asked: int | None) -> Tokens:
+def with_the_end(
+    arrivals: Sequence[Arrival], last: Arrival | None, said: int | None, reasoned: int | None
+) -> tuple[Arrival, ...]:
+    """Return the events with a token: those with text, and the ``last`` one, which says why the reply ended,
+    if the server counts the token that ended it. Then its usage is one more than the events with text."""
+    ended = last is not None and last.event.finish == "stop" and arrivals and said is not None
+    if last is None or not ended or said != len(arrivals) + _unseen(arrivals, reasoned) + 1:
+        return tuple(arrivals)
+    if any(one.event.ids or (one.event.usage and one.event.usage[1]) for one in arrivals):
+        return tuple(arrivals)  # it tells the tokens of each event
+    return (*arrivals, last)
+
+
+def first_answer(arrivals: Sequence[Arrival]) -> int:
+    """Return the place of the first event that is an answer and no reasoning; their number without one."""
+    answers = (at for at, one in enumerate(arrivals) if one.event.text or one.event.ids)
+    first = (at for at in answers if not arrivals[at].event.thoughts)
+    return next(first, len(arrivals))
+
+
+def _unseen(arrivals: Sequence[Arrival], reasoned: int | None) -> int:
+    """Return how many tokens of reasoning the server made and did not send."""
+    return 0 if any(one.event.thoughts for one in arrivals) else reasoned or 0
+
+
+def counted(
+    arrivals: Sequence[Arrival], said: int | None, asked: int | None, reasoned: int | None = None
+) -> Tokens:
     """Count the tokens of each event.
+
+    Of ``reasoned`` tokens that were not sent the first event has all: they came before it, so the time per
+    token is that of the tokens that were sent.
+    """
+    unseen = _unseen(arrivals, reasoned)
+    if not unseen or said is None or not unseen < said <= (asked or said) or _running(arrivals, asked):
+        return _counted(arrivals, said, asked)
+    seen = _counted(arrivals, said - unseen, asked)
+    return replace(seen, per_event=(seen.per_event[0] + unseen, *seen.per_event[1:])) if arrivals else seen
+
+
+def _counted(arrivals: Sequence[Arrival], said: int | None, asked: int | None) -> Tokens:
+    """Count the tokens of each event, all of which were sent.
 
     ``said`` is the server's own number of output tokens, ``asked`` the most that it was asked for. Token ids
     in the stream are exact. Else a running usage gives differences. Else one event is one token, and if the
