@@ -30,8 +30,9 @@ MOST_ANSWERED = MOST_SAMPLES // PER_ANSWERED_TOKEN  # tokens of all replies of a
 
 def drawn(asking: Asking, count: int, seed: int) -> tuple[tuple[int, int], ...]:
     """Draw (input tokens, output tokens) of ``count`` requests from the distributions in the options."""
-    both = lengths(asking.input_tokens, count, seed), lengths(asking.output_tokens, count, seed + 1)
-    return tuple(zip(*both, strict=True))
+    prompts = lengths(asking.input_tokens, count, seed, "input")
+    replies = lengths(asking.output_tokens, count, seed, "output")
+    return tuple(zip(prompts, replies, strict=True))
 
 
 def workload_of(asking: Asking, seed: int) -> WorkloadBlock:

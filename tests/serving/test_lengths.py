@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from bench.errors import ConfigError, UsageError
+from bench.serving.arrivals import gamma
 from bench.serving.lengths import lengths
 
 
@@ -41,6 +44,24 @@ def test_from_a_file(tmp_path: Path) -> None:
 def test_a_seed_repeats_them(text: str) -> None:
     assert lengths(text, 50, 3) == lengths(text, 50, 3)
     assert lengths(text, 50, 3) != lengths(text, 50, 4)
+
+
+def ranks(values: Sequence[float]) -> list[int]:
+    order = sorted(range(len(values)), key=lambda at: values[at])
+    return sorted(range(len(values)), key=lambda place: order[place])
+
+
+@pytest.mark.parametrize("shape", [0.5, 2])
+def test_lengths_know_nothing_of_arrivals_and_of_each_other(shape: float) -> None:
+    """From the same random numbers a long prompt came after a long pause: both are drawn pair by pair."""
+    gaps, prompts, replies = list[int](), list[int](), list[int]()
+    for seed in range(300):
+        times = gamma(10, shape, 65, seed).times_s
+        gaps += ranks([later - sooner for sooner, later in itertools.pairwise(times)])
+        prompts += ranks(lengths("lognormal:200,0.5", 64, seed, "input"))
+        replies += ranks(lengths("lognormal:200,0.5", 64, seed, "output"))
+    for one, other in ((gaps, prompts), (gaps, replies), (prompts, replies)):
+        assert abs(statistics.correlation(one, other)) < 0.03, "4 standard errors"
 
 
 @pytest.mark.parametrize("text", [
