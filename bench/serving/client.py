@@ -240,7 +240,7 @@ async def fetch_text(
         raise BenchError(f"{server.url}: no answer within {wait_s:g} s") from None
     except (Lost, BadStream) as bad:
         raise BenchError(f"{server.url}: {bad}") from None
-    if reply.status != 200:
+    if reply.status != 200 or reply.encoding:
         raise BenchError(f"{server.url}: {without(key, reply.refusal())}")
     if reply.too_long:
         raise BenchError(f"{server.url}: a reply of more than {most_bytes} bytes")

@@ -60,7 +60,13 @@ class Reply:
     def streamed(self) -> bool:
         """Return whether it is a stream of events, or what an engine in process told of one."""
         events = "text/event-stream" in self.headers.get("content-type", "")
-        return self.direct or (self.status == 200 and events)
+        return self.direct or (self.status == 200 and events and not self.encoding)
+
+    @property
+    def encoding(self) -> str:
+        """Return how its body is compressed, which was not asked for; '' if it is not."""
+        found = self.headers.get("content-encoding", "").strip().lower()
+        return "" if found == "identity" else one_line(found)[:40]
 
     @property
     def unfinished(self) -> bool:
@@ -106,6 +112,8 @@ class Reply:
         if self.status is not None and 300 <= self.status < 400 and self.status != NOT_MODIFIED:
             to = _host_of(self.headers.get("location", "")) or "another path"
             return f"the server redirects to {one_line(to)[:100]}, which is not followed: give that address"
+        if self.encoding:
+            return f"HTTP {self.status}: the reply is compressed ({self.encoding}), which was not asked for"
         if self.status == 200:
             return (
                 f"the reply is {one_line(self.headers.get('content-type', 'of no type'))[:80]}, not a stream"

@@ -268,3 +268,22 @@ def test_a_long_load_has_more_time_and_no_more_than_ten_minutes(monkeypatch: pyt
     for count in (0, 100, 27_000):
         asyncio.run(prompts.Prompts(1, None).of([(1, 2)] * count))
     assert given == [60, 160, 600]
+
+
+@pytest.mark.parametrize("status", [200, 500])
+def test_a_compressed_reply_is_called_so(status: int) -> None:
+    """A proxy may compress what was asked for plain; its bytes were parsed as a stream that has no end."""
+    reply = Reply()
+    reply.begins(status, {"content-type": "text/event-stream", "content-encoding": "gzip"})
+    reply.receives(1, b"\x1f\x8b\x08\x00data: x\n\n")
+    trip = Trip(0, Asked("p", 1, 8), None, 0)
+    trip.reply = reply
+    trip.finish()
+    assert trip.status == "failed"
+    assert trip.reason == f"HTTP {status}: the reply is compressed (gzip), which was not asked for"
+
+
+def test_a_reply_that_says_it_is_plain_is() -> None:
+    reply = Reply()
+    reply.begins(200, {"content-type": "text/event-stream", "content-encoding": "identity"})
+    assert reply.streamed
