@@ -69,7 +69,7 @@ def measured(asking: Asking, ending: Ending) -> tuple[Result, Path]:
     )
     limits, begun = Limits(asking.limits_ms), utc_now()
     with OnFailure(lambda: _remove_empty(directory)), target_of(asking, key, directory) as target:
-        done, search, hits = run(ending.heeding(_measured(asking, target, workload, seed, limits)))
+        done, search, hits, again = run(ending.heeding(_measured(asking, target, workload, seed, limits)))
         ending.must_have(done)
         drift = _drift(asking, target, directory, wanted) if wanted and not done.stopped else None
         ending.settle()
@@ -80,6 +80,8 @@ def measured(asking: Asking, ending: Ending) -> tuple[Result, Path]:
         head["left_behind"] = target.server.parting
     if search is not None:
         head["search"] = search.to_json()
+    if again:
+        head["prompts_again"] = again
     result = record.result({"schedule": words, **head}, done, limits, price, drift)
     record.write(directory, result, utc_now, key)
     return result, directory
@@ -115,7 +117,9 @@ def _price(asking: Asking) -> Json | None:
 
 async def _measured(
     asking: Asking, target: Target, workload: WorkloadBlock, seed: int, limits: Limits
-) -> tuple[Load, Searched | None, Hits | None]:
+) -> tuple[Load, Searched | None, Hits | None, int]:
+    """Return the load, how it was found if it is a search, what a prefix cache answered, and how many
+    prompts of a data set came again."""
     how = target.settings
     prompts = Prompts(seed, await tokenizer_of(how.server, how.model, how.key))
     await target.warm_up(await prompts.of(drawn(asking, 1, seed) * asking.warm_up))
@@ -129,7 +133,8 @@ async def _measured(
             after = await hits_of(how.server, how.key) if before and not done.stopped else None
         except asyncio.CancelledError:
             done, after = replace(done, stopped=INTERRUPTED), None
-        return done, None, after.since(before) if before and after else None
+        again = len(asked) - len({one.prompt for one in asked}) if planned.spoken else 0
+        return done, None, after.since(before) if before and after else None, again
 
     def plan(rate: float, requests: int, attempt: int) -> Planned:
         return plan_at(asking, workload, rate, requests, seed + attempt)
@@ -140,7 +145,7 @@ async def _measured(
     start = asking.rate or FIRST_RATE
     most = most_searched(asking, seed)
     search = await searched(target, plan, limits, asking.search, start, prompts, seen_at, most)
-    return search.load, search, None
+    return search.load, search, None, 0
 
 
 def _wanted(asking: Asking) -> Wanted | None:

@@ -21,10 +21,11 @@ HOW = "128, uniform:32-512, lognormal:128,0.8 or file:PATH"
 
 
 def lengths(text: str, count: int, seed: int, of: str = "") -> tuple[int, ...]:
-    """Return ``count`` lengths in tokens, from 1 to 1,000,000. Equal seeds give equal lengths ``of`` one thing.
+    """Return ``count`` lengths in tokens, from 1 to 1,000,000.
 
-    Lengths of other things, and the arrivals of the same seed, know nothing of them: from the same numbers
-    a long prompt would come after a long pause.
+    Equal seeds give equal lengths ``of`` one thing. Lengths of other things, and the arrivals of the same
+    seed, know nothing of them: from the same numbers a long prompt would come after a long pause.
+
     Raises UsageError for what is no length, and ConfigError with its line for a file that holds none.
     """
     kind, _, rest = text.partition(":")

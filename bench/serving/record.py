@@ -78,7 +78,9 @@ class Result:
     def warnings(self) -> tuple[str, ...]:
         """Say what makes the figures less sure than they look."""
         lost = (f"{LARGER}: {', '.join(self.too_large)}",) if self.too_large else ()
-        return (*warnings(self.load.samples, self._hits, self.prompts), *lost)
+        again = self.head.get("prompts_again")
+        twice = (f"{again} prompts came again, which a prefix cache can answer",) if again else ()
+        return (*warnings(self.load.samples, self._hits, self.prompts), *twice, *lost)
 
     @property
     def prompts(self) -> str:
@@ -217,6 +219,8 @@ def warnings(samples: Sequence[Sample], cache: Hits | None = None, prompts: str 
     short = sum(one.n_out < one.asked_out for one in ok)
     if short:
         found.append(f"{short} of {len(ok)} replies have fewer output tokens than asked for")
+    if stopped := sum(one.finish == "content_filter" for one in ok):
+        found.append(f"a filter of the server ended {stopped} of {len(ok)} replies, which count as any other")
     if not any(one.n_in for one in ok) and ok:
         found.append("the server sent no input tokens: those that were asked for are taken")
     return tuple(found)

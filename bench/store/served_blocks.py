@@ -160,6 +160,7 @@ class Head(Block):
     schedule: str
     settings: Settings | None = None
     workload: Workload | None = None
+    prompts_again: Small | None = None
     prefix_cache: CacheHits | None = None
     search: Search | None = None
     left_behind: str | None = None

@@ -391,6 +391,18 @@ def test_prompts_of_a_data_set(more: tuple[str, ...], replies: int, url: str, sa
     assert said(str(only_directory(tmp_path)), "--json", out=False)[0] == code
 
 
+def test_prompts_that_come_again_are_told(url: str, said, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """The file has as many as the load has requests, and two of them are too long."""
+    file = written(tmp_path, *BIRDS[:6], *[{"prompt": "too long " * 20, "response": "no"}] * 2)
+    asked = ("--data-set", str(file), "--max-input-tokens", "20")
+    code, page, _ = said(url, *CLOSED, "--model", "ttft=5,gap=1", *asked)
+    assert not_late(code, page)
+    told = "2 prompts came again, which a prefix cache can answer"
+    assert f"note: {told}" in page
+    assert told in summary_of(tmp_path)["warnings"]
+    assert told in said(str(only_directory(tmp_path)), out=False)[1]
+
+
 def test_a_data_set_in_an_open_loop(url: str, said, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     asked = ("--data-set", str(written(tmp_path, *BIRDS)), "--rate", "200", "--requests", "8", "-q")
     code, page, _ = said(url, "--model", "ttft=5,gap=1", *asked)

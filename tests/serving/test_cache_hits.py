@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from samples_of_serving import sample
 
@@ -61,3 +63,10 @@ def test_more_than_one_per_cent_is_flagged(hits: int, flagged: bool) -> None:
 def test_prompts_that_are_meant_to_begin_alike_are_no_warning(prompts: str, words: str) -> None:
     said = warnings([sample()], Hits(500, 1000), prompts)
     assert [words in one for one in said if "a prefix cache" in one] == ([True] if words else [])
+
+
+def test_replies_that_a_filter_ended_are_told() -> None:
+    """They are whole and short, so they look fast and cheap."""
+    found = warnings([sample(), replace(sample(), finish="content_filter")])
+    assert "a filter of the server ended 1 of 2 replies, which count as any other" in found
+    assert warnings([sample()]) == ()
