@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import signal
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -20,6 +21,7 @@ from bench.serving.client_overhead import Watch
 from bench.serving.reply import Asked
 
 MOST_IN_FLIGHT = 8192
+ENDING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}  # signals that end a run
 INTERRUPTED = "it was interrupted"
 TO_DIE_S = 0.1  # a server that dies resets its connections first
 Progress = Callable[[Sample], None]
@@ -165,8 +167,15 @@ class _Driver:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Collect garbage now and not within the measurement: a collection holds every stream up."""
-    gc.collect()
+    """Collect garbage now and not within the measurement: a collection holds every stream up.
+
+    A signal waits for that, which takes less than a second: Python drops what is raised in a finaliser.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        gc.collect()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     enabled = gc.isenabled()
     gc.freeze()
     gc.disable()

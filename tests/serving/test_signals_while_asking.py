@@ -7,6 +7,8 @@ came there was taken for such a refusal, and the run ended three seconds later.
 from __future__ import annotations
 
 import asyncio
+import signal
+import threading
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -17,6 +19,7 @@ from bench.serving.address import Address
 from bench.serving.cache_hits import hits_of
 from bench.serving.distributions import Asker, whole_route
 from bench.serving.drift import _same_tokens
+from bench.serving.load import _no_collection
 from bench.serving.prompts import tokenizer_of
 from bench.serving.server_drift import Scoring, must_have_same_tokens
 
@@ -53,3 +56,31 @@ def test_a_signal_is_no_refusal(question: str, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize("question", [name for name in QUESTIONS if name != "distributions"])
 def test_a_refusal_is_one(question: str, monkeypatch: pytest.MonkeyPatch) -> None:
     asked(question, BenchError("HTTP 404"), monkeypatch)
+
+
+class Round:
+    """Garbage that only a collection finds. A signal comes while it is collected."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+    def __del__(self) -> None:
+        main = threading.main_thread().ident
+        assert main is not None
+        signal.pthread_kill(main, signal.SIGTERM)
+
+
+def test_a_signal_while_garbage_is_collected_is_not_dropped() -> None:
+    """Before each block of a row is a collection. The run went on, and ended when the signal was raised again
+    three seconds later."""
+
+    def ends(_number: int, _frame: object) -> None:
+        raise TerminatedRun("terminated")
+
+    before = signal.signal(signal.SIGTERM, ends)
+    try:
+        Round()
+        with pytest.raises(TerminatedRun), _no_collection():
+            pass
+    finally:
+        signal.signal(signal.SIGTERM, before)
