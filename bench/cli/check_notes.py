@@ -190,7 +190,7 @@ def _reads_unknown(arm: Arm) -> str | None:
     """Return a note if the tokenizer of a model directory has tokens that the model does not know."""
     if not isinstance(arm.model, LocalPath) or is_gguf(arm.model.path):
         return None
-    said = unknown_tokens(Path(arm.model.path))
+    said = unknown_tokens(arm.model.path)
     return f"{model_words(arm.model)}: {said}" if said else None
 
 
