@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from bench.bounded import KEPT_OF_A_LOG, open_regular
+from bench.machine.package_places import python_path
 from bench.machine.proc import ending_with_parent
 from bench.records.json_form import Json
 from bench.runs.directory import LOGS
@@ -157,4 +158,5 @@ class NodeRun:
 
 
 def _environment() -> dict[str, str]:
-    return {key: value for key, value in os.environ.items() if not key.startswith(FOREIGN)}
+    ours = {key: value for key, value in os.environ.items() if not key.startswith(FOREIGN)}
+    return {**ours, **python_path()}

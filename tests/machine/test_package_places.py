@@ -68,3 +68,18 @@ def test_nobody_makes_a_python_path_elsewhere() -> None:
             if isinstance(node, ast.Constant) and node.value == "PYTHONPATH":
                 found.add(file.relative_to(PACKAGE).as_posix())
     assert found == allowed
+
+
+def test_whoever_starts_a_program_of_this_package_says_where_it_is() -> None:
+    """A run on a node got the user's PYTHONPATH, on which a checkout that is not installed does not stand."""
+    starting = set()
+    for file in PACKAGE.rglob("*.py"):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            words = [getattr(one, "value", None) for one in getattr(node, "elts", ())]
+            if "-m" in words and str(words[words.index("-m") + 1]).startswith("bench"):
+                names = {one.id for one in ast.walk(tree) if isinstance(one, ast.Name)}
+                known = "python_path" in names
+                starting.add((file.relative_to(PACKAGE).as_posix(), known))
+    assert len(starting) > 5
+    assert {name for name, known in starting if not known} == set()

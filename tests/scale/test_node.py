@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -92,9 +91,7 @@ def test_a_run_that_is_stopped_keeps_what_it_has(node: NodeRun, tmp_path: Path) 
     text = project(tmp_path, 5.0)
     assert node.begin(text, str(tmp_path)) is None
     receiver, said = Receiver(tmp_path / "results"), list[str]()
-    while not _begun(receiver):
-        for chunk in node.more(0.2)["chunks"]:
-            receiver.take(chunk)
+    _until_it_has_begun(node, receiver)
     node.stop()
     while (more := node.more(60.0))["code"] is None:
         for chunk in more["chunks"]:
@@ -114,13 +111,18 @@ def test_what_arrived_of_a_lost_run_can_be_read(node: NodeRun, tmp_path: Path) -
     text = project(tmp_path, 5.0)
     assert node.begin(text, str(tmp_path)) is None
     receiver = Receiver(tmp_path / "results")
-    until = time.monotonic() + 60
-    while not _begun(receiver) and time.monotonic() < until:
-        for chunk in node.more(0.2)["chunks"]:
-            receiver.take(chunk)
+    _until_it_has_begun(node, receiver)
     kept = receiver.cut_short()
     assert kept is not None
     assert load_run(kept).status in (RunStatus.PARTIAL, RunStatus.INVALID)
+
+
+def _until_it_has_begun(node: NodeRun, receiver: Receiver) -> None:
+    while not _begun(receiver):
+        more = node.more(0.2)
+        for chunk in more["chunks"]:
+            receiver.take(chunk)
+        assert more["code"] is None, f"it ended before it measured anything: {more['said']}"
 
 
 def _begun(receiver: Receiver) -> bool:
