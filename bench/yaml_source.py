@@ -22,6 +22,8 @@ from bench.formatting import MIB, one_line, printable
 
 MAX_BYTES = MIB
 MAX_DEPTH = 32
+TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
+_DEEP = "maximum nesting depth"  # how libyaml says it, which looks ahead and has a limit of its own
 MAX_NODES = 20_000
 MAX_ALIASES = 64
 MAX_NUMBER_LENGTH = 64
@@ -159,9 +161,11 @@ class _Reader:
             self.scan(text)
             root = yaml.compose(text, Loader=_LOADER)
         except (yaml.YAMLError, ValueError, OverflowError) as error:
-            mark = getattr(error, "problem_mark", None)
-            problem = f"not valid YAML: {getattr(error, 'problem', None) or 'unreadable text'}"
+            mark, said = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+            if said and _DEEP in said:
+                raise ConfigError(self.file, TOO_DEEP, mark and mark.line + 1) from None
             hint = "indent with spaces, quote text that holds ': ' or ' #'"
+            problem = f"not valid YAML: {said or 'unreadable text'}"
             raise ConfigError(self.file, problem, mark and mark.line + 1, hint=hint) from None
         if root is None or root.value == "":
             raise ConfigError(self.file, "is empty", hint="start from an example in configs/")
@@ -185,7 +189,7 @@ class _Reader:
             if aliases > MAX_ALIASES:
                 raise self.refusal(f"more than {MAX_ALIASES} aliases", event, hint="write the values out")
             if depth > MAX_DEPTH:
-                raise self.refusal(f"nested deeper than {MAX_DEPTH} levels", event)
+                raise self.refusal(TOO_DEEP, event)
             if tag := getattr(event, "tag", None):
                 name = _short(tag.replace("tag:yaml.org,2002:", "!!"))
                 raise self.refusal(f"tags are not allowed: {name}", event, hint="quote text instead")
@@ -203,7 +207,7 @@ class _Reader:
         if isinstance(node, yaml.ScalarNode):
             return self.scalar(node, path)
         if len(path) >= MAX_DEPTH:
-            raise self.refusal(f"nested deeper than {MAX_DEPTH} levels, aliases written out", node, path)
+            raise self.refusal(f"{TOO_DEEP}, aliases written out", node, path)
         return self.mapping(node, path) if isinstance(node, yaml.MappingNode) else self.sequence(node, path)
 
     def mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, object]:

@@ -6,6 +6,7 @@ and deletes by a call for each of them, ends with RecursionError, and leaves the
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -59,7 +60,9 @@ def delete(root: Path) -> None:
 
 
 def delete_whole(root: Path) -> None:
-    """Delete a directory, if there is one. Raises OSError if something of it stays."""
+    """Delete a directory, if there is one. Raises OSError for a link, and if something of it stays."""
+    if root.is_symlink():  # whose error has no words of its own since Python 3.12
+        raise OSError(errno.ELOOP, "it is a symbolic link", str(root))
     delete(root)
     if root.exists():
         shutil.rmtree(root)

@@ -96,6 +96,9 @@ def test_a_link_to_a_directory_is_no_directory(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("mine")
     delete(tmp_path / "link")
     assert (tmp_path / "mine").is_dir()
+    with pytest.raises(OSError, match="it is a symbolic link"):
+        delete_whole(tmp_path / "link")
+    assert (tmp_path / "mine").is_dir()
     delete(tmp_path / "nowhere")
     delete_whole(tmp_path / "nowhere")
 
