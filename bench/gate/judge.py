@@ -16,6 +16,7 @@ from bench.gate.answered_again import doubted
 from bench.gate.calibration import Calibration
 from bench.gate.cascade_metrics import is_for
 from bench.gate.change_impact import any_reached, nothing_differs, unreached_verdict
+from bench.gate.contradicted_drift import suspected
 from bench.gate.counted import IMPROBABLE_RATIO, is_exact, more_counts, more_work, only_code_differs
 from bench.gate.cut_short import CUT_SHORT, of_cut_short
 from bench.gate.figures import change_of, judge_figure
@@ -38,7 +39,7 @@ def judge(run: RunRecord, figures: FiguresOfRows) -> GateBlock | None:
     if run.gate is None or run.gate.get("mode") == "calibration":
         return None
     rest = [of_cut_short(rule) for rule in _rules(run)[:1] if run.finished_utc is None]
-    return block([*_findings(run, figures), *rest], _effort(run.gate, run.units))
+    return block([*suspected(_findings(run, figures), figures), *rest], _effort(run.gate, run.units))
 
 
 def undecided(run: RunRecord) -> set[tuple[str, str]]:

@@ -13,6 +13,7 @@ BANDS = (
     (0.2, "noticeably different"),
     (float("inf"), "a different model"),
 )
+OTHER_REPLIES = "another model in its replies"  # whatever its drift on a text
 NOTICEABLE = 2  # the place of the first band that is not called close
 LEAST_AGREEMENT = 0.9  # of next tokens; a row that agrees on fewer is at least noticeably different
 
@@ -21,11 +22,13 @@ def band(row: Row) -> str | None:
     """Say in a few words how far a row is from the baseline, or return None if drift was not measured.
 
     A model that is unsure of most tokens can have a small KL and choose other tokens all the same. So a row
-    that agrees on few tokens is never called close.
+    that agrees on few tokens is never called close. Nor is one whose replies contradict its drift.
     """
     figure = row.figure(output_drift.KLD)
     if figure is None:
         return None
+    if row.contradiction:
+        return OTHER_REPLIES
     if not output_drift.above_floor(figure):
         return "not distinguishable from noise"
     agreement = value_of(row.figure(output_drift.TOP1))
@@ -35,5 +38,5 @@ def band(row: Row) -> str | None:
 
 
 def a_different_model(row: Row) -> bool:
-    """Return whether a row's drift is in the band with the largest drift."""
-    return band(row) == BANDS[-1][1]
+    """Return whether a row's drift is in the band with the largest drift, or contradicted by its replies."""
+    return band(row) in (BANDS[-1][1], OTHER_REPLIES)

@@ -108,7 +108,9 @@ def drift_words(row: Row) -> str:
     words, agreement = band(row), value_of(row.figure(output_drift.TOP1))
     if words is None or agreement is None:
         return f"drift not measured: {row.drift_reason}" if row.drift_reason else ""
-    return f"{words} (agrees on {format_share(agreement)} of tokens)"
+    against = row.contradiction
+    on_text = f"agrees on {format_share(agreement)} of tokens"
+    return f"{words} ({against}, on which it {on_text})" if against else f"{words} ({on_text})"
 
 
 def _text_words(row: Row, same: Figure) -> str:

@@ -64,6 +64,8 @@ def _drift(row: Row) -> float | None:
         return 0.0
     if figure is None:
         return _drift_of_encoder(row)
+    if row.contradiction:
+        return None
     return figure.value if output_drift.above_floor(figure) else 0.0
 
 

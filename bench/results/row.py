@@ -9,6 +9,7 @@ from typing import Any
 from bench.errors import Outcome
 from bench.formatting import row_title
 from bench.metrics import cost, goodput
+from bench.metrics.replies_against_text import contradicted
 from bench.records import Facts, Kernel
 from bench.results.examples import Example
 from bench.results.flags import flags
@@ -126,6 +127,11 @@ class Row:
         """Yield (key, figure) of every metric of the run; the figure is None if it was not measured."""
         yield from self.metrics.items()
         yield from self.drift.items()
+
+    @property
+    def contradiction(self) -> str | None:
+        """Return in words how the row's replies contradict its drift; None if they do not."""
+        return contradicted(dict(self.figures()))
 
     def to_json(self) -> Json:
         """Return the row in the form of ``run.json``."""

@@ -7,12 +7,13 @@ exit code 4).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bench import plugins
 from bench.errors import UsageError
 from bench.gate.cascade_metrics import is_for
+from bench.gate.contradicted_drift import suspected
 from bench.gate.cut_short import of_cut_short
 from bench.gate.figures import change_of, judge_figure, judge_interval
 from bench.gate.findings import Effort, Finding, GateVerdict, block, finding
@@ -56,7 +57,7 @@ def judge_run(run: RunSummary) -> RunSummary:
     pairs = [max((ratio.pairs or 0 for ratio in run.ratios_of(row)), default=0) for row in variants]
     void = sum(row.void_pairs for row in variants)
     effort = Effort("run", units=sum(pairs), void_units=void, details={"run_id": run.run_id})
-    return replace(run, gate=block(findings, effort))
+    return _judged(run, findings, effort)
 
 
 def against_run(
@@ -82,7 +83,12 @@ def against_run(
         and (judged := judging.finding(rule, variant)) is not None
     ]
     effort = Effort("stored", details={"run_id": run.run_id, "base": stored.run_id})
-    return replace(run, gate=block(findings, effort))
+    return _judged(run, findings, effort)
+
+
+def _judged(run: RunSummary, findings: Sequence[Finding], effort: Effort) -> RunSummary:
+    figures = {row.key: dict(row.figures()) for row in run.rows}
+    return replace(run, gate=block([*suspected(findings, figures)], effort))
 
 
 def _of_cut_short(run: RunSummary, rule: Rule) -> list[Finding]:

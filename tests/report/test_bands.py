@@ -12,12 +12,12 @@ from bench.report.bands import a_different_model, band
 from bench.stats.intervals import Interval
 
 
-def row(kld: float | None, top1: float | None = None) -> Any:
+def row(kld: float | None, top1: float | None = None, against: str | None = None) -> Any:
     figures = {
         output_drift.KLD: output_drift.KLD.scalar(None if kld is None else Interval(kld, kld, kld)),
         output_drift.TOP1: output_drift.TOP1.scalar(top1),
     }
-    return SimpleNamespace(figure=figures.get)
+    return SimpleNamespace(figure=figures.get, contradiction=against)
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,10 @@ def test_within_the_noise_there_is_no_band(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(output_drift, "above_floor", lambda figure: False)
     assert band(row(5.0)) == "not distinguishable from noise"
     assert not a_different_model(row(5.0))
+
+
+def test_a_row_whose_replies_contradict_its_drift_is_another_model() -> None:
+    found = row(0.0, 1.0, "6 of 6 replies differ")
+    assert band(found) == "another model in its replies"
+    assert a_different_model(found)
+    assert band(row(None, None, "6 of 6 replies differ")) is None
