@@ -123,7 +123,8 @@ def _of_models(spec: Spec) -> Iterator[str]:
         )
     yield from sorted({said for arm in arms if (said := _no_template(arm))})
     yield from sorted({said for arm in arms if (said := _unpacked_when_used(arm))})
-    yield from sorted({said for arm in arms if (said := _reads_unknown(arm))})
+    directories = {arm.model for arm in arms if isinstance(arm.model, LocalPath)}
+    yield from sorted({said for model in directories if (said := _reads_unknown(model))})
     yield from sorted({said for arm in arms if (said := _edge_is_cloud(arm))})
     yield from _not_asked(spec, arms)
     if scored and len(arms) > len(spec.groups):
@@ -186,12 +187,11 @@ def _unpacked_when_used(arm: Arm) -> str | None:
     )
 
 
-def _reads_unknown(arm: Arm) -> str | None:
-    """Return a note if the tokenizer of a model directory has tokens that the model does not know."""
-    if not isinstance(arm.model, LocalPath) or is_gguf(arm.model.path):
-        return None
-    said = unknown_tokens(arm.model.path)
-    return f"{model_words(arm.model)}: {said}" if said else None
+def _reads_unknown(model: LocalPath) -> str | None:
+    """Return a note if the tokenizer of a model directory has tokens that the model does not know. It may be
+    30 MB, so it is read once for all rows of the model."""
+    said = None if is_gguf(model.path) else unknown_tokens(model.path)
+    return f"{model_words(model)}: {said}" if said else None
 
 
 def _edge_is_cloud(arm: Arm) -> str | None:

@@ -16,7 +16,7 @@ def suspected(findings: Iterable[Finding], figures: Mapping[tuple[str, str], Fig
     ``figures`` are those of each row, by its group and name."""
     on_text = drift_keys()
     for found in findings:
-        against = contradicted(figures.get((found.group, found.variant), {}))
-        if against and found.verdict == GateVerdict.PASS and found.metric in on_text:
-            found = replace(found, verdict=GateVerdict.SUSPECT, reason=against)
+        if found.verdict == GateVerdict.PASS and found.metric in on_text:
+            against = contradicted(figures.get((found.group, found.variant), {}).get)
+            found = replace(found, verdict=GateVerdict.SUSPECT, reason=against) if against else found
         yield found

@@ -12,8 +12,7 @@ from bench import plugins
 from bench.machine.devices import cpu_count, cuda_device_count
 from bench.machine.proc import cpu_fields, text_of
 from bench.machine.system import memory_bytes
-from bench.store.packages import PACKAGES as PACKAGES
-from bench.store.packages import installed
+from bench.store.packages import PACKAGES, installed
 
 
 def fingerprint() -> dict[str, object]:

@@ -7,9 +7,11 @@ token in a hundred changes on a text, about one in a hundred should be the first
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from bench.drift.suites import generation
 from bench.metrics import numerics, output_drift
-from bench.stats.figure import Figures
+from bench.stats.figure import Figure
 
 # In 191 committed rows of schemes, first differences are at most 2.4 times as frequent as changed tokens of
 # the text; the lower limit of one is at most 2.1 times the upper limit of the other (decision 0032).
@@ -18,16 +20,16 @@ LEAST_DIFFER = 3  # replies: fewer may have met a tie
 RULE_OF_THREE = 3.0  # a share of which nothing was seen in n is at most 3 / n (Hanley, Lippman-Hand 1983)
 
 
-def contradicted(figures: Figures) -> str | None:
+def contradicted(figure_of: Callable[[str], Figure | None]) -> str | None:
     """Return in words how the greedy replies of a row contradict its drift; None if they do not.
 
-    ``figures`` are those of the row. They cannot contradict where drift or replies were not compared, or
-    where most replies of the same model differ in another process.
+    ``figure_of`` returns a figure of the row by its key. They cannot contradict where drift or replies were
+    not compared, or where most replies of the same model differ in another process.
     """
-    rate, alike = figures.get(generation.RATE.key), figures.get(output_drift.TOP1.key)
+    rate, alike = figure_of(generation.RATE.key), figure_of(output_drift.TOP1.key)
     if rate is None or rate.ci_low is None or alike is None or not alike.notes.get("n"):
         return None
-    again = figures.get(numerics.OTHER_RUNS.key)
+    again = figure_of(numerics.OTHER_RUNS.key)
     if again is not None and 2 * again.value > (again.notes.get("n") or 0):
         return None
     least_alike = alike.value if alike.ci_low is None else alike.ci_low

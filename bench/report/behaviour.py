@@ -22,8 +22,6 @@ def behaviour_words(run: RunSummary, row: Row) -> str:
     A suite without right answers has "no change" only if its interval says so too.
     """
     suites = run.behaviour.get(row.key, [])
-    if not suites:
-        return _unanswered(row)
     parts = [_changed(tested) for tested in suites if tested.verdict in (Verdict.BETTER, Verdict.WORSE)]
     alike = [tested for tested in suites if tested.verdict == Verdict.CANNOT_TELL]
     moved = [words for tested in alike if (words := _moved(tested))]

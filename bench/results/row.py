@@ -131,7 +131,7 @@ class Row:
     @property
     def contradiction(self) -> str | None:
         """Return in words how the row's replies contradict its drift; None if they do not."""
-        return contradicted(dict(self.figures()))
+        return contradicted(self.figure)
 
     def to_json(self) -> Json:
         """Return the row in the form of ``run.json``."""

@@ -38,7 +38,7 @@ def problem(workload: WorkloadBlock) -> tuple[str, str] | None:
     if workload.file is None:
         return "file", "the workload 'file' needs the path of a JSONL file"
     try:
-        whole = _looked_at(workload.file, state_of(Path(workload.file)))
+        whole = _whole(workload.file)
     except OSError as bad:
         return "file", f"{workload.file!r} {why(bad)}"
     except ValueError as bad:
@@ -55,7 +55,7 @@ def problem(workload: WorkloadBlock) -> tuple[str, str] | None:
 
 def notes(workload: WorkloadBlock) -> Iterator[str]:
     """Yield a note if lines have keys that mean nothing here: their author may think that they do."""
-    others = _looked_at(str(workload.file), state_of(Path(str(workload.file)))).other_keys
+    others = _whole(str(workload.file)).other_keys
     if others:
         named = ", ".join(short_name(key, MOST_LETTERS) for key in others[:MOST_NAMED])
         more = " …" if others[MOST_NAMED:] else ""
@@ -66,6 +66,11 @@ def prompts(workload: WorkloadBlock) -> list[Prompt]:
     """Return the first ``requests`` lines of the file."""
     lines = islice(_lines(Path(str(workload.file))), workload.requests)
     return [Prompt(row["prompt"], row.get("chat") is True, workload.input_tokens) for row in lines]
+
+
+def _whole(file: str) -> _Whole:
+    """Return what a file holds, which is read again only if it was changed."""
+    return _looked_at(file, state_of(Path(file)))
 
 
 @lru_cache(maxsize=8)

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from bench.machine import fingerprint
 from bench.machine.installed import found, name_and_version, sources
+from bench.store.packages import PACKAGES
 
 FILES = {
     "a.py": "1", "a/b.py": "2", "a-b/c.py": "3", "a/.hidden/d.py": "4", "a/.e.py": "5", "tests/f.py": "6",
@@ -118,4 +118,4 @@ def test_a_changed_version_or_file_is_seen(
 
 def test_a_result_keeps_the_versions_of_all_that_quantises() -> None:
     quantisers = {"torchao", "hqq", "llmcompressor", "compressed-tensors", "optimum-quanto", "bitsandbytes"}
-    assert quantisers <= set(fingerprint.PACKAGES)
+    assert quantisers <= set(PACKAGES)

@@ -28,15 +28,28 @@ CONFIG = "model: {random: tiny-llama}\nvariants: [{name: bf16, runtime: {dtype: 
 
 
 def test_a_real_tokenizer_with_words_of_its_own(tmp_path: Path) -> None:
-    (tmp_path / "demo.yaml").write_text(CONFIG)
     write_tokenizer(written(tmp_path, SIZE), ("<one>", "<two>"))
     said = str(unknown_tokens(tmp_path))
     assert f"'<one>' has the number {SIZE:,}, and 1 more, and its vocab_size is {SIZE:,}" in said
-    arm = replace(read_config(tmp_path / "demo.yaml").groups[0].baseline, model=LocalPath(tmp_path))
-    assert said in str(check_notes._reads_unknown(arm))
+    model = LocalPath(tmp_path)
+    assert said in str(check_notes._reads_unknown(model))
     written(tmp_path, SIZE + 2)
     assert unknown_tokens(tmp_path) is None
-    assert check_notes._reads_unknown(arm) is None
+    assert check_notes._reads_unknown(model) is None
+
+
+def test_it_is_read_once_for_all_rows_of_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be 30 MB, and a config may have a thousand rows."""
+    (tmp_path / "demo.yaml").write_text(CONFIG)
+    spec, model = read_config(tmp_path / "demo.yaml"), LocalPath(written(tmp_path, SIZE))
+    (group,) = spec.groups
+    baseline = replace(group.baseline, model=model)
+    variants = tuple(replace(arm, model=model) for arm in group.variants)
+    read: list[Path] = []
+    monkeypatch.setattr(check_notes, "unknown_tokens", lambda place: read.append(place) or "said")
+    spec = replace(spec, groups=(replace(group, baseline=baseline, variants=variants),))
+    assert any(note.endswith(": said") for note in check_notes._of_models(spec))
+    assert read == [tmp_path]
 
 
 @pytest.mark.parametrize(
